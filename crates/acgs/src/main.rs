@@ -1,0 +1,1 @@
+fn main() { println!("{}", acgs_contracts::DESCRIPTORS.len()); }

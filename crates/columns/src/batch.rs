@@ -1,0 +1,270 @@
+//! A batch: one column for each field of a schema, all of one length. It must not know what a role means.
+
+use std::sync::Arc;
+
+use crate::{
+    buffer::{Bitmap, Buffer},
+    schema::{Kind, Schema},
+};
+
+/// Most rows of one batch.
+pub const ROWS_MAX: usize = 65_536;
+
+/// The values of a column; a null's slot holds any value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Kind `Double`.
+    Double(Buffer<f64>),
+    /// Kinds `Int64` and `Timestamp`.
+    Integer(Buffer<i64>),
+    /// Kind `Boolean`.
+    Boolean(Bitmap),
+    /// Kind `Text`: indices into distinct values.
+    Text {
+        /// One for each row.
+        codes: Buffer<u32>,
+        /// Distinct values.
+        dictionary: Arc<[Arc<str>]>,
+    },
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// The values.
+    pub values: Values,
+    /// 1 = present; `None` = all are.
+    pub validity: Option<Bitmap>,
+}
+
+/// Why columns make no batch.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum BatchError {
+    /// No rows, or too many.
+    #[error("a batch has 1 to {ROWS_MAX} rows, this one {0}")]
+    RowCount(usize),
+    /// Not one column for each field.
+    #[error("{columns} columns for {fields} fields")]
+    ColumnCount {
+        /// Columns given.
+        columns: usize,
+        /// Fields of the schema.
+        fields: usize,
+    },
+    /// Values of another kind.
+    #[error("values of field {0:?} are not of its kind")]
+    Kind(String),
+    /// Values of another length.
+    #[error("field {field:?} has {values} values for {rows} rows")]
+    Length {
+        /// The field.
+        field: String,
+        /// Values given.
+        values: usize,
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// Validity of another length.
+    #[error("validity of field {0:?} does not have one bit for each row")]
+    Validity(String),
+    /// A code without an entry.
+    #[error("field {field:?} has code {code} for a dictionary of {entries}")]
+    Code {
+        /// The field.
+        field: String,
+        /// The code.
+        code: u32,
+        /// Entries of the dictionary.
+        entries: usize,
+    },
+}
+
+/// Records by column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordBatch {
+    schema: Arc<Schema>,
+    rows: usize,
+    columns: Vec<Column>,
+}
+
+impl Column {
+    /// Whether the row is present.
+    #[must_use]
+    pub fn is_valid(&self, row: usize) -> bool {
+        self.validity.as_ref().is_none_or(|validity| validity.get(row))
+    }
+
+    /// Rows that are null.
+    #[must_use]
+    pub fn null_count(&self) -> usize {
+        self.validity.as_ref().map_or(0, |validity| validity.len() - validity.count_ones())
+    }
+
+    /// The number of a row, for kinds that are numbers or booleans; `None` for nulls and text.
+    #[must_use]
+    pub fn number(&self, row: usize) -> Option<f64> {
+        if !self.is_valid(row) {
+            return None;
+        }
+        match &self.values {
+            Values::Double(values) => Some(values[row]),
+            #[expect(clippy::cast_precision_loss, reason = "judged as a double, as documented")]
+            Values::Integer(values) => Some(values[row] as f64),
+            Values::Boolean(values) => Some(f64::from(u8::from(values.get(row)))),
+            Values::Text { .. } => None,
+        }
+    }
+
+    /// The text of a row; `None` for nulls and other kinds.
+    #[must_use]
+    pub fn text(&self, row: usize) -> Option<&Arc<str>> {
+        match &self.values {
+            Values::Text { codes, dictionary } if self.is_valid(row) => Some(&dictionary[codes[row] as usize]),
+            _ => None,
+        }
+    }
+
+    /// The integer of a row, for kinds `Int64` and `Timestamp`; `None` for nulls and other kinds.
+    #[must_use]
+    pub fn integer(&self, row: usize) -> Option<i64> {
+        match &self.values {
+            Values::Integer(values) if self.is_valid(row) => Some(values[row]),
+            _ => None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            Values::Double(values) => values.len(),
+            Values::Integer(values) => values.len(),
+            Values::Boolean(values) => values.len(),
+            Values::Text { codes, .. } => codes.len(),
+        }
+    }
+
+    fn is_of(&self, kind: Kind) -> bool {
+        matches!(
+            (&self.values, kind),
+            (Values::Double(_), Kind::Double)
+                | (Values::Integer(_), Kind::Int64 | Kind::Timestamp)
+                | (Values::Boolean(_), Kind::Boolean)
+                | (Values::Text { .. }, Kind::Text)
+        )
+    }
+
+    fn slice(&self, start: usize, length: usize) -> Self {
+        let values = match &self.values {
+            Values::Double(values) => Values::Double(values.slice(start, length)),
+            Values::Integer(values) => Values::Integer(values.slice(start, length)),
+            Values::Boolean(values) => Values::Boolean(values.slice(start, length)),
+            Values::Text { codes, dictionary } => {
+                Values::Text { codes: codes.slice(start, length), dictionary: Arc::clone(dictionary) }
+            }
+        };
+        Self { values, validity: self.validity.as_ref().map(|validity| validity.slice(start, length)) }
+    }
+
+    fn take(&self, rows: &[u32]) -> Self {
+        let values = match &self.values {
+            Values::Double(values) => Values::Double(values.take(rows)),
+            Values::Integer(values) => Values::Integer(values.take(rows)),
+            Values::Boolean(values) => Values::Boolean(values.take(rows)),
+            Values::Text { codes, dictionary } => {
+                Values::Text { codes: codes.take(rows), dictionary: Arc::clone(dictionary) }
+            }
+        };
+        Self { values, validity: self.validity.as_ref().map(|validity| validity.take(rows)) }
+    }
+}
+
+impl RecordBatch {
+    /// Checks the columns against the schema.
+    ///
+    /// # Errors
+    /// The first rule that the columns break, naming the field.
+    pub fn new(schema: Arc<Schema>, rows: usize, columns: Vec<Column>) -> Result<Self, BatchError> {
+        if rows == 0 || rows > ROWS_MAX {
+            return Err(BatchError::RowCount(rows));
+        }
+        let fields = schema.fields();
+        if fields.len() != columns.len() {
+            return Err(BatchError::ColumnCount { columns: columns.len(), fields: fields.len() });
+        }
+        for (field, column) in fields.iter().zip(&columns) {
+            if !column.is_of(field.kind) {
+                return Err(BatchError::Kind(field.name.clone()));
+            }
+            if column.len() != rows {
+                return Err(BatchError::Length { field: field.name.clone(), values: column.len(), rows });
+            }
+            if column.validity.as_ref().is_some_and(|validity| validity.len() != rows) {
+                return Err(BatchError::Validity(field.name.clone()));
+            }
+            if let Values::Text { codes, dictionary } = &column.values
+                && let Some(&code) = codes.iter().find(|&&code| code as usize >= dictionary.len())
+            {
+                let entries = dictionary.len();
+                return Err(BatchError::Code { field: field.name.clone(), code, entries });
+            }
+        }
+        Ok(Self { schema, rows, columns })
+    }
+
+    /// The schema.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// Rows, at least 1.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns in the schema's order.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// `length` rows from `start`, sharing the storage.
+    ///
+    /// # Panics
+    /// When the slice is empty or does not lie inside.
+    #[must_use]
+    pub fn slice(&self, start: usize, length: usize) -> Self {
+        assert!(length > 0 && start + length <= self.rows, "slice inside the batch");
+        if length == self.rows {
+            return self.clone();
+        }
+        let columns = self.columns.iter().map(|column| column.slice(start, length)).collect();
+        Self { schema: Arc::clone(&self.schema), rows: length, columns }
+    }
+
+    /// The rows at these places, in this order, copied.
+    ///
+    /// # Panics
+    /// When there are none or one does not lie inside.
+    #[must_use]
+    pub fn take(&self, rows: &[u32]) -> Self {
+        assert!(!rows.is_empty(), "at least one row");
+        let columns = self.columns.iter().map(|column| column.take(rows)).collect();
+        Self { schema: Arc::clone(&self.schema), rows: rows.len(), columns }
+    }
+
+    /// Bytes that the values take, without shared dictionaries: what credits count.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let width = |column: &Column| match &column.values {
+            Values::Double(_) | Values::Integer(_) => self.rows * 8,
+            Values::Text { .. } => self.rows * 4,
+            Values::Boolean(_) => self.rows.div_ceil(8),
+        };
+        self.columns.iter().map(width).sum()
+    }
+}
+
+#[cfg(test)]
+#[path = "batch/tests.rs"]
+mod tests;

@@ -1,0 +1,16 @@
+//! Records by column: a `Schema` of kinds and roles, and `RecordBatch`es of typed columns with validity.
+//! It must never know protobuf, time zones, or what the numbers mean.
+//!
+//! Reading order: [`schema`], [`buffer`], [`batch`], [`builder`].
+
+pub mod schema;
+
+pub mod buffer;
+
+pub mod batch;
+
+pub mod builder;
+
+pub use batch::{Column, RecordBatch, Values};
+pub use buffer::{Bitmap, Buffer};
+pub use schema::{Field, Kind, Role, Schema};

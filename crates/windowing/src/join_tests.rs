@@ -1,0 +1,53 @@
+//! The join against a plain model, in any order of arrival.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn labels_find_predictions_either_way_round() {
+    let mut join = LabelJoin::new(3);
+    assert_eq!(join.predict(&1, "p1", 10), Predicted::Waits);
+    assert_eq!(join.label(&1, true, 10), Labelled::Matched("p1"));
+    assert_eq!(join.label(&1, false, 10), Labelled::Duplicate);
+    assert_eq!(join.predict(&1, "again", 10), Predicted::Duplicate);
+    assert_eq!(join.label(&2, true, 20), Labelled::Waits);
+    assert_eq!(join.predict(&2, "p2", 30), Predicted::Matched(true));
+    assert_eq!(join.predict(&3, "p3", 30), Predicted::Waits);
+    assert_eq!(join.predict(&4, "p4", 30), Predicted::Full);
+    assert_eq!(join.label(&5, true, 30), Labelled::Full);
+    assert_eq!(join.expire(20), Expired { predictions: vec![], labels: 0 });
+    assert_eq!(join.expire(30), Expired { predictions: vec!["p3"], labels: 0 });
+    assert!(join.is_empty());
+}
+
+proptest! {
+    #[test]
+    fn every_id_matches_exactly_once(
+        order in prop::collection::vec((0..20_u8, any::<bool>()), 0..200)
+    ) {
+        let mut join = LabelJoin::new(1000);
+        let mut matched: HashMap<u8, usize> = HashMap::new();
+        let (mut predicted, mut labelled) = (HashSet::new(), HashSet::new());
+        for (id, is_label) in order {
+            let hit = if is_label {
+                labelled.insert(id);
+                matches!(join.label(&id, (), 5), Labelled::Matched(()))
+            } else {
+                predicted.insert(id);
+                matches!(join.predict(&id, (), 5), Predicted::Matched(()))
+            };
+            *matched.entry(id).or_default() += usize::from(hit);
+        }
+        for id in 0..20_u8 {
+            let both = predicted.contains(&id) && labelled.contains(&id);
+            prop_assert_eq!(matched.get(&id).copied().unwrap_or(0), usize::from(both));
+        }
+        let expired = join.expire(5);
+        prop_assert_eq!(expired.predictions.len(), predicted.difference(&labelled).count());
+        prop_assert_eq!(expired.labels, labelled.difference(&predicted).count());
+        prop_assert!(join.is_empty());
+    }
+}

@@ -1,0 +1,161 @@
+//! Late labels: panes for them, when their windows are judged again, and when panes can be freed.
+//! It must not know which label belongs to which row.
+
+use std::sync::Arc;
+
+use super::{Cause, PaneId, Piece, Steps, WindowKey, Windows};
+
+/// Revisions by labels come at most this often over the label horizon, unless every label is there.
+const REVISIONS_PER_HORIZON: i64 = 4;
+/// But never more often than this, in milliseconds of event time.
+const REVISION_INTERVAL_MS_MIN: i64 = 1_000;
+
+impl Windows {
+    /// A row of this key and time was placed and waits for its label.
+    pub fn await_label(&mut self, key: &Arc<str>, time_ms: i64) {
+        let place = (Arc::clone(key), self.spec.slice(time_ms).0);
+        if let Some(slice) = self.slices.get_mut(&place) {
+            slice.awaited += 1;
+        }
+    }
+
+    /// A row of this key and time waits no more: its label came, or its time is over.
+    pub fn label_settled(&mut self, key: &Arc<str>, time_ms: i64) {
+        let place = (Arc::clone(key), self.spec.slice(time_ms).0);
+        if let Some(slice) = self.slices.get_mut(&place) {
+            slice.awaited = slice.awaited.saturating_sub(1);
+            if slice.awaited == 0 {
+                self.completed.insert(place);
+            }
+        }
+    }
+
+    /// Event time at which a row of this time stops waiting for its label.
+    #[must_use]
+    pub fn label_deadline_ms(&self, time_ms: i64) -> i64 {
+        let newest_end = self.spec.newest_start(time_ms).saturating_add(self.spec.size_ms());
+        newest_end.saturating_add(self.spec.label_horizon_ms().unwrap_or(0))
+    }
+
+    /// The open label pane for a row of this key and time; `None` when its windows take labels no more.
+    pub fn label_pane(&mut self, key: &Arc<str>, time_ms: i64, steps: &mut Steps) -> Option<PaneId> {
+        let horizon_ms = self.spec.label_horizon_ms()?;
+        let watermark = self.watermarks.current();
+        let size_ms = self.spec.size_ms();
+        let live = |start_ms: i64| start_ms.saturating_add(size_ms).saturating_add(horizon_ms) > watermark;
+        let first_start_ms = self.spec.starts(time_ms).find(|&start_ms| live(start_ms))?;
+        let slice_start = self.spec.slice(time_ms).0;
+        let slice = self.slices.get_mut(&(Arc::clone(key), slice_start))?;
+        let open = slice.pieces.iter().rev().find(|piece| piece.of_labels && !piece.sealed);
+        let pane = match open.filter(|piece| piece.first_start_ms == first_start_ms) {
+            Some(piece) => piece.id,
+            None => {
+                let id = self.next_pane;
+                slice.pieces.push(Piece { id, first_start_ms, sealed: false, of_labels: true });
+                self.next_pane += 1;
+                self.panes += 1;
+                steps.opened.push((id, Arc::clone(key), true));
+                id
+            }
+        };
+        for start_ms in self.spec.starts(time_ms).filter(|&start_ms| start_ms >= first_start_ms) {
+            let window = WindowKey { end_ms: start_ms + size_ms, start_ms, key: Arc::clone(key) };
+            if self.windows.contains_key(&window) {
+                self.labelled.insert(window);
+            }
+        }
+        Some(pane)
+    }
+
+    /// Judges windows again whose labels are complete, overdue or at their horizon.
+    pub(super) fn revise_labels(&mut self, watermark: i64, steps: &mut Steps) {
+        let Some(horizon_ms) = self.spec.label_horizon_ms() else { return };
+        let interval_ms = (horizon_ms / REVISIONS_PER_HORIZON).max(REVISION_INTERVAL_MS_MIN);
+        let moved = watermark >= self.labels_scanned_at.saturating_add(REVISION_INTERVAL_MS_MIN);
+        if self.completed.is_empty() && !moved {
+            return;
+        }
+        self.labels_scanned_at = watermark;
+        let due = |window: &&WindowKey| {
+            let Some(state) = self.windows.get(*window).filter(|state| state.fired) else { return false };
+            watermark >= state.fired_at.saturating_add(interval_ms)
+                || watermark >= window.end_ms.saturating_add(horizon_ms)
+                || self.awaited(window) == 0
+        };
+        let due: Vec<WindowKey> = self.labelled.iter().filter(due).cloned().collect();
+        for window in due {
+            self.labelled.remove(&window);
+            self.close(window, Cause::LateLabels, watermark, steps);
+        }
+    }
+
+    fn awaited(&self, window: &WindowKey) -> u64 {
+        self.awaited_between(&window.key, window.start_ms, window.end_ms)
+    }
+
+    fn awaited_between(&self, key: &Arc<str>, start_ms: i64, end_ms: i64) -> u64 {
+        let range = (Arc::clone(key), start_ms)..(Arc::clone(key), end_ms);
+        self.slices.range(range).map(|(_, slice)| slice.awaited).sum()
+    }
+
+    /// Whether any window that holds this slice still waits for a label.
+    fn is_awaited(&self, key: &Arc<str>, slice_start_ms: i64) -> bool {
+        let oldest = self.spec.starts(slice_start_ms).next().unwrap_or(slice_start_ms);
+        let newest_end = self.spec.newest_start(slice_start_ms).saturating_add(self.spec.size_ms());
+        self.awaited_between(key, oldest, newest_end) > 0
+    }
+
+    /// Frees what no row, and what no label, can reach any more.
+    pub(super) fn release(&mut self, watermark: i64, steps: &mut Steps) {
+        let over = |end_ms: i64, after_ms: i64| end_ms.saturating_add(after_ms) <= watermark;
+        let (lateness_ms, horizon_ms) = (self.spec.lateness_ms(), self.spec.label_horizon_ms().unwrap_or(0));
+        let mut candidates = Vec::new();
+        while let Some((end_ms, ..)) = self.row_expiry.first()
+            && over(*end_ms, lateness_ms)
+        {
+            let Some(entry) = self.row_expiry.pop_first() else { break };
+            let place = (Arc::clone(&entry.1), entry.2);
+            let Some(slice) = self.slices.get(&place) else { continue };
+            steps.released.extend(slice.pieces.iter().filter(|piece| !piece.of_labels).map(|piece| piece.id));
+            candidates.push(place);
+            self.label_expiry.insert(entry);
+        }
+        while let Some((end_ms, ..)) = self.label_expiry.first()
+            && over(*end_ms, horizon_ms)
+        {
+            let Some((_, key, start_ms)) = self.label_expiry.pop_first() else { break };
+            self.free((key, start_ms), steps);
+        }
+        // Labels may all be there long before the horizon; then nothing is worth waiting for.
+        for (key, start_ms) in std::mem::take(&mut self.completed) {
+            let newest_end = self.spec.newest_start(start_ms).saturating_add(self.spec.size_ms());
+            let oldest = self.spec.starts(start_ms).next().unwrap_or(start_ms);
+            let near = (Arc::clone(&key), oldest)..(key, newest_end);
+            candidates.extend(self.slices.range(near).map(|(place, _)| place.clone()));
+        }
+        for (key, start_ms) in candidates {
+            let newest_end = self.spec.newest_start(start_ms).saturating_add(self.spec.size_ms());
+            let entry = (newest_end, Arc::clone(&key), start_ms);
+            if self.label_expiry.contains(&entry) && !self.is_awaited(&key, start_ms) {
+                self.label_expiry.remove(&entry);
+                self.free((key, start_ms), steps);
+            }
+        }
+    }
+
+    fn free(&mut self, place: (Arc<str>, i64), steps: &mut Steps) {
+        let Some(slice) = self.slices.remove(&place) else { return };
+        self.panes -= slice.pieces.len();
+        steps.released_labels.extend(slice.pieces.iter().map(|piece| piece.id));
+        let (key, slice_start_ms) = place;
+        for start_ms in self.spec.starts(slice_start_ms) {
+            let end_ms = start_ms.saturating_add(self.spec.size_ms());
+            let range = (Arc::clone(&key), start_ms)..(Arc::clone(&key), end_ms);
+            if self.slices.range(range).next().is_none() {
+                let window = WindowKey { end_ms, start_ms, key: Arc::clone(&key) };
+                self.labelled.remove(&window);
+                self.windows.remove(&window);
+            }
+        }
+    }
+}
