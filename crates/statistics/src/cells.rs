@@ -1,0 +1,158 @@
+//! A numeric variable frozen into cells at the quantiles of a reference, and what falls into them.
+//! It must not know any test.
+//!
+//! A sample in cells merges exactly, so panes can be summed; values outside the reference's range are kept apart with
+//! their distance from it, which makes the tails of a Wasserstein distance exact.
+
+use serde::{Deserialize, Serialize};
+
+/// Cells asked for; fewer where the reference has ties.
+pub const CELLS: usize = 200;
+/// Most edges that a reference may bring.
+pub const EDGES_MAX: usize = 255;
+
+/// Frozen cells: (minimum, e1], (e1, e2], … (ek, maximum], the first with the minimum in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cells {
+    edges: Vec<f64>,
+    minimum: f64,
+    maximum: f64,
+}
+
+/// How many values of a sample lie in each cell, and beyond.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CellCounts {
+    /// One for each cell.
+    pub counts: Vec<u64>,
+    /// Values below the reference's smallest.
+    pub below: u64,
+    /// Values above the reference's largest.
+    pub above: u64,
+    /// Sum of their distances from the smallest.
+    pub below_distance: f64,
+    /// Sum of their distances from the largest.
+    pub above_distance: f64,
+}
+
+impl Cells {
+    /// Cells at the quantiles of a sorted, finite, not empty sample.
+    ///
+    /// # Panics
+    /// When the sample is empty.
+    #[must_use]
+    pub fn of_sorted(sorted: &[f64]) -> Self {
+        let (minimum, maximum) = (sorted[0], sorted[sorted.len() - 1]);
+        let mut edges: Vec<f64> = Vec::with_capacity(CELLS - 1);
+        for cell in 1..CELLS {
+            let edge = sorted[(cell * sorted.len() / CELLS).min(sorted.len() - 1)];
+            if edge < maximum && edges.last().is_none_or(|&last| edge > last) {
+                edges.push(edge);
+            }
+        }
+        Self { edges, minimum, maximum }
+    }
+
+    /// Cells from stored edges; `None` when they do not ascend within a finite range.
+    #[must_use]
+    pub fn from_edges(edges: Vec<f64>, minimum: f64, maximum: f64) -> Option<Self> {
+        let finite = minimum.is_finite() && maximum.is_finite() && minimum <= maximum;
+        let ascend = edges.windows(2).all(|pair| pair[0] < pair[1]);
+        let inside = edges.iter().all(|&edge| minimum <= edge && edge < maximum);
+        (finite && ascend && inside && edges.len() <= EDGES_MAX).then_some(Self { edges, minimum, maximum })
+    }
+
+    /// Inner edges, ascending.
+    #[must_use]
+    pub fn edges(&self) -> &[f64] {
+        &self.edges
+    }
+
+    /// Smallest reference value.
+    #[must_use]
+    pub fn minimum(&self) -> f64 {
+        self.minimum
+    }
+
+    /// Largest reference value.
+    #[must_use]
+    pub fn maximum(&self) -> f64 {
+        self.maximum
+    }
+
+    /// Cells.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.edges.len() + 1
+    }
+
+    /// Never: there is at least one cell.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// No values yet.
+    #[must_use]
+    pub fn empty_counts(&self) -> CellCounts {
+        CellCounts { counts: vec![0; self.len()], ..CellCounts::default() }
+    }
+
+    /// Adds finite values.
+    pub fn count_slice(&self, values: &[f64], into: &mut CellCounts) {
+        for &value in values {
+            if value < self.minimum {
+                into.below += 1;
+                into.below_distance += self.minimum - value;
+            } else if value > self.maximum {
+                into.above += 1;
+                into.above_distance += value - self.maximum;
+            } else {
+                into.counts[self.cell_of(value)] += 1;
+            }
+        }
+    }
+
+    /// The cell of a value within the range.
+    #[inline]
+    fn cell_of(&self, value: f64) -> usize {
+        self.edges.partition_point(|&edge| edge < value)
+    }
+
+    /// Cells joined into at most `groups` of about equal reference mass: for each cell the number of its group.
+    #[must_use]
+    pub fn groups(&self, reference: &[u64], groups: usize) -> Vec<usize> {
+        let total: u64 = reference.iter().sum();
+        let mut group = 0;
+        let mut before = 0_u64;
+        let mut of_cell = Vec::with_capacity(reference.len());
+        for &count in reference {
+            of_cell.push(group);
+            before += count;
+            let share = before as f64 / total.max(1) as f64;
+            // A group is full when the mass so far reaches its upper quantile.
+            if share >= (group + 1) as f64 / groups as f64 - 1e-12 && group + 1 < groups {
+                group = (((share * groups as f64) + 1e-9).floor() as usize).clamp(group + 1, groups - 1);
+            }
+        }
+        of_cell
+    }
+}
+
+impl CellCounts {
+    /// Adds another's values.
+    pub fn merge(&mut self, other: &Self) {
+        for (own, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *own += theirs;
+        }
+        self.below += other.below;
+        self.above += other.above;
+        self.below_distance += other.below_distance;
+        self.above_distance += other.above_distance;
+    }
+
+    /// Values.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum::<u64>() + self.below + self.above
+    }
+}

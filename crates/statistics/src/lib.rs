@@ -1,0 +1,30 @@
+//! Estimators, sketches and tests: each pushes slices, merges with its like and evaluates.
+//! It must never know time, tokio, protobuf, or what a number stands for.
+//!
+//! Reading order: [`moments`], [`sketch`], [`distinct`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
+//! [`score`], [`harm`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
+//! that are not finite never enter an estimator, callers count them.
+
+pub mod moments;
+
+pub mod sketch;
+
+pub mod distinct;
+
+pub mod cells;
+
+pub mod two_sample;
+
+pub mod categorical;
+
+pub mod multiple;
+
+pub mod score;
+
+pub mod harm;
+
+/// The 97.5 % point of the normal law: half-width of a 95 % interval in standard errors.
+pub const Z_95: f64 = 1.959_963_984_540_054;
+
+#[cfg(test)]
+mod golden;

@@ -1,0 +1,23 @@
+//! The words that every room says: findings, windows, errors, events, the constitution, and the ports to the world
+//! outside. Also the only translation between protobuf and these words, and the only map from errors to gRPC.
+//! It must never know channels, servers or NATS.
+//!
+//! Reading order: [`problem`], [`finding`], [`constitution`], [`event`], [`ports`], [`text`], [`convert`].
+
+pub mod problem;
+
+pub mod finding;
+
+pub mod constitution;
+
+pub mod event;
+
+pub mod ports;
+
+pub mod text;
+
+pub mod convert;
+
+pub use constitution::Constitution;
+pub use finding::{Finding, Severity, VerdictStatus, Window};
+pub use problem::Problem;

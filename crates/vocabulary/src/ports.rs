@@ -1,0 +1,146 @@
+//! The ports: what the rooms need from outside, as traits. It must not know any home of them.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::{
+    event::{Envelope, EventKind},
+    finding::Finding,
+};
+
+/// Why a home refused or failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// Another wrote first; read again.
+    #[error("expected revision {expected}, found {found}")]
+    Conflict {
+        /// What the caller believed.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// A name or value that no home takes.
+    #[error("{0}")]
+    Invalid(String),
+    /// The home cannot be reached or is full.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The wall clock.
+pub trait Clock: Debug + Send + Sync {
+    /// Milliseconds since the epoch, UTC.
+    fn now_ms(&self) -> i64;
+}
+
+/// An event with its place in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    /// Ascending from 1, without gaps.
+    pub sequence: u64,
+    /// The event.
+    pub envelope: Envelope,
+}
+
+/// What an append came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The event's place.
+    pub sequence: u64,
+    /// Whether an event with this id was there already; the sequence is then that one's.
+    pub duplicate: bool,
+}
+
+/// Longest event, encoded, in bytes.
+pub const EVENT_BYTES_MAX: usize = 512 * 1024;
+
+/// Events in one order.
+#[async_trait]
+pub trait EventLog: Debug + Send + Sync {
+    /// Appends an event; a repeated `event_id` is not appended again. With `expected`, only when the last sequence of
+    /// the event's subject is that (0 = none yet).
+    async fn append(&self, envelope: Envelope, expected: Option<u64>) -> Result<Appended, PortError>;
+
+    /// Events after a sequence, at most `count`, in order.
+    async fn read(&self, after: u64, count: usize) -> Result<Vec<Logged>, PortError>;
+
+    /// The last sequence; 0 when empty.
+    async fn last(&self) -> Result<u64, PortError>;
+
+    /// Events after a sequence and then live, whose subjects match the filter. A reader that falls behind is fed from
+    /// the log, so that none is left out.
+    async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError>;
+}
+
+/// A value with its revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// From 1; ascending in the bucket.
+    pub revision: u64,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// Small values by key, with compare-and-swap. Keys: letters, digits, `_`, `-`, `.`, `/`, `=`; 1 to 256 bytes.
+#[async_trait]
+pub trait KeyValue: Debug + Send + Sync {
+    /// The value, if there is one.
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError>;
+
+    /// Writes when the revision is the expected one (0 = must not exist; `None` = whatever is there). Returns the new
+    /// revision.
+    async fn put(&self, key: &str, value: Vec<u8>, expected: Option<u64>) -> Result<u64, PortError>;
+
+    /// Removes a key; absent is fine.
+    async fn delete(&self, key: &str) -> Result<(), PortError>;
+
+    /// Keys that begin with this, sorted, after `after`, at most `count`.
+    async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError>;
+
+    /// Changes of keys that begin with this, from now on: the key, and the value or `None` when it is gone.
+    async fn watch(&self, prefix: &str) -> Result<mpsc::Receiver<(String, Option<Versioned>)>, PortError>;
+}
+
+/// Large immutable values by name.
+#[async_trait]
+pub trait Blobs: Debug + Send + Sync {
+    /// Writes; the same name again must bring the same bytes.
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), PortError>;
+
+    /// Reads.
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError>;
+
+    /// Removes; absent is fine.
+    async fn delete(&self, name: &str) -> Result<(), PortError>;
+}
+
+/// Something judged outside a stream, for the bus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Its kind.
+    pub kind: EventKind,
+    /// Unique id of the call.
+    pub id: String,
+    /// The service or model that it is about.
+    pub about: String,
+    /// What was measured.
+    pub payload: serde_json::Value,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Takes what a direct call found. Never blocks; drops are counted by the sink.
+pub trait FindingSink: Debug + Send + Sync {
+    /// Hands a judgement over.
+    fn publish(&self, judgement: Judgement);
+}
+
+/// A sink for services that stand alone.
+#[derive(Clone, Copy, Debug)]
+pub struct NoSink;
+
+impl FindingSink for NoSink {
+    fn publish(&self, _judgement: Judgement) {}
+}

@@ -1,0 +1,181 @@
+//! What can go wrong for a caller, and the one map from it to gRPC. It must not know which RPC it is.
+//!
+//! A problem says its reason in a word that programs can test (`ErrorInfo.reason`), a sentence for people, and where
+//! it applies the field, the wait or the missing thing. `docs/errors.md` lists the reasons.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// The `domain` of every `ErrorInfo`.
+pub const DOMAIN: &str = "acgs";
+/// Longest sentence sent to a caller, in bytes; gRPC carries it in a header.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// The kinds of problems; each is one gRPC code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The input is wrong whatever the state.
+    Invalid,
+    /// The input is wrong for now: out of order.
+    OutOfRange,
+    /// The thing asked for is not there.
+    NotFound,
+    /// The state does not allow it.
+    Precondition,
+    /// A named bound is reached.
+    Exhausted,
+    /// Not allowed.
+    Denied,
+    /// Known, and not in this version.
+    Unimplemented,
+    /// Try again.
+    Unavailable,
+    /// Our fault.
+    Internal,
+}
+
+/// A problem of a caller.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    kind: Kind,
+    reason: &'static str,
+    message: String,
+    field: Option<String>,
+    retry_after_ms: Option<u64>,
+    resource: Option<(&'static str, String)>,
+}
+
+impl Problem {
+    /// A problem with a reason in SCREAMING_SNAKE_CASE and a sentence.
+    #[must_use]
+    pub fn new(kind: Kind, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, reason, message: message.into(), field: None, retry_after_ms: None, resource: None }
+    }
+
+    /// Wrong input in a field, named by its path in the request.
+    #[must_use]
+    pub fn field(path: impl Into<String>, reason: &'static str, message: impl std::fmt::Display) -> Self {
+        let path = path.into();
+        let mut problem = Self::new(Kind::Invalid, reason, format!("{path}: {message}"));
+        problem.field = Some(path);
+        problem
+    }
+
+    /// Something that is not there.
+    #[must_use]
+    pub fn missing(resource: &'static str, name: impl Into<String>, reason: &'static str) -> Self {
+        let name = name.into();
+        let mut problem = Self::new(Kind::NotFound, reason, format!("there is no {resource} {name:?}"));
+        problem.resource = Some((resource, name));
+        problem
+    }
+
+    /// A bound that is reached; trying again after this long may help.
+    #[must_use]
+    pub fn exhausted(reason: &'static str, message: impl Into<String>, retry_after_ms: u64) -> Self {
+        let mut problem = Self::new(Kind::Exhausted, reason, message);
+        problem.retry_after_ms = Some(retry_after_ms);
+        problem
+    }
+
+    /// Our fault; the details go to the log, not to the caller.
+    #[must_use]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, "INTERNAL", message)
+    }
+
+    /// Puts the field into an outer message.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        if let Some(field) = self.field.take() {
+            let rest = self.message.strip_prefix(&field).unwrap_or(&self.message).to_owned();
+            let path = format!("{outer}.{field}");
+            self.message = format!("{path}{rest}");
+            self.field = Some(path);
+        }
+        self
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The field, if the input is wrong in one.
+    #[must_use]
+    pub fn field_path(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+}
+
+impl From<Problem> for Status {
+    fn from(problem: Problem) -> Self {
+        let code = match problem.kind {
+            Kind::Invalid => Code::InvalidArgument,
+            Kind::OutOfRange => Code::OutOfRange,
+            Kind::NotFound => Code::NotFound,
+            Kind::Precondition => Code::FailedPrecondition,
+            Kind::Exhausted => Code::ResourceExhausted,
+            Kind::Denied => Code::PermissionDenied,
+            Kind::Unimplemented => Code::Unimplemented,
+            Kind::Unavailable => Code::Unavailable,
+            Kind::Internal => Code::Internal,
+        };
+        let message = shorten(&problem.message);
+        let mut details = ErrorDetails::new();
+        details.set_error_info(problem.reason, DOMAIN, HashMap::new());
+        if let Some(field) = &problem.field {
+            details.add_bad_request_violation(field.clone(), message.clone());
+        }
+        if let Some(after_ms) = problem.retry_after_ms {
+            details.set_retry_info(Some(Duration::from_millis(after_ms)));
+        }
+        if let Some((resource, name)) = &problem.resource {
+            details.set_resource_info(*resource, name.clone(), "", message.clone());
+        }
+        if problem.kind == Kind::Precondition {
+            details.add_precondition_failure_violation(problem.reason, "", message.clone());
+        }
+        Status::with_error_details(code, message, details)
+    }
+}
+
+fn shorten(message: &str) -> String {
+    let mut end = MESSAGE_BYTES_MAX.min(message.len());
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    message[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_carries_reason_field_and_wait() {
+        let status = Status::from(Problem::field("rows.seq", "SEQUENCE_GAP", "is 7").within("message"));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "message.rows.seq: is 7");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "SEQUENCE_GAP");
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "message.rows.seq");
+        let status = Status::from(Problem::exhausted("PANES", "too many", 1_500));
+        let retry = status.get_error_details().retry_info().unwrap().retry_delay;
+        assert_eq!(retry, Some(Duration::from_millis(1_500)));
+        let status = Status::from(Problem::missing("reference", "r", "UNKNOWN_REFERENCE"));
+        assert_eq!(status.get_error_details().resource_info().unwrap().resource_name, "r");
+        let long = Status::from(Problem::internal("ü".repeat(2_000)));
+        assert!(long.message().len() <= MESSAGE_BYTES_MAX);
+    }
+}
