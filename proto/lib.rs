@@ -1,9 +1,6 @@
 //! The contracts of the mesh: what `proto/` says, as Rust modules, and the descriptor set for reflection.
 //! It must never know a rule, a default or a transport.
 
-#![expect(missing_docs, reason = "the comments of the generated items are those of the proto files")]
-#![expect(clippy::all, reason = "generated code follows prost's style")]
-
 pub mod acgs {
     pub mod common {
         pub mod v1 {

@@ -1,7 +1,7 @@
 //! Records by column: a `Schema` of kinds and roles, and `RecordBatch`es of typed columns with validity.
 //! It must never know protobuf, time zones, or what the numbers mean.
 //!
-//! Reading order: [`schema`], [`buffer`], [`batch`], [`builder`].
+//! Reading order: [`schema`], [`buffer`], [`batch`], [`builder`], [`numbers`].
 
 pub mod schema;
 
@@ -10,6 +10,8 @@ pub mod buffer;
 pub mod batch;
 
 pub mod builder;
+
+pub mod numbers;
 
 pub use batch::{Column, RecordBatch, Values};
 pub use buffer::{Bitmap, Buffer};

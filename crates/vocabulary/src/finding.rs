@@ -75,6 +75,32 @@ pub enum VerdictStatus {
     Unavailable,
 }
 
+/// The judges that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum JudgeKind {
+    /// Is the data sound?
+    Quality,
+    /// Has it moved?
+    Drift,
+    /// Does the model keep its promise?
+    Performance,
+}
+
+impl JudgeKind {
+    /// All of them, in the order in which reports name them.
+    pub const ALL: [Self; 3] = [Self::Quality, Self::Drift, Self::Performance];
+
+    /// In lower case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quality => "quality",
+            Self::Drift => "drift",
+            Self::Performance => "performance",
+        }
+    }
+}
+
 /// A window of a stream: half-open event time of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Window {

@@ -19,5 +19,5 @@ pub mod text;
 pub mod convert;
 
 pub use constitution::Constitution;
-pub use finding::{Finding, Severity, VerdictStatus, Window};
+pub use finding::{Finding, JudgeKind, Severity, VerdictStatus, Window};
 pub use problem::Problem;

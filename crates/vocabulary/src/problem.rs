@@ -36,10 +36,13 @@ pub enum Kind {
     Internal,
 }
 
-/// A problem of a caller.
+/// A problem of a caller. Boxed, because it is the rare side of every result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
+#[error("{}", .0.message)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Inner {
     kind: Kind,
     reason: &'static str,
     message: String,
@@ -52,7 +55,8 @@ impl Problem {
     /// A problem with a reason in SCREAMING_SNAKE_CASE and a sentence.
     #[must_use]
     pub fn new(kind: Kind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into(), field: None, retry_after_ms: None, resource: None }
+        let message = message.into();
+        Self(Box::new(Inner { kind, reason, message, field: None, retry_after_ms: None, resource: None }))
     }
 
     /// Wrong input in a field, named by its path in the request.
@@ -60,7 +64,7 @@ impl Problem {
     pub fn field(path: impl Into<String>, reason: &'static str, message: impl std::fmt::Display) -> Self {
         let path = path.into();
         let mut problem = Self::new(Kind::Invalid, reason, format!("{path}: {message}"));
-        problem.field = Some(path);
+        problem.0.field = Some(path);
         problem
     }
 
@@ -69,7 +73,7 @@ impl Problem {
     pub fn missing(resource: &'static str, name: impl Into<String>, reason: &'static str) -> Self {
         let name = name.into();
         let mut problem = Self::new(Kind::NotFound, reason, format!("there is no {resource} {name:?}"));
-        problem.resource = Some((resource, name));
+        problem.0.resource = Some((resource, name));
         problem
     }
 
@@ -77,7 +81,7 @@ impl Problem {
     #[must_use]
     pub fn exhausted(reason: &'static str, message: impl Into<String>, retry_after_ms: u64) -> Self {
         let mut problem = Self::new(Kind::Exhausted, reason, message);
-        problem.retry_after_ms = Some(retry_after_ms);
+        problem.0.retry_after_ms = Some(retry_after_ms);
         problem
     }
 
@@ -90,11 +94,11 @@ impl Problem {
     /// Puts the field into an outer message.
     #[must_use]
     pub fn within(mut self, outer: &str) -> Self {
-        if let Some(field) = self.field.take() {
-            let rest = self.message.strip_prefix(&field).unwrap_or(&self.message).to_owned();
+        if let Some(field) = self.0.field.take() {
+            let rest = self.0.message.strip_prefix(&field).unwrap_or(&self.0.message).to_owned();
             let path = format!("{outer}.{field}");
-            self.message = format!("{path}{rest}");
-            self.field = Some(path);
+            self.0.message = format!("{path}{rest}");
+            self.0.field = Some(path);
         }
         self
     }
@@ -102,24 +106,25 @@ impl Problem {
     /// The reason.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        self.reason
+        self.0.reason
     }
 
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The field, if the input is wrong in one.
     #[must_use]
     pub fn field_path(&self) -> Option<&str> {
-        self.field.as_deref()
+        self.0.field.as_deref()
     }
 }
 
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
+        let problem = *problem.0;
         let code = match problem.kind {
             Kind::Invalid => Code::InvalidArgument,
             Kind::OutOfRange => Code::OutOfRange,

@@ -1,0 +1,93 @@
+//! Lanes over gRPC: the judge's end for a service's `Judge` RPC, and the orchestrator's end over a generated client.
+//! It must not know channels: the caller brings the two streams.
+
+use acgs_contracts::lane::v1 as proto;
+use acgs_vocabulary::{Problem, problem::Kind};
+use futures_core::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Code, Status};
+
+use crate::{
+    judge::{Judge, LANE_QUEUE, LaneHandle},
+    message::LaneDown,
+    wire,
+};
+
+/// Drives a judge with what a client sends; the answers end with the first error.
+pub fn serve<J, S, M>(
+    mut judge: J,
+    incoming: S,
+    wrap: fn(proto::LaneUp) -> M,
+) -> ReceiverStream<Result<M, Status>>
+where
+    J: Judge + 'static,
+    S: Stream<Item = Result<Option<proto::LaneDown>, Status>> + Send + Unpin + 'static,
+    M: Send + 'static,
+{
+    let (answers, out) = mpsc::channel(LANE_QUEUE);
+    tokio::spawn(async move {
+        let mut incoming = incoming;
+        let mut reader = wire::DownReader::default();
+        while let Some(message) = incoming.next().await {
+            let applied = message.and_then(|message| {
+                let message = reader.read(message.unwrap_or_default())?;
+                Ok(judge.apply(message)?)
+            });
+            match applied {
+                Ok(ups) => {
+                    for up in ups {
+                        if answers.send(Ok(wrap(wire::up_to_proto(up)))).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(status) => {
+                    let _gone = answers.send(Err(status)).await;
+                    return;
+                }
+            }
+        }
+    });
+    ReceiverStream::new(out)
+}
+
+/// The stream that a generated client sends, fed by the handle's sender.
+pub fn outgoing<M: Send + 'static>(
+    wrap: fn(proto::LaneDown) -> M,
+) -> (mpsc::Sender<LaneDown>, impl Stream<Item = M> + Send + 'static) {
+    let (down, messages) = mpsc::channel::<LaneDown>(LANE_QUEUE);
+    (down, ReceiverStream::new(messages).map(move |message| wrap(wire::down_to_proto(message))))
+}
+
+/// Joins the sender of [`outgoing`] with the stream that the client received.
+pub fn handle<S>(down: mpsc::Sender<LaneDown>, incoming: S) -> LaneHandle
+where
+    S: Stream<Item = Result<Option<proto::LaneUp>, Status>> + Send + Unpin + 'static,
+{
+    let (answers, up) = mpsc::channel(LANE_QUEUE);
+    tokio::spawn(async move {
+        let mut incoming = incoming;
+        while let Some(message) = incoming.next().await {
+            let read = message
+                .map_err(|status| problem_of(&status))
+                .and_then(|message| wire::up_from_proto(message.unwrap_or_default()));
+            let over = read.is_err();
+            if answers.send(read).await.is_err() || over {
+                return;
+            }
+        }
+    });
+    LaneHandle { down, up }
+}
+
+/// What a judge's status means to the orchestrator: the lane is lost, or the lane is wrong.
+fn problem_of(status: &Status) -> Problem {
+    let kind = match status.code() {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Kind::Precondition,
+        Code::Unimplemented => Kind::Unimplemented,
+        Code::ResourceExhausted => Kind::Exhausted,
+        _ => Kind::Unavailable,
+    };
+    Problem::new(kind, "LANE_LOST", format!("{:?}: {}", status.code(), status.message()))
+}

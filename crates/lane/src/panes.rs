@@ -1,0 +1,294 @@
+//! The judge's machine, the same for every judge: panes, sequence, configs, snapshots, credit. What a pane holds and
+//! what a window comes to, an [`Assessor`] says. It must not know time.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::sync::Arc;
+
+use acgs_columns::RecordBatch;
+use acgs_vocabulary::{Finding, Problem, VerdictStatus, Window, constitution::sha256, problem::Kind};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    judge::Judge,
+    message::{ConfigDigest, LaneDown, LaneUp, Open, PaneId, State, Verdict},
+};
+
+/// Bytes of rows that may be on their way to a judge.
+pub const CREDIT_BYTES: u64 = 8 << 20;
+/// Row frames that may be on their way to a judge.
+pub const CREDIT_MESSAGES: u32 = 256;
+/// Most panes of one lane.
+pub const PANES_MAX: usize = 1 << 20;
+/// Most configs of one lane.
+pub const CONFIGS_MAX: usize = 16;
+/// First byte of every pane state.
+const STATE_VERSION: u8 = 1;
+
+/// What a window came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// How it came out.
+    pub status: VerdictStatus,
+    /// Why it is not Ok.
+    pub reason: String,
+    /// The encoded report.
+    pub report: Bytes,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+impl Assessment {
+    /// An answer that judges nothing.
+    #[must_use]
+    pub fn without(status: VerdictStatus, reason: impl Into<String>) -> Self {
+        Self { status, reason: reason.into(), report: Bytes::new(), findings: Vec::new() }
+    }
+}
+
+/// What makes a judge this one and not another. Panes merge; evaluating does not consume them.
+pub trait Assessor: Send {
+    /// What follows from the schema and the configs, once for a lane.
+    type Plan: Send;
+    /// What a pane holds.
+    type Pane: Clone + Send + Serialize + DeserializeOwned;
+
+    /// Reads the schema and the configs.
+    ///
+    /// # Errors
+    /// When they make no sense; the lane is then over.
+    fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem>;
+
+    /// A pane without rows; with `labels_only` its rows were in another pane before.
+    fn pane(&self, plan: &Self::Plan, labels_only: bool) -> Self::Pane;
+
+    /// Adds rows to a pane.
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch);
+
+    /// Adds another pane's rows.
+    fn merge(&self, plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane);
+
+    /// Judges the rows of a window.
+    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment;
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct PaneJudge<A: Assessor> {
+    assessor: A,
+    stage: Stage<A::Plan>,
+    panes: BTreeMap<PaneId, (Arc<str>, A::Pane)>,
+    dirty: BTreeSet<PaneId>,
+    through_seq: u64,
+    bytes_since_snapshot: u64,
+    consumed_bytes: u64,
+    consumed_messages: u32,
+}
+
+#[derive(Debug)]
+enum Stage<P> {
+    New,
+    Waiting { open: Open, found: Vec<(ConfigDigest, Bytes)> },
+    Ready { open: Open, plan: P },
+}
+
+fn broken(message: impl Into<String>) -> Problem {
+    Problem::new(Kind::Precondition, "LANE_PROTOCOL", message)
+}
+
+impl<A: Assessor> PaneJudge<A> {
+    /// A judge whose lane is not open yet.
+    #[must_use]
+    pub fn new(assessor: A) -> Self {
+        Self {
+            assessor,
+            stage: Stage::New,
+            panes: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            through_seq: 0,
+            bytes_since_snapshot: 0,
+            consumed_bytes: 0,
+            consumed_messages: 0,
+        }
+    }
+
+    fn open(&mut self, open: Open) -> Result<Vec<LaneUp>, Problem> {
+        if !matches!(self.stage, Stage::New) {
+            return Err(broken("a lane is opened once"));
+        }
+        if open.slot != 0 {
+            let message = format!("slot {} is not served: this version has slot 0 only", open.slot);
+            return Err(Problem::new(Kind::Unimplemented, "SLOT", message));
+        }
+        if open.configs.len() > CONFIGS_MAX {
+            return Err(Problem::field("open.configs", "TOO_MANY", format!("at most {CONFIGS_MAX}")));
+        }
+        let needs: BTreeSet<ConfigDigest> = open.configs.iter().map(|(_, digest)| *digest).collect();
+        self.stage = Stage::Waiting { open, found: Vec::new() };
+        if needs.is_empty() { self.ready() } else { Ok(needs.into_iter().map(|digest| LaneUp::Need { digest }).collect()) }
+    }
+
+    fn config(&mut self, digest: ConfigDigest, content: Bytes) -> Result<Vec<LaneUp>, Problem> {
+        let Stage::Waiting { open, found } = &mut self.stage else {
+            return Err(broken("a config comes between open and credit"));
+        };
+        if sha256(&content) != digest {
+            return Err(Problem::field("config.digest", "BAD_DIGEST", "is not the SHA-256 of the content"));
+        }
+        if !open.configs.iter().any(|(_, wanted)| *wanted == digest) {
+            return Err(Problem::field("config.digest", "BAD_DIGEST", "was not asked for"));
+        }
+        found.push((digest, content));
+        let complete = open.configs.iter().all(|(_, wanted)| found.iter().any(|(digest, _)| digest == wanted));
+        if complete { self.ready() } else { Ok(Vec::new()) }
+    }
+
+    fn ready(&mut self) -> Result<Vec<LaneUp>, Problem> {
+        let Stage::Waiting { open, found } = std::mem::replace(&mut self.stage, Stage::New) else {
+            return Err(broken("not open"));
+        };
+        let of = |(kind, digest): &(String, ConfigDigest)| {
+            let content = found.iter().find(|(known, _)| known == digest).map(|(_, content)| content.clone());
+            (kind.clone(), content.unwrap_or_default())
+        };
+        let configs: Vec<(String, Bytes)> = open.configs.iter().map(of).collect();
+        let plan = self.assessor.plan(&open, &configs)?;
+        self.stage = Stage::Ready { open, plan };
+        Ok(vec![LaneUp::Credit { bytes: CREDIT_BYTES, messages: CREDIT_MESSAGES }])
+    }
+
+    fn restore(&mut self, state: State) -> Result<Vec<LaneUp>, Problem> {
+        if !matches!(self.stage, Stage::Ready { .. }) || self.through_seq > 0 || !self.panes.is_empty() {
+            return Err(broken("a restore comes after the first credit and before all panes and rows"));
+        }
+        for (pane, key, bytes) in state.panes {
+            let held = match bytes.split_first() {
+                Some((&STATE_VERSION, rest)) => postcard::from_bytes(rest).ok(),
+                _ => None,
+            };
+            let held = held.ok_or_else(|| {
+                Problem::field("restore.panes", "BAD_STATE", format!("pane {pane} was not written by this version"))
+            })?;
+            self.panes.insert(pane, (key, held));
+        }
+        self.through_seq = state.through_seq;
+        Ok(Vec::new())
+    }
+
+    fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
+        if self.panes.len() >= PANES_MAX {
+            return Err(Problem::exhausted("LANE_PANES", format!("a lane holds at most {PANES_MAX} panes"), 1_000));
+        }
+        // After a restore the frames since the snapshot come again, and with them panes that it holds.
+        if let Entry::Vacant(vacant) = self.panes.entry(pane) {
+            vacant.insert((key, self.assessor.pane(plan, labels_only)));
+            // Also a pane without rows must be known after a restore.
+            self.dirty.insert(pane);
+        }
+        Ok(Vec::new())
+    }
+
+    fn rows(&mut self, seq: u64, batch: &RecordBatch, runs: &[(PaneId, u32)]) -> Result<Vec<LaneUp>, Problem> {
+        let Stage::Ready { open, plan } = &self.stage else { return Err(broken("the lane is not ready")) };
+        if **batch.schema() != *open.schema {
+            return Err(Problem::field("rows.batch", "SCHEMA_CHANGED", "does not have the columns that the lane was opened with"));
+        }
+        let covered: u64 = runs.iter().map(|(_, length)| u64::from(*length)).sum();
+        if covered != batch.rows() as u64 || runs.iter().any(|(_, length)| *length == 0) {
+            let message = format!("runs cover {covered} of {} rows", batch.rows());
+            return Err(Problem::field("rows.runs", "BAD_RUNS", message));
+        }
+        if let Some((pane, _)) = runs.iter().find(|(pane, _)| !self.panes.contains_key(pane)) {
+            return Err(Problem::field("rows.runs", "UNKNOWN_PANE", format!("pane {pane} was not opened")));
+        }
+        let bytes = batch.size_bytes() as u64;
+        let fresh = seq > self.through_seq;
+        if fresh {
+            let mut start = 0;
+            for (pane, length) in runs {
+                let rows = batch.slice(start, *length as usize);
+                start += *length as usize;
+                if let Some((_, held)) = self.panes.get_mut(pane) {
+                    self.assessor.push(plan, held, &rows);
+                    self.dirty.insert(*pane);
+                }
+            }
+            self.through_seq = seq;
+            self.bytes_since_snapshot += bytes;
+        }
+        self.consumed_bytes += bytes;
+        self.consumed_messages += 1;
+        let every_bytes = open.snapshot_every_bytes;
+        let mut answers = Vec::new();
+        if every_bytes > 0 && self.bytes_since_snapshot >= every_bytes {
+            answers.push(LaneUp::Snapshot(self.snapshot()?));
+        }
+        answers.extend(self.credit());
+        Ok(answers)
+    }
+
+    /// Gives back what was used, in pieces that are worth a message.
+    fn credit(&mut self) -> Option<LaneUp> {
+        let worth = self.consumed_bytes >= CREDIT_BYTES / 4 || self.consumed_messages >= CREDIT_MESSAGES / 4;
+        worth.then(|| LaneUp::Credit {
+            bytes: std::mem::take(&mut self.consumed_bytes),
+            messages: std::mem::take(&mut self.consumed_messages),
+        })
+    }
+
+    fn snapshot(&mut self) -> Result<State, Problem> {
+        let mut panes = Vec::with_capacity(self.dirty.len());
+        for pane in std::mem::take(&mut self.dirty) {
+            let Some((key, held)) = self.panes.get(&pane) else { continue };
+            let bytes = postcard::to_extend(held, vec![STATE_VERSION])
+                .map_err(|error| Problem::internal(format!("pane {pane} could not be written: {error}")))?;
+            panes.push((pane, Arc::clone(key), bytes.into()));
+        }
+        self.bytes_since_snapshot = 0;
+        Ok(State { through_seq: self.through_seq, panes, carry: Bytes::new() })
+    }
+
+    fn close(&self, window: Window, revision: u32, panes: &[PaneId]) -> Result<Vec<LaneUp>, Problem> {
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
+        let held: Vec<&A::Pane> = panes.iter().filter_map(|pane| self.panes.get(pane).map(|(_, held)| held)).collect();
+        let assessment = if held.len() < panes.len() {
+            Assessment::without(VerdictStatus::Unavailable, "a pane of the window is not here")
+        } else {
+            match held.split_first() {
+                // Most windows are one pane: no copy then.
+                Some((only, [])) => self.assessor.evaluate(plan, only, &window),
+                Some((first, rest)) => {
+                    let mut whole = (*first).clone();
+                    rest.iter().for_each(|pane| self.assessor.merge(plan, &mut whole, pane));
+                    self.assessor.evaluate(plan, &whole, &window)
+                }
+                None => Assessment::without(VerdictStatus::Insufficient, "no rows"),
+            }
+        };
+        let Assessment { status, reason, report, findings } = assessment;
+        Ok(vec![LaneUp::Verdict(Verdict { window, revision, status, reason, report, findings })])
+    }
+}
+
+impl<A: Assessor> Judge for PaneJudge<A> {
+    fn apply(&mut self, message: LaneDown) -> Result<Vec<LaneUp>, Problem> {
+        match message {
+            LaneDown::Open(open) => self.open(open),
+            LaneDown::Config { digest, content } => self.config(digest, content),
+            LaneDown::Restore(state) => self.restore(state),
+            LaneDown::OpenPane { pane, key, labels_only } => self.open_pane(pane, key, labels_only),
+            LaneDown::Rows { seq, batch, runs } => self.rows(seq, &batch, &runs),
+            LaneDown::Close { window, revision, panes } => self.close(window, revision, &panes),
+            // No detector lives in a lane's carry yet; event time is of no use to panes.
+            LaneDown::Tick { .. } => Ok(Vec::new()),
+            LaneDown::Release { panes } => {
+                for pane in panes {
+                    self.panes.remove(&pane);
+                    self.dirty.remove(&pane);
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The judge of data quality: is what arrives complete, valid, unique, fresh and free of outliers?
+//! It must never know NATS, discovery, or the other judges.
+//!
+//! Reading order: [`config`], [`pane`], [`report`], [`service`].
+
+pub mod config;
+
+pub mod pane;
+
+pub mod report;
+
+pub mod service;
+
+pub use config::Config;
+pub use service::{QualityFace, judge::judge};

@@ -1,0 +1,210 @@
+//! From a pane to scores and findings. It must not know protobuf.
+
+use acgs_columns::{Role, Schema};
+use acgs_vocabulary::{
+    Finding, Severity,
+    finding::gravest,
+};
+
+use crate::{
+    config::Config,
+    pane::{ColumnPane, QualityPane, is_numeric},
+};
+
+/// Fences need at least this many values.
+const FENCE_VALUES_MIN: u64 = 20;
+
+/// Everything that was measured. Rates and scores are in [0, 1].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Rows.
+    pub row_count: u64,
+    /// Weighted mean of the dimensions that apply.
+    pub overall_score: f64,
+    /// Share of cells that are present.
+    pub completeness_score: f64,
+    /// Share of present cells that are valid.
+    pub validity_score: f64,
+    /// Share of rows whose id is new; `None` without ids.
+    pub uniqueness_score: Option<f64>,
+    /// `None` without event times.
+    pub freshness_score: Option<f64>,
+    /// 1 - outlier rate.
+    pub outlier_score: f64,
+    /// Share of cells that are missing.
+    pub missing_value_rate: f64,
+    /// Share of numbers beyond the fences.
+    pub outlier_rate: f64,
+    /// Rows whose id repeats.
+    pub duplicate_count: u64,
+    /// Age of the newest row.
+    pub freshness_ms: Option<i64>,
+    /// All fields but the timestamp.
+    pub columns: Vec<ColumnReport>,
+}
+
+/// One field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnReport {
+    /// The field.
+    pub name: String,
+    /// Null cells.
+    pub missing_count: u64,
+    /// Invalid cells.
+    pub invalid_count: u64,
+    /// Numbers beyond the fences.
+    pub outlier_count: u64,
+    /// Smallest.
+    pub minimum: Option<f64>,
+    /// Largest.
+    pub maximum: Option<f64>,
+    /// Mean.
+    pub mean: Option<f64>,
+    /// Sample standard deviation.
+    pub standard_deviation: Option<f64>,
+    /// Median to 0.79 %.
+    pub median: Option<f64>,
+    /// Where outliers begin.
+    pub fences: Option<(f64, f64)>,
+}
+
+/// What freshness is measured against.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// The end of the window, or now.
+    pub until_ms: i64,
+    /// The age that scores 0.
+    pub horizon_ms: i64,
+}
+
+/// Measures a pane.
+#[must_use]
+pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: Freshness) -> Report {
+    let mut columns = Vec::new();
+    let (mut cells, mut missing, mut invalid, mut numbers, mut outliers) = (0, 0, 0, 0, 0);
+    for (field, column) in schema.fields().iter().zip(&pane.columns) {
+        if field.role == Role::Timestamp {
+            continue;
+        }
+        let fences = if is_numeric(field) { fences(config, column) } else { None };
+        let outlier_count = fences.map_or(0, |(lower, upper)| column.sketch.count_outside(lower, upper));
+        // A label that has not come yet is late, not missing.
+        if field.role != Role::Label {
+            cells += pane.row_count;
+            missing += column.missing_count;
+        }
+        invalid += column.invalid_count;
+        numbers += column.moments.count();
+        outliers += outlier_count;
+        columns.push(ColumnReport {
+            name: field.name.clone(),
+            missing_count: column.missing_count,
+            invalid_count: column.invalid_count,
+            outlier_count,
+            minimum: column.moments.minimum(),
+            maximum: column.moments.maximum(),
+            mean: column.moments.mean(),
+            standard_deviation: column.moments.sample_standard_deviation(),
+            median: column.sketch.quantile(0.5),
+            fences,
+        });
+    }
+    let missing_value_rate = share(missing, cells);
+    let validity_score = 1.0 - share(invalid, (cells - missing).max(invalid));
+    let outlier_rate = share(outliers, numbers);
+    let duplicate_count = pane.ids.repeated();
+    let has_ids = schema.index_of_role(Role::Id).is_some() && pane.ids.total() > 0;
+    let uniqueness_score = has_ids.then(|| 1.0 - share(duplicate_count, pane.ids.total()));
+    let freshness_ms = pane.newest_ms.map(|newest_ms| freshness.until_ms.saturating_sub(newest_ms).max(0));
+    let freshness_score =
+        freshness_ms.map(|age_ms| (1.0 - age_ms as f64 / freshness.horizon_ms.max(1) as f64).clamp(0.0, 1.0));
+    let mut report = Report {
+        row_count: pane.row_count,
+        overall_score: 0.0,
+        completeness_score: 1.0 - missing_value_rate,
+        validity_score,
+        uniqueness_score,
+        freshness_score,
+        outlier_score: 1.0 - outlier_rate,
+        missing_value_rate,
+        outlier_rate,
+        duplicate_count,
+        freshness_ms,
+        columns,
+    };
+    report.overall_score = overall(config, &report);
+    report
+}
+
+fn overall(config: &Config, report: &Report) -> f64 {
+    let dimensions = [
+        (config.completeness_weight, Some(report.completeness_score)),
+        (config.validity_weight, Some(report.validity_score)),
+        (config.uniqueness_weight, report.uniqueness_score),
+        (config.freshness_weight, report.freshness_score),
+        (config.outlier_weight, Some(report.outlier_score)),
+    ];
+    let applied = dimensions.iter().filter_map(|(weight, score)| score.map(|score| (weight, score)));
+    let (sum, weights) = applied.fold((0.0, 0.0), |(sum, weights), (weight, score)| (sum + weight * score, weights + weight));
+    if weights > 0.0 { sum / weights } else { 1.0 }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Quartiles less and plus some interquartile ranges; none where half of the values are one.
+fn fences(config: &Config, column: &ColumnPane) -> Option<(f64, f64)> {
+    if column.moments.count() < FENCE_VALUES_MIN {
+        return None;
+    }
+    let (first, third) = (column.sketch.quantile(0.25)?, column.sketch.quantile(0.75)?);
+    let reach = config.fence_ranges * (third - first);
+    (reach > 0.0).then_some((first - reach, third + reach))
+}
+
+/// What is wrong, gravest first.
+#[must_use]
+pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut above = |rule: &str, value: f64, threshold: f64, what: &str| {
+        if value > threshold {
+            let severity = if value > 2.0 * threshold { Severity::High } else { Severity::Medium };
+            let description = format!("{:.1} % {what}, above {:.1} %", value * 100.0, threshold * 100.0);
+            found.push(Finding { rule: rule.into(), subject: String::new(), severity, value, threshold, description });
+        }
+    };
+    above("missing_values", report.missing_value_rate, config.missing_rate_max, "of cells are missing");
+    above("invalid_values", 1.0 - report.validity_score, config.invalid_rate_max, "of present cells are invalid");
+    above("outliers", report.outlier_rate, config.outlier_rate_max, "of numbers are far outliers");
+    let repeated = report.uniqueness_score.map_or(0.0, |score| 1.0 - score);
+    above("duplicates", repeated, config.duplicate_rate_max, "of rows repeat an id");
+    for column in &report.columns {
+        let rate = share(column.missing_count, report.row_count);
+        if rate > config.field_missing_rate_max {
+            let description = format!("{:.1} % of {} is missing", rate * 100.0, column.name);
+            found.push(Finding {
+                rule: "field_missing_values".into(),
+                subject: column.name.clone(),
+                severity: Severity::Low,
+                value: rate,
+                threshold: config.field_missing_rate_max,
+                description,
+            });
+        }
+    }
+    let mut below = |rule: &str, severity: Severity, value: f64, threshold: f64, what: &str| {
+        if value < threshold {
+            let description = format!("{what} is {value:.2}, below {threshold:.2}");
+            found.push(Finding { rule: rule.into(), subject: String::new(), severity, value, threshold, description });
+        }
+    };
+    if let Some(score) = report.freshness_score {
+        below("freshness", Severity::Low, score, config.freshness_score_min, "the freshness score");
+    }
+    // The original calls less than three quarters of its bound critical.
+    let grave = report.overall_score < config.overall_score_min * 0.75;
+    let severity = if grave { Severity::Critical } else { Severity::High };
+    below("overall_score", severity, report.overall_score, config.overall_score_min, "the overall score");
+    gravest(found)
+}

@@ -1,0 +1,166 @@
+//! The face: `QualityService` over the domain. The only place of this room that names contracts and tonic, with its
+//! parts; it converts and no more.
+
+pub mod judge;
+
+mod report_message;
+
+use std::{fmt, sync::Arc};
+
+use acgs_contracts::quality::v1 as proto;
+use acgs_lane::over_grpc;
+use acgs_vocabulary::{
+    Constitution, Problem, Severity,
+    convert::{batch, rows, schema},
+    event::EventKind,
+    ports::{Clock, FindingSink, Judgement},
+    text,
+};
+use proto::quality_service_server::QualityService;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    config::Config,
+    pane::QualityPane,
+    report::{self, Freshness},
+};
+
+/// Longest id that a caller gives, in bytes.
+const ID_BYTES_MAX: usize = 128;
+
+/// Answers `QualityService`.
+#[derive(Clone)]
+pub struct QualityFace {
+    config: Config,
+    constitution: Constitution,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn FindingSink>,
+}
+
+impl fmt::Debug for QualityFace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("QualityFace").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl QualityFace {
+    /// With its thresholds, and what it hands findings to.
+    #[must_use]
+    pub fn new(config: Config, constitution: Constitution, clock: Arc<dyn Clock>, sink: Arc<dyn FindingSink>) -> Self {
+        Self { config, constitution, clock, sink }
+    }
+
+    fn assess_now(&self, request: proto::AssessRequest) -> Result<proto::AssessResponse, Problem> {
+        let now_ms = self.clock.now_ms();
+        if request.service_id.len() > ID_BYTES_MAX {
+            return Err(Problem::field("service_id", "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
+        }
+        let service_id = if request.service_id.is_empty() { "unknown".into() } else { request.service_id };
+        let named = rows::NamedRoles {
+            target: request.target_column.as_deref(),
+            timestamp: request.timestamp_column.as_deref(),
+        };
+        let (schema, batches) = match (request.batch, &request.schema) {
+            (Some(_), None) => return Err(Problem::field("schema", "MISSING", "is needed with `batch`")),
+            (Some(message), Some(fields)) => {
+                let schema = schema::schema(fields).map_err(|problem| problem.within("schema"))?;
+                let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
+                (schema, vec![batch])
+            }
+            (None, fields) => {
+                let schema = match fields {
+                    Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
+                    None => rows::infer(&request.data, named, "data")?,
+                };
+                let batches = rows::batches(&request.data, &schema, "data")?;
+                (schema, batches)
+            }
+        };
+        let mut pane = QualityPane::new(&schema);
+        batches.iter().for_each(|batch| pane.push(batch));
+        let freshness = Freshness { until_ms: now_ms, horizon_ms: self.config.freshness_horizon_ms };
+        let report = report::report(&self.config, &schema, &pane, freshness);
+        let findings = report::findings(&self.config, &report);
+        let assessment_id = text::unique_id("qa-", now_ms);
+        self.sink.publish(Judgement {
+            kind: EventKind::QualityAssessmentCompleted,
+            id: assessment_id.clone(),
+            about: service_id,
+            payload: serde_json::json!({
+                "overall_score": report.overall_score,
+                "missing_value_rate": report.missing_value_rate,
+                "outlier_rate": report.outlier_rate,
+                "freshness_score": report.freshness_score.unwrap_or(1.0),
+                "record_count": report.row_count,
+            }),
+            findings: findings.clone(),
+        });
+        Ok(proto::AssessResponse {
+            assessment_id,
+            overall_score: report.overall_score,
+            missing_value_rate: report.missing_value_rate,
+            outlier_rate: report.outlier_rate,
+            freshness_score: report.freshness_score.unwrap_or(1.0),
+            violations: findings.iter().filter(|finding| finding.severity > Severity::Low).map(violation).collect(),
+            recommendations: recommendations(&findings),
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(now_ms),
+            report: Some(report_message::report(&report)),
+        })
+    }
+}
+
+fn violation(finding: &acgs_vocabulary::Finding) -> proto::Violation {
+    proto::Violation {
+        r#type: finding.rule.clone(),
+        severity: finding.severity.as_str().into(),
+        value: finding.value,
+        threshold: finding.threshold,
+        description: finding.description.clone(),
+        field: finding.subject.clone(),
+    }
+}
+
+fn recommendations(findings: &[acgs_vocabulary::Finding]) -> Vec<String> {
+    let advice = findings.iter().filter_map(|finding| {
+        Some(match finding.rule.as_str() {
+            "missing_values" => "Find where values get lost, or impute them before they reach the model.",
+            "invalid_values" => "Check the producer against the schema: values leave their kind or range.",
+            "outliers" => "Look at the far outliers: a unit or a sensor may have changed.",
+            "duplicates" => "Records arrive more than once: make the producer idempotent.",
+            "freshness" => "The data is old: check that its pipeline still runs.",
+            "overall_score" => "Hold back decisions on this data until its score recovers.",
+            _ => return None,
+        })
+    });
+    let mut unique: Vec<String> = Vec::new();
+    for sentence in advice {
+        if !unique.iter().any(|known| known == sentence) {
+            unique.push(sentence.into());
+        }
+    }
+    unique
+}
+
+#[tonic::async_trait]
+impl QualityService for QualityFace {
+    async fn assess(
+        &self,
+        request: Request<proto::AssessRequest>,
+    ) -> Result<Response<proto::AssessResponse>, Status> {
+        Ok(Response::new(self.assess_now(request.into_inner())?))
+    }
+
+    type JudgeStream = ReceiverStream<Result<proto::JudgeResponse, Status>>;
+
+    async fn judge(
+        &self,
+        request: Request<Streaming<proto::JudgeRequest>>,
+    ) -> Result<Response<Self::JudgeStream>, Status> {
+        let incoming = request.into_inner().map(|message| message.map(|message| message.message));
+        let judge = judge::judge(self.config);
+        let wrap = |message| proto::JudgeResponse { message: Some(message) };
+        Ok(Response::new(over_grpc::serve(judge, incoming, wrap)))
+    }
+}

@@ -1,0 +1,115 @@
+//! The judge forgets nothing over a snapshot, and says what is wrong with bad data.
+
+use acgs_columns::{Field, Kind, Role, builder::{BatchBuilder, Cell}};
+use acgs_contracts::quality::v1::QualityReport;
+use acgs_lane::testing::Script;
+use proptest::prelude::*;
+
+use super::*;
+
+pub(crate) fn config() -> Config {
+    Config {
+        missing_rate_max: 0.1,
+        field_missing_rate_max: 0.5,
+        invalid_rate_max: 0.01,
+        outlier_rate_max: 0.05,
+        duplicate_rate_max: 0.01,
+        freshness_score_min: 0.8,
+        overall_score_min: 0.8,
+        freshness_horizon_ms: 86_400_000,
+        fence_ranges: 3.0,
+        completeness_weight: 0.3,
+        validity_weight: 0.3,
+        uniqueness_weight: 0.15,
+        freshness_weight: 0.1,
+        outlier_weight: 0.15,
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    let mut age = Field::new("age", Kind::Int64, Role::Feature);
+    (age.minimum, age.maximum, age.required) = (Some(0.0), Some(150.0), true);
+    Arc::new(
+        Schema::new(vec![
+            Field::new("ts", Kind::Timestamp, Role::Timestamp),
+            Field::new("id", Kind::Int64, Role::Id),
+            Field::new("x", Kind::Double, Role::Feature),
+            age,
+            Field::new("city", Kind::Text, Role::Feature),
+        ])
+        .unwrap(),
+    )
+}
+
+type Row = (i64, i64, Option<f64>, Option<i64>, Option<String>);
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let mut builder = BatchBuilder::new(schema());
+    for (ts, id, x, age, city) in rows {
+        builder
+            .push(&[
+                Cell::Integer(*ts),
+                Cell::Integer(*id),
+                x.map_or(Cell::Null, Cell::Number),
+                age.map_or(Cell::Null, Cell::Integer),
+                city.as_deref().map_or(Cell::Null, Cell::Text),
+            ])
+            .unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+prop_compose! {
+    fn frames()(frames in prop::collection::vec(prop::collection::vec(
+        (0..1_000_i64, 0..50_i64, prop::option::of(prop_oneof![-5.0..5.0_f64, Just(f64::NAN)]),
+         prop::option::of(-5..200_i64), prop::option::of("[ab]")), 1..30), 1..8)) -> Vec<Vec<Row>> {
+        frames
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_restored_judge_says_the_same(frames in frames(), died_after in 0..8_usize, every in 1..4_000_u64) {
+        let script = Script {
+            configs: vec![],
+            frames: frames.iter().enumerate().map(|(index, rows)| (batch(rows), vec![1, 2 + index as u64])).collect(),
+            windows: vec![vec![1], (1..2 + frames.len() as u64).collect()],
+        };
+        let straight = script.straight(&mut judge(config()));
+        let revived = script.with_death(&mut judge(config()), &mut judge(config()), died_after, every);
+        prop_assert_eq!(straight, revived);
+    }
+}
+
+#[test]
+fn bad_data_is_named() {
+    let mut rows: Vec<Row> = (0..100).map(|row| (row, row, Some(row as f64 / 10.0), Some(30), Some("a".into()))).collect();
+    for row in 0..30 {
+        rows[row].3 = Some(900);
+        rows[row].2 = None;
+        rows[row].1 = 0;
+    }
+    rows[99].2 = Some(1e9);
+    rows[98].2 = Some(f64::INFINITY);
+    let script = Script { configs: vec![], frames: vec![(batch(&rows), vec![1])], windows: vec![vec![1]] };
+    let verdict = script.straight(&mut judge(config())).remove(0);
+    let report = QualityReport::decode(verdict.report).unwrap();
+    assert_eq!(report.row_count, 100);
+    assert_eq!(report.duplicate_count, 29);
+    let by_name = |name: &str| report.columns.iter().find(|column| column.name == name).unwrap();
+    assert_eq!(by_name("age").invalid_count, 30);
+    assert_eq!((by_name("x").missing_count, by_name("x").invalid_count, by_name("x").outlier_count), (30, 1, 1));
+    let rules: Vec<&str> = verdict.findings.iter().map(|finding| finding.rule.as_str()).collect();
+    assert!(rules.contains(&"invalid_values") && rules.contains(&"duplicates"), "{rules:?}");
+    assert!(report.overall_score < 1.0 && report.overall_score > 0.5);
+}
+
+#[test]
+fn good_data_is_left_alone() {
+    let rows: Vec<Row> = (0..1_000).map(|row| (row, row, Some((row % 97) as f64), Some(30), Some("a".into()))).collect();
+    let script = Script { configs: vec![], frames: vec![(batch(&rows), vec![1])], windows: vec![vec![1]] };
+    let verdict = script.straight(&mut judge(config())).remove(0);
+    assert_eq!(verdict.findings, vec![]);
+    let report = QualityReport::decode(verdict.report).unwrap();
+    assert!(report.overall_score > 0.999, "{}", report.overall_score);
+}
