@@ -137,6 +137,25 @@ pub trait FindingSink: Debug + Send + Sync {
     fn publish(&self, judgement: Judgement);
 }
 
+/// A stored reference: the digest of its encoded message, and the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredReference {
+    /// SHA-256 of the content.
+    pub digest: [u8; 32],
+    /// An encoded `acgs.drift.v1.Reference`.
+    pub content: bytes::Bytes,
+}
+
+/// Where references are looked up by name and version.
+#[async_trait]
+pub trait ReferenceSource: Debug + Send + Sync {
+    /// A reference; an empty name means the newest of the model, version 0 the newest of the name.
+    ///
+    /// # Errors
+    /// `UNKNOWN_REFERENCE`, or the home's trouble.
+    async fn find(&self, name: &str, version: u64, model_id: &str) -> Result<StoredReference, crate::Problem>;
+}
+
 /// A sink for services that stand alone.
 #[derive(Clone, Copy, Debug)]
 pub struct NoSink;

@@ -8,6 +8,8 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::ports::PortError;
+
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "acgs";
 /// Longest sentence sent to a caller, in bytes; gRPC carries it in a header.
@@ -119,6 +121,16 @@ impl Problem {
     #[must_use]
     pub fn field_path(&self) -> Option<&str> {
         self.0.field.as_deref()
+    }
+}
+
+impl From<PortError> for Problem {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Conflict { .. } => Self::new(Kind::Unavailable, "CONFLICT", "another wrote first; try again"),
+            PortError::Invalid(message) => Self::new(Kind::Invalid, "BAD_NAME", message),
+            PortError::Unavailable(message) => Self::new(Kind::Unavailable, "HOME_UNAVAILABLE", message),
+        }
     }
 }
 

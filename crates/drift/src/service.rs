@@ -1,0 +1,339 @@
+//! The face: `DriftService` over the domain. The only place of this room that names contracts and tonic, with its
+//! parts; it converts and no more.
+
+pub mod judge;
+pub mod store;
+
+mod reference_message;
+mod report_message;
+
+use std::{fmt, sync::Arc};
+
+use acgs_columns::{RecordBatch, Schema, numbers::numbers};
+use acgs_contracts::drift::v1 as proto;
+use acgs_lane::over_grpc;
+use acgs_vocabulary::{
+    Constitution, Problem,
+    convert::{batch, rows, schema},
+    event::EventKind,
+    ports::{Clock, FindingSink, Judgement},
+    problem::Kind,
+    text,
+};
+use proto::drift_service_server::DriftService;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    compare::{self, TESTS},
+    config::Config,
+    detect::{self, PSI_MAX, Samples},
+    pane::DriftPane,
+    reference::{self, Reference},
+    service::store::ReferenceStore,
+};
+
+/// Longest id that a caller gives, in bytes.
+const ID_BYTES_MAX: usize = 128;
+/// Most values of one sample to compare.
+const SAMPLE_MAX: usize = 1_000_000;
+
+/// Answers `DriftService`.
+#[derive(Clone)]
+pub struct DriftFace {
+    config: Config,
+    constitution: Constitution,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn FindingSink>,
+    store: Option<ReferenceStore>,
+}
+
+impl fmt::Debug for DriftFace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("DriftFace").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl DriftFace {
+    /// With its thresholds, what it hands findings to, and where references are kept (`None`: nowhere, and the calls
+    /// about references say so).
+    #[must_use]
+    pub fn new(
+        config: Config,
+        constitution: Constitution,
+        clock: Arc<dyn Clock>,
+        sink: Arc<dyn FindingSink>,
+        store: Option<ReferenceStore>,
+    ) -> Self {
+        Self { config, constitution, clock, sink, store }
+    }
+
+    fn store(&self) -> Result<&ReferenceStore, Problem> {
+        self.store.as_ref().ok_or_else(|| {
+            let message = "this process has no home for references; several processes share them through NATS";
+            Problem::new(Kind::Precondition, "HOME_REQUIRED", message)
+        })
+    }
+
+    async fn detect_now(&self, request: proto::DetectRequest) -> Result<proto::DetectResponse, Problem> {
+        let now_ms = self.clock.now_ms();
+        for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
+            if value.len() > ID_BYTES_MAX {
+                return Err(Problem::field(path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
+            }
+        }
+        let (mut report, name, version) = match &request.reference {
+            Some(selector) if request.reference_data.is_empty() => {
+                let reference = self.store()?.load(&selector.name, selector.version, &request.model_id).await?;
+                let report = self.against_stored(&reference, &request)?;
+                (report, reference.name, reference.version)
+            }
+            _ => (self.against_sample(&request)?, String::new(), 0),
+        };
+        let findings = detect::findings(&self.config, &report);
+        report.features.iter_mut().for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
+        let response = self.response(&request, &report, now_ms);
+        self.sink.publish(Judgement {
+            kind: EventKind::DriftDetectionCompleted,
+            id: response.detection_id.clone(),
+            about: request.model_id.clone(),
+            payload: serde_json::json!({
+                "model_id": request.model_id,
+                "drift_detected": response.drift_detected,
+                "retraining_required": response.retraining_required,
+                "features_with_ks_drift": response.features_with_ks_drift,
+                "features_with_psi_drift": response.features_with_psi_drift,
+                "drift_severity": response.drift_severity,
+            }),
+            findings,
+        });
+        Ok(proto::DetectResponse {
+            report: Some(report_message::report(&self.config, &report, &name, version)),
+            ..response
+        })
+    }
+
+    fn against_stored(&self, reference: &Reference, request: &proto::DetectRequest) -> Result<detect::Report, Problem> {
+        let schema = match &request.schema {
+            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
+            None => rows::infer(&request.current_data, rows::NamedRoles::default(), "current_data")?,
+        };
+        let current = rows::batches(&request.current_data, &schema, "current_data")?;
+        let mut pane = DriftPane::new(reference);
+        current.iter().for_each(|batch| pane.push(reference, batch));
+        Ok(detect::report(&self.config, reference, &pane, |_| None))
+    }
+
+    /// Both samples are here, so tests are exact.
+    fn against_sample(&self, request: &proto::DetectRequest) -> Result<detect::Report, Problem> {
+        let named = rows::NamedRoles::default();
+        let schema = match &request.schema {
+            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
+            None => {
+                rows::infer(&request.current_data, named, "current_data")?;
+                let both: Vec<_> = request.reference_data.iter().chain(&request.current_data).cloned().collect();
+                if request.reference_data.is_empty() {
+                    return Err(Problem::field("reference_data", "EMPTY_DATA", "holds no records; or give `reference`"));
+                }
+                rows::infer(&both, named, "reference_data+current_data")?
+            }
+        };
+        let then = rows::batches(&request.reference_data, &schema, "reference_data")?;
+        let now = rows::batches(&request.current_data, &schema, "current_data")?;
+        let reference = reference::freeze(&schema, &then, 0);
+        let mut pane = DriftPane::new(&reference);
+        now.iter().for_each(|batch| pane.push(&reference, batch));
+        let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
+            .features
+            .iter()
+            .map(|feature| (sample(&schema, &then, &feature.field.name), sample(&schema, &now, &feature.field.name)))
+            .collect();
+        let of = |index: usize| {
+            let (reference, current) = &samples[index];
+            (!reference.is_empty() && !current.is_empty()).then_some(Samples { reference, current })
+        };
+        Ok(detect::report(&self.config, &reference, &pane, of))
+    }
+
+    fn response(&self, request: &proto::DetectRequest, report: &detect::Report, now_ms: i64) -> proto::DetectResponse {
+        let names = |wanted: &dyn Fn(&detect::FeatureDrift) -> bool| {
+            report.features.iter().filter(|feature| wanted(feature)).map(|feature| feature.name.clone()).collect()
+        };
+        let retraining_required = report.drift_detected && report.score_drift;
+        let any = report.features.iter().any(|feature| feature.drifted);
+        let severity = match (retraining_required, report.drift_detected, any) {
+            (true, ..) => "HIGH",
+            (false, true, _) => "MEDIUM",
+            (false, false, true) => "LOW",
+            (false, false, false) => "NONE",
+        };
+        let mut recommendations = Vec::new();
+        if retraining_required {
+            recommendations.push("Compare the loss on recent labels with the reference's: retrain when it is worse.".into());
+        } else if report.drift_detected {
+            recommendations.push("Inputs have moved: watch the loss; retraining on drift alone can be wrong.".into());
+        } else if any {
+            recommendations.push("Some features have moved: look at their source.".into());
+        }
+        proto::DetectResponse {
+            detection_id: text::unique_id("drift-", now_ms),
+            model_id: request.model_id.clone(),
+            drift_detected: report.drift_detected,
+            retraining_required,
+            features_with_ks_drift: names(&|feature| feature.test == "ks" && feature.drifted),
+            features_with_psi_drift: names(&|feature| feature.psi_corrected > PSI_MAX),
+            drift_severity: severity.into(),
+            recommendations,
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(now_ms),
+            report: None,
+        }
+    }
+}
+
+fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
+    let Some(index) = schema.index_of(name) else { return Vec::new() };
+    let mut values = Vec::new();
+    for found in batches.iter().filter_map(|batch| numbers(&batch.columns()[index])) {
+        values.extend_from_slice(&found.finite);
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+fn compare_now(request: &proto::CompareRequest) -> Result<proto::CompareResponse, Problem> {
+    let of_categories = !request.reference_categories.is_empty() || !request.current_categories.is_empty();
+    let lengths = [
+        ("reference", request.reference.len(), of_categories),
+        ("current", request.current.len(), of_categories),
+        ("reference_categories", request.reference_categories.len(), !of_categories),
+        ("current_categories", request.current_categories.len(), !of_categories),
+    ];
+    for (path, length, other) in lengths {
+        if length > SAMPLE_MAX {
+            return Err(Problem::field(path, "TOO_MANY_ROWS", format!("holds {length} values, at most {SAMPLE_MAX}")));
+        }
+        if length == 0 && !other {
+            return Err(Problem::field(path, "EMPTY_DATA", "holds no values"));
+        }
+        if length > 0 && other {
+            return Err(Problem::field(path, "MIXED_SAMPLES", "numbers and categories cannot be mixed"));
+        }
+    }
+    if let Some(index) = request.tests.iter().position(|test| !TESTS.contains(&test.as_str())) {
+        let message = format!("{:?} is none of {TESTS:?}", request.tests[index]);
+        return Err(Problem::field(format!("tests[{index}]"), "UNKNOWN_TEST", message));
+    }
+    let (then, now) = (compare::sorted(&request.reference), compare::sorted(&request.current));
+    let run = |test: &str| {
+        if of_categories {
+            compare::categorical(test, &request.reference_categories, &request.current_categories)
+        } else {
+            compare::numeric(test, &then, &now)
+        }
+    };
+    let outcomes: Vec<compare::Outcome> = if request.tests.is_empty() {
+        TESTS.iter().map(|test| run(test)).filter(|outcome| outcome.not_applicable.is_empty()).collect()
+    } else {
+        request.tests.iter().map(|test| run(test)).collect()
+    };
+    let count = |numbers: &[f64], categories: &[String]| if of_categories { categories.len() } else { numbers.len() } as u64;
+    Ok(proto::CompareResponse {
+        results: outcomes.into_iter().map(report_message::outcome).collect(),
+        reference_count: count(&then, &request.reference_categories),
+        current_count: count(&now, &request.current_categories),
+    })
+}
+
+#[tonic::async_trait]
+impl DriftService for DriftFace {
+    async fn detect(&self, request: Request<proto::DetectRequest>) -> Result<Response<proto::DetectResponse>, Status> {
+        Ok(Response::new(self.detect_now(request.into_inner()).await?))
+    }
+
+    async fn compare(
+        &self,
+        request: Request<proto::CompareRequest>,
+    ) -> Result<Response<proto::CompareResponse>, Status> {
+        Ok(Response::new(compare_now(&request.into_inner())?))
+    }
+
+    async fn put_reference(
+        &self,
+        request: Request<Streaming<proto::PutReferenceRequest>>,
+    ) -> Result<Response<proto::PutReferenceResponse>, Status> {
+        use proto::put_reference_request::Message;
+        let store = self.store()?;
+        let mut incoming = request.into_inner();
+        let first = incoming.next().await.transpose()?.and_then(|message| message.message);
+        let Some(Message::Header(header)) = first else {
+            return Err(Problem::field("message", "HEADER_FIRST", "the first message is the header").into());
+        };
+        let fields = header.schema.clone().unwrap_or_default();
+        let schema = schema::schema(&fields).map_err(|problem| problem.within("header.schema"))?;
+        store::check_header(&header, &schema)?;
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while let Some(message) = incoming.next().await {
+            let Some(Message::Batch(message)) = message?.message else {
+                return Err(Problem::field("message", "HEADER_FIRST", "after the header come batches").into());
+            };
+            let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
+            rows += batch.rows() as u64;
+            if rows > reference::ROWS_MAX {
+                let message = format!("a reference has at most {} rows", reference::ROWS_MAX);
+                return Err(Problem::field("batch", "TOO_MANY_ROWS", message).into());
+            }
+            batches.push(batch);
+        }
+        if batches.is_empty() {
+            return Err(Problem::field("batch", "EMPTY_DATA", "a reference needs rows").into());
+        }
+        let mut frozen = reference::freeze(&schema, &batches, header.window_ms);
+        frozen.name = header.name;
+        frozen.model_id = header.model_id;
+        frozen.created_ms = self.clock.now_ms();
+        let stored = store.put(frozen).await?;
+        self.sink.publish(Judgement {
+            kind: EventKind::ReferenceStored,
+            id: format!("reference-{}-{}", stored.name, stored.version),
+            about: stored.model_id.clone(),
+            payload: serde_json::json!({
+                "name": stored.name, "version": stored.version, "model_id": stored.model_id,
+                "row_count": stored.row_count,
+            }),
+            findings: Vec::new(),
+        });
+        Ok(Response::new(proto::PutReferenceResponse { reference: Some(reference_message::to_proto(&stored)) }))
+    }
+
+    async fn get_reference(
+        &self,
+        request: Request<proto::GetReferenceRequest>,
+    ) -> Result<Response<proto::GetReferenceResponse>, Status> {
+        let request = request.into_inner();
+        if request.name.is_empty() {
+            return Err(Problem::field("name", "BAD_NAME", "is empty").into());
+        }
+        let reference = self.store()?.load(&request.name, request.version, "").await?;
+        Ok(Response::new(proto::GetReferenceResponse { reference: Some(reference_message::to_proto(&reference)) }))
+    }
+
+    async fn list_references(
+        &self,
+        request: Request<proto::ListReferencesRequest>,
+    ) -> Result<Response<proto::ListReferencesResponse>, Status> {
+        let request = request.into_inner();
+        Ok(Response::new(self.store()?.list(&request).await?))
+    }
+
+    type JudgeStream = ReceiverStream<Result<proto::JudgeResponse, Status>>;
+
+    async fn judge(
+        &self,
+        request: Request<Streaming<proto::JudgeRequest>>,
+    ) -> Result<Response<Self::JudgeStream>, Status> {
+        let incoming = request.into_inner().map(|message| message.map(|message| message.message));
+        let wrap = |message| proto::JudgeResponse { message: Some(message) };
+        Ok(Response::new(over_grpc::serve(judge::judge(self.config), incoming, wrap)))
+    }
+}

@@ -1,0 +1,83 @@
+//! The lane judge: the domain behind the lane protocol.
+
+use acgs_columns::RecordBatch;
+use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
+use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use bytes::Bytes;
+use prost::Message;
+
+use super::{reference_message, report_message};
+use crate::{
+    config::Config,
+    detect,
+    pane::{DriftPane, Places},
+    reference::Reference,
+};
+
+/// Says what a pane holds and what a window comes to.
+#[derive(Clone, Copy, Debug)]
+pub struct DriftAssessor {
+    config: Config,
+}
+
+/// The reference of a lane, and where its features are in the rows; `None` when the lane has no reference.
+#[derive(Debug)]
+pub struct Plan(Option<(Reference, Places)>);
+
+/// A judge for one lane.
+#[must_use]
+pub fn judge(config: Config) -> PaneJudge<DriftAssessor> {
+    PaneJudge::new(DriftAssessor { config })
+}
+
+impl Assessor for DriftAssessor {
+    type Plan = Plan;
+    type Pane = DriftPane;
+
+    fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
+        let Some((_, content)) = configs.iter().find(|(kind, _)| kind == "reference") else { return Ok(Plan(None)) };
+        let reference = reference_message::decode(content)?;
+        let places = Places::new(&reference, &open.schema);
+        Ok(Plan(Some((reference, places))))
+    }
+
+    fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
+        plan.0.as_ref().map_or_else(DriftPane::default, |(reference, _)| DriftPane::new(reference))
+    }
+
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+        match &plan.0 {
+            Some((reference, places)) => pane.push_at(reference, places, rows),
+            None => pane.row_count += rows.rows() as u64,
+        }
+    }
+
+    fn merge(&self, _plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane) {
+        pane.merge(other);
+    }
+
+    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, _window: &Window) -> Assessment {
+        let Some((reference, places)) = &plan.0 else {
+            return Assessment::without(VerdictStatus::NotApplicable, "no reference");
+        };
+        if !places.any() {
+            return Assessment::without(VerdictStatus::NotApplicable, "no feature of the reference is in the stream");
+        }
+        if pane.row_count < self.config.rows_min {
+            let reason = format!("{} rows, at least {}", pane.row_count, self.config.rows_min);
+            return Assessment::without(VerdictStatus::Insufficient, reason);
+        }
+        let report = detect::report(&self.config, reference, pane, |_| None);
+        let message = report_message::report(&self.config, &report, &reference.name, reference.version);
+        Assessment {
+            status: VerdictStatus::Ok,
+            reason: String::new(),
+            findings: detect::findings(&self.config, &report),
+            report: message.encode_to_vec().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,198 @@
+//! Where references are kept: names and versions in the key-value home, the frozen bytes in the blob home.
+
+use std::sync::Arc;
+
+use acgs_columns::{Role, Schema};
+use acgs_contracts::drift::v1 as proto;
+use acgs_vocabulary::{
+    Problem,
+    constitution::{hex, sha256, sha256_hex},
+    ports::{Blobs, KeyValue, PortError, ReferenceSource, StoredReference},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use prost::Message;
+
+use super::reference_message;
+use crate::reference::{Reference, is_judged};
+
+/// Longest name and model, in bytes.
+const NAME_BYTES_MAX: usize = 128;
+const PAGE_DEFAULT: u32 = 100;
+const PAGE_MAX: u32 = 1_000;
+/// Others that may take the next version before this one gives up.
+const PUT_ATTEMPTS: usize = 16;
+
+/// The references of a home.
+#[derive(Clone, Debug)]
+pub struct ReferenceStore {
+    keys: Arc<dyn KeyValue>,
+    blobs: Arc<dyn Blobs>,
+}
+
+fn version_key(name: &str, version: u64) -> String {
+    format!("reference/{name}/{version:010}")
+}
+
+fn model_key(model_id: &str) -> String {
+    format!("model_reference/{}", sha256_hex(model_id.as_bytes()))
+}
+
+fn blob_name(digest: &[u8]) -> String {
+    format!("reference-{}", hex(digest))
+}
+
+/// Whether a header can become a reference.
+///
+/// # Errors
+/// `BAD_NAME` or `BAD_SCHEMA`, naming the field.
+pub fn check_header(header: &proto::ReferenceHeader, schema: &Schema) -> Result<(), Problem> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if header.name.is_empty() || header.name.len() > NAME_BYTES_MAX || !header.name.bytes().all(plain) {
+        let message = format!("is not 1 to {NAME_BYTES_MAX} of letters, digits, `_`, `-` and `.`");
+        return Err(Problem::field("header.name", "BAD_NAME", message));
+    }
+    if header.model_id.len() > NAME_BYTES_MAX {
+        let message = format!("is longer than {NAME_BYTES_MAX} bytes");
+        return Err(Problem::field("header.model_id", "BAD_NAME", message));
+    }
+    if header.window_ms < 0 {
+        return Err(Problem::field("header.window_ms", "BAD_SCHEMA", "is negative"));
+    }
+    if header.window_ms > 0 && schema.index_of_role(Role::Timestamp).is_none() {
+        let message = "spans need a field with the role TIMESTAMP";
+        return Err(Problem::field("header.window_ms", "BAD_SCHEMA", message));
+    }
+    if !schema.fields().iter().any(is_judged) {
+        let message = "has no field with the role FEATURE, SCORE or PREDICTION";
+        return Err(Problem::field("header.schema", "BAD_SCHEMA", message));
+    }
+    Ok(())
+}
+
+impl ReferenceStore {
+    /// In these homes.
+    #[must_use]
+    pub fn new(keys: Arc<dyn KeyValue>, blobs: Arc<dyn Blobs>) -> Self {
+        Self { keys, blobs }
+    }
+
+    /// Stores under the next version of its name.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn put(&self, mut reference: Reference) -> Result<Reference, Problem> {
+        for _ in 0..PUT_ATTEMPTS {
+            reference.version = self.newest(&reference.name).await? + 1;
+            let content = reference_message::to_proto(&reference).encode_to_vec();
+            let digest = sha256(&content);
+            // The bytes first: a version that can be seen can be read.
+            self.blobs.put(&blob_name(&digest), content).await?;
+            let summary = proto::ReferenceSummary {
+                name: reference.name.clone(),
+                version: reference.version,
+                model_id: reference.model_id.clone(),
+                row_count: reference.row_count,
+                features: reference.features.iter().map(|feature| feature.field.name.clone()).collect(),
+                created_ms: reference.created_ms,
+            };
+            let value = [&digest[..], &summary.encode_to_vec()].concat();
+            match self.keys.put(&version_key(&reference.name, reference.version), value, Some(0)).await {
+                Ok(_) => {
+                    let key = model_key(&reference.model_id);
+                    self.keys.put(&key, reference.name.clone().into_bytes(), None).await?;
+                    return Ok(reference);
+                }
+                Err(PortError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::exhausted("CONFLICT", "others keep storing versions of this name", 100))
+    }
+
+    /// A reference, decoded.
+    ///
+    /// # Errors
+    /// `UNKNOWN_REFERENCE`, or the home's trouble.
+    pub async fn load(&self, name: &str, version: u64, model_id: &str) -> Result<Reference, Problem> {
+        reference_message::decode(&self.find(name, version, model_id).await?.content)
+    }
+
+    /// A page of references.
+    ///
+    /// # Errors
+    /// `BAD_PAGE_TOKEN`, or the home's trouble.
+    pub async fn list(&self, request: &proto::ListReferencesRequest) -> Result<proto::ListReferencesResponse, Problem> {
+        let prefix = "reference/";
+        if !request.page_token.is_empty() && !request.page_token.starts_with(prefix) {
+            return Err(Problem::field("page_token", "BAD_PAGE_TOKEN", "is not one that this server gave"));
+        }
+        if request.page_size > PAGE_MAX {
+            return Err(Problem::field("page_size", "BAD_PAGE_SIZE", format!("is above {PAGE_MAX}")));
+        }
+        let size = if request.page_size == 0 { PAGE_DEFAULT } else { request.page_size } as usize;
+        let mut response = proto::ListReferencesResponse::default();
+        let mut after = request.page_token.clone();
+        loop {
+            let keys = self.keys.list(prefix, &after, size).await?;
+            for key in &keys {
+                after.clone_from(key);
+                let Some(held) = self.keys.get(key).await? else { continue };
+                let summary = summary(&held.value)?.1;
+                if request.model_id.is_empty() || summary.model_id == request.model_id {
+                    response.references.push(summary);
+                }
+                if response.references.len() == size {
+                    response.next_page_token = after;
+                    return Ok(response);
+                }
+            }
+            if keys.len() < size {
+                return Ok(response);
+            }
+        }
+    }
+
+    async fn newest(&self, name: &str) -> Result<u64, Problem> {
+        let prefix = format!("reference/{name}/");
+        let (mut newest, mut after) = (0, String::new());
+        loop {
+            let keys = self.keys.list(&prefix, &after, PAGE_MAX as usize).await?;
+            let Some(last) = keys.last() else { return Ok(newest) };
+            newest = last.rsplit('/').next().and_then(|version| version.parse().ok()).unwrap_or(newest);
+            after.clone_from(last);
+        }
+    }
+}
+
+fn summary(value: &[u8]) -> Result<([u8; 32], proto::ReferenceSummary), Problem> {
+    let broken = || Problem::internal("a stored reference summary cannot be read");
+    let (digest, rest) = value.split_first_chunk::<32>().ok_or_else(broken)?;
+    Ok((*digest, proto::ReferenceSummary::decode(rest).map_err(|_| broken())?))
+}
+
+#[async_trait]
+impl ReferenceSource for ReferenceStore {
+    async fn find(&self, name: &str, version: u64, model_id: &str) -> Result<StoredReference, Problem> {
+        let unknown = |name: &str| Problem::missing("reference", name, "UNKNOWN_REFERENCE");
+        let name = if name.is_empty() {
+            let own = self.keys.get(&model_key(model_id)).await?;
+            let own = own.ok_or_else(|| unknown(&format!("of model {model_id}")))?;
+            String::from_utf8_lossy(&own.value).into_owned()
+        } else {
+            name.to_owned()
+        };
+        let version = if version == 0 { self.newest(&name).await? } else { version };
+        let key = version_key(&name, version);
+        let held = match self.keys.get(&key).await {
+            Ok(held) => held.ok_or_else(|| unknown(&name))?,
+            // A name that no home takes is a name that was never stored.
+            Err(PortError::Invalid(_)) => return Err(unknown(&name)),
+            Err(error) => return Err(error.into()),
+        };
+        let (digest, _) = summary(&held.value)?;
+        let content = self.blobs.get(&blob_name(&digest)).await?;
+        let content = content.ok_or_else(|| Problem::internal(format!("the bytes of {key} are gone")))?;
+        Ok(StoredReference { digest, content: Bytes::from(content) })
+    }
+}
