@@ -1,0 +1,21 @@
+//! What counts as a broken promise.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Thresholds; deploy/acgs.toml holds the defaults.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How much worse than the reference's the loss may be, in its unit.
+    pub loss_margin: f64,
+    /// Fewest labelled rows to judge the loss.
+    pub labelled_min: u64,
+    /// Share of failed rows above which a finding is made, in [0, 1].
+    pub error_rate_max: f64,
+    /// 95th percentile of the latency above which a finding is made, in milliseconds.
+    pub latency_p95_ms_max: f64,
+    /// Targets by metric for submitted metrics.
+    pub sla_targets: BTreeMap<String, f64>,
+}

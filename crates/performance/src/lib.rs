@@ -1,0 +1,17 @@
+//! The judge of performance: does the model, and the service around it, keep its promise?
+//! It must never know NATS, discovery, or the other judges.
+//!
+//! Reading order: [`config`], [`pane`], [`report`], [`sla`], [`service`].
+
+pub mod config;
+
+pub mod pane;
+
+pub mod report;
+
+pub mod sla;
+
+pub mod service;
+
+pub use config::Config;
+pub use service::{PerformanceFace, judge::judge};

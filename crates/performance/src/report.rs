@@ -1,0 +1,128 @@
+//! From a pane to estimates, a state and findings. It must not know protobuf.
+
+use acgs_statistics::{
+    harm::{Risk, risk},
+    score::Estimate,
+};
+use acgs_vocabulary::{Finding, Severity, finding::gravest};
+
+use crate::{
+    config::Config,
+    pane::{PerformancePane, Roles},
+};
+
+/// How the loss stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not surely worse than the reference by more than the margin.
+    Ok,
+    /// Surely worse.
+    Decayed,
+    /// No labels, or nothing to compare with.
+    Unknown,
+}
+
+/// Everything that was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Rows.
+    pub row_count: u64,
+    /// Rows per second.
+    pub throughput_rps: f64,
+    /// Share of failed rows.
+    pub error_rate: Option<f64>,
+    /// Mean, median, 95th and 99th percentile, in milliseconds.
+    pub latency_ms: Option<[f64; 4]>,
+    /// Rows with label.
+    pub labelled_count: u64,
+    /// Mean squared difference.
+    pub brier: Option<Estimate>,
+    /// Mean logarithmic loss.
+    pub log_loss: Option<Estimate>,
+    /// Share of right answers.
+    pub accuracy: Option<Estimate>,
+    /// Area under the ROC curve.
+    pub auc: Option<Estimate>,
+    /// Expected calibration error.
+    pub calibration_error: Option<f64>,
+    /// Mean score and share of positives.
+    pub means: Option<(f64, f64)>,
+    /// The reference's Brier score.
+    pub baseline_loss: Option<f64>,
+    /// What is tolerated beyond it.
+    pub loss_margin: f64,
+    /// The verdict.
+    pub state: State,
+}
+
+/// Measures a pane over `span_ms` of event time (0 = none).
+#[must_use]
+pub fn report(
+    config: &Config,
+    roles: &Roles,
+    pane: &PerformancePane,
+    baseline_loss: Option<f64>,
+    span_ms: i64,
+) -> Report {
+    let (has_latency, has_errors) = roles.service();
+    let percentile = |quantile| pane.latency_sketch.quantile(quantile);
+    let latency_ms = has_latency
+        .then(|| Some([pane.latency.mean()?, percentile(0.5)?, percentile(0.95)?, percentile(0.99)?]))
+        .flatten();
+    let right = pane.right.mean().map(|value| Estimate {
+        value,
+        standard_error: pane.right.standard_error().unwrap_or(f64::INFINITY),
+    });
+    let enough = pane.scores.count() >= config.labelled_min;
+    let brier = pane.scores.brier();
+    let interval = brier.filter(|_| enough).map(|brier| brier.interval());
+    Report {
+        row_count: pane.row_count,
+        throughput_rps: if span_ms > 0 { pane.row_count as f64 * 1_000.0 / span_ms as f64 } else { 0.0 },
+        error_rate: (has_errors && pane.errors.0 > 0).then(|| pane.errors.1 as f64 / pane.errors.0 as f64),
+        latency_ms,
+        labelled_count: pane.scores.count().max(pane.right.count()),
+        brier,
+        log_loss: pane.scores.log_loss(),
+        accuracy: right.or_else(|| pane.scores.accuracy()),
+        auc: pane.scores.area(),
+        calibration_error: pane.scores.calibration_error(),
+        means: pane.scores.means(),
+        baseline_loss,
+        loss_margin: config.loss_margin,
+        state: match (risk(interval, baseline_loss, config.loss_margin), interval, baseline_loss) {
+            (Risk::Worse, ..) => State::Decayed,
+            (_, Some(_), Some(_)) => State::Ok,
+            _ => State::Unknown,
+        },
+    }
+}
+
+/// What is wrong, gravest first.
+#[must_use]
+pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut find = |rule: &str, subject: &str, severity, value: f64, threshold: f64, description: String| {
+        let (rule, subject) = (rule.to_owned(), subject.to_owned());
+        found.push(Finding { rule, subject, severity, value, threshold, description });
+    };
+    if let (State::Decayed, Some(brier), Some(baseline)) = (report.state, report.brier, report.baseline_loss) {
+        let description = format!(
+            "the Brier score is {:.3} (at least {:.3} with 95 % confidence), the reference had {baseline:.3}",
+            brier.value,
+            brier.interval().0
+        );
+        find("performance_decay", "brier", Severity::High, brier.value, baseline + config.loss_margin, description);
+    }
+    if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
+        let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };
+        let description = format!("{:.2} % of calls failed, above {:.2} %", rate * 100.0, config.error_rate_max * 100.0);
+        find("error_rate", "error_rate", severity, rate, config.error_rate_max, description);
+    }
+    if let Some([_, _, p95, _]) = report.latency_ms.filter(|latency| latency[2] > config.latency_p95_ms_max) {
+        let severity = if p95 > 2.0 * config.latency_p95_ms_max { Severity::High } else { Severity::Medium };
+        let description = format!("95 % of calls take up to {p95:.0} ms, above {:.0} ms", config.latency_p95_ms_max);
+        find("latency", "latency_p95_ms", severity, p95, config.latency_p95_ms_max, description);
+    }
+    gravest(found)
+}

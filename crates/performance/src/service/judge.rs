@@ -1,0 +1,81 @@
+//! The lane judge: the domain behind the lane protocol.
+
+use acgs_columns::RecordBatch;
+use acgs_contracts::drift::v1::Reference;
+use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
+use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use bytes::Bytes;
+use prost::Message;
+
+use super::report_message;
+use crate::{
+    config::Config,
+    pane::{PerformancePane, Roles},
+    report,
+};
+
+/// Says what a pane holds and what a window comes to.
+#[derive(Clone, Debug)]
+pub struct PerformanceAssessor {
+    config: Config,
+}
+
+/// Which columns matter, and the reference's loss.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    roles: Roles,
+    baseline_loss: Option<f64>,
+}
+
+/// A judge for one lane.
+#[must_use]
+pub fn judge(config: Config) -> PaneJudge<PerformanceAssessor> {
+    PaneJudge::new(PerformanceAssessor { config })
+}
+
+impl Assessor for PerformanceAssessor {
+    type Plan = Plan;
+    type Pane = PerformancePane;
+
+    fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
+        let reference = configs.iter().find(|(kind, _)| kind == "reference");
+        let baseline = match reference {
+            Some((_, content)) => Reference::decode(content.clone())
+                .map_err(|error| Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}")))?
+                .baseline,
+            None => None,
+        };
+        Ok(Plan { roles: Roles::new(&open.schema), baseline_loss: baseline.map(|baseline| baseline.brier) })
+    }
+
+    fn pane(&self, _plan: &Self::Plan, labels_only: bool) -> Self::Pane {
+        PerformancePane { labels_only, ..PerformancePane::default() }
+    }
+
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+        pane.push(&plan.roles, rows);
+    }
+
+    fn merge(&self, _plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane) {
+        pane.merge(other);
+    }
+
+    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment {
+        if !plan.roles.any() {
+            let reason = "no latency, no error, and no score or prediction with labels";
+            return Assessment::without(VerdictStatus::NotApplicable, reason);
+        }
+        let span_ms = window.end_ms - window.start_ms;
+        let report = report::report(&self.config, &plan.roles, pane, plan.baseline_loss, span_ms);
+        Assessment {
+            status: VerdictStatus::Ok,
+            reason: String::new(),
+            findings: report::findings(&self.config, &report),
+            report: report_message::report(&report).encode_to_vec().into(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,55 @@
+//! Reports as messages.
+
+use acgs_contracts::performance::v1 as proto;
+use acgs_statistics::score::Estimate;
+
+use crate::{
+    report::{Report, State},
+    sla::Violation,
+};
+
+/// The message of a report.
+pub(super) fn report(report: &Report) -> proto::PerformanceReport {
+    let state = match report.state {
+        State::Ok => proto::PerformanceState::Ok,
+        State::Decayed => proto::PerformanceState::Decayed,
+        State::Unknown => proto::PerformanceState::Unknown,
+    };
+    let latency = |index: usize| report.latency_ms.map(|latency| latency[index]);
+    proto::PerformanceReport {
+        row_count: report.row_count,
+        throughput_rps: report.throughput_rps,
+        error_rate: report.error_rate,
+        latency_mean_ms: latency(0),
+        latency_p50_ms: latency(1),
+        latency_p95_ms: latency(2),
+        latency_p99_ms: latency(3),
+        labelled_count: report.labelled_count,
+        brier: report.brier.map(estimate),
+        log_loss: report.log_loss.map(estimate),
+        accuracy: report.accuracy.map(estimate),
+        auc: report.auc.map(estimate),
+        calibration_error: report.calibration_error,
+        mean_score: report.means.map(|(mean, _)| mean),
+        positive_rate: report.means.map(|(_, rate)| rate),
+        baseline_loss: report.baseline_loss,
+        loss_margin: report.loss_margin,
+        state: state.into(),
+    }
+}
+
+fn estimate(estimate: Estimate) -> proto::Estimate {
+    let (lower, upper) = estimate.interval();
+    proto::Estimate { value: estimate.value, standard_error: estimate.standard_error, lower, upper }
+}
+
+/// The message of a missed target.
+pub(super) fn violation(violation: Violation) -> proto::SlaViolation {
+    proto::SlaViolation {
+        metric: violation.metric,
+        value: violation.value,
+        target: violation.target,
+        severity: violation.severity.as_str().to_owned(),
+        deviation_percent: violation.deviation_percent,
+    }
+}
