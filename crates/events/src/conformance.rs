@@ -1,0 +1,113 @@
+//! What every home must do, as tests that take a home. A home without data is expected.
+
+use std::sync::Arc;
+
+use acgs_vocabulary::{
+    event::Envelope,
+    ports::{Blobs, EventLog, KeyValue, PortError},
+};
+
+/// An event for tests.
+#[must_use]
+pub fn envelope(id: &str, subject: &str) -> Envelope {
+    Envelope {
+        event_id: id.into(),
+        event_type: "test".into(),
+        subject: subject.into(),
+        timestamp: "2026-01-01T00:00:00Z".into(),
+        source_service: "test".into(),
+        target_service: None,
+        constitutional_hash: acgs_vocabulary::constitution::PLATFORM.into(),
+        priority: "NORMAL".into(),
+        correlation_id: None,
+        causation_id: None,
+        traceparent: None,
+        payload: serde_json::json!({ "id": id }),
+        previous_digest: None,
+    }
+}
+
+/// Order, dedupe, expected sequence, reading and subscribing.
+pub async fn events(log: Arc<dyn EventLog>) {
+    assert_eq!(log.last().await, Ok(0));
+    let first = log.append(envelope("1", "acgs.a.x"), Some(0)).await.expect("appends");
+    assert_eq!((first.sequence, first.duplicate), (1, false));
+    let again = log.append(envelope("1", "acgs.a.x"), None).await.expect("appends");
+    assert_eq!((again.sequence, again.duplicate), (1, true), "a repeated id is one event");
+    let stale = log.append(envelope("2", "acgs.a.x"), Some(0)).await;
+    assert_eq!(stale, Err(PortError::Conflict { expected: 0, found: 1 }));
+    assert_eq!(log.append(envelope("3", "acgs.b.x"), Some(0)).await.map(|appended| appended.sequence), Ok(2));
+    assert_eq!(log.append(envelope("4", "acgs.a.x"), Some(1)).await.map(|appended| appended.sequence), Ok(3));
+
+    let read = log.read(0, 10).await.expect("reads");
+    assert_eq!(read.iter().map(|logged| logged.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(read[2].envelope.event_id, "4");
+    assert_eq!(log.read(1, 1).await.expect("reads")[0].sequence, 2);
+
+    let mut old_and_new = log.subscribe(1, "acgs.a.*").await.expect("subscribes");
+    assert_eq!(old_and_new.recv().await.map(|logged| logged.sequence), Some(3));
+    let writers = (0..50).map(|number| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.append(envelope(&format!("w{number}"), "acgs.a.y"), None).await })
+    });
+    let mut sequences = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        sequences.push(writer.await.expect("joins").expect("appends").sequence);
+    }
+    sequences.sort_unstable();
+    assert_eq!(sequences, (4..54).collect::<Vec<u64>>(), "no gap and no double under concurrent writers");
+    for expected in 4..54 {
+        assert_eq!(old_and_new.recv().await.map(|logged| logged.sequence), Some(expected));
+    }
+    assert!(matches!(log.subscribe(0, "a..b").await, Err(PortError::Invalid(_))));
+}
+
+/// Compare-and-swap, listing, watching and refusing.
+pub async fn keys(keys: Arc<dyn KeyValue>) {
+    assert_eq!(keys.get("a").await, Ok(None));
+    let mut watcher = keys.watch("a").await.expect("watches");
+    let first = keys.put("a", b"1".to_vec(), Some(0)).await.expect("puts");
+    let conflict = keys.put("a", b"2".to_vec(), Some(0)).await;
+    assert_eq!(conflict, Err(PortError::Conflict { expected: 0, found: first }));
+    let second = keys.put("a", b"2".to_vec(), Some(first)).await.expect("puts");
+    assert!(second > first);
+    assert_eq!(keys.get("a").await.expect("gets").expect("is there").value, b"2");
+    let race = (0..20).map(|number| {
+        let keys = Arc::clone(&keys);
+        tokio::spawn(async move { keys.put("race", vec![number], Some(0)).await.is_ok() })
+    });
+    let mut winners = 0;
+    for attempt in race.collect::<Vec<_>>() {
+        winners += usize::from(attempt.await.expect("joins"));
+    }
+    assert_eq!(winners, 1, "one of many writers wins");
+    keys.put("a/b", vec![], None).await.expect("puts");
+    keys.put("a/c", vec![], None).await.expect("puts");
+    assert_eq!(keys.list("a", "", 10).await.expect("lists"), ["a", "a/b", "a/c"]);
+    assert_eq!(keys.list("a/", "a/b", 10).await.expect("lists"), ["a/c"]);
+    keys.delete("a").await.expect("deletes");
+    keys.delete("a").await.expect("deletes what is not there");
+    assert_eq!(keys.get("a").await, Ok(None));
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        let (key, held) = watcher.recv().await.expect("a change");
+        seen.push((key, held.map(|held| held.value)));
+    }
+    assert_eq!(seen[0], ("a".into(), Some(b"1".to_vec())));
+    assert_eq!(seen[4], ("a".into(), None));
+    for bad in ["", "a b", "ü", &"x".repeat(300)] {
+        assert!(matches!(keys.put(bad, vec![], None).await, Err(PortError::Invalid(_))), "{bad:?}");
+    }
+}
+
+/// Immutable bytes by name.
+pub async fn blobs(blobs: Arc<dyn Blobs>) {
+    assert_eq!(blobs.get("b").await, Ok(None));
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|number| number as u8).collect();
+    blobs.put("b", bytes.clone()).await.expect("puts");
+    blobs.put("b", bytes.clone()).await.expect("the same again is fine");
+    assert!(blobs.put("b", vec![1]).await.is_err(), "other bytes under the name are refused");
+    assert_eq!(blobs.get("b").await, Ok(Some(bytes)));
+    blobs.delete("b").await.expect("deletes");
+    assert_eq!(blobs.get("b").await, Ok(None));
+}
