@@ -33,6 +33,9 @@ pub enum PortError {
 pub trait Clock: Debug + Send + Sync {
     /// Milliseconds since the epoch, UTC.
     fn now_ms(&self) -> i64;
+
+    /// Microseconds since some fixed moment, never back: for measuring how long something took.
+    fn monotonic_us(&self) -> u64;
 }
 
 /// An event with its place in the log.

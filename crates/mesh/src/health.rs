@@ -1,0 +1,97 @@
+//! grpc.health.v1 with Check, List and Watch. It must not know why a service is up or down.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    pin::Pin,
+};
+
+use acgs_contracts::grpc::health::v1 as proto;
+use futures_core::Stream;
+use proto::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    health_check_response::ServingStatus, health_server::Health,
+};
+use tokio::sync::watch;
+use tokio_stream::{StreamExt, wrappers::WatchStream};
+use tonic::{Request, Response, Status};
+
+/// Most services of one List, as gRFC A90 has it.
+const LIST_MAX: usize = 100;
+
+/// Sets the state that [`HealthFace`] tells.
+#[derive(Clone, Debug)]
+pub struct HealthSwitch {
+    states: watch::Sender<BTreeMap<String, bool>>,
+}
+
+impl HealthSwitch {
+    /// All these services, and the server as a whole, are up.
+    #[must_use]
+    pub fn new(services: &[&str]) -> Self {
+        let states = services.iter().chain([&""]).map(|name| ((*name).to_owned(), true)).collect();
+        Self { states: watch::Sender::new(states) }
+    }
+
+    /// A service, or with the empty name the server, goes up or down.
+    pub fn set(&self, service: &str, serving: bool) {
+        self.states.send_modify(|states| {
+            states.insert(service.to_owned(), serving);
+        });
+    }
+
+    /// Everything goes down.
+    pub fn all_down(&self) {
+        self.states.send_modify(|states| states.values_mut().for_each(|serving| *serving = false));
+    }
+
+    /// What answers the health RPCs.
+    #[must_use]
+    pub fn face(&self) -> HealthFace {
+        HealthFace { states: self.states.subscribe() }
+    }
+}
+
+/// Answers `grpc.health.v1.Health`.
+#[derive(Clone, Debug)]
+pub struct HealthFace {
+    states: watch::Receiver<BTreeMap<String, bool>>,
+}
+
+fn response(serving: Option<bool>) -> HealthCheckResponse {
+    let status = match serving {
+        Some(true) => ServingStatus::Serving,
+        Some(false) => ServingStatus::NotServing,
+        None => ServingStatus::ServiceUnknown,
+    };
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl Health for HealthFace {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = request.into_inner().service;
+        match self.states.borrow().get(&service) {
+            Some(&serving) => Ok(Response::new(response(Some(serving)))),
+            None => Err(Status::not_found("this server has no such service")),
+        }
+    }
+
+    async fn list(&self, _request: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
+        let states = self.states.borrow();
+        let statuses: HashMap<String, HealthCheckResponse> =
+            states.iter().take(LIST_MAX).map(|(name, serving)| (name.clone(), response(Some(*serving)))).collect();
+        Ok(Response::new(HealthListResponse { statuses }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let service = request.into_inner().service;
+        let mut last = None;
+        let changes = WatchStream::new(self.states.clone()).filter_map(move |states| {
+            let now = response(states.get(&service).copied());
+            (last.replace(now) != Some(now)).then_some(Ok(now))
+        });
+        Ok(Response::new(Box::pin(changes)))
+    }
+}

@@ -1,0 +1,18 @@
+//! Plumbing over tower and tonic: the constitution on the wire, health, metrics, servers that drain, clients.
+//! It must never know any service's messages but health's.
+//!
+//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`server`], [`client`], [`clock`].
+
+pub mod constitution;
+
+pub mod refusals;
+
+pub mod health;
+
+pub mod metrics;
+
+pub mod server;
+
+pub mod client;
+
+pub mod clock;
