@@ -51,7 +51,6 @@ impl Metrics {
     }
 
     /// `GET /metrics`.
-    #[must_use]
     pub fn route(&self) -> Router {
         let metrics = self.clone();
         Router::new().route(

@@ -64,6 +64,8 @@ pub struct Steps {
     pub released: Vec<PaneId>,
     /// Panes, with those of labels, that nothing can reach any more.
     pub released_labels: Vec<PaneId>,
+    /// Windows that will not be judged again.
+    pub finished: Vec<WindowKey>,
 }
 
 /// Where the rows of a frame went.

@@ -154,7 +154,9 @@ impl Windows {
             if self.slices.range(range).next().is_none() {
                 let window = WindowKey { end_ms, start_ms, key: Arc::clone(&key) };
                 self.labelled.remove(&window);
-                self.windows.remove(&window);
+                if self.windows.remove(&window).is_some() {
+                    steps.finished.push(window);
+                }
             }
         }
     }

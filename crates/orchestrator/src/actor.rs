@@ -1,0 +1,503 @@
+//! The task of one stream: it feeds the pure core from clients and lanes, and hands out what comes back. It must not
+//! know protobuf, and it decides nothing that the core can decide.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use acgs_columns::RecordBatch;
+use acgs_lane::{Connector, LaneUp};
+use acgs_vocabulary::{Problem, ports::Clock, problem::Kind};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    core::{Action, Core, Label, LabelCounts, Report, Totals},
+    lanes::{Event, Lanes},
+    publish::{Publication, Publisher},
+    spec::StreamSpec,
+};
+
+/// Inputs that wait for the stream's task.
+pub const INPUTS_MAX: usize = 16;
+/// Messages that wait for a client.
+pub const CLIENT_QUEUE: usize = 256;
+const TICK: Duration = Duration::from_millis(250);
+/// How long a draining stream waits for its judges.
+const DRAIN_US: u64 = 5_000_000;
+
+/// What a client is told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Frames are in.
+    Accepted {
+        /// Through this seq.
+        through_seq: u64,
+        /// Bytes that may be sent in addition.
+        credit_bytes: u64,
+        /// How the stream stands.
+        totals: Totals,
+    },
+    /// A window is judged.
+    Report(Arc<Report>),
+    /// The stream is over.
+    Closed(Totals),
+}
+
+/// The task's end of a client.
+#[derive(Debug)]
+pub struct ClientEnd {
+    /// Unique in the process.
+    pub id: u64,
+    /// What it delivers.
+    pub partition: String,
+    /// What it is told.
+    pub out: mpsc::Sender<Told>,
+    /// Why it is let go, when it is.
+    pub farewell: Arc<OnceLock<Problem>>,
+}
+
+/// What a client gets when it joins.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// The last seq accepted from its partition.
+    pub accepted_through: u64,
+    /// Whether the stream was there already.
+    pub resumed: bool,
+}
+
+/// What the task is given.
+#[derive(Debug)]
+pub enum Input {
+    /// A client joins.
+    Join {
+        /// What it believes the stream to be.
+        spec: Box<StreamSpec>,
+        /// The last report it has.
+        resume_after: u64,
+        /// Its end.
+        client: ClientEnd,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Joined, Problem>>,
+    },
+    /// A frame of rows.
+    Rows {
+        /// Who.
+        client: u64,
+        /// Its number.
+        seq: u64,
+        /// The rows.
+        batch: RecordBatch,
+        /// When it was received.
+        received_us: u64,
+    },
+    /// A frame of labels.
+    Labels {
+        /// Who.
+        client: u64,
+        /// Its number.
+        seq: u64,
+        /// The labels.
+        labels: Vec<Label>,
+        /// Bytes that its credit counts.
+        bytes: u64,
+    },
+    /// Labels from another caller.
+    SubmitLabels {
+        /// The labels.
+        labels: Vec<Label>,
+        /// Where the counts go.
+        reply: oneshot::Sender<LabelCounts>,
+    },
+    /// A client has reports.
+    Ack {
+        /// Who.
+        client: u64,
+        /// Through this report.
+        through: u64,
+    },
+    /// A client's partition ends.
+    End {
+        /// Who.
+        client: u64,
+    },
+    /// A client is gone.
+    Leave {
+        /// Who.
+        client: u64,
+    },
+}
+
+/// What the task needs.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Bounds.
+    pub config: Config,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Lanes.
+    pub connector: Arc<dyn Connector>,
+    /// The log.
+    pub publisher: Publisher,
+    /// The end of everything.
+    pub stop: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Client {
+    end: ClientEnd,
+    told_through: u64,
+    acked: u64,
+    accepted_through: u64,
+    owed_bytes: u64,
+    owes_answer: bool,
+    lagging_since_us: Option<u64>,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Actor {
+    core: Core,
+    lanes: Lanes,
+    around: Surroundings,
+    clients: Vec<Client>,
+    kept: VecDeque<Arc<Report>>,
+    forgotten_through: u64,
+    detached_since_us: Option<u64>,
+    had_clients: bool,
+    model_id: Arc<str>,
+    service_id: Arc<str>,
+}
+
+impl Actor {
+    /// Opens the lanes of a stream.
+    ///
+    /// # Errors
+    /// When a judge refuses.
+    pub async fn open(core: Core, around: Surroundings) -> Result<Self, Problem> {
+        let reference = core.spec().reference.clone();
+        let lanes = Lanes::open(&*around.connector, core.opens(), reference.as_ref()).await?;
+        let (model_id, service_id) =
+            (Arc::from(core.spec().model_id.as_str()), Arc::from(core.spec().service_id.as_str()));
+        Ok(Self {
+            core,
+            lanes,
+            around,
+            clients: Vec::new(),
+            kept: VecDeque::new(),
+            forgotten_through: 0,
+            detached_since_us: None,
+            had_clients: false,
+            model_id,
+            service_id,
+        })
+    }
+
+    /// Runs until the stream is over, abandoned, or everything stops.
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.around.stop.clone();
+        let mut draining_since_us = None;
+        loop {
+            let takes = self.lanes.ready() && !self.is_blocked() && draining_since_us.is_none();
+            let actions = tokio::select! {
+                event = self.lanes.next() => self.on_lane(event),
+                input = inputs.recv(), if takes => match input {
+                    Some(input) => self.on_input(input),
+                    None => return,
+                },
+                _ = ticks.tick() => self.on_tick(),
+                () = stop.cancelled(), if draining_since_us.is_none() => {
+                    draining_since_us = Some(self.now_us());
+                    Vec::new()
+                }
+            };
+            self.perform(actions).await;
+            self.tell(inputs.is_empty());
+            if self.core.is_over() {
+                self.finish().await;
+                return;
+            }
+            if let Some(since_us) = draining_since_us
+                && (self.core.is_quiet() || self.now_us().saturating_sub(since_us) > DRAIN_US)
+            {
+                let message = "the server is stopping; open the stream again elsewhere";
+                self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", message));
+                return;
+            }
+            if self.is_abandoned() {
+                tracing::info!(stream = %self.core.spec().stream_id, "a detached stream was given up");
+                return;
+            }
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.around.clock.monotonic_us()
+    }
+
+    fn on_lane(&mut self, event: Event) -> Vec<Action> {
+        let now_us = self.now_us();
+        match event {
+            Event::Up(judge, LaneUp::Verdict(verdict)) => self.core.verdict(judge, verdict, now_us),
+            Event::Up(..) => Vec::new(),
+            Event::Lost(judge, problem) => {
+                let stream = &self.core.spec().stream_id;
+                tracing::error!(%stream, judge = judge.as_str(), %problem, "a lane was lost");
+                self.core.judge_lost(judge, now_us)
+            }
+        }
+    }
+
+    fn on_tick(&mut self) -> Vec<Action> {
+        let (now_ms, now_us) = (self.around.clock.now_ms(), self.now_us());
+        let stalled_us = self.around.config.stalled_client_ms * 1_000;
+        let stalled = |client: &Client| {
+            client.lagging_since_us.is_some_and(|since_us| now_us.saturating_sub(since_us) > stalled_us)
+        };
+        for client in self.clients.extract_if(.., |client| stalled(client)) {
+            let message = "the client took no reports for too long; open the stream again to resume";
+            let problem = Problem::exhausted("STALLED_CLIENT", message, 1_000);
+            let _first_word_stands = client.end.farewell.set(problem);
+        }
+        self.core.tick(now_ms, now_us)
+    }
+
+    fn on_input(&mut self, input: Input) -> Vec<Action> {
+        let (now_ms, now_us) = (self.around.clock.now_ms(), self.now_us());
+        match input {
+            Input::Join { spec, resume_after, client, reply } => {
+                let joined = self.join(&spec, resume_after, client, now_ms);
+                let _client_left = reply.send(joined);
+                Vec::new()
+            }
+            Input::Rows { client, seq, batch, received_us } => {
+                let bytes = batch.size_bytes() as u64;
+                let Some(partition) = self.partition_of(client) else { return Vec::new() };
+                let taken = self.core.rows(&partition, seq, &batch, now_ms, received_us);
+                self.settle(client, seq, bytes, taken)
+            }
+            Input::Labels { client, seq, labels, bytes } => {
+                let Some(partition) = self.partition_of(client) else { return Vec::new() };
+                let taken = self.core.label_frame(&partition, seq, labels, now_us);
+                self.settle(client, seq, bytes, taken)
+            }
+            Input::SubmitLabels { labels, reply } => {
+                let (actions, counts) = self.core.label(labels, now_us);
+                let _caller_left = reply.send(counts);
+                actions
+            }
+            Input::Ack { client, through } => {
+                if let Some(client) = self.clients.iter_mut().find(|known| known.end.id == client) {
+                    client.acked = client.acked.max(through);
+                }
+                Vec::new()
+            }
+            Input::End { client } => {
+                let partition = self.partition_of(client);
+                partition.map_or_else(Vec::new, |partition| self.core.end_partition(&partition, now_us))
+            }
+            Input::Leave { client } => {
+                self.clients.retain(|known| known.end.id != client);
+                Vec::new()
+            }
+        }
+    }
+
+    fn partition_of(&self, client: u64) -> Option<String> {
+        self.clients.iter().find(|known| known.end.id == client).map(|known| known.end.partition.clone())
+    }
+
+    /// After a frame: credit and acknowledgement, or the end of the client that sent it.
+    fn settle(
+        &mut self,
+        client: u64,
+        seq: u64,
+        bytes: u64,
+        taken: Result<Vec<Action>, Problem>,
+    ) -> Vec<Action> {
+        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else { return Vec::new() };
+        match taken {
+            Ok(actions) => {
+                let client = &mut self.clients[place];
+                client.accepted_through = client.accepted_through.max(seq);
+                client.owed_bytes += bytes;
+                client.owes_answer = true;
+                actions
+            }
+            Err(problem) => {
+                let client = self.clients.remove(place);
+                let _first_word_stands = client.end.farewell.set(problem);
+                Vec::new()
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        spec: &StreamSpec,
+        resume_after: u64,
+        end: ClientEnd,
+        now_ms: i64,
+    ) -> Result<Joined, Problem> {
+        if self.had_clients && !self.core.spec().is_same_stream(spec) {
+            let message = "the stream is open with another schema, window, model or judges";
+            return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
+        }
+        if resume_after < self.forgotten_through && resume_after > 0 {
+            let message = format!("reports through {} are no longer kept", self.forgotten_through);
+            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+        }
+        let accepted_through = self.core.join_partition(&end.partition, now_ms)?;
+        // A client that comes back replaces its former self.
+        self.clients.retain(|known| known.end.partition != end.partition);
+        let resumed = std::mem::replace(&mut self.had_clients, true);
+        self.clients.push(Client {
+            end,
+            told_through: resume_after.max(self.forgotten_through),
+            acked: resume_after,
+            accepted_through,
+            owed_bytes: 0,
+            owes_answer: false,
+            lagging_since_us: None,
+        });
+        Ok(Joined { accepted_through, resumed })
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Down(judge, message) => self.lanes.push(judge, message),
+                Action::Report(report) => {
+                    let report: Arc<Report> = Arc::from(report);
+                    self.kept.push_back(Arc::clone(&report));
+                    let (model_id, service_id) = (Arc::clone(&self.model_id), Arc::clone(&self.service_id));
+                    self.around.publisher.publish(Publication { report, model_id, service_id }).await;
+                }
+            }
+        }
+    }
+
+    /// Tells clients what they have not been told; `idle` says that no input waits, so that answers are due.
+    fn tell(&mut self, idle: bool) {
+        let now_us = self.now_us();
+        let (kept, totals) = (&self.kept, self.core.totals());
+        let worth = self.around.config.credit_bytes / 4;
+        self.clients.retain_mut(|client| client.tell(kept, totals, idle, worth, now_us));
+        self.detached_since_us = match (self.clients.is_empty(), self.detached_since_us) {
+            (false, _) => None,
+            (true, since_us) => since_us.or(Some(now_us)),
+        };
+        self.forget();
+    }
+
+    /// Gives up reports that all clients have, and the oldest beyond the bound.
+    fn forget(&mut self) {
+        let most = self.around.config.reports_kept;
+        let acked = self.clients.iter().map(|client| client.acked).min().unwrap_or(0);
+        let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
+        while let Some(oldest) = self.kept.front() {
+            let over = self.kept.len() > most && oldest.report_seq <= told;
+            if oldest.report_seq > acked && !over {
+                return;
+            }
+            self.forgotten_through = oldest.report_seq;
+            self.kept.pop_front();
+        }
+    }
+
+    /// A client that does not take its reports holds the stream, until it is let go.
+    fn is_blocked(&self) -> bool {
+        self.kept.len() > self.around.config.reports_kept
+    }
+
+    fn is_abandoned(&self) -> bool {
+        let keep_us = self.around.config.detached_keep_ms * 1_000;
+        self.had_clients
+            && self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
+    }
+
+    fn farewell(&mut self, problem: &Problem) {
+        for client in self.clients.drain(..) {
+            let _first_word_stands = client.end.farewell.set(problem.clone());
+        }
+    }
+
+    /// Tells the rest, and that it is over.
+    async fn finish(mut self) {
+        let totals = self.core.totals();
+        let patience = Duration::from_millis(self.around.config.stalled_client_ms);
+        for client in self.clients.drain(..) {
+            let rest = self.kept.iter().filter(|report| report.report_seq > client.told_through);
+            let rest: Vec<Told> = rest.map(|report| Told::Report(Arc::clone(report))).collect();
+            let last = [
+                Told::Accepted {
+                    through_seq: client.accepted_through,
+                    credit_bytes: client.owed_bytes,
+                    totals,
+                },
+                Told::Closed(totals),
+            ];
+            for told in rest.into_iter().chain(last) {
+                if client.end.out.send_timeout(told, patience).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Client {
+    /// False when the client is gone.
+    fn tell(
+        &mut self,
+        kept: &VecDeque<Arc<Report>>,
+        totals: Totals,
+        idle: bool,
+        worth: u64,
+        now_us: u64,
+    ) -> bool {
+        use mpsc::error::TrySendError::{Closed, Full};
+        let first = kept.front().map_or(u64::MAX, |report| report.report_seq);
+        let start = (self.told_through + 1).saturating_sub(first) as usize;
+        for report in kept.iter().skip(start) {
+            match self.end.out.try_send(Told::Report(Arc::clone(report))) {
+                Ok(()) => {
+                    self.told_through = report.report_seq;
+                    self.lagging_since_us = None;
+                }
+                Err(Full(_)) => {
+                    self.lagging_since_us.get_or_insert(now_us);
+                    return true;
+                }
+                Err(Closed(_)) => return false,
+            }
+        }
+        if self.owes_answer && (idle || self.owed_bytes >= worth) {
+            let accepted = Told::Accepted {
+                through_seq: self.accepted_through,
+                credit_bytes: self.owed_bytes,
+                totals,
+            };
+            match self.end.out.try_send(accepted) {
+                Ok(()) => {
+                    self.owed_bytes = 0;
+                    self.owes_answer = false;
+                    self.lagging_since_us = None;
+                }
+                Err(Full(_)) => {
+                    self.lagging_since_us.get_or_insert(now_us);
+                }
+                Err(Closed(_)) => return false,
+            }
+        }
+        !self.end.out.is_closed()
+    }
+}
