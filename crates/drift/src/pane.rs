@@ -100,7 +100,10 @@ impl FeaturePane {
 
 /// Where the reference's features are in a schema, and the places of their categories.
 #[derive(Clone, Debug)]
-pub struct Places(Vec<Option<(usize, HashMap<Arc<str>, usize>)>>);
+pub struct Places(Vec<Option<Place>>);
+
+/// A column, and the places of its categories.
+type Place = (usize, HashMap<Arc<str>, usize>);
 
 impl Places {
     /// By name and kind; a feature that the schema lacks, or has as another kind, is nowhere: all its rows are null.

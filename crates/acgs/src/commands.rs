@@ -1,0 +1,99 @@
+//! The commands, one file each, and the command line that names them.
+
+pub mod bench;
+pub mod constitution;
+pub mod demo;
+pub mod serve;
+pub mod stream;
+pub mod watch;
+
+mod flights;
+mod months;
+
+use std::{io::IsTerminal, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Watches machine-learning models in production: data quality, drift and performance, window by window.
+#[derive(Debug, Parser)]
+#[command(
+    name = "acgs",
+    version,
+    after_help = "Start here:\n  acgs demo                    a year of real flights through the whole mesh\n  acgs serve all               the mesh on ports 8010 to 8013\n  acgs stream FILE --timestamp COLUMN   your own data\n\nSettings: deploy/acgs.toml lists them all. A file (--config), the environment (ACGS_SECTION__KEY) and --set\noverride them in this order. CONSTITUTIONAL_HASH and LOG_LEVEL are read too."
+)]
+pub struct Cli {
+    /// Settings that differ from the defaults, as TOML.
+    #[arg(long, global = true, value_name = "FILE", env = "ACGS_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// One setting, for example `--set listen.quality=0`; may be repeated.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run services until SIGTERM or Ctrl-C.
+    Serve(serve::Serve),
+    /// Stream a year of real flights through a mesh of its own and tell what the judges find.
+    Demo(demo::Demo),
+    /// Stream a file of records and print a line for each window.
+    Stream(Box<stream::StreamFile>),
+    /// Print events as they come.
+    Watch(watch::Watch),
+    /// Measure speed beside a baseline in the same run.
+    Bench(bench::Bench),
+    /// Check documents against the constitutional hash.
+    Constitution(constitution::ConstitutionCommand),
+}
+
+/// A bar on a terminal, now and then a line elsewhere.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+    told_tenths: u64,
+}
+
+impl Progress {
+    /// For work of this length.
+    #[must_use]
+    pub fn new(length: u64, unit: &str, quiet: bool) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let bar = ProgressBar::new(length);
+        if quiet || plain {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let template = format!("{{msg:>12}} [{{bar:40}}] {{human_pos}}/{{human_len}} {unit}  {{elapsed}}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, plain: plain && !quiet, told_tenths: 0 }
+    }
+
+    /// Some of it is done.
+    pub fn advance(&mut self, by: u64, message: &str) {
+        self.bar.inc(by);
+        self.bar.set_message(message.to_owned());
+        let tenths = self.bar.position() * 10 / self.bar.length().unwrap_or(1).max(1);
+        if self.plain && tenths > self.told_tenths {
+            self.told_tenths = tenths;
+            eprintln!("{message}: {} %", tenths * 10);
+        }
+    }
+
+    /// A line above the bar.
+    pub fn line(&self, line: &str) {
+        self.bar.suspend(|| println!("{line}"));
+    }
+
+    /// All is done.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

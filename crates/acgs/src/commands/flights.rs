@@ -1,0 +1,131 @@
+//! The year of flights that ships with the binary: rows as the model saw them, and labels when the flights landed.
+//! It must not know what the judges make of them. Origin and licence: examples/data/README.md.
+
+use std::sync::Arc;
+
+use acgs_columns::{
+    Field, Kind, RecordBatch, Role, Schema,
+    builder::{BatchBuilder, Cell},
+};
+use acgs_vocabulary::text::parse_rfc3339;
+use anyhow::Context;
+use flate2::read::MultiGzDecoder;
+
+use crate::input::csv_records;
+
+const DATA: &[u8] = include_bytes!("../../../../examples/data/flights_lga_2013.csv.gz");
+/// The reference is what was before this: January and February.
+pub(super) const REFERENCE_END: &str = "2013-03-01T00:00:00Z";
+/// Numeric inputs of the model.
+const NUMERIC: [&str; 8] =
+    ["distance", "temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"];
+const OUTCOMES: [&str; 3] = ["dep_delay", "arr_delay", "air_time"];
+
+/// One flight.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// Its number in the file.
+    pub(super) id: i64,
+    /// Scheduled departure.
+    pub(super) time_ms: i64,
+    /// When it landed, and so when the truth is known; `None` when it was cancelled.
+    pub(super) landed_ms: Option<i64>,
+    carrier: String,
+    numbers: [Option<f64>; NUMERIC.len()],
+    score: Option<f64>,
+    outcomes: [Option<f64>; OUTCOMES.len()],
+    late: Option<bool>,
+}
+
+/// All flights in order of departure.
+pub(super) fn load() -> anyhow::Result<Vec<Flight>> {
+    let records = csv_records(Box::new(MultiGzDecoder::new(DATA)))?;
+    let names = records.names.clone();
+    let place = |name: &str| names.iter().position(|known| known == name).with_context(|| format!("column {name}"));
+    let numeric: Vec<usize> = NUMERIC.iter().map(|name| place(name)).collect::<anyhow::Result<_>>()?;
+    let outcome: Vec<usize> = OUTCOMES.iter().map(|name| place(name)).collect::<anyhow::Result<_>>()?;
+    let (ts, carrier, score, late) = (place("ts")?, place("carrier")?, place("p_late")?, place("late")?);
+    let mut flights = Vec::with_capacity(105_000);
+    for (id, record) in records.enumerate() {
+        let record = record?;
+        let number = |place: usize| record.get(place).and_then(|text| text.parse::<f64>().ok());
+        let time_ms = parse_rfc3339(&record[ts]).with_context(|| format!("time of record {id}"))?;
+        let outcomes = [number(outcome[0]), number(outcome[1]), number(outcome[2])];
+        let late = number(late).map(|late| late != 0.0);
+        // In the air, and late at the gate: minutes.
+        let until_landed = outcomes[0].zip(outcomes[2]).map(|(delay, in_air)| (delay + in_air) * 60_000.0);
+        flights.push(Flight {
+            id: id as i64,
+            time_ms,
+            landed_ms: late.and(until_landed).map(|after_ms| time_ms + after_ms as i64),
+            carrier: record[carrier].clone(),
+            numbers: std::array::from_fn(|index| number(numeric[index])),
+            score: number(score),
+            outcomes,
+            late,
+        });
+    }
+    flights.sort_by_key(|flight| flight.time_ms);
+    Ok(flights)
+}
+
+/// What the model knew at departure.
+pub(super) fn row_schema() -> anyhow::Result<Arc<Schema>> {
+    let mut fields = vec![
+        Field::new("ts", Kind::Timestamp, Role::Timestamp),
+        Field::new("id", Kind::Int64, Role::Id),
+        Field::new("carrier", Kind::Text, Role::Feature),
+    ];
+    fields.extend(NUMERIC.iter().map(|name| Field::new(*name, Kind::Double, Role::Feature)));
+    fields.push(Field::new("p_late", Kind::Double, Role::Score));
+    Ok(Arc::new(Schema::new(fields)?))
+}
+
+/// What is known when the flight has landed.
+pub(super) fn label_schema() -> anyhow::Result<Arc<Schema>> {
+    let mut fields =
+        vec![Field::new("id", Kind::Int64, Role::Id), Field::new("late", Kind::Boolean, Role::Label)];
+    fields.extend(OUTCOMES.iter().map(|name| Field::new(*name, Kind::Double, Role::None)));
+    Ok(Arc::new(Schema::new(fields)?))
+}
+
+/// Rows with their labels, as a reference has them.
+pub(super) fn reference_schema() -> anyhow::Result<Arc<Schema>> {
+    let mut fields = row_schema()?.fields().to_vec();
+    fields.push(Field::new("late", Kind::Boolean, Role::Label));
+    Ok(Arc::new(Schema::new(fields)?))
+}
+
+/// A batch of flights in one of the three schemas.
+pub(super) fn batch<'a>(
+    schema: &Arc<Schema>,
+    flights: impl Iterator<Item = &'a Flight>,
+) -> anyhow::Result<RecordBatch> {
+    let mut builder = BatchBuilder::new(Arc::clone(schema));
+    for flight in flights {
+        let number = |value: Option<f64>| value.map_or(Cell::Null, Cell::Number);
+        let cell = |field: &'a str| match field {
+            "ts" => Cell::Integer(flight.time_ms),
+            "id" => Cell::Integer(flight.id),
+            "carrier" => Cell::Text(&flight.carrier),
+            "p_late" => number(flight.score),
+            "late" => flight.late.map_or(Cell::Null, Cell::Boolean),
+            name => match NUMERIC.iter().position(|known| *known == name) {
+                Some(index) => number(flight.numbers[index]),
+                None => number(
+                    OUTCOMES.iter().position(|known| *known == name).and_then(|index| flight.outcomes[index]),
+                ),
+            },
+        };
+        let names: Vec<&'static str> = schema.fields().iter().map(|field| known_name(&field.name)).collect();
+        let cells: Vec<Cell<'_>> = names.into_iter().map(cell).collect();
+        builder.push(&cells)?;
+    }
+    Ok(builder.finish()?)
+}
+
+/// The name as we wrote it, so that cells may outlive the schema's borrow.
+fn known_name(name: &str) -> &'static str {
+    let all = ["ts", "id", "carrier", "p_late", "late"].into_iter().chain(NUMERIC).chain(OUTCOMES);
+    all.into_iter().find(|known| *known == name).unwrap_or("")
+}

@@ -1,0 +1,16 @@
+//! The binary's parts: settings, wiring, commands, and the face of `ConstitutionService`. The only room that knows all
+//! the others, and so the one that must hold no rule of theirs.
+//!
+//! Reading order: [`settings`], [`wire`], [`constitution_face`], [`client`], [`input`], [`commands`].
+
+pub mod settings;
+
+pub mod wire;
+
+pub mod constitution_face;
+
+pub mod client;
+
+pub mod input;
+
+pub mod commands;

@@ -1,0 +1,261 @@
+//! Settings: the defaults of deploy/acgs.toml, then a file, the environment, flags. The only place that reads the
+//! environment; it must not know what a setting does.
+
+use std::{net::IpAddr, path::Path};
+
+use acgs_vocabulary::Constitution;
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The defaults, shipped in the binary.
+pub const DEFAULTS: &str = include_str!("../../../deploy/acgs.toml");
+/// What the names of our environment variables begin with.
+const PREFIX: &str = "ACGS_";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Listen,
+    /// Which constitution.
+    pub constitution: ConstitutionSettings,
+    /// What to tell.
+    pub log: Log,
+    /// Threads.
+    pub runtime: Runtime,
+    /// Where events and state are kept.
+    pub home: Home,
+    /// How to end.
+    pub drain: Drain,
+    /// The judge of quality.
+    pub quality: acgs_quality::Config,
+    /// The judge of drift.
+    pub drift: acgs_drift::Config,
+    /// The judge of performance.
+    pub performance: acgs_performance::Config,
+    /// The orchestrator.
+    pub orchestrator: acgs_orchestrator::Config,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The address.
+    pub host: IpAddr,
+    /// Whether an address beyond loopback is meant, without identity.
+    pub insecure: bool,
+    /// Port of quality.
+    pub quality: u16,
+    /// Port of drift.
+    pub drift: u16,
+    /// Port of performance.
+    pub performance: u16,
+    /// Port of the orchestrator.
+    pub orchestrator: u16,
+}
+
+/// Which constitution.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConstitutionSettings {
+    /// The current identifier, and perhaps the next.
+    pub accepted: Vec<String>,
+}
+
+/// What to tell.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The least level.
+    pub level: String,
+}
+
+/// Threads.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Runtime {
+    /// 0 = one for each core.
+    pub worker_threads: usize,
+}
+
+/// Where events and state are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// The folder.
+    pub folder: std::path::PathBuf,
+    /// `system` or `always`.
+    pub durability: HomeDurability,
+    /// Events kept.
+    pub events_max: u64,
+}
+
+/// When an acknowledged write is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HomeDurability {
+    /// From the death of the process.
+    System,
+    /// From the death of the machine.
+    Always,
+}
+
+/// How to end.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// How long open calls may go on.
+    pub grace_ms: u64,
+}
+
+impl Settings {
+    /// Defaults, then the file, then the environment, then `key=value` flags such as `listen.quality=0`.
+    ///
+    /// # Errors
+    /// Naming the source and the key.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: &[String],
+    ) -> anyhow::Result<Self> {
+        let mut table: Table = DEFAULTS.parse().context("the built-in defaults cannot be read")?;
+        if let Some(path) = file {
+            let shown = path.display();
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+            let given: Table = text.parse().with_context(|| format!("{shown} is not TOML"))?;
+            merge(&mut table, given);
+        }
+        for (name, value) in environment {
+            apply_variable(&mut table, &name, &value)?;
+        }
+        for flag in flags {
+            let (key, value) = flag.split_once('=').with_context(|| format!("--set {flag}: write key=value"))?;
+            set(&mut table, &key.split('.').collect::<Vec<_>>(), value).with_context(|| format!("--set {flag}"))?;
+        }
+        let settings: Self = table.try_into().context("a setting is wrong; deploy/acgs.toml lists them all")?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.host.is_loopback() && !self.listen.insecure {
+            bail!(
+                "listen.host is {}, beyond this machine, and this version checks no identity: \
+                 set listen.insecure = true if that is meant, or listen on 127.0.0.1",
+                self.listen.host
+            );
+        }
+        self.constitution()?;
+        Ok(())
+    }
+
+    /// The constitution to serve under, its counts at zero.
+    ///
+    /// # Errors
+    /// When an identifier has not the form of one.
+    pub fn constitution(&self) -> anyhow::Result<Constitution> {
+        Constitution::new(self.constitution.accepted.clone())
+            .context("constitution.accepted (or CONSTITUTIONAL_HASH) cannot be used")
+    }
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(into)), Value::Table(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+fn apply_variable(table: &mut Table, name: &str, value: &str) -> anyhow::Result<()> {
+    match name {
+        "CONSTITUTIONAL_HASH" => set(table, &["constitution", "accepted"], &format!("[{value:?}]")),
+        "LOG_LEVEL" => set(table, &["log", "level"], &value.to_lowercase()),
+        "NATS_URL" if !value.is_empty() => bail!(
+            "NATS_URL is set, and this version keeps events and state in its embedded home only; \
+             unset it to go on without NATS"
+        ),
+        _ => match name.strip_prefix(PREFIX).filter(|key| key.contains("__")) {
+            Some(key) => {
+                let key = key.to_lowercase();
+                set(table, &key.split("__").collect::<Vec<_>>(), value)
+            }
+            None => Ok(()),
+        },
+    }
+    .with_context(|| format!("environment variable {name}"))
+}
+
+/// Sets a known key, reading the text as the kind of value that is there.
+fn set(table: &mut Table, path: &[&str], text: &str) -> anyhow::Result<()> {
+    let Some((last, sections)) = path.split_last() else { bail!("the key is empty") };
+    let mut at = table;
+    for section in sections {
+        at = match at.get_mut(*section) {
+            Some(Value::Table(table)) => table,
+            _ => bail!("there is no section {section:?}; deploy/acgs.toml lists them all"),
+        };
+    }
+    let Some(known) = at.get_mut(*last) else {
+        bail!("there is no setting {:?}; deploy/acgs.toml lists them all", path.join("."))
+    };
+    *known = match known {
+        Value::String(_) => Value::String(text.to_owned()),
+        _ => {
+            let line: Table = format!("value = {text}").parse().with_context(|| format!("cannot read {text:?}"))?;
+            line.get("value").cloned().context("no value")?
+        }
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)], flags: &[&str]) -> anyhow::Result<Settings> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Settings::load(None, environment, &flags)
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let settings = load(
+            &[
+                ("ACGS_LISTEN__QUALITY", "1"),
+                ("ACGS_LISTEN__DRIFT", "2"),
+                ("LOG_LEVEL", "DEBUG"),
+                ("CONSTITUTIONAL_HASH", "0123456789abcdef"),
+                ("HOME", "/root"),
+            ],
+            &["listen.drift=3"],
+        )
+        .unwrap();
+        assert_eq!((settings.listen.quality, settings.listen.drift), (1, 3));
+        assert_eq!(settings.log.level, "debug");
+        assert_eq!(settings.constitution.accepted, ["0123456789abcdef"]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[drift]\nalpha = 0.01\n").unwrap();
+        let settings = Settings::load(Some(file.path()), std::iter::empty(), &[]).unwrap();
+        assert!((settings.drift.alpha - 0.01).abs() < 1e-12);
+        assert!((settings.drift.drift_share - 0.5).abs() < 1e-12, "what the file leaves out stays");
+    }
+
+    #[test]
+    fn mistakes_say_what_to_do() {
+        let why = |environment: &[(&str, &str)], flags: &[&str]| format!("{:#}", load(environment, flags).unwrap_err());
+        assert!(why(&[("ACGS_LISTEN__QUALTIY", "1")], &[]).contains("there is no setting"));
+        assert!(why(&[], &["listen.host=0.0.0.0"]).contains("listen.insecure = true"));
+        assert!(why(&[("NATS_URL", "nats://localhost")], &[]).contains("unset it"));
+        assert!(why(&[("CONSTITUTIONAL_HASH", "xyz")], &[]).contains("16 lower-case hex digits"));
+        assert!(why(&[], &["listen"]).contains("key=value"));
+        assert!(load(&[], &["listen.host=0.0.0.0", "listen.insecure=true"]).is_ok());
+    }
+}
