@@ -32,8 +32,9 @@ use crate::{
     wire::{self, Running},
 };
 
-const WEEK_MS: i64 = 7 * 86_400_000;
-/// Flights of one frame.
+const HOUR_MS: i64 = 3_600_000;
+const WEEK_MS: i64 = 168 * HOUR_MS;
+/// Flights of one frame of the reference.
 const FRAME_ROWS: usize = 256;
 const NAME: &str = "flights-lga-2013";
 
@@ -117,16 +118,17 @@ impl Demo {
         let mut landing: Vec<&Flight> = flights.iter().filter(|flight| flight.landed_ms.is_some()).collect();
         landing.sort_by_key(|flight| flight.landed_ms);
         let (mut landed, mut told, mut reports) = (0, Vec::new(), Vec::new());
-        for frame in flights.chunks(FRAME_ROWS) {
-            let now_ms = frame.last().map_or(0, |flight| flight.time_ms);
-            let data = flights::batch(&rows, frame.iter())?;
-            stream.send_rows(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
+        // Frames of one hour: labels of flights that have landed go before the departures that follow them.
+        for frame in flights.chunk_by(|one, next| one.time_ms / HOUR_MS == next.time_ms / HOUR_MS) {
+            let now_ms = frame[0].time_ms;
             let known = landing[landed..].partition_point(|flight| flight.landed_ms <= Some(now_ms));
             if known > 0 {
                 let data = flights::batch(&labels, landing[landed..landed + known].iter().copied())?;
                 stream.send_labels(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
                 landed += known;
             }
+            let data = flights::batch(&rows, frame.iter())?;
+            stream.send_rows(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
             self.take(&mut told, &mut reports, &progress);
             progress.advance(frame.len() as u64, rfc3339(now_ms).get(..10).unwrap_or(""));
         }

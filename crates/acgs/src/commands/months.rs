@@ -102,7 +102,8 @@ impl Months {
         };
         let harmful = pick(&|of| of.drift() == "harmful" && of.performance() == "decayed", &Month::brier);
         let harmless = pick(&|of| of.drift() == "harmless" && of.has_score_drift(), &|of| -of.brier());
-        let silent = pick(&|of| of.drift() == "none" && of.performance() == "decayed", &Month::brier);
+        let quiet = |of: &Month| f64::from(of.harms.get("none").copied().unwrap_or(0)) / f64::from(of.windows.max(1));
+        let silent = pick(&|of| of.drift() == "none" && of.performance() == "decayed", &quiet);
         let mut chapters = Vec::new();
         if let Some((month, of)) = harmful {
             chapters.push(format!(
