@@ -1,6 +1,8 @@
 //! The task of one stream: it feeds the pure core from clients and lanes, and hands out what comes back. It must not
 //! know protobuf, and it decides nothing that the core can decide.
 
+mod client;
+
 use std::{
     collections::VecDeque,
     sync::{Arc, OnceLock},
@@ -10,6 +12,7 @@ use std::{
 use acgs_columns::RecordBatch;
 use acgs_lane::{Connector, LaneUp};
 use acgs_vocabulary::{Problem, ports::Clock, problem::Kind};
+use client::Client;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval},
@@ -147,17 +150,6 @@ pub struct Surroundings {
     pub publisher: Publisher,
     /// The end of everything.
     pub stop: CancellationToken,
-}
-
-#[derive(Debug)]
-struct Client {
-    end: ClientEnd,
-    told_through: u64,
-    acked: u64,
-    accepted_through: u64,
-    owed_bytes: u64,
-    owes_answer: bool,
-    lagging_since_us: Option<u64>,
 }
 
 /// The task.
@@ -451,53 +443,5 @@ impl Actor {
                 }
             }
         }
-    }
-}
-
-impl Client {
-    /// False when the client is gone.
-    fn tell(
-        &mut self,
-        kept: &VecDeque<Arc<Report>>,
-        totals: Totals,
-        idle: bool,
-        worth: u64,
-        now_us: u64,
-    ) -> bool {
-        use mpsc::error::TrySendError::{Closed, Full};
-        let first = kept.front().map_or(u64::MAX, |report| report.report_seq);
-        let start = (self.told_through + 1).saturating_sub(first) as usize;
-        for report in kept.iter().skip(start) {
-            match self.end.out.try_send(Told::Report(Arc::clone(report))) {
-                Ok(()) => {
-                    self.told_through = report.report_seq;
-                    self.lagging_since_us = None;
-                }
-                Err(Full(_)) => {
-                    self.lagging_since_us.get_or_insert(now_us);
-                    return true;
-                }
-                Err(Closed(_)) => return false,
-            }
-        }
-        if self.owes_answer && (idle || self.owed_bytes >= worth) {
-            let accepted = Told::Accepted {
-                through_seq: self.accepted_through,
-                credit_bytes: self.owed_bytes,
-                totals,
-            };
-            match self.end.out.try_send(accepted) {
-                Ok(()) => {
-                    self.owed_bytes = 0;
-                    self.owes_answer = false;
-                    self.lagging_since_us = None;
-                }
-                Err(Full(_)) => {
-                    self.lagging_since_us.get_or_insert(now_us);
-                }
-                Err(Closed(_)) => return false,
-            }
-        }
-        !self.end.out.is_closed()
     }
 }

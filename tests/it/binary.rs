@@ -1,0 +1,149 @@
+//! The binary as a person runs it: the demo, a mesh in another process, files, documents, signals.
+
+use std::process::Stdio;
+
+use acgs_tests::{PATIENCE, binary, root};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+async fn run(arguments: &[&str]) -> (bool, String, String) {
+    let running = Command::new(binary()).args(arguments).current_dir(root()).output();
+    let output = tokio::time::timeout(PATIENCE * 3, running).await.expect("ends in time").unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_demo_tells_three_chapters() {
+    let (ok, output, errors) = run(&["demo", "--json"]).await;
+    assert!(ok, "{errors}");
+    let lines: Vec<serde_json::Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() > 40 && lines.iter().rev().skip(1).all(|line| line["type"] == "window"));
+    let months = lines.last().unwrap()["months"].as_array().unwrap();
+    let month = |number: u64| months.iter().find(|month| month["month"] == number).unwrap();
+    let verdict = |number| {
+        let of = month(number);
+        let text = |key: &str| of[key].as_str().unwrap().to_owned();
+        (text("drift"), of["score_drift"].as_bool().unwrap(), text("performance"))
+    };
+    assert_eq!(verdict(7), ("harmful".into(), true, "decayed".into()));
+    assert_eq!(verdict(9), ("harmless".into(), true, "ok".into()));
+    assert_eq!(verdict(12), ("none".into(), false, "decayed".into()));
+    assert!((month(7)["brier"].as_f64().unwrap() - 0.24).abs() < 0.01);
+    assert!((month(9)["brier"].as_f64().unwrap() - 0.114).abs() < 0.01);
+    assert!(month(7)["alerts"].as_u64().unwrap() > 0);
+    let (ok, output, _) = run(&["demo"]).await;
+    assert!(ok && output.contains("July:") && output.contains("September:") && output.contains("December:"));
+}
+
+/// A mesh in a process of its own.
+async fn serve(folder: &std::path::Path) -> (Child, serde_json::Value) {
+    let mut command = Command::new(binary());
+    command.args(["serve", "all", "--json"]).arg("--set");
+    command.arg(format!("home.folder={}", folder.join("events").display()));
+    for service in ["quality", "drift", "performance", "orchestrator"] {
+        command.args(["--set", &format!("listen.{service}=0")]);
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("starts in time").unwrap().unwrap();
+    (child, serde_json::from_str(&line).unwrap())
+}
+
+#[tokio::test]
+async fn files_stream_through_a_mesh_in_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, addresses) = serve(folder.path()).await;
+    let orchestrator = addresses["orchestrator"].as_str().unwrap();
+    let drift = addresses["drift"].as_str().unwrap();
+    let csv = folder.path().join("rides.csv");
+    let row = |row: u32| {
+        let (minute, second) = (row / 60 % 60, row % 60);
+        let price = if row == 7 { String::new() } else { format!("{:.2}", f64::from(row % 50) / 3.0) };
+        format!("2026-03-01T00:{minute:02}:{second:02}Z,{row},{price},0.{},{}\n", row % 10, row % 2)
+    };
+    std::fs::write(&csv, format!("when,id,price,p,y\n{}", (0..1_200).map(row).collect::<String>())).unwrap();
+    let csv = csv.to_str().unwrap();
+    let roles = ["--timestamp", "when", "--id", "id", "--score", "p", "--label", "y", "--window", "5m"];
+    let frozen = ["stream", csv, "--put-reference", "rides", "--drift-address", drift];
+    let (ok, output, errors) = run(&[&frozen[..], &roles[..]].concat()).await;
+    assert!(ok && output.contains("rides version 1: 1200 rows"), "{output}{errors}");
+    let streamed = ["stream", csv, "--reference", "rides", "--address", orchestrator, "--json"];
+    let (ok, output, errors) = run(&[&streamed[..], &roles[..]].concat()).await;
+    assert!(ok, "{errors}");
+    let reports: Vec<serde_json::Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(reports.len(), 4);
+    assert!(reports.iter().all(|report| report["rows"] == 300 && report["labelled"] == 300 && report["harm"] == "none"));
+
+    let ndjson = folder.path().join("rides.ndjson");
+    let line = |row: u32| format!("{{\"when\":{},\"price\":{row}}}\n", 1_772_323_200_000_i64 + i64::from(row) * 1_000);
+    std::fs::write(&ndjson, (0..600).map(line).collect::<String>()).unwrap();
+    let plain = ["stream", ndjson.to_str().unwrap(), "--timestamp", "when", "--window", "5m", "--address", orchestrator];
+    let (ok, output, errors) = run(&plain).await;
+    assert!(ok && output.contains("600 rows in 2 windows"), "{output}{errors}");
+
+    let (ok, _, errors) = run(&["stream", csv, "--timestamp", "nope", "--address", orchestrator]).await;
+    assert!(!ok && errors.contains("there is no column \"nope\"; the file has when, id, price, p, y"), "{errors}");
+    let (ok, _, errors) = run(&["stream", csv, "--timestamp", "when", "--address", "127.0.0.1:1"]).await;
+    assert!(!ok && errors.contains("start the mesh with `acgs serve all`"), "{errors}");
+
+    // SIGTERM ends it in order.
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("stops in time").unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn state_survives_sigkill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, addresses) = serve(folder.path()).await;
+    let csv = folder.path().join("data.csv");
+    std::fs::write(&csv, format!("t,x\n{}", (0..500).map(|row| format!("{row},{row}.5\n")).collect::<String>())).unwrap();
+    let csv = csv.to_str().unwrap();
+    let put = ["stream", csv, "--timestamp", "t", "--put-reference", "kept"];
+    let (ok, _, errors) = run(&[&put[..], &["--drift-address", addresses["drift"].as_str().unwrap()]].concat()).await;
+    assert!(ok, "{errors}");
+    child.kill().await.unwrap();
+    let (_second, addresses) = serve(folder.path()).await;
+    let orchestrator = addresses["orchestrator"].as_str().unwrap();
+    let streamed = ["stream", csv, "--timestamp", "t", "--window", "1s", "--reference", "kept", "--address", orchestrator];
+    let (ok, output, errors) = run(&streamed).await;
+    assert!(ok && output.contains("drift no"), "{output}{errors}");
+}
+
+#[tokio::test]
+async fn documents_are_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("document.txt");
+    std::fs::write(&path, "We the people who watch models.  \n").unwrap();
+    let path = path.to_str().unwrap();
+    let (ok, output, _) = run(&["constitution", "verify", path]).await;
+    assert!(!ok && output.contains("NOT valid"), "{output}");
+    let identifier = output.split_whitespace().next().unwrap().to_owned();
+    let flag = format!("constitution.accepted=[\"{identifier}\"]");
+    let (ok, output, _) = run(&["constitution", "verify", path, "--set", &flag]).await;
+    assert!(ok && output.contains("is the document in force"), "{output}");
+    std::fs::write(path, "We the people who watch models.\n").unwrap();
+    let (ok, ..) = run(&["constitution", "verify", path, "--set", &flag]).await;
+    assert!(!ok, "stripped blanks change it");
+}
+
+#[tokio::test]
+async fn mistakes_say_what_to_do() {
+    let (ok, _, errors) = run(&["serve", "all", "--set", "listen.host=0.0.0.0"]).await;
+    assert!(!ok && errors.contains("listen.insecure = true"), "{errors}");
+    let (ok, _, errors) = run(&["serve", "all", "--set", "drift.alhpa=1"]).await;
+    assert!(!ok && errors.contains("there is no setting"), "{errors}");
+    let (ok, output, _) = run(&["--help"]).await;
+    assert!(ok && output.contains("acgs demo") && output.contains("CONSTITUTIONAL_HASH"), "{output}");
+}
+
+#[tokio::test]
+async fn the_bench_runs() {
+    let (ok, output, errors) = run(&["bench", "unary", "--short", "--json"]).await;
+    assert!(ok, "{errors}");
+    assert!(output.lines().count() == 3 && output.contains("hash check"), "{output}");
+}

@@ -1,0 +1,156 @@
+//! The hash on every RPC of every service, in both directions; health, reflection and metrics are open.
+
+use std::sync::Arc;
+
+use acgs_contracts::{
+    constitution::v1::{
+        GetConstitutionRequest, VerifyDocumentRequest, constitution_service_client::ConstitutionServiceClient,
+    },
+    grpc::health::v1::{
+        HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    },
+    orchestrator::v1::{SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient},
+    quality::v1::{AssessRequest, quality_service_client::QualityServiceClient},
+};
+use acgs_tests::{Mesh, reason};
+use acgs_vocabulary::constitution::{HEADER, PLATFORM};
+use tonic::{Code, Request, metadata::MetadataValue};
+
+fn with_hash<T>(message: T, hash: &'static str) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(HEADER, MetadataValue::from_static(hash));
+    request
+}
+
+#[tokio::test]
+async fn absent_and_wrong_are_refused_and_counted_on_every_port() {
+    let mesh = Mesh::start().await;
+    let addresses = mesh.running.addresses;
+    let ports = [addresses.quality, addresses.drift, addresses.performance, addresses.orchestrator];
+    for address in ports {
+        let mut client = ConstitutionServiceClient::new(mesh.plain(address).await);
+        let absent = client.get_constitution(GetConstitutionRequest {}).await.unwrap_err();
+        assert_eq!(absent.code(), Code::InvalidArgument);
+        assert_eq!(reason(&absent).0, "CONSTITUTION_MISSING");
+        let wrong = client.get_constitution(with_hash(GetConstitutionRequest {}, "0123456789abcdef")).await;
+        let wrong = wrong.unwrap_err();
+        assert_eq!(wrong.code(), Code::PermissionDenied);
+        assert_eq!(reason(&wrong).0, "CONSTITUTION_MISMATCH");
+        assert!(!format!("{wrong:?}").contains(PLATFORM) || wrong.metadata().get(HEADER).is_some());
+        assert!(!wrong.message().contains(PLATFORM), "the message does not tell");
+        let right = client.get_constitution(with_hash(GetConstitutionRequest {}, PLATFORM)).await.unwrap();
+        assert_eq!(right.metadata().get(HEADER).unwrap(), PLATFORM, "answers are stamped");
+    }
+    let mut client = ConstitutionServiceClient::new(mesh.plain(addresses.drift).await);
+    let told = client.get_constitution(with_hash(GetConstitutionRequest {}, PLATFORM)).await.unwrap().into_inner();
+    assert_eq!((told.validations_total, told.mismatches_total), (13, 8), "exact counts");
+    assert_eq!(told.accepted, [PLATFORM]);
+}
+
+#[tokio::test]
+async fn odd_forms_are_refused() {
+    let mesh = Mesh::start().await;
+    let mut client = QualityServiceClient::new(mesh.plain(mesh.running.addresses.quality).await);
+    for hash in ["CDD01EF066BC6CF2", "cdd01ef066bc6cf", "cdd01ef066bc6cf3", "x", "cdd01ef066bc6cf2,cdd01ef066bc6cf2"] {
+        let refused = client.assess(with_hash(AssessRequest::default(), hash)).await.unwrap_err();
+        assert_eq!(reason(&refused).0, "CONSTITUTION_MISMATCH", "{hash}");
+    }
+    let mut twice = with_hash(AssessRequest::default(), PLATFORM);
+    twice.metadata_mut().append(HEADER, MetadataValue::from_static(PLATFORM));
+    assert_eq!(reason(&client.assess(twice).await.unwrap_err()).0, "CONSTITUTION_MISMATCH", "two values");
+    let mut stream = OrchestratorServiceClient::new(mesh.plain(mesh.running.addresses.orchestrator).await);
+    let refused = stream.stream_windows(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(reason(&refused).0, "CONSTITUTION_MISSING", "streams too");
+}
+
+#[tokio::test]
+async fn a_client_refuses_a_server_under_another_constitution() {
+    let mesh = Mesh::start_with(&["constitution.accepted=[\"0123456789abcdef\", \"cdd01ef066bc6cf2\"]"]).await;
+    // The server takes the platform's as its next one, but stamps its current one.
+    let constitution = acgs_vocabulary::Constitution::new(vec![PLATFORM.into()]).unwrap();
+    let address = format!("http://{}", mesh.running.addresses.quality);
+    let channel = acgs_mesh::client::connect(&address, constitution).await.unwrap();
+    let mut client = ConstitutionServiceClient::new(channel);
+    let refused = client.get_constitution(GetConstitutionRequest {}).await.unwrap_err();
+    assert!(refused.message().contains("did not answer with an accepted"), "{refused:?}");
+    let mut both = ConstitutionServiceClient::new(mesh.channel(mesh.running.addresses.quality).await);
+    assert!(both.get_constitution(GetConstitutionRequest {}).await.is_ok(), "who accepts both goes on");
+}
+
+#[tokio::test]
+async fn documents_are_verified() {
+    let document = b"Article 1. What is measured is told.\n";
+    let identifier = acgs_vocabulary::constitution::identifier(document);
+    let flag = format!("constitution.accepted=[{identifier:?}]");
+    let mesh = Mesh::start_with(&[&flag]).await;
+    let mut client = ConstitutionServiceClient::new(mesh.channel(mesh.running.addresses.quality).await);
+    let request = |document: &[u8]| VerifyDocumentRequest { document: document.to_vec() };
+    let right = client.verify_document(request(document)).await.unwrap().into_inner();
+    assert!(right.valid && right.identifier == identifier && right.sha256.starts_with(&identifier));
+    let stripped = client.verify_document(request(document.trim_ascii_end())).await.unwrap().into_inner();
+    assert!(!stripped.valid, "white space counts");
+    let empty = client.verify_document(request(b"")).await.unwrap_err();
+    assert_eq!(reason(&empty), ("BAD_DOCUMENT".into(), "document".into()));
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_open() {
+    let mesh = Mesh::start().await;
+    let address = mesh.running.addresses.orchestrator;
+    let mut health = HealthClient::new(mesh.plain(address).await);
+    let check = |service: &str| HealthCheckRequest { service: service.into() };
+    let serving = health.check(check("acgs.orchestrator.v1.OrchestratorService")).await.unwrap().into_inner();
+    assert_eq!(serving.status(), ServingStatus::Serving);
+    assert_eq!(health.check(check("nobody")).await.unwrap_err().code(), Code::NotFound);
+    let all = health.list(HealthListRequest {}).await.unwrap().into_inner();
+    assert_eq!(all.statuses.len(), 5);
+    let mut unknown = health.watch(check("nobody")).await.unwrap().into_inner();
+    assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let mut watch = health.watch(check("")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    let text = http_get(address, "/metrics").await;
+    assert!(text.contains("acgs_constitutional_hash_valid 1"), "{text}");
+    assert!(text.contains("acgs_constitutional_hash_validations_total 0"), "{text}");
+
+    mesh.running.stop().await.unwrap();
+    let last = watch.message().await.map(|message| message.map(|message| message.status()));
+    assert!(matches!(last, Ok(Some(ServingStatus::NotServing)) | Err(_)), "{last:?}");
+}
+
+async fn http_get(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn every_event_carries_the_hash_and_refusals_are_events() {
+    let mesh = Mesh::start().await;
+    let mut plain = QualityServiceClient::new(mesh.plain(mesh.running.addresses.quality).await);
+    for _ in 0..3 {
+        plain.assess(AssessRequest::default()).await.unwrap_err();
+    }
+    let log = Arc::clone(&mesh.running.log);
+    let mut orchestrator = mesh.orchestrator().await;
+    let request = SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.compliance.>".into() };
+    let mut events = orchestrator.subscribe(request).await.unwrap().into_inner();
+    drop(plain);
+    // Refusals are told by the minute, and at the end.
+    mesh.running.stop().await.unwrap();
+    let _closing = events.message().await;
+    let told = loop {
+        let told = log.read(0, 10).await.unwrap();
+        if !told.is_empty() {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(told[0].envelope.constitutional_hash, PLATFORM);
+    assert_eq!(told[0].envelope.payload["refused"], 3);
+    assert_eq!(told[0].envelope.payload["reason"], "CONSTITUTION_MISSING");
+}

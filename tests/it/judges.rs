@@ -1,0 +1,127 @@
+//! The lane protocol over real gRPC, one lane for each judge, and what breaks it.
+
+use acgs_contracts::{
+    common::v1::{VerdictStatus, WindowId},
+    lane::v1::{Close, ConfigReference, LaneDown, LaneUp, Open, OpenPane, Restore, Rows, Run, lane_down, lane_up},
+    drift::v1::JudgeRequest as DriftRequest,
+    performance::v1::JudgeRequest as PerformanceRequest,
+    quality::v1::{JudgeRequest, QualityReport},
+};
+use acgs_tests::{Mesh, reason, row_schema, rows};
+use acgs_vocabulary::convert::{lane_batch, schema};
+use prost::Message as _;
+use tonic::Code;
+
+fn down(message: lane_down::Message) -> LaneDown {
+    LaneDown { message: Some(message) }
+}
+
+fn opening() -> Open {
+    Open {
+        stream_id: "s".into(),
+        schema: Some(schema::to_proto(&row_schema())),
+        snapshot_every_bytes: 1,
+        ..Open::default()
+    }
+}
+
+fn script() -> Vec<LaneDown> {
+    let batch = lane_batch::to_proto(&rows(0, &(0..50).collect::<Vec<i64>>(), 0.0));
+    let window = WindowId { stream_id: "s".into(), start_ms: 0, end_ms: 1_000, ..WindowId::default() };
+    vec![
+        down(lane_down::Message::Open(opening())),
+        down(lane_down::Message::OpenPane(OpenPane { pane: 1, ..OpenPane::default() })),
+        down(lane_down::Message::Rows(Rows { seq: 1, batch: Some(batch), runs: vec![Run { pane: 1, length: 50 }] })),
+        down(lane_down::Message::Close(Close { window: Some(window), revision: 0, panes: vec![1] })),
+    ]
+}
+
+macro_rules! lane {
+    ($client:expr, $request:ident, $messages:expr) => {{
+        let messages: Vec<LaneDown> = $messages;
+        let requests = messages.into_iter().map(|message| $request { message: Some(message) });
+        let outgoing = tokio_stream::iter(requests.collect::<Vec<_>>());
+        let mut incoming = $client.judge(outgoing).await.unwrap().into_inner();
+        let (mut ups, mut end) = (Vec::<LaneUp>::new(), None);
+        loop {
+            match incoming.message().await {
+                Ok(Some(answer)) => ups.extend(answer.message),
+                Ok(None) => break,
+                Err(status) => {
+                    end = Some(status);
+                    break;
+                }
+            }
+        }
+        (ups, end)
+    }};
+}
+
+fn verdict(ups: &[LaneUp]) -> acgs_contracts::lane::v1::Verdict {
+    ups.iter()
+        .find_map(|up| match &up.message {
+            Some(lane_up::Message::Verdict(verdict)) => Some(verdict.clone()),
+            _ => None,
+        })
+        .expect("a verdict")
+}
+
+#[tokio::test]
+async fn each_judge_serves_a_lane() {
+    let mesh = Mesh::start().await;
+    let (ups, end) = lane!(mesh.quality().await, JudgeRequest, script());
+    assert!(end.is_none(), "{end:?}");
+    assert!(matches!(ups[0].message, Some(lane_up::Message::Credit(_))), "ready first");
+    assert_eq!(QualityReport::decode(verdict(&ups).report).unwrap().row_count, 50);
+    let snapshot = ups.iter().find_map(|up| match &up.message {
+        Some(lane_up::Message::Snapshot(snapshot)) => Some(snapshot.clone()),
+        _ => None,
+    });
+    let snapshot = snapshot.expect("a snapshot after every byte");
+    let (ups, _) = lane!(mesh.drift().await, DriftRequest, script());
+    assert_eq!(verdict(&ups).status(), VerdictStatus::NotApplicable);
+    assert_eq!(verdict(&ups).reason, "no reference");
+    let (ups, _) = lane!(mesh.performance().await, PerformanceRequest, script());
+    assert_eq!(verdict(&ups).status(), VerdictStatus::NotApplicable);
+
+    // Another judge goes on from the snapshot.
+    let restore = Restore { through_seq: snapshot.through_seq, panes: snapshot.panes, carry: snapshot.carry };
+    let mut resumed = script();
+    resumed.insert(1, down(lane_down::Message::Restore(restore)));
+    let (ups, end) = lane!(mesh.quality().await, JudgeRequest, resumed);
+    assert!(end.is_none(), "{end:?}");
+    assert_eq!(QualityReport::decode(verdict(&ups).report).unwrap().row_count, 50, "frame 1 is not counted twice");
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_is_named() {
+    let mesh = Mesh::start().await;
+    let mut client = mesh.quality().await;
+    let mut refuse = async |messages: Vec<LaneDown>| {
+        let (_, end) = lane!(client, JudgeRequest, messages);
+        let status = end.expect("refused");
+        (status.code(), reason(&status))
+    };
+    let open = |change: fn(&mut Open)| {
+        let mut open = opening();
+        change(&mut open);
+        down(lane_down::Message::Open(open))
+    };
+    let (code, (why, _)) = refuse(vec![open(|open| open.slot = 1)]).await;
+    assert_eq!((code, why.as_str()), (Code::Unimplemented, "SLOT"));
+    let (code, (why, _)) = refuse(vec![open(|_| {}), open(|_| {})]).await;
+    assert_eq!((code, why.as_str()), (Code::FailedPrecondition, "LANE_PROTOCOL"));
+    let bad_digest = open(|open| open.configs = vec![ConfigReference { kind: "reference".into(), digest: vec![1].into() }]);
+    assert_eq!(refuse(vec![bad_digest]).await.1.0, "BAD_DIGEST");
+    let rows_first = script().remove(2);
+    assert_eq!(refuse(vec![rows_first.clone()]).await.1, ("LANE_PROTOCOL".into(), "rows".into()));
+    let unknown_pane = vec![open(|_| {}), rows_first.clone()];
+    assert_eq!(refuse(unknown_pane).await.1, ("UNKNOWN_PANE".into(), "rows.runs".into()));
+    let mut split = rows_first;
+    if let Some(lane_down::Message::Rows(rows)) = &mut split.message {
+        rows.batch.as_mut().unwrap().columns[2].doubles.truncate(8);
+    }
+    let (_, (why, field)) = refuse(vec![open(|_| {}), split]).await;
+    assert_eq!((why.as_str(), field.as_str()), ("WRONG_LENGTH", "rows.batch.columns[x]"), "a split field");
+    assert_eq!(refuse(vec![LaneDown { message: None }]).await.1, ("MISSING".into(), "message".into()));
+}

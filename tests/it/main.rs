@@ -1,0 +1,11 @@
+//! The one test binary: real servers on free ports, called through real channels.
+
+mod architecture;
+mod binary;
+mod constitution;
+mod contract;
+mod judges;
+mod noise;
+mod refusals;
+mod streams;
+mod unary;

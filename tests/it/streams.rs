@@ -1,0 +1,369 @@
+//! StreamWindows as a user sees it: windows, order, labels, resume, partitions, bounds, draining.
+
+use acgs_contracts::{
+    common::v1::ReferenceSelector,
+    drift::v1::{PutReferenceRequest, ReferenceHeader, put_reference_request},
+    orchestrator::v1::{
+        AckReports, Harm, Judge, LabelsHeader, SlidingWindow, SubmitLabelsRequest, SubscribeRequest, WindowReport,
+        stream_windows_request, stream_windows_response::Message, submit_labels_request, window_spec,
+    },
+};
+use acgs_tests::{Mesh, label_schema, labels, open, reason, reports, row_schema, rows};
+use acgs_vocabulary::convert::{batch, schema};
+use tonic::Code;
+
+fn span(report: &WindowReport) -> (i64, i64) {
+    let window = report.window.as_ref().unwrap();
+    (window.start_ms, window.end_ms)
+}
+
+fn row_count(report: &WindowReport) -> u64 {
+    report.quality.as_ref().unwrap().row_count
+}
+
+async fn put_reference(mesh: &Mesh, name: &str) {
+    use put_reference_request::Message;
+    let header = ReferenceHeader {
+        name: name.into(),
+        schema: Some(schema::to_proto(&row_schema())),
+        ..ReferenceHeader::default()
+    };
+    let times: Vec<i64> = (0..5_000).collect();
+    let data = batch::to_proto(&rows(0, &times, 0.0));
+    let messages = [Message::Header(header), Message::Batch(data)];
+    let messages = messages.map(|message| PutReferenceRequest { message: Some(message) });
+    mesh.drift().await.put_reference(tokio_stream::iter(messages)).await.unwrap();
+}
+
+#[tokio::test]
+async fn windows_are_judged_in_order_and_drift_is_found() {
+    let mesh = Mesh::start().await;
+    put_reference(&mesh, "r").await;
+    let mut open = open("s", 1_000);
+    open.reference = Some(ReferenceSelector { name: "r".into(), version: 0 });
+    let mut stream = mesh.stream(open).await.unwrap();
+    for window in 0..6_i64 {
+        let times: Vec<i64> = (0..500).map(|row| window * 1_000 + row * 2).collect();
+        let shift = if window >= 3 { 2.0 } else { 0.0 };
+        stream.rows(window as u64 + 1, &rows(window * 500, &times, shift)).await;
+    }
+    stream.end().await;
+    let reports = stream.reports().await;
+    let spans: Vec<_> = reports.iter().map(span).collect();
+    assert_eq!(spans, (0..6).map(|window| (window * 1_000, (window + 1) * 1_000)).collect::<Vec<_>>());
+    assert!(reports.iter().all(|report| row_count(report) == 500 && report.verdicts.len() == 3));
+    assert_eq!(reports.iter().map(|report| report.report_seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    let drifted: Vec<bool> = reports.iter().map(|report| report.drift.as_ref().unwrap().drift_detected).collect();
+    assert_eq!(drifted, [false, false, false, true, true, true]);
+    assert_eq!(reports[0].harm(), Harm::None);
+    assert_eq!(reports[5].harm(), Harm::Unknown, "no labels, so nobody can tell");
+    assert_eq!(reports[3].alerts.len(), 1, "told when it opens");
+    assert!(reports[4].alerts.is_empty(), "and not again");
+}
+
+#[tokio::test]
+async fn late_labels_revise_their_window() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
+    let times: Vec<i64> = (0..100).map(|row| row * 10).collect();
+    stream.rows(1, &rows(0, &times, 0.0)).await;
+    let early: Vec<(i64, f64)> = (0..40).map(|id| (id, (id % 2) as f64)).collect();
+    stream.labels(2, &labels(&early)).await;
+    stream.rows(3, &rows(100, &[1_500], 0.0)).await;
+    let first = loop {
+        if let Some(Message::Report(report)) = stream.next().await.unwrap() {
+            break report;
+        }
+    };
+    assert_eq!((first.revision, first.performance.as_ref().unwrap().labelled_count), (0, 40));
+    let late: Vec<(i64, f64)> = (40..100).map(|id| (id, (id % 2) as f64)).collect();
+    stream.labels(4, &labels(&late)).await;
+    // A second label, a label for nobody, and one that comes before its row.
+    stream.labels(5, &labels(&[(0, 1.0), (999_999, 1.0), (101, 1.0)])).await;
+    stream.rows(6, &rows(101, &[1_600], 0.0)).await;
+    stream.end().await;
+    let (all, status) = stream.rest().await;
+    assert!(status.is_none(), "{status:?}");
+    let Some(Message::Closed(closed)) = all.last().cloned() else { panic!("closed last") };
+    let revised: Vec<WindowReport> =
+        reports(all).into_iter().filter(|report| span(report) == (0, 1_000)).collect();
+    let last = revised.last().unwrap();
+    assert_eq!((last.revision, last.performance.as_ref().unwrap().labelled_count), (1, 100));
+    assert_eq!(last.performance.as_ref().unwrap().row_count, 100, "rows are not counted twice");
+    let quality = |report: &WindowReport| report.verdicts.iter().find(|part| part.judge() == Judge::Quality).unwrap().revision;
+    assert_eq!(quality(last), 0, "only the judge whose panes changed judges again");
+    let dropped = closed.dropped.unwrap();
+    assert_eq!((dropped.labels_duplicate, dropped.labels_expired), (1, 1));
+    assert_eq!((closed.accepted_rows, closed.windows), (102, 2));
+}
+
+#[tokio::test]
+async fn labels_may_come_from_another_caller() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
+    let times: Vec<i64> = (0..50).map(|row| row * 10).collect();
+    stream.rows(1, &rows(0, &times, 0.0)).await;
+    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 1) {}
+    let submit = |stream_id: &str, of: Vec<(i64, f64)>| {
+        let header = LabelsHeader { stream_id: stream_id.into(), schema: Some(schema::to_proto(&label_schema())) };
+        let messages = [
+            submit_labels_request::Message::Header(header),
+            submit_labels_request::Message::Batch(batch::to_proto(&labels(&of))),
+        ];
+        tokio_stream::iter(messages.map(|message| SubmitLabelsRequest { message: Some(message) }))
+    };
+    let mut client = mesh.orchestrator().await;
+    let of: Vec<(i64, f64)> = (0..60).map(|id| (id, 1.0)).collect();
+    let counts = client.submit_labels(submit("s", of)).await.unwrap().into_inner();
+    assert_eq!((counts.matched, counts.waiting, counts.dropped), (50, 10, 0));
+    let unknown = client.submit_labels(submit("nobody", vec![(1, 1.0)])).await.unwrap_err();
+    assert_eq!((unknown.code(), reason(&unknown).0.as_str()), (Code::NotFound, "UNKNOWN_STREAM"));
+    stream.end().await;
+    let reports = stream.reports().await;
+    assert_eq!(reports.last().unwrap().performance.as_ref().unwrap().labelled_count, 50);
+}
+
+#[tokio::test]
+async fn sliding_windows_share_rows() {
+    let mesh = Mesh::start().await;
+    let mut open = open("s", 1_000);
+    let kind = window_spec::Kind::Sliding(SlidingWindow { size_ms: 1_000, slide_ms: 400 });
+    open.window.as_mut().unwrap().kind = Some(kind);
+    open.judges = vec![Judge::Quality.into()];
+    let mut stream = mesh.stream(open).await.unwrap();
+    let times: Vec<i64> = (0..300).map(|row| row * 10).collect();
+    stream.rows(1, &rows(0, &times, 0.0)).await;
+    stream.end().await;
+    for report in stream.reports().await {
+        let (start, end) = span(&report);
+        let inside = times.iter().filter(|time| (start..end).contains(time)).count();
+        assert_eq!(row_count(&report), inside as u64, "{start}..{end}");
+        assert_eq!(report.verdicts.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_comes_back_where_it_was() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
+    for frame in 0..5_u64 {
+        let times: Vec<i64> = (0..100).map(|row| frame as i64 * 1_000 + row * 10).collect();
+        stream.rows(frame + 1, &rows(frame as i64 * 100, &times, 0.0)).await;
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        if let Some(Message::Report(report)) = stream.next().await.unwrap() {
+            seen.push(report);
+        }
+    }
+    drop(stream);
+    let mut again = open("s", 1_000);
+    again.resume_after = 2;
+    let mut stream = mesh.stream(again).await.unwrap();
+    assert!(stream.opened.resumed);
+    let accepted = stream.opened.accepted_through;
+    assert!((1..=5).contains(&accepted), "{accepted}");
+    // The client sends again from where it is not sure; duplicates are counted, not judged.
+    for frame in accepted.saturating_sub(1)..6 {
+        let times: Vec<i64> = (0..100).map(|row| frame as i64 * 1_000 + row * 10).collect();
+        stream.rows(frame + 1, &rows(frame as i64 * 100, &times, 0.0)).await;
+    }
+    stream.end().await;
+    let (all, status) = stream.rest().await;
+    assert!(status.is_none(), "{status:?}");
+    let Some(Message::Closed(closed)) = all.last().cloned() else { panic!("closed last") };
+    seen.extend(reports(all));
+    assert_eq!(seen.iter().map(|report| report.report_seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert!(seen.iter().all(|report| row_count(report) == 100), "none lost, none doubled");
+    assert_eq!(closed.dropped.unwrap().duplicate_frames, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_resumed_says_so() {
+    let mesh = Mesh::start_with(&["orchestrator.reports_kept=2"]).await;
+    let mut gone = open("never", 1_000);
+    gone.resume_after = 7;
+    let refused = mesh.stream(gone).await.err().unwrap();
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::FailedPrecondition, "RESUME_EXPIRED"));
+    let mut stream = mesh.stream(open("s", 10)).await.unwrap();
+    let times: Vec<i64> = (0..100).map(|row| row * 10).collect();
+    stream.rows(1, &rows(0, &times, 0.0)).await;
+    let mut through = 0;
+    while through < 50 {
+        if let Some(Message::Report(report)) = stream.next().await.unwrap() {
+            through = report.report_seq;
+        }
+    }
+    let ack = AckReports { through_report_seq: through };
+    stream.send(stream_windows_request::Message::Ack(ack)).await;
+    stream.rows(2, &rows(100, &[1_000], 0.0)).await;
+    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 2) {}
+    drop(stream);
+    let mut early = open("s", 10);
+    early.resume_after = 3;
+    let refused = mesh.stream(early).await.err().unwrap();
+    assert_eq!(reason(&refused).0, "RESUME_EXPIRED", "those reports are no longer kept");
+}
+
+#[tokio::test]
+async fn the_slowest_partition_holds_the_windows() {
+    let mesh = Mesh::start().await;
+    let partition = |name: &str| {
+        let mut open = open("s", 1_000);
+        open.partition_id = name.into();
+        open
+    };
+    let mut fast = mesh.stream(partition("fast")).await.unwrap();
+    let mut slow = mesh.stream(partition("slow")).await.unwrap();
+    fast.rows(1, &rows(0, &[100, 5_000], 0.0)).await;
+    while !matches!(fast.next().await.unwrap(), Some(Message::Accepted(_))) {}
+    slow.rows(1, &rows(10, &[200, 1_100], 0.0)).await;
+    let first = loop {
+        if let Some(Message::Report(report)) = fast.next().await.unwrap() {
+            break report;
+        }
+    };
+    assert_eq!((span(&first), row_count(&first)), ((0, 1_000), 2), "it waited for the slow one");
+    fast.end().await;
+    slow.end().await;
+    let (of_fast, of_slow) = (fast.reports().await, slow.reports().await);
+    assert_eq!(of_fast.len(), 2);
+    assert_eq!(of_slow.len(), 3, "every client is told");
+}
+
+#[tokio::test]
+async fn keys_have_windows_of_their_own() {
+    use acgs_columns::{Field, Kind, Role, Schema, builder::{BatchBuilder, Cell}};
+    let mesh = Mesh::start().await;
+    let fields = vec![
+        Field::new("ts", Kind::Timestamp, Role::Timestamp),
+        Field::new("k", Kind::Text, Role::Key),
+        Field::new("x", Kind::Double, Role::Feature),
+    ];
+    let fields = std::sync::Arc::new(Schema::new(fields).unwrap());
+    let mut builder = BatchBuilder::new(std::sync::Arc::clone(&fields));
+    for row in 0..90_i64 {
+        let key = ["a", "b", "c"][row as usize % 3];
+        builder.push(&[Cell::Integer(row * 10), Cell::Text(key), Cell::Number(row as f64)]).unwrap();
+    }
+    let mut open = open("s", 500);
+    open.schema = Some(schema::to_proto(&fields));
+    open.label_schema = None;
+    let mut stream = mesh.stream(open).await.unwrap();
+    stream.rows(1, &builder.finish().unwrap()).await;
+    stream.end().await;
+    let mut told: Vec<(String, i64, u64)> = stream
+        .reports()
+        .await
+        .iter()
+        .map(|report| (report.window.as_ref().unwrap().key.clone(), span(report).0, row_count(report)))
+        .collect();
+    told.sort();
+    let expected: Vec<(String, i64, u64)> = ["a", "b", "c"]
+        .iter()
+        .flat_map(|key| {
+            let offset = (key.as_bytes()[0] - b'a') as i64;
+            [0, 500].map(|start| {
+                let inside = (0..30).map(|row| (row * 3 + offset) * 10).filter(|time| (start..start + 500).contains(time));
+                ((*key).to_owned(), start, inside.count() as u64)
+            })
+        })
+        .collect();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn rows_that_no_window_takes_are_counted() {
+    let mesh = Mesh::start().await;
+    let mut open = open("s", 1_000);
+    open.window.as_mut().unwrap().idle_timeout_ms = Some(1_000);
+    let mut stream = mesh.stream(open).await.unwrap();
+    let far = i64::MAX / 2;
+    let future = 4_102_444_800_000; // 2100
+    stream.rows(1, &rows(0, &[100, far, -far, future, 5_000, 200], 0.0)).await;
+    stream.end().await;
+    let (all, status) = stream.rest().await;
+    assert!(status.is_none(), "{status:?}");
+    let Some(Message::Closed(closed)) = all.last().cloned() else { panic!("closed last") };
+    let dropped = closed.dropped.unwrap();
+    assert_eq!((dropped.timestamp_out_of_range, dropped.timestamp_in_future, dropped.late), (2, 1, 1));
+    assert_eq!(closed.accepted_rows, 2);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_does_not_stop_the_others() {
+    let mesh = Mesh::start_with(&["orchestrator.stalled_client_ms=500", "orchestrator.reports_kept=64"]).await;
+    let mut deaf = mesh.stream(open("deaf", 1)).await.unwrap();
+    let mut sent = 0;
+    // Each row is a window: thousands of reports that nobody reads.
+    for frame in 0..40_u64 {
+        let times: Vec<i64> = (0..500).map(|row| frame as i64 * 500 + row).collect();
+        let data = rows(frame as i64 * 500, &times, 0.0);
+        let sending = deaf.rows(frame + 1, &data);
+        if tokio::time::timeout(std::time::Duration::from_millis(300), sending).await.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    // Others are served all the while, until the deaf one's time is up.
+    let started = std::time::Instant::now();
+    let mut served = 0;
+    while started.elapsed() < std::time::Duration::from_millis(1_500) {
+        let mut lively = mesh.stream(open(&format!("lively{served}"), 1_000)).await.unwrap();
+        lively.rows(1, &rows(0, &[1, 2, 3], 0.0)).await;
+        lively.end().await;
+        assert_eq!(lively.reports().await.len(), 1);
+        served += 1;
+    }
+    assert!(served > 10, "{served}");
+    let (_, status) = deaf.rest().await;
+    let status = status.expect("it is let go");
+    assert_eq!((status.code(), reason(&status).0.as_str()), (Code::ResourceExhausted, "STALLED_CLIENT"), "{sent}");
+}
+
+#[tokio::test]
+async fn draining_finishes_what_is_asked_and_tells_streams() {
+    let mesh = Mesh::start().await;
+    let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
+    stream.rows(1, &rows(0, &[100, 200, 1_500], 0.0)).await;
+    while !matches!(stream.next().await.unwrap(), Some(Message::Report(_))) {}
+    let stopping = tokio::spawn(mesh.running.stop());
+    let (_, status) = stream.rest().await;
+    let status = status.expect("an end with a reason");
+    assert_eq!((status.code(), reason(&status).0.as_str()), (Code::Unavailable, "DRAINING"));
+    stream.out = None;
+    stopping.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn reports_and_alerts_are_events() {
+    let mesh = Mesh::start().await;
+    put_reference(&mesh, "r").await;
+    let mut open = open("s", 1_000);
+    open.reference = Some(ReferenceSelector { name: "r".into(), version: 1 });
+    let mut stream = mesh.stream(open).await.unwrap();
+    let times: Vec<i64> = (0..400).map(|row| row * 2).collect();
+    stream.rows(1, &rows(0, &times, 3.0)).await;
+    stream.end().await;
+    let reports = stream.reports().await;
+    let mut client = mesh.orchestrator().await;
+    let request = SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.drift.detected.*".into() };
+    let mut alerts = client.subscribe(request).await.unwrap().into_inner();
+    let alert = alerts.message().await.unwrap().unwrap();
+    assert_eq!(alert.subject, "acgs.drift.detected.medium");
+    let envelope: serde_json::Value = serde_json::from_str(&alert.envelope_json).unwrap();
+    assert_eq!(envelope["event_id"], reports[0].alerts[0].alert_id);
+    assert_eq!(envelope["correlation_id"], "s");
+    let request = SubscribeRequest { after_sequence: Some(0), subject_filter: String::new() };
+    let mut all = client.subscribe(request).await.unwrap().into_inner();
+    let mut kinds = Vec::new();
+    for expected in 1..=3_u64 {
+        let event = all.message().await.unwrap().unwrap();
+        assert_eq!(event.sequence, expected);
+        kinds.push(event.subject);
+    }
+    assert_eq!(kinds, ["acgs.drift.reference", "acgs.window.reported", "acgs.drift.detected.medium"]);
+    let request = SubscribeRequest { after_sequence: None, subject_filter: "a..b".into() };
+    let refused = client.subscribe(request).await.unwrap_err();
+    assert_eq!(reason(&refused), ("BAD_FILTER".into(), "subject_filter".into()));
+}
