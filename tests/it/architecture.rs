@@ -19,18 +19,36 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("acgs-lane", &["acgs-contracts", "acgs-columns", "acgs-vocabulary"]),
     ("acgs-quality", &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"]),
     ("acgs-drift", &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"]),
-    ("acgs-performance", &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"]),
+    (
+        "acgs-performance",
+        &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"],
+    ),
     ("acgs-mesh", &["acgs-contracts", "acgs-vocabulary"]),
     ("acgs-events", &["acgs-vocabulary"]),
     (
         "acgs-orchestrator",
-        &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-windowing", "acgs-vocabulary", "acgs-lane"],
+        &[
+            "acgs-contracts",
+            "acgs-columns",
+            "acgs-statistics",
+            "acgs-windowing",
+            "acgs-vocabulary",
+            "acgs-lane",
+        ],
     ),
     (
         "acgs",
         &[
-            "acgs-contracts", "acgs-columns", "acgs-vocabulary", "acgs-lane", "acgs-quality", "acgs-drift",
-            "acgs-performance", "acgs-mesh", "acgs-events", "acgs-orchestrator",
+            "acgs-contracts",
+            "acgs-columns",
+            "acgs-vocabulary",
+            "acgs-lane",
+            "acgs-quality",
+            "acgs-drift",
+            "acgs-performance",
+            "acgs-mesh",
+            "acgs-events",
+            "acgs-orchestrator",
         ],
     ),
     ("acgs-tests", &["acgs", "acgs-contracts", "acgs-columns", "acgs-mesh", "acgs-vocabulary"]),
@@ -106,7 +124,12 @@ fn the_vocabulary_stays_small() {
 
 #[test]
 fn ground_and_domains_are_pure() {
-    let pure = ["crates/columns/src", "crates/statistics/src", "crates/windowing/src", "crates/orchestrator/src/core"];
+    let pure = [
+        "crates/columns/src",
+        "crates/statistics/src",
+        "crates/windowing/src",
+        "crates/orchestrator/src/core",
+    ];
     let domains = ["quality", "drift", "performance"];
     for (path, text) in all_sources() {
         let inside = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();

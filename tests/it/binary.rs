@@ -19,7 +19,8 @@ async fn run(arguments: &[&str]) -> (bool, String, String) {
 async fn the_demo_tells_three_chapters() {
     let (ok, output, errors) = run(&["demo", "--json"]).await;
     assert!(ok, "{errors}");
-    let lines: Vec<serde_json::Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() > 40 && lines.iter().rev().skip(1).all(|line| line["type"] == "window"));
     let months = lines.last().unwrap()["months"].as_array().unwrap();
     let month = |number: u64| months.iter().find(|month| month["month"] == number).unwrap();
@@ -48,7 +49,8 @@ async fn serve(folder: &std::path::Path) -> (Child, serde_json::Value) {
     }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("starts in time").unwrap().unwrap();
+    let line =
+        tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("starts in time").unwrap().unwrap();
     (child, serde_json::from_str(&line).unwrap())
 }
 
@@ -73,19 +75,38 @@ async fn files_stream_through_a_mesh_in_another_process() {
     let streamed = ["stream", csv, "--reference", "rides", "--address", orchestrator, "--json"];
     let (ok, output, errors) = run(&[&streamed[..], &roles[..]].concat()).await;
     assert!(ok, "{errors}");
-    let reports: Vec<serde_json::Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reports: Vec<serde_json::Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(reports.len(), 4);
-    assert!(reports.iter().all(|report| report["rows"] == 300 && report["labelled"] == 300 && report["harm"] == "none"));
+    assert!(
+        reports
+            .iter()
+            .all(|report| report["rows"] == 300 && report["labelled"] == 300 && report["harm"] == "none")
+    );
 
     let ndjson = folder.path().join("rides.ndjson");
-    let line = |row: u32| format!("{{\"when\":{},\"price\":{row}}}\n", 1_772_323_200_000_i64 + i64::from(row) * 1_000);
+    let line = |row: u32| {
+        format!("{{\"when\":{},\"price\":{row}}}\n", 1_772_323_200_000_i64 + i64::from(row) * 1_000)
+    };
     std::fs::write(&ndjson, (0..600).map(line).collect::<String>()).unwrap();
-    let plain = ["stream", ndjson.to_str().unwrap(), "--timestamp", "when", "--window", "5m", "--address", orchestrator];
+    let plain = [
+        "stream",
+        ndjson.to_str().unwrap(),
+        "--timestamp",
+        "when",
+        "--window",
+        "5m",
+        "--address",
+        orchestrator,
+    ];
     let (ok, output, errors) = run(&plain).await;
     assert!(ok && output.contains("600 rows in 2 windows"), "{output}{errors}");
 
     let (ok, _, errors) = run(&["stream", csv, "--timestamp", "nope", "--address", orchestrator]).await;
-    assert!(!ok && errors.contains("there is no column \"nope\"; the file has when, id, price, p, y"), "{errors}");
+    assert!(
+        !ok && errors.contains("there is no column \"nope\"; the file has when, id, price, p, y"),
+        "{errors}"
+    );
     let (ok, _, errors) = run(&["stream", csv, "--timestamp", "when", "--address", "127.0.0.1:1"]).await;
     assert!(!ok && errors.contains("start the mesh with `acgs serve all`"), "{errors}");
 
@@ -101,15 +122,31 @@ async fn state_survives_sigkill() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, addresses) = serve(folder.path()).await;
     let csv = folder.path().join("data.csv");
-    std::fs::write(&csv, format!("t,x\n{}", (0..500).map(|row| format!("{row},{row}.5\n")).collect::<String>())).unwrap();
+    std::fs::write(
+        &csv,
+        format!("t,x\n{}", (0..500).map(|row| format!("{row},{row}.5\n")).collect::<String>()),
+    )
+    .unwrap();
     let csv = csv.to_str().unwrap();
     let put = ["stream", csv, "--timestamp", "t", "--put-reference", "kept"];
-    let (ok, _, errors) = run(&[&put[..], &["--drift-address", addresses["drift"].as_str().unwrap()]].concat()).await;
+    let (ok, _, errors) =
+        run(&[&put[..], &["--drift-address", addresses["drift"].as_str().unwrap()]].concat()).await;
     assert!(ok, "{errors}");
     child.kill().await.unwrap();
     let (_second, addresses) = serve(folder.path()).await;
     let orchestrator = addresses["orchestrator"].as_str().unwrap();
-    let streamed = ["stream", csv, "--timestamp", "t", "--window", "1s", "--reference", "kept", "--address", orchestrator];
+    let streamed = [
+        "stream",
+        csv,
+        "--timestamp",
+        "t",
+        "--window",
+        "1s",
+        "--reference",
+        "kept",
+        "--address",
+        orchestrator,
+    ];
     let (ok, output, errors) = run(&streamed).await;
     assert!(ok && output.contains("drift no"), "{output}{errors}");
 }

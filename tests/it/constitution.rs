@@ -7,7 +7,8 @@ use acgs_contracts::{
         GetConstitutionRequest, VerifyDocumentRequest, constitution_service_client::ConstitutionServiceClient,
     },
     grpc::health::v1::{
-        HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus, health_client::HealthClient,
+        HealthCheckRequest, HealthListRequest, health_check_response::ServingStatus,
+        health_client::HealthClient,
     },
     orchestrator::v1::{SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient},
     quality::v1::{AssessRequest, quality_service_client::QualityServiceClient},
@@ -42,7 +43,8 @@ async fn absent_and_wrong_are_refused_and_counted_on_every_port() {
         assert_eq!(right.metadata().get(HEADER).unwrap(), PLATFORM, "answers are stamped");
     }
     let mut client = ConstitutionServiceClient::new(mesh.plain(addresses.drift).await);
-    let told = client.get_constitution(with_hash(GetConstitutionRequest {}, PLATFORM)).await.unwrap().into_inner();
+    let told =
+        client.get_constitution(with_hash(GetConstitutionRequest {}, PLATFORM)).await.unwrap().into_inner();
     assert_eq!((told.validations_total, told.mismatches_total), (13, 8), "exact counts");
     assert_eq!(told.accepted, [PLATFORM]);
 }
@@ -51,7 +53,9 @@ async fn absent_and_wrong_are_refused_and_counted_on_every_port() {
 async fn odd_forms_are_refused() {
     let mesh = Mesh::start().await;
     let mut client = QualityServiceClient::new(mesh.plain(mesh.running.addresses.quality).await);
-    for hash in ["CDD01EF066BC6CF2", "cdd01ef066bc6cf", "cdd01ef066bc6cf3", "x", "cdd01ef066bc6cf2,cdd01ef066bc6cf2"] {
+    for hash in
+        ["CDD01EF066BC6CF2", "cdd01ef066bc6cf", "cdd01ef066bc6cf3", "x", "cdd01ef066bc6cf2,cdd01ef066bc6cf2"]
+    {
         let refused = client.assess(with_hash(AssessRequest::default(), hash)).await.unwrap_err();
         assert_eq!(reason(&refused).0, "CONSTITUTION_MISMATCH", "{hash}");
     }
@@ -65,7 +69,8 @@ async fn odd_forms_are_refused() {
 
 #[tokio::test]
 async fn a_client_refuses_a_server_under_another_constitution() {
-    let mesh = Mesh::start_with(&["constitution.accepted=[\"0123456789abcdef\", \"cdd01ef066bc6cf2\"]"]).await;
+    let mesh =
+        Mesh::start_with(&["constitution.accepted=[\"0123456789abcdef\", \"cdd01ef066bc6cf2\"]"]).await;
     // The server takes the platform's as its next one, but stamps its current one.
     let constitution = acgs_vocabulary::Constitution::new(vec![PLATFORM.into()]).unwrap();
     let address = format!("http://{}", mesh.running.addresses.quality);

@@ -16,7 +16,13 @@ fn lines() -> Vec<String> {
         }
         for found in &file.enum_type {
             for value in &found.value {
-                lines.push(format!("{}.{} {} = {}", file.package(), found.name(), value.name(), value.number()));
+                lines.push(format!(
+                    "{}.{} {} = {}",
+                    file.package(),
+                    found.name(),
+                    value.name(),
+                    value.number()
+                ));
             }
         }
         for service in &file.service {
@@ -73,7 +79,9 @@ fn everything_is_commented() {
     for file in set.file.iter().filter(|file| file.package().starts_with("acgs.")) {
         let info = file.source_code_info.as_ref().unwrap();
         let commented = |path: &[i32]| {
-            info.location.iter().any(|location| location.path == path && !location.leading_comments().trim().is_empty())
+            info.location
+                .iter()
+                .any(|location| location.path == path && !location.leading_comments().trim().is_empty())
         };
         for (index, message) in file.message_type.iter().enumerate() {
             let index = index as i32;
@@ -85,7 +93,12 @@ fn everything_is_commented() {
         }
         for (index, service) in file.service.iter().enumerate() {
             for (method, descriptor) in service.method.iter().enumerate() {
-                assert!(commented(&[6, index as i32, 2, method as i32]), "{}/{}", service.name(), descriptor.name());
+                assert!(
+                    commented(&[6, index as i32, 2, method as i32]),
+                    "{}/{}",
+                    service.name(),
+                    descriptor.name()
+                );
             }
         }
     }

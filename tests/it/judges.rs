@@ -2,8 +2,10 @@
 
 use acgs_contracts::{
     common::v1::{VerdictStatus, WindowId},
-    lane::v1::{Close, ConfigReference, LaneDown, LaneUp, Open, OpenPane, Restore, Rows, Run, lane_down, lane_up},
     drift::v1::JudgeRequest as DriftRequest,
+    lane::v1::{
+        Close, ConfigReference, LaneDown, LaneUp, Open, OpenPane, Restore, Rows, Run, lane_down, lane_up,
+    },
     performance::v1::JudgeRequest as PerformanceRequest,
     quality::v1::{JudgeRequest, QualityReport},
 };
@@ -31,7 +33,11 @@ fn script() -> Vec<LaneDown> {
     vec![
         down(lane_down::Message::Open(opening())),
         down(lane_down::Message::OpenPane(OpenPane { pane: 1, ..OpenPane::default() })),
-        down(lane_down::Message::Rows(Rows { seq: 1, batch: Some(batch), runs: vec![Run { pane: 1, length: 50 }] })),
+        down(lane_down::Message::Rows(Rows {
+            seq: 1,
+            batch: Some(batch),
+            runs: vec![Run { pane: 1, length: 50 }],
+        })),
         down(lane_down::Message::Close(Close { window: Some(window), revision: 0, panes: vec![1] })),
     ]
 }
@@ -90,7 +96,11 @@ async fn each_judge_serves_a_lane() {
     resumed.insert(1, down(lane_down::Message::Restore(restore)));
     let (ups, end) = lane!(mesh.quality().await, JudgeRequest, resumed);
     assert!(end.is_none(), "{end:?}");
-    assert_eq!(QualityReport::decode(verdict(&ups).report).unwrap().row_count, 50, "frame 1 is not counted twice");
+    assert_eq!(
+        QualityReport::decode(verdict(&ups).report).unwrap().row_count,
+        50,
+        "frame 1 is not counted twice"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +121,9 @@ async fn what_breaks_the_protocol_is_named() {
     assert_eq!((code, why.as_str()), (Code::Unimplemented, "SLOT"));
     let (code, (why, _)) = refuse(vec![open(|_| {}), open(|_| {})]).await;
     assert_eq!((code, why.as_str()), (Code::FailedPrecondition, "LANE_PROTOCOL"));
-    let bad_digest = open(|open| open.configs = vec![ConfigReference { kind: "reference".into(), digest: vec![1].into() }]);
+    let bad_digest = open(|open| {
+        open.configs = vec![ConfigReference { kind: "reference".into(), digest: vec![1].into() }]
+    });
     assert_eq!(refuse(vec![bad_digest]).await.1.0, "BAD_DIGEST");
     let rows_first = script().remove(2);
     assert_eq!(refuse(vec![rows_first.clone()]).await.1, ("LANE_PROTOCOL".into(), "rows".into()));

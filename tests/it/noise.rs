@@ -6,24 +6,25 @@ use acgs_contracts::{
     common::v1::{Column, Field, RecordBatch, ReferenceSelector, Schema},
     constitution::v1::{VerifyDocumentRequest, constitution_service_client::ConstitutionServiceClient},
     drift::v1::{
-        CompareRequest, DetectRequest, GetReferenceRequest, JudgeRequest as DriftRequest, ListReferencesRequest,
-        PutReferenceRequest,
-        ReferenceHeader, put_reference_request,
+        CompareRequest, DetectRequest, GetReferenceRequest, JudgeRequest as DriftRequest,
+        ListReferencesRequest, PutReferenceRequest, ReferenceHeader, put_reference_request,
     },
     lane::v1::{
-        Close, Config, ConfigReference, LaneBatch, LaneColumn, LaneDown, Open as LaneOpen, OpenPane, PaneState,
-        Release, Restore, Rows as LaneRows, Run, Tick, lane_down,
+        Close, Config, ConfigReference, LaneBatch, LaneColumn, LaneDown, Open as LaneOpen, OpenPane,
+        PaneState, Release, Restore, Rows as LaneRows, Run, Tick, lane_down,
     },
     orchestrator::v1::{
-        AckReports, AnalyzeRequest, End, Labels, LabelsHeader, Open, Rows, SlidingWindow, StreamWindowsRequest,
-        SubmitLabelsRequest, SubscribeRequest, TumblingWindow, WindowSpec, stream_windows_request,
-        submit_labels_request, window_spec,
+        AckReports, AnalyzeRequest, End, Labels, LabelsHeader, Open, Rows, SlidingWindow,
+        StreamWindowsRequest, SubmitLabelsRequest, SubscribeRequest, TumblingWindow, WindowSpec,
+        stream_windows_request, submit_labels_request, window_spec,
     },
     performance::v1::{EvaluateModelRequest, JudgeRequest as PerformanceRequest, SubmitMetricsRequest},
     quality::v1::{AssessRequest, JudgeRequest as QualityRequest},
 };
 use acgs_tests::{Mesh, open};
-use proptest::{collection::vec, option, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner};
+use proptest::{
+    collection::vec, option, prelude::*, sample::select, strategy::ValueTree, test_runner::TestRunner,
+};
 use prost_types::{Struct, Value, value::Kind};
 
 /// Messages of each kind.
@@ -31,11 +32,22 @@ const CASES: usize = if cfg!(debug_assertions) { 100 } else { 400 };
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn text() -> BoxedStrategy<String> {
-    prop_oneof![select(vec!["", "a", "ts", "id", "x", "r", "ks", "quality", ">"]).prop_map(str::to_owned), ".{0,12}"].boxed()
+    prop_oneof![
+        select(vec!["", "a", "ts", "id", "x", "r", "ks", "quality", ">"]).prop_map(str::to_owned),
+        ".{0,12}"
+    ]
+    .boxed()
 }
 
 fn number() -> BoxedStrategy<f64> {
-    prop_oneof![any::<f64>(), 0.0..1.0_f64, Just(f64::NAN), Just(f64::INFINITY), (-5..5_i32).prop_map(f64::from)].boxed()
+    prop_oneof![
+        any::<f64>(),
+        0.0..1.0_f64,
+        Just(f64::NAN),
+        Just(f64::INFINITY),
+        (-5..5_i32).prop_map(f64::from)
+    ]
+    .boxed()
 }
 
 fn time() -> BoxedStrategy<i64> {
@@ -51,9 +63,11 @@ fn records() -> BoxedStrategy<Vec<Struct>> {
         Just(Kind::StructValue(Struct::default())),
     ];
     let value = option::of(kind).prop_map(|kind| Value { kind });
-    let record = vec((text(), value), 0..4).prop_map(|fields| Struct { fields: fields.into_iter().collect() });
+    let record =
+        vec((text(), value), 0..4).prop_map(|fields| Struct { fields: fields.into_iter().collect() });
     let uniform = vec(number(), 1..40).prop_map(|numbers| {
-        let record = |number| Struct { fields: [("x".to_owned(), Value::from(number))].into_iter().collect() };
+        let record =
+            |number| Struct { fields: [("x".to_owned(), Value::from(number))].into_iter().collect() };
         numbers.into_iter().map(record).collect()
     });
     prop_oneof![vec(record, 0..8), uniform].boxed()
@@ -85,7 +99,8 @@ prop_compose! {
 }
 
 fn batches() -> BoxedStrategy<Option<RecordBatch>> {
-    let wild = (0..8_u32, vec(column(), 0..6)).prop_map(|(row_count, columns)| RecordBatch { row_count, columns });
+    let wild =
+        (0..8_u32, vec(column(), 0..6)).prop_map(|(row_count, columns)| RecordBatch { row_count, columns });
     let good = (vec(time(), 1..30), number()).prop_map(|(times, shift)| {
         acgs_vocabulary::convert::batch::to_proto(&acgs_tests::rows(0, &times, shift))
     });
@@ -96,22 +111,26 @@ fn windows() -> BoxedStrategy<Option<WindowSpec>> {
     let size = || prop_oneof![time(), 1..5_000_i64];
     let kind = prop_oneof![
         size().prop_map(|size_ms| window_spec::Kind::Tumbling(TumblingWindow { size_ms })),
-        (size(), size()).prop_map(|(size_ms, slide_ms)| window_spec::Kind::Sliding(SlidingWindow { size_ms, slide_ms })),
+        (size(), size())
+            .prop_map(|(size_ms, slide_ms)| window_spec::Kind::Sliding(SlidingWindow { size_ms, slide_ms })),
     ];
     let spec = (option::of(kind), time(), option::of(time()), size(), option::of(size()));
-    option::of(spec.prop_map(|(kind, offset_ms, out_of_orderness_ms, lateness_ms, label_horizon_ms)| WindowSpec {
-        kind,
-        offset_ms,
-        out_of_orderness_ms,
-        lateness_ms,
-        label_horizon_ms,
-        ..WindowSpec::default()
+    option::of(spec.prop_map(|(kind, offset_ms, out_of_orderness_ms, lateness_ms, label_horizon_ms)| {
+        WindowSpec {
+            kind,
+            offset_ms,
+            out_of_orderness_ms,
+            lateness_ms,
+            label_horizon_ms,
+            ..WindowSpec::default()
+        }
     }))
     .boxed()
 }
 
 fn opens() -> BoxedStrategy<Open> {
-    let wild = (text(), schemas(), schemas(), windows(), vec(-1..5_i32, 0..4), option::of(text()), any::<bool>());
+    let wild =
+        (text(), schemas(), schemas(), windows(), vec(-1..5_i32, 0..4), option::of(text()), any::<bool>());
     let wild = wild.prop_map(|(stream_id, schema, label_schema, window, judges, reference, log)| Open {
         stream_id,
         schema,
@@ -123,7 +142,8 @@ fn opens() -> BoxedStrategy<Open> {
         ..Open::default()
     });
     // Most openings are good ones, so that what follows is looked at.
-    prop_oneof![1 => wild, 3 => (0..1_000_000_u32).prop_map(|number| open(&format!("n{number}"), 500))].boxed()
+    prop_oneof![1 => wild, 3 => (0..1_000_000_u32).prop_map(|number| open(&format!("n{number}"), 500))]
+        .boxed()
 }
 
 fn stream_messages() -> BoxedStrategy<Vec<StreamWindowsRequest>> {
@@ -156,17 +176,26 @@ fn lane_messages() -> BoxedStrategy<Vec<LaneDown>> {
         }
         column
     });
-    let good = vec(time(), 1..9).prop_map(|times| {
-        acgs_vocabulary::convert::lane_batch::to_proto(&acgs_tests::rows(0, &times, 0.0))
-    });
-    let wild = (0..9_u32, vec(lane_column, 0..6)).prop_map(|(row_count, columns)| LaneBatch { row_count, columns });
+    let good = vec(time(), 1..9)
+        .prop_map(|times| acgs_vocabulary::convert::lane_batch::to_proto(&acgs_tests::rows(0, &times, 0.0)));
+    let wild =
+        (0..9_u32, vec(lane_column, 0..6)).prop_map(|(row_count, columns)| LaneBatch { row_count, columns });
     let batch = option::of(prop_oneof![good, wild]);
     let runs = vec((0..3_u64, 0..9_u32).prop_map(|(pane, length)| Run { pane, length }), 0..3);
-    let state = (0..3_u64, bytes()).prop_map(|(pane, state)| PaneState { pane, state, ..PaneState::default() });
+    let state =
+        (0..3_u64, bytes()).prop_map(|(pane, state)| PaneState { pane, state, ..PaneState::default() });
     let configs = vec(bytes().prop_map(|digest| ConfigReference { kind: "reference".into(), digest }), 0..2);
-    let opening = (schemas(), configs, 0..2_u32, 0..3_u64).prop_map(|(schema, configs, slot, snapshot_every_bytes)| {
-        Message::Open(LaneOpen { stream_id: "s".into(), schema, configs, slot, snapshot_every_bytes, ..LaneOpen::default() })
-    });
+    let opening =
+        (schemas(), configs, 0..2_u32, 0..3_u64).prop_map(|(schema, configs, slot, snapshot_every_bytes)| {
+            Message::Open(LaneOpen {
+                stream_id: "s".into(),
+                schema,
+                configs,
+                slot,
+                snapshot_every_bytes,
+                ..LaneOpen::default()
+            })
+        });
     let message = prop_oneof![
         (bytes(), bytes()).prop_map(|(digest, content)| Message::Config(Config { digest, content })),
         (0..4_u64, vec(state, 0..3), bytes())
@@ -205,9 +234,13 @@ fn values<T: std::fmt::Debug>(strategy: &BoxedStrategy<T>) -> Vec<T> {
 macro_rules! survives {
     ($call:expr, $message:expr) => {{
         let shown = format!("{:?}", $message);
-        let answer = tokio::time::timeout(PATIENCE, $call).await.unwrap_or_else(|_| panic!("hangs on {shown}"));
+        let answer =
+            tokio::time::timeout(PATIENCE, $call).await.unwrap_or_else(|_| panic!("hangs on {shown}"));
         if let Err(status) = &answer {
-            let fault = matches!(status.code(), tonic::Code::Internal | tonic::Code::Unknown | tonic::Code::Cancelled);
+            let fault = matches!(
+                status.code(),
+                tonic::Code::Internal | tonic::Code::Unknown | tonic::Code::Cancelled
+            );
             assert!(!fault, "{status:?} on {shown}");
         }
         answer
@@ -268,14 +301,11 @@ async fn unary_calls_survive_anything() {
     for message in values(&detect.boxed()) {
         let _told = survives!(drift.detect(message.clone()), message);
     }
-    let compare = (vec(number(), 0..30), vec(number(), 0..30), vec(text(), 0..3), vec(text(), 0..9), vec(text(), 0..9))
-        .prop_map(|(reference, current, tests, reference_categories, current_categories)| CompareRequest {
-            reference,
-            current,
-            tests,
-            reference_categories,
-            current_categories,
-        });
+    let compare =
+        (vec(number(), 0..30), vec(number(), 0..30), vec(text(), 0..3), vec(text(), 0..9), vec(text(), 0..9))
+            .prop_map(|(reference, current, tests, reference_categories, current_categories)| {
+                CompareRequest { reference, current, tests, reference_categories, current_categories }
+            });
     for message in values(&compare.boxed()) {
         let _told = survives!(drift.compare(message.clone()), message);
     }
@@ -286,9 +316,10 @@ async fn unary_calls_survive_anything() {
         let message = ListReferencesRequest { model_id: name.clone(), page_size, page_token: name };
         let _told = survives!(drift.list_references(message.clone()), message);
     }
-    let metrics = (text(), vec((text(), number()), 0..3), text()).prop_map(|(service_id, metrics, timestamp)| {
-        SubmitMetricsRequest { service_id, metrics: metrics.into_iter().collect(), timestamp }
-    });
+    let metrics =
+        (text(), vec((text(), number()), 0..3), text()).prop_map(|(service_id, metrics, timestamp)| {
+            SubmitMetricsRequest { service_id, metrics: metrics.into_iter().collect(), timestamp }
+        });
     for message in values(&metrics.boxed()) {
         let _told = survives!(performance.submit_metrics(message.clone()), message);
     }
@@ -303,10 +334,11 @@ async fn unary_calls_survive_anything() {
     for message in values(&evaluate.boxed()) {
         let _told = survives!(performance.evaluate_model(message.clone()), message);
     }
-    let analyze = (text(), records(), schemas(), option::of(text())).prop_map(|(analysis_type, data, schema, name)| {
-        let reference = name.map(|name| ReferenceSelector { name, version: 0 });
-        AnalyzeRequest { analysis_type, data, schema, reference, ..AnalyzeRequest::default() }
-    });
+    let analyze =
+        (text(), records(), schemas(), option::of(text())).prop_map(|(analysis_type, data, schema, name)| {
+            let reference = name.map(|name| ReferenceSelector { name, version: 0 });
+            AnalyzeRequest { analysis_type, data, schema, reference, ..AnalyzeRequest::default() }
+        });
     for message in values(&analyze.boxed()) {
         let _told = survives!(orchestrator.analyze(message.clone()), message);
     }
@@ -341,11 +373,8 @@ async fn streams_survive_anything() {
         drop(answer);
     }
     let mut drift = mesh.drift().await;
-    let header = (text(), text(), schemas(), time()).prop_map(|(name, model_id, schema, window_ms)| ReferenceHeader {
-        name,
-        model_id,
-        schema,
-        window_ms,
+    let header = (text(), text(), schemas(), time()).prop_map(|(name, model_id, schema, window_ms)| {
+        ReferenceHeader { name, model_id, schema, window_ms }
     });
     let put = (option::of(header), vec(batches(), 0..3)).prop_map(|(header, batches)| {
         use put_reference_request::Message;

@@ -23,7 +23,10 @@ async fn a_bad_open_names_what_is_wrong() {
     let mesh = Mesh::start().await;
     let invalid = |reason: &str, field: &str| (Code::InvalidArgument, reason.to_owned(), field.to_owned());
     let kind = |open: &mut Open, kind| open.window.as_mut().unwrap().kind = Some(kind);
-    assert_eq!(refused_open(&mesh, |open| open.stream_id.clear()).await, invalid("BAD_NAME", "open.stream_id"));
+    assert_eq!(
+        refused_open(&mesh, |open| open.stream_id.clear()).await,
+        invalid("BAD_NAME", "open.stream_id")
+    );
     assert_eq!(
         refused_open(&mesh, |open| open.model_id = "m".repeat(200)).await,
         invalid("TOO_LONG", "open.model_id")
@@ -44,11 +47,15 @@ async fn a_bad_open_names_what_is_wrong() {
     );
     assert_eq!(refused_open(&mesh, |open| open.window = None).await, invalid("MISSING", "open.window"));
     assert_eq!(
-        refused_open(&mesh, |open| kind(open, window_spec::Kind::Tumbling(TumblingWindow { size_ms: 0 }))).await,
+        refused_open(&mesh, |open| kind(open, window_spec::Kind::Tumbling(TumblingWindow { size_ms: 0 })))
+            .await,
         invalid("BAD_WINDOW", "open.window.size_ms")
     );
     let wild = window_spec::Kind::Sliding(SlidingWindow { size_ms: 1_000_000, slide_ms: 1 });
-    assert_eq!(refused_open(&mesh, |open| kind(open, wild)).await, invalid("BAD_WINDOW", "open.window.slide_ms"));
+    assert_eq!(
+        refused_open(&mesh, |open| kind(open, wild)).await,
+        invalid("BAD_WINDOW", "open.window.slide_ms")
+    );
     assert_eq!(
         refused_open(&mesh, |open| open.window.as_mut().unwrap().lateness_ms = -1).await,
         invalid("BAD_WINDOW", "open.window.lateness_ms")
@@ -57,7 +64,10 @@ async fn a_bad_open_names_what_is_wrong() {
         refused_open(&mesh, |open| open.window.as_mut().unwrap().idle_timeout_ms = Some(-1)).await,
         invalid("BAD_WINDOW", "open.window.idle_timeout_ms")
     );
-    assert_eq!(refused_open(&mesh, |open| open.judges = vec![77]).await, invalid("UNKNOWN_JUDGE", "open.judges[0]"));
+    assert_eq!(
+        refused_open(&mesh, |open| open.judges = vec![77]).await,
+        invalid("UNKNOWN_JUDGE", "open.judges[0]")
+    );
     let unknown = refused_open(&mesh, |open| {
         open.reference = Some(ReferenceSelector { name: "nobody".into(), version: 0 });
     });

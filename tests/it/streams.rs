@@ -4,8 +4,9 @@ use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{PutReferenceRequest, ReferenceHeader, put_reference_request},
     orchestrator::v1::{
-        AckReports, Harm, Judge, LabelsHeader, SlidingWindow, SubmitLabelsRequest, SubscribeRequest, WindowReport,
-        stream_windows_request, stream_windows_response::Message, submit_labels_request, window_spec,
+        AckReports, Harm, Judge, LabelsHeader, SlidingWindow, SubmitLabelsRequest, SubscribeRequest,
+        WindowReport, stream_windows_request, stream_windows_response::Message, submit_labels_request,
+        window_spec,
     },
 };
 use acgs_tests::{Mesh, label_schema, labels, open, reason, reports, row_schema, rows};
@@ -53,7 +54,8 @@ async fn windows_are_judged_in_order_and_drift_is_found() {
     assert_eq!(spans, (0..6).map(|window| (window * 1_000, (window + 1) * 1_000)).collect::<Vec<_>>());
     assert!(reports.iter().all(|report| row_count(report) == 500 && report.verdicts.len() == 3));
     assert_eq!(reports.iter().map(|report| report.report_seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-    let drifted: Vec<bool> = reports.iter().map(|report| report.drift.as_ref().unwrap().drift_detected).collect();
+    let drifted: Vec<bool> =
+        reports.iter().map(|report| report.drift.as_ref().unwrap().drift_detected).collect();
     assert_eq!(drifted, [false, false, false, true, true, true]);
     assert_eq!(reports[0].harm(), Harm::None);
     assert_eq!(reports[5].harm(), Harm::Unknown, "no labels, so nobody can tell");
@@ -90,7 +92,9 @@ async fn late_labels_revise_their_window() {
     let last = revised.last().unwrap();
     assert_eq!((last.revision, last.performance.as_ref().unwrap().labelled_count), (1, 100));
     assert_eq!(last.performance.as_ref().unwrap().row_count, 100, "rows are not counted twice");
-    let quality = |report: &WindowReport| report.verdicts.iter().find(|part| part.judge() == Judge::Quality).unwrap().revision;
+    let quality = |report: &WindowReport| {
+        report.verdicts.iter().find(|part| part.judge() == Judge::Quality).unwrap().revision
+    };
     assert_eq!(quality(last), 0, "only the judge whose panes changed judges again");
     let dropped = closed.dropped.unwrap();
     assert_eq!((dropped.labels_duplicate, dropped.labels_expired), (1, 1));
@@ -103,9 +107,12 @@ async fn labels_may_come_from_another_caller() {
     let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
     let times: Vec<i64> = (0..50).map(|row| row * 10).collect();
     stream.rows(1, &rows(0, &times, 0.0)).await;
-    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 1) {}
+    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 1)
+    {
+    }
     let submit = |stream_id: &str, of: Vec<(i64, f64)>| {
-        let header = LabelsHeader { stream_id: stream_id.into(), schema: Some(schema::to_proto(&label_schema())) };
+        let header =
+            LabelsHeader { stream_id: stream_id.into(), schema: Some(schema::to_proto(&label_schema())) };
         let messages = [
             submit_labels_request::Message::Header(header),
             submit_labels_request::Message::Batch(batch::to_proto(&labels(&of))),
@@ -197,7 +204,9 @@ async fn what_cannot_be_resumed_says_so() {
     let ack = AckReports { through_report_seq: through };
     stream.send(stream_windows_request::Message::Ack(ack)).await;
     stream.rows(2, &rows(100, &[1_000], 0.0)).await;
-    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 2) {}
+    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 2)
+    {
+    }
     drop(stream);
     let mut early = open("s", 10);
     early.resume_after = 3;
@@ -233,7 +242,10 @@ async fn the_slowest_partition_holds_the_windows() {
 
 #[tokio::test]
 async fn keys_have_windows_of_their_own() {
-    use acgs_columns::{Field, Kind, Role, Schema, builder::{BatchBuilder, Cell}};
+    use acgs_columns::{
+        Field, Kind, Role, Schema,
+        builder::{BatchBuilder, Cell},
+    };
     let mesh = Mesh::start().await;
     let fields = vec![
         Field::new("ts", Kind::Timestamp, Role::Timestamp),
@@ -264,7 +276,9 @@ async fn keys_have_windows_of_their_own() {
         .flat_map(|key| {
             let offset = (key.as_bytes()[0] - b'a') as i64;
             [0, 500].map(|start| {
-                let inside = (0..30).map(|row| (row * 3 + offset) * 10).filter(|time| (start..start + 500).contains(time));
+                let inside = (0..30)
+                    .map(|row| (row * 3 + offset) * 10)
+                    .filter(|time| (start..start + 500).contains(time));
                 ((*key).to_owned(), start, inside.count() as u64)
             })
         })
@@ -292,7 +306,8 @@ async fn rows_that_no_window_takes_are_counted() {
 
 #[tokio::test]
 async fn a_client_that_stops_reading_does_not_stop_the_others() {
-    let mesh = Mesh::start_with(&["orchestrator.stalled_client_ms=500", "orchestrator.reports_kept=64"]).await;
+    let mesh =
+        Mesh::start_with(&["orchestrator.stalled_client_ms=500", "orchestrator.reports_kept=64"]).await;
     let mut deaf = mesh.stream(open("deaf", 1)).await.unwrap();
     let mut sent = 0;
     // Each row is a window: thousands of reports that nobody reads.
@@ -318,7 +333,11 @@ async fn a_client_that_stops_reading_does_not_stop_the_others() {
     assert!(served > 10, "{served}");
     let (_, status) = deaf.rest().await;
     let status = status.expect("it is let go");
-    assert_eq!((status.code(), reason(&status).0.as_str()), (Code::ResourceExhausted, "STALLED_CLIENT"), "{sent}");
+    assert_eq!(
+        (status.code(), reason(&status).0.as_str()),
+        (Code::ResourceExhausted, "STALLED_CLIENT"),
+        "{sent}"
+    );
 }
 
 #[tokio::test]
@@ -347,7 +366,8 @@ async fn reports_and_alerts_are_events() {
     stream.end().await;
     let reports = stream.reports().await;
     let mut client = mesh.orchestrator().await;
-    let request = SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.drift.detected.*".into() };
+    let request =
+        SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.drift.detected.*".into() };
     let mut alerts = client.subscribe(request).await.unwrap().into_inner();
     let alert = alerts.message().await.unwrap().unwrap();
     assert_eq!(alert.subject, "acgs.drift.detected.medium");

@@ -43,20 +43,26 @@ async fn assess() {
     let good = client.assess(AssessRequest { data, ..AssessRequest::default() }).await.unwrap().into_inner();
     assert!(good.assessment_id.starts_with("qa-"));
     assert!((good.missing_value_rate - 0.05).abs() < 1e-9, "{}", good.missing_value_rate);
-    assert_eq!(good.violations.iter().map(|found| found.r#type.as_str()).collect::<Vec<_>>(), ["invalid_values"]);
+    assert_eq!(
+        good.violations.iter().map(|found| found.r#type.as_str()).collect::<Vec<_>>(),
+        ["invalid_values"]
+    );
     assert_eq!(good.report.unwrap().row_count, 100);
     let empty = client.assess(AssessRequest::default()).await;
     assert_eq!(refusal(empty), pair("EMPTY_DATA", "data"));
     let many = AssessRequest { data: vec![Struct::default(); 100_001], ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(many).await), pair("TOO_MANY_ROWS", "data"));
-    let target = AssessRequest { data: numbers(1, 0.0), target_column: Some("y".into()), ..AssessRequest::default() };
+    let target =
+        AssessRequest { data: numbers(1, 0.0), target_column: Some("y".into()), ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(target).await), pair("UNKNOWN_FIELD", "target_column"));
     let mixed = vec![record(&[("x", Value::from(1.0))]), record(&[("x", Value::from(true))])];
     let mixed = AssessRequest { data: mixed, ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(mixed).await), pair("WRONG_KIND", "data[].x"));
-    let bare = AssessRequest { batch: Some(batch::to_proto(&rows(0, &[1], 0.0))), ..AssessRequest::default() };
+    let bare =
+        AssessRequest { batch: Some(batch::to_proto(&rows(0, &[1], 0.0))), ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(bare).await), pair("MISSING", "schema"));
-    let no_fields = AssessRequest { data: numbers(1, 0.0), schema: Some(Default::default()), ..AssessRequest::default() };
+    let no_fields =
+        AssessRequest { data: numbers(1, 0.0), schema: Some(Default::default()), ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(no_fields).await), pair("BAD_SCHEMA", "schema.fields"));
     let columns = AssessRequest {
         batch: Some(batch::to_proto(&rows(0, &(0..50).collect::<Vec<i64>>(), 0.0))),
@@ -83,8 +89,14 @@ async fn detect() {
     assert!(moved.drift_detected && moved.features_with_ks_drift == ["x"], "{moved:?}");
     assert!(!moved.retraining_required, "inputs alone order no retraining");
     assert_eq!(moved.report.unwrap().features[1].method, "exact");
-    assert_eq!(refusal(client.detect(request(vec![], numbers(1, 0.0))).await), pair("EMPTY_DATA", "reference_data"));
-    assert_eq!(refusal(client.detect(request(numbers(1, 0.0), vec![])).await), pair("EMPTY_DATA", "current_data"));
+    assert_eq!(
+        refusal(client.detect(request(vec![], numbers(1, 0.0))).await),
+        pair("EMPTY_DATA", "reference_data")
+    );
+    assert_eq!(
+        refusal(client.detect(request(numbers(1, 0.0), vec![])).await),
+        pair("EMPTY_DATA", "current_data")
+    );
     let unknown = DetectRequest {
         reference: Some(ReferenceSelector { name: "nobody".into(), version: 3 }),
         current_data: numbers(1, 0.0),
@@ -118,7 +130,10 @@ async fn compare() {
         ..CompareRequest::default()
     };
     let told = client.compare(categories).await.unwrap().into_inner().results;
-    assert!((told[0].statistic - 7.495_726_495_726).abs() < 1e-9 && (told[0].p_value.unwrap() - 0.057_668_358_303).abs() < 1e-9);
+    assert!(
+        (told[0].statistic - 7.495_726_495_726).abs() < 1e-9
+            && (told[0].p_value.unwrap() - 0.057_668_358_303).abs() < 1e-9
+    );
     assert!((told[1].statistic - 0.160_156_373_395).abs() < 1e-9);
     assert_eq!(told[2].not_applicable, "needs numbers");
     assert_eq!(refusal(client.compare(CompareRequest::default()).await), pair("EMPTY_DATA", "reference"));
@@ -167,7 +182,11 @@ async fn references() {
     assert_eq!(client.get_reference(get("r", 1)).await.unwrap().into_inner().reference, Some(first));
     for (name, version) in [("r", 9), ("nobody", 0), ("a b", 1)] {
         let status = client.get_reference(get(name, version)).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).0.as_str()), (Code::NotFound, "UNKNOWN_REFERENCE"), "{name}");
+        assert_eq!(
+            (status.code(), reason(&status).0.as_str()),
+            (Code::NotFound, "UNKNOWN_REFERENCE"),
+            "{name}"
+        );
     }
     assert_eq!(refusal(client.get_reference(get("", 0)).await), pair("BAD_NAME", "name"));
     let list = |page_size, token: &str| ListReferencesRequest {
@@ -178,9 +197,15 @@ async fn references() {
     let page = client.list_references(list(2, "")).await.unwrap().into_inner();
     assert_eq!(page.references.len(), 2);
     let rest = client.list_references(list(2, &page.next_page_token)).await.unwrap().into_inner();
-    assert_eq!(rest.references.iter().map(|of| (of.name.as_str(), of.version)).collect::<Vec<_>>(), [("r", 2)]);
+    assert_eq!(
+        rest.references.iter().map(|of| (of.name.as_str(), of.version)).collect::<Vec<_>>(),
+        [("r", 2)]
+    );
     assert_eq!(refusal(client.list_references(list(2, "zzz")).await), pair("BAD_PAGE_TOKEN", "page_token"));
-    assert_eq!(refusal(put(&mesh, |header| header.name = "a/b".into(), true).await), pair("BAD_NAME", "header.name"));
+    assert_eq!(
+        refusal(put(&mesh, |header| header.name = "a/b".into(), true).await),
+        pair("BAD_NAME", "header.name")
+    );
     let no_time = put(&mesh, |header| drop(header.schema.as_mut().unwrap().fields.remove(0)), false).await;
     assert_eq!(refusal(no_time), pair("BAD_SCHEMA", "header.window_ms"));
     assert_eq!(refusal(put(&mesh, |_| {}, false).await), pair("EMPTY_DATA", "batch"));
@@ -201,7 +226,10 @@ async fn submit_metrics() {
     assert!(good.sla_compliance && good.metric_id.starts_with("perf-"));
     let bad = client.submit_metrics(request(&[("response_time_ms", 1_000.0)])).await.unwrap().into_inner();
     assert!(!bad.sla_compliance);
-    assert_eq!((bad.violations[0].severity.as_str(), bad.violations[0].deviation_percent), ("CRITICAL", 100.0));
+    assert_eq!(
+        (bad.violations[0].severity.as_str(), bad.violations[0].deviation_percent),
+        ("CRITICAL", 100.0)
+    );
     assert_eq!(refusal(client.submit_metrics(request(&[])).await), pair("EMPTY_DATA", "metrics"));
     let unknown = client.submit_metrics(request(&[("speed", 1.0)])).await;
     assert_eq!(refusal(unknown), pair("UNKNOWN_METRIC", "metrics[speed]"));
@@ -220,7 +248,12 @@ async fn evaluate_model() {
     let mut client = mesh.performance().await;
     let scores: Vec<f64> = (0..200).map(|row| f64::from(row % 10) / 10.0).collect();
     let labels: Vec<f64> = (0..200).map(|row| f64::from(u8::from(row % 10 >= 5))).collect();
-    let request = EvaluateModelRequest { scores, labels, baseline_brier: Some(0.01), ..EvaluateModelRequest::default() };
+    let request = EvaluateModelRequest {
+        scores,
+        labels,
+        baseline_brier: Some(0.01),
+        ..EvaluateModelRequest::default()
+    };
     let report = client.evaluate_model(request.clone()).await.unwrap().into_inner().report.unwrap();
     assert_eq!(report.auc.unwrap().value, 1.0);
     assert!((report.brier.unwrap().value - 0.085).abs() < 1e-9, "{:?}", report.brier);

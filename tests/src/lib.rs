@@ -14,8 +14,8 @@ use acgs_contracts::{
     drift::v1::drift_service_client::DriftServiceClient,
     orchestrator::v1::{
         Open, StreamWindowsRequest, StreamWindowsResponse, TumblingWindow, WindowReport, WindowSpec,
-        orchestrator_service_client::OrchestratorServiceClient, stream_windows_request, stream_windows_response,
-        window_spec,
+        orchestrator_service_client::OrchestratorServiceClient, stream_windows_request,
+        stream_windows_response, window_spec,
     },
     performance::v1::performance_service_client::PerformanceServiceClient,
     quality::v1::quality_service_client::QualityServiceClient,
@@ -65,7 +65,8 @@ impl Mesh {
 
     /// A plain channel: no stamp.
     pub async fn plain(&self, address: std::net::SocketAddr) -> tonic::transport::Channel {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("an address");
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("an address");
         endpoint.connect().await.expect("connects")
     }
 
@@ -125,7 +126,11 @@ impl Stream {
     /// Sends rows.
     pub async fn rows(&mut self, seq: u64, rows: &RecordBatch) {
         let batch = Some(batch::to_proto(rows));
-        self.send(stream_windows_request::Message::Rows(acgs_contracts::orchestrator::v1::Rows { seq, batch })).await;
+        self.send(stream_windows_request::Message::Rows(acgs_contracts::orchestrator::v1::Rows {
+            seq,
+            batch,
+        }))
+        .await;
     }
 
     /// Sends labels.
@@ -142,7 +147,8 @@ impl Stream {
 
     /// The next answer.
     pub async fn next(&mut self) -> Result<Option<stream_windows_response::Message>, Status> {
-        let message = tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("an answer in time")?;
+        let message =
+            tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("an answer in time")?;
         Ok(message.and_then(|message| message.message))
     }
 

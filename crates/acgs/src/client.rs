@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use acgs_contracts::common::v1::RecordBatch;
 use acgs_contracts::orchestrator::v1::{
     Accepted, End, Labels, Open, Rows, StreamWindowsRequest, StreamWindowsResponse,
     orchestrator_service_client::OrchestratorServiceClient, stream_windows_request, stream_windows_response,
 };
-use acgs_contracts::common::v1::RecordBatch;
 use acgs_mesh::client::{MeshChannel, connect};
 use acgs_vocabulary::Constitution;
 use anyhow::{Context, bail};
@@ -64,7 +64,8 @@ impl WindowStream {
         outgoing.send(first).await.context("the stream is closed")?;
         let response = client.stream_windows(ReceiverStream::new(messages)).await;
         let mut incoming = response.map_err(|status| explain(&status))?.into_inner();
-        let opened = tokio::time::timeout(PATIENCE, incoming.message()).await.context("the server is silent")?;
+        let opened =
+            tokio::time::timeout(PATIENCE, incoming.message()).await.context("the server is silent")?;
         match opened.map_err(|status| explain(&status))?.and_then(|message| message.message) {
             Some(stream_windows_response::Message::Opened(opened)) => Ok(Self {
                 outgoing,
@@ -183,7 +184,9 @@ impl WindowStream {
     }
 
     fn note(&mut self, message: StreamWindowsResponse) -> Option<stream_windows_response::Message> {
-        if let Some(stream_windows_response::Message::Accepted(Accepted { credit_bytes, .. })) = &message.message {
+        if let Some(stream_windows_response::Message::Accepted(Accepted { credit_bytes, .. })) =
+            &message.message
+        {
             self.credit += *credit_bytes as i64;
         }
         message.message

@@ -78,7 +78,8 @@ pub fn open(path: &Path) -> anyhow::Result<Records> {
 /// When there is no header.
 pub fn csv_records(reader: Box<dyn Read + Send>) -> anyhow::Result<Records> {
     let mut reader = csv::Reader::from_reader(reader);
-    let names = reader.headers().context("the header line cannot be read")?.iter().map(str::to_owned).collect();
+    let names =
+        reader.headers().context("the header line cannot be read")?.iter().map(str::to_owned).collect();
     let rows = reader.into_records().enumerate().map(|(row, record)| {
         let record = record.with_context(|| format!("line {}", row + 2))?;
         Ok(record.iter().map(str::to_owned).collect())
@@ -99,14 +100,16 @@ fn json_records(reader: Box<dyn Read + Send>) -> anyhow::Result<Records> {
         Some(other) => other.to_string(),
     };
     let first_record: Record = names.iter().map(|name| cell(first.get(name))).collect();
-    let rest = lines.filter(|(_, line)| !matches!(line, Ok(line) if line.trim().is_empty())).map(move |(row, line)| {
-        let object: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&line?).with_context(|| format!("line {} is not a JSON object", row + 1))?;
-        if let Some(unknown) = object.keys().find(|name| !fields.contains(name)) {
-            bail!("line {}: field {unknown:?} is not in the first line", row + 1);
-        }
-        Ok(fields.iter().map(|name| cell(object.get(name))).collect())
-    });
+    let rest = lines.filter(|(_, line)| !matches!(line, Ok(line) if line.trim().is_empty())).map(
+        move |(row, line)| {
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line?)
+                .with_context(|| format!("line {} is not a JSON object", row + 1))?;
+            if let Some(unknown) = object.keys().find(|name| !fields.contains(name)) {
+                bail!("line {}: field {unknown:?} is not in the first line", row + 1);
+            }
+            Ok(fields.iter().map(|name| cell(object.get(name))).collect())
+        },
+    );
     Ok(Records { names, rows: Box::new(std::iter::once(Ok(first_record)).chain(rest)) })
 }
 
@@ -115,7 +118,8 @@ fn json_records(reader: Box<dyn Read + Send>) -> anyhow::Result<Records> {
 /// # Errors
 /// When a named column is not there, or a role does not fit.
 pub fn infer(names: &[String], sample: &[Record], columns: &Columns) -> anyhow::Result<Arc<Schema>> {
-    let named = columns.roles.iter().map(|(name, _)| name).chain([&columns.timestamp]).chain(&columns.ignored);
+    let named =
+        columns.roles.iter().map(|(name, _)| name).chain([&columns.timestamp]).chain(&columns.ignored);
     for name in named {
         if !names.contains(name) {
             bail!("there is no column {name:?}; the file has {}", names.join(", "));
@@ -127,7 +131,8 @@ pub fn infer(names: &[String], sample: &[Record], columns: &Columns) -> anyhow::
             fields.push(Field::new(name, Kind::Timestamp, Role::Timestamp));
             continue;
         }
-        let role = columns.roles.iter().find(|(known, _)| known == name).map_or(Role::Feature, |(_, role)| *role);
+        let role =
+            columns.roles.iter().find(|(known, _)| known == name).map_or(Role::Feature, |(_, role)| *role);
         let present = || sample.iter().filter_map(|row| row.get(index)).filter(|text| !text.is_empty());
         let kind = match role {
             Role::Id | Role::Key if present().all(|text| text.parse::<i64>().is_ok()) => Kind::Int64,

@@ -22,8 +22,9 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = Settings::load(cli.config.as_deref(), std::env::vars(), &cli.settings)?;
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log.level)
-        .with_context(|| format!("log.level {:?} is none of error, warn, info, debug, trace", settings.log.level))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log.level).with_context(|| {
+        format!("log.level {:?} is none of error, warn, info, debug, trace", settings.log.level)
+    })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 
     let mut builder = tokio::runtime::Builder::new_multi_thread();

@@ -132,10 +132,13 @@ impl Settings {
             apply_variable(&mut table, &name, &value)?;
         }
         for flag in flags {
-            let (key, value) = flag.split_once('=').with_context(|| format!("--set {flag}: write key=value"))?;
-            set(&mut table, &key.split('.').collect::<Vec<_>>(), value).with_context(|| format!("--set {flag}"))?;
+            let (key, value) =
+                flag.split_once('=').with_context(|| format!("--set {flag}: write key=value"))?;
+            set(&mut table, &key.split('.').collect::<Vec<_>>(), value)
+                .with_context(|| format!("--set {flag}"))?;
         }
-        let settings: Self = table.try_into().context("a setting is wrong; deploy/acgs.toml lists them all")?;
+        let settings: Self =
+            table.try_into().context("a setting is wrong; deploy/acgs.toml lists them all")?;
         settings.check()?;
         Ok(settings)
     }
@@ -208,7 +211,8 @@ fn set(table: &mut Table, path: &[&str], text: &str) -> anyhow::Result<()> {
     *known = match known {
         Value::String(_) => Value::String(text.to_owned()),
         _ => {
-            let line: Table = format!("value = {text}").parse().with_context(|| format!("cannot read {text:?}"))?;
+            let line: Table =
+                format!("value = {text}").parse().with_context(|| format!("cannot read {text:?}"))?;
             line.get("value").cloned().context("no value")?
         }
     };
@@ -250,7 +254,9 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_to_do() {
-        let why = |environment: &[(&str, &str)], flags: &[&str]| format!("{:#}", load(environment, flags).unwrap_err());
+        let why = |environment: &[(&str, &str)], flags: &[&str]| {
+            format!("{:#}", load(environment, flags).unwrap_err())
+        };
         assert!(why(&[("ACGS_LISTEN__QUALTIY", "1")], &[]).contains("there is no setting"));
         assert!(why(&[], &["listen.host=0.0.0.0"]).contains("listen.insecure = true"));
         assert!(why(&[("NATS_URL", "nats://localhost")], &[]).contains("unset it"));

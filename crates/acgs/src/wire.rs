@@ -143,7 +143,8 @@ pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
     let quality = QualityServiceServer::new(quality).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let drift = DriftServiceServer::new(drift).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let performance = PerformanceServiceServer::new(performance).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let front = OrchestratorServiceServer::new(orchestrator.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let front =
+        OrchestratorServiceServer::new(orchestrator.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let addresses = Addresses {
         quality: group.add(sized(listen.quality), Routes::new(quality)).await?,
         drift: group.add(sized(listen.drift), Routes::new(drift)).await?,
@@ -177,12 +178,20 @@ struct Group {
 impl Group {
     async fn add(&mut self, address: SocketAddr, services: Routes) -> anyhow::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; is another mesh running? `--set listen.…=0` takes a free port")
+            format!(
+                "cannot listen on {address}; is another mesh running? `--set listen.…=0` takes a free port"
+            )
         })?;
         let bound = listener.local_addr()?;
         let face = ConstitutionFace::new(self.plumbing.constitution.clone());
         let services = services.add_service(ConstitutionServiceServer::new(face));
-        self.servers.spawn(server::serve(listener, services, self.plumbing.clone(), self.stop.clone(), self.grace));
+        self.servers.spawn(server::serve(
+            listener,
+            services,
+            self.plumbing.clone(),
+            self.stop.clone(),
+            self.grace,
+        ));
         Ok(bound)
     }
 }

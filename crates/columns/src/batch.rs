@@ -119,7 +119,9 @@ impl Column {
     #[must_use]
     pub fn text(&self, row: usize) -> Option<&Arc<str>> {
         match &self.values {
-            Values::Text { codes, dictionary } if self.is_valid(row) => Some(&dictionary[codes[row] as usize]),
+            Values::Text { codes, dictionary } if self.is_valid(row) => {
+                Some(&dictionary[codes[row] as usize])
+            }
             _ => None,
         }
     }

@@ -100,7 +100,8 @@ impl BatchBuilder {
     pub fn finish(&mut self) -> Result<RecordBatch, BatchError> {
         let rows = std::mem::take(&mut self.rows);
         let kinds = self.schema.fields().iter().map(|field| field.kind);
-        let columns = self.columns.iter_mut().zip(kinds).map(|(column, kind)| std::mem::take(column).finish(kind));
+        let columns =
+            self.columns.iter_mut().zip(kinds).map(|(column, kind)| std::mem::take(column).finish(kind));
         RecordBatch::new(Arc::clone(&self.schema), rows, columns.collect())
     }
 }

@@ -29,12 +29,17 @@ pub fn numbers(column: &Column) -> Option<Numbers<'_>> {
             }
         }
         Values::Double(values) => {
-            let present = values.iter().enumerate().filter(|(row, value)| value.is_finite() && column.is_valid(*row));
+            let present =
+                values.iter().enumerate().filter(|(row, value)| value.is_finite() && column.is_valid(*row));
             Cow::Owned(present.map(|(_, value)| *value).collect())
         }
         #[expect(clippy::cast_precision_loss, reason = "integers are judged as doubles")]
-        Values::Integer(values) if null_count == 0 => Cow::Owned(values.iter().map(|value| *value as f64).collect()),
-        Values::Integer(values) => Cow::Owned((0..values.len()).filter_map(|row| column.number(row)).collect()),
+        Values::Integer(values) if null_count == 0 => {
+            Cow::Owned(values.iter().map(|value| *value as f64).collect())
+        }
+        Values::Integer(values) => {
+            Cow::Owned((0..values.len()).filter_map(|row| column.number(row)).collect())
+        }
         Values::Boolean(bits) => Cow::Owned((0..bits.len()).filter_map(|row| column.number(row)).collect()),
     };
     let rows = match &column.values {

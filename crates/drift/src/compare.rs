@@ -69,7 +69,9 @@ pub fn numeric(test: &str, reference: &[f64], current: &[f64]) -> Outcome {
             outcome.p_value = Some(ks_p_value(statistic, reference.len(), current.len()));
             outcome
         }
-        "wasserstein" => Outcome::of(test, wasserstein(reference, current), "first order, in the unit of the data"),
+        "wasserstein" => {
+            Outcome::of(test, wasserstein(reference, current), "first order, in the unit of the data")
+        }
         "psi" | "jensen_shannon" => {
             let cells = Cells::of_sorted(reference);
             let count = |values: &[f64]| {

@@ -9,7 +9,10 @@ use acgs_columns::Role;
 use acgs_statistics::{
     categorical::{chi_square_homogeneity, jensen_shannon, psi, psi_null_mean, total_variation},
     multiple::benjamini_hochberg,
-    two_sample::{kolmogorov_survival, ks_p_value, ks_statistic, ks_statistic_of_cells, wasserstein, wasserstein_of_cells},
+    two_sample::{
+        kolmogorov_survival, ks_p_value, ks_statistic, ks_statistic_of_cells, wasserstein,
+        wasserstein_of_cells,
+    },
 };
 use acgs_vocabulary::{Finding, Severity, finding::gravest};
 
@@ -108,7 +111,8 @@ pub fn report<'a>(
         feature.drifted = adjusted < config.alpha && feature.effect_size > feature.effect_threshold;
     }
     let inputs = features.iter().filter(|feature| feature.role == Role::Feature);
-    let (drifted, all) = inputs.fold((0, 0), |(drifted, all), feature| (drifted + u32::from(feature.drifted), all + 1));
+    let (drifted, all) =
+        inputs.fold((0, 0), |(drifted, all), feature| (drifted + u32::from(feature.drifted), all + 1));
     let drifted_share = if all == 0 { 0.0 } else { f64::from(drifted) / f64::from(all) };
     let score_drift = features.iter().any(|feature| feature.drifted && feature.role != Role::Feature);
     let drift_detected = score_drift || (all > 0 && drifted_share >= config.drift_share);
@@ -134,7 +138,12 @@ fn measure(
         (Shape::Numeric { cells, counts: then, .. }, None) => {
             let statistic = ks_statistic_of_cells(then, &counts.cells);
             let effective = n as f64 * m as f64 / (n + m).max(1) as f64;
-            ("ks", statistic, kolmogorov_survival(statistic * effective.sqrt()), format!("binned:{}", cells.len()))
+            (
+                "ks",
+                statistic,
+                kolmogorov_survival(statistic * effective.sqrt()),
+                format!("binned:{}", cells.len()),
+            )
         }
         (Shape::Categorical { .. }, _) => {
             let (then, now) = categories(feature, counts);
@@ -190,7 +199,9 @@ pub fn effect_size(feature: &FeatureReference, counts: &FeaturePane) -> Option<f
 }
 
 fn categories(feature: &FeatureReference, counts: &FeaturePane) -> (Vec<u64>, Vec<u64>) {
-    let Shape::Categorical { counts: then, other_count, .. } = &feature.shape else { return (vec![], vec![]) };
+    let Shape::Categorical { counts: then, other_count, .. } = &feature.shape else {
+        return (vec![], vec![]);
+    };
     let with = |counts: &[u64], other: u64| counts.iter().copied().chain([other]).collect::<Vec<u64>>();
     (with(then, *other_count), with(&counts.cells.counts, counts.other_count))
 }
@@ -255,7 +266,10 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
                 score.name.clone(),
                 score.effect_size,
                 score.effect_threshold,
-                format!("{} has moved by {:.2}, normal is up to {:.2}", score.name, score.effect_size, score.effect_threshold),
+                format!(
+                    "{} has moved by {:.2}, normal is up to {:.2}",
+                    score.name, score.effect_size, score.effect_threshold
+                ),
             ),
             None => (
                 String::new(),

@@ -114,9 +114,11 @@ impl Places {
             let same_kind = schema.fields()[index].kind == feature.field.kind;
             let known = match &feature.shape {
                 Shape::Numeric { .. } => HashMap::new(),
-                Shape::Categorical { categories, .. } => {
-                    categories.iter().enumerate().map(|(place, category)| (Arc::clone(category), place)).collect()
-                }
+                Shape::Categorical { categories, .. } => categories
+                    .iter()
+                    .enumerate()
+                    .map(|(place, category)| (Arc::clone(category), place))
+                    .collect(),
             };
             same_kind.then_some((index, known))
         };

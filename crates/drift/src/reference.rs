@@ -4,11 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values, numbers::numbers};
-use acgs_statistics::{
-    cells::Cells,
-    moments::Moments,
-    score::ScoreSums,
-};
+use acgs_statistics::{cells::Cells, moments::Moments, score::ScoreSums};
 
 use crate::{detect::effect_size, pane::DriftPane};
 
@@ -104,7 +100,8 @@ pub fn is_judged(field: &Field) -> bool {
 /// Whether a field is judged as categories.
 #[must_use]
 pub fn is_categorical(field: &Field) -> bool {
-    matches!(field.kind, Kind::Text | Kind::Boolean) || (field.role == Role::Prediction && field.kind == Kind::Int64)
+    matches!(field.kind, Kind::Text | Kind::Boolean)
+        || (field.role == Role::Prediction && field.kind == Kind::Int64)
 }
 
 impl FeatureReference {
@@ -248,10 +245,13 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
 
 /// How far spans of the windows' length lie from the whole: what is normal here is not drift.
 fn measure_spans(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch]) {
-    let Some(time) = schema.index_of_role(Role::Timestamp).filter(|_| reference.window_ms > 0) else { return };
+    let Some(time) = schema.index_of_role(Role::Timestamp).filter(|_| reference.window_ms > 0) else {
+        return;
+    };
     let mut spans: HashMap<i64, DriftPane> = HashMap::new();
     for batch in batches {
-        let span_of = |row: usize| batch.columns()[time].integer(row).map(|ms| ms.div_euclid(reference.window_ms));
+        let span_of =
+            |row: usize| batch.columns()[time].integer(row).map(|ms| ms.div_euclid(reference.window_ms));
         let mut start = 0;
         while start < batch.rows() {
             let span = span_of(start);
@@ -272,7 +272,8 @@ fn measure_spans(reference: &mut Reference, schema: &Schema, batches: &[RecordBa
         return;
     }
     for (index, feature) in reference.features.iter_mut().enumerate() {
-        let effects: Vec<f64> = full.iter().filter_map(|pane| effect_size(feature, &pane.features[index])).collect();
+        let effects: Vec<f64> =
+            full.iter().filter_map(|pane| effect_size(feature, &pane.features[index])).collect();
         if effects.len() >= SPANS_MIN {
             let mut moments = Moments::default();
             moments.push_slice(&effects);

@@ -70,7 +70,8 @@ impl DriftFace {
 
     fn store(&self) -> Result<&ReferenceStore, Problem> {
         self.store.as_ref().ok_or_else(|| {
-            let message = "this process has no home for references; several processes share them through NATS";
+            let message =
+                "this process has no home for references; several processes share them through NATS";
             Problem::new(Kind::Precondition, "HOME_REQUIRED", message)
         })
     }
@@ -84,14 +85,18 @@ impl DriftFace {
         }
         let (mut report, name, version) = match &request.reference {
             Some(selector) if request.reference_data.is_empty() => {
-                let reference = self.store()?.load(&selector.name, selector.version, &request.model_id).await?;
+                let reference =
+                    self.store()?.load(&selector.name, selector.version, &request.model_id).await?;
                 let report = self.against_stored(&reference, &request)?;
                 (report, reference.name, reference.version)
             }
             _ => (self.against_sample(&request)?, String::new(), 0),
         };
         let findings = detect::findings(&self.config, &report);
-        report.features.iter_mut().for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
+        report
+            .features
+            .iter_mut()
+            .for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
         let response = self.response(&request, &report, now_ms);
         self.sink.publish(Judgement {
             kind: EventKind::DriftDetectionCompleted,
@@ -113,7 +118,11 @@ impl DriftFace {
         })
     }
 
-    fn against_stored(&self, reference: &Reference, request: &proto::DetectRequest) -> Result<detect::Report, Problem> {
+    fn against_stored(
+        &self,
+        reference: &Reference,
+        request: &proto::DetectRequest,
+    ) -> Result<detect::Report, Problem> {
         let schema = match &request.schema {
             Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
             None => rows::infer(&request.current_data, rows::NamedRoles::default(), "current_data")?,
@@ -131,9 +140,14 @@ impl DriftFace {
             Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
             None => {
                 rows::infer(&request.current_data, named, "current_data")?;
-                let both: Vec<_> = request.reference_data.iter().chain(&request.current_data).cloned().collect();
+                let both: Vec<_> =
+                    request.reference_data.iter().chain(&request.current_data).cloned().collect();
                 if request.reference_data.is_empty() {
-                    return Err(Problem::field("reference_data", "EMPTY_DATA", "holds no records; or give `reference`"));
+                    return Err(Problem::field(
+                        "reference_data",
+                        "EMPTY_DATA",
+                        "holds no records; or give `reference`",
+                    ));
                 }
                 rows::infer(&both, named, "reference_data+current_data")?
             }
@@ -146,7 +160,9 @@ impl DriftFace {
         let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
             .features
             .iter()
-            .map(|feature| (sample(&schema, &then, &feature.field.name), sample(&schema, &now, &feature.field.name)))
+            .map(|feature| {
+                (sample(&schema, &then, &feature.field.name), sample(&schema, &now, &feature.field.name))
+            })
             .collect();
         let of = |index: usize| {
             let (reference, current) = &samples[index];
@@ -155,9 +171,19 @@ impl DriftFace {
         Ok(detect::report(&self.config, &reference, &pane, of))
     }
 
-    fn response(&self, request: &proto::DetectRequest, report: &detect::Report, now_ms: i64) -> proto::DetectResponse {
+    fn response(
+        &self,
+        request: &proto::DetectRequest,
+        report: &detect::Report,
+        now_ms: i64,
+    ) -> proto::DetectResponse {
         let names = |wanted: &dyn Fn(&detect::FeatureDrift) -> bool| {
-            report.features.iter().filter(|feature| wanted(feature)).map(|feature| feature.name.clone()).collect()
+            report
+                .features
+                .iter()
+                .filter(|feature| wanted(feature))
+                .map(|feature| feature.name.clone())
+                .collect()
         };
         let retraining_required = report.drift_detected && report.score_drift;
         let any = report.features.iter().any(|feature| feature.drifted);
@@ -169,9 +195,12 @@ impl DriftFace {
         };
         let mut recommendations = Vec::new();
         if retraining_required {
-            recommendations.push("Compare the loss on recent labels with the reference's: retrain when it is worse.".into());
+            recommendations.push(
+                "Compare the loss on recent labels with the reference's: retrain when it is worse.".into(),
+            );
         } else if report.drift_detected {
-            recommendations.push("Inputs have moved: watch the loss; retraining on drift alone can be wrong.".into());
+            recommendations
+                .push("Inputs have moved: watch the loss; retraining on drift alone can be wrong.".into());
         } else if any {
             recommendations.push("Some features have moved: look at their source.".into());
         }
@@ -211,7 +240,11 @@ fn compare_now(request: &proto::CompareRequest) -> Result<proto::CompareResponse
     ];
     for (path, length, other) in lengths {
         if length > SAMPLE_MAX {
-            return Err(Problem::field(path, "TOO_MANY_ROWS", format!("holds {length} values, at most {SAMPLE_MAX}")));
+            return Err(Problem::field(
+                path,
+                "TOO_MANY_ROWS",
+                format!("holds {length} values, at most {SAMPLE_MAX}"),
+            ));
         }
         if length == 0 && !other {
             return Err(Problem::field(path, "EMPTY_DATA", "holds no values"));
@@ -247,7 +280,10 @@ fn compare_now(request: &proto::CompareRequest) -> Result<proto::CompareResponse
 
 #[tonic::async_trait]
 impl DriftService for DriftFace {
-    async fn detect(&self, request: Request<proto::DetectRequest>) -> Result<Response<proto::DetectResponse>, Status> {
+    async fn detect(
+        &self,
+        request: Request<proto::DetectRequest>,
+    ) -> Result<Response<proto::DetectResponse>, Status> {
         Ok(Response::new(self.detect_now(request.into_inner()).await?))
     }
 
@@ -303,7 +339,9 @@ impl DriftService for DriftFace {
             }),
             findings: Vec::new(),
         });
-        Ok(Response::new(proto::PutReferenceResponse { reference: Some(reference_message::to_proto(&stored)) }))
+        Ok(Response::new(proto::PutReferenceResponse {
+            reference: Some(reference_message::to_proto(&stored)),
+        }))
     }
 
     async fn get_reference(
@@ -315,7 +353,9 @@ impl DriftService for DriftFace {
             return Err(Problem::field("name", "BAD_NAME", "is empty").into());
         }
         let reference = self.store()?.load(&request.name, request.version, "").await?;
-        Ok(Response::new(proto::GetReferenceResponse { reference: Some(reference_message::to_proto(&reference)) }))
+        Ok(Response::new(proto::GetReferenceResponse {
+            reference: Some(reference_message::to_proto(&reference)),
+        }))
     }
 
     async fn list_references(

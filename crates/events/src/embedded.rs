@@ -94,14 +94,15 @@ impl Embedded {
     /// # Errors
     /// When another process has it, or it cannot be read.
     pub fn open(options: Options) -> Result<Self, PortError> {
-        let database = Database::builder(&options.folder)
-            .cache_size(CACHE_BYTES)
-            .worker_threads(1)
-            .open()
-            .map_err(|error| {
-                let folder = options.folder.display();
-                PortError::Unavailable(format!("cannot open the store in {folder}: {error}; one process may use it"))
-            })?;
+        let database =
+            Database::builder(&options.folder).cache_size(CACHE_BYTES).worker_threads(1).open().map_err(
+                |error| {
+                    let folder = options.folder.display();
+                    PortError::Unavailable(format!(
+                        "cannot open the store in {folder}: {error}; one process may use it"
+                    ))
+                },
+            )?;
         let part = |name: &str| {
             database
                 .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))

@@ -104,7 +104,9 @@ fn source(kind: EventKind) -> &'static str {
         EventKind::DriftDetectionCompleted | EventKind::DriftDetected(_) | EventKind::ReferenceStored => {
             "drift-detection-service"
         }
-        EventKind::PerformanceMetricsSubmitted | EventKind::PerformanceAlert(_) => "performance-monitoring-service",
+        EventKind::PerformanceMetricsSubmitted | EventKind::PerformanceAlert(_) => {
+            "performance-monitoring-service"
+        }
         EventKind::WindowReported | EventKind::ConstitutionRefused => "analytics-orchestrator",
     }
 }

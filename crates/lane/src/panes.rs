@@ -125,7 +125,11 @@ impl<A: Assessor> PaneJudge<A> {
         }
         let needs: BTreeSet<ConfigDigest> = open.configs.iter().map(|(_, digest)| *digest).collect();
         self.stage = Stage::Waiting { open, found: Vec::new() };
-        if needs.is_empty() { self.ready() } else { Ok(needs.into_iter().map(|digest| LaneUp::Need { digest }).collect()) }
+        if needs.is_empty() {
+            self.ready()
+        } else {
+            Ok(needs.into_iter().map(|digest| LaneUp::Need { digest }).collect())
+        }
     }
 
     fn config(&mut self, digest: ConfigDigest, content: Bytes) -> Result<Vec<LaneUp>, Problem> {
@@ -139,7 +143,8 @@ impl<A: Assessor> PaneJudge<A> {
             return Err(Problem::field("config.digest", "BAD_DIGEST", "was not asked for"));
         }
         found.push((digest, content));
-        let complete = open.configs.iter().all(|(_, wanted)| found.iter().any(|(digest, _)| digest == wanted));
+        let complete =
+            open.configs.iter().all(|(_, wanted)| found.iter().any(|(digest, _)| digest == wanted));
         if complete { self.ready() } else { Ok(Vec::new()) }
     }
 
@@ -167,7 +172,11 @@ impl<A: Assessor> PaneJudge<A> {
                 _ => None,
             };
             let held = held.ok_or_else(|| {
-                Problem::field("restore.panes", "BAD_STATE", format!("pane {pane} was not written by this version"))
+                Problem::field(
+                    "restore.panes",
+                    "BAD_STATE",
+                    format!("pane {pane} was not written by this version"),
+                )
             })?;
             self.panes.insert(pane, (key, held));
         }
@@ -178,7 +187,11 @@ impl<A: Assessor> PaneJudge<A> {
     fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
         let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
         if self.panes.len() >= PANES_MAX {
-            return Err(Problem::exhausted("LANE_PANES", format!("a lane holds at most {PANES_MAX} panes"), 1_000));
+            return Err(Problem::exhausted(
+                "LANE_PANES",
+                format!("a lane holds at most {PANES_MAX} panes"),
+                1_000,
+            ));
         }
         // After a restore the frames since the snapshot come again, and with them panes that it holds.
         if let Entry::Vacant(vacant) = self.panes.entry(pane) {
@@ -189,10 +202,19 @@ impl<A: Assessor> PaneJudge<A> {
         Ok(Vec::new())
     }
 
-    fn rows(&mut self, seq: u64, batch: &RecordBatch, runs: &[(PaneId, u32)]) -> Result<Vec<LaneUp>, Problem> {
+    fn rows(
+        &mut self,
+        seq: u64,
+        batch: &RecordBatch,
+        runs: &[(PaneId, u32)],
+    ) -> Result<Vec<LaneUp>, Problem> {
         let Stage::Ready { open, plan } = &self.stage else { return Err(broken("the lane is not ready")) };
         if **batch.schema() != *open.schema {
-            return Err(Problem::field("rows.batch", "SCHEMA_CHANGED", "does not have the columns that the lane was opened with"));
+            return Err(Problem::field(
+                "rows.batch",
+                "SCHEMA_CHANGED",
+                "does not have the columns that the lane was opened with",
+            ));
         }
         let covered: u64 = runs.iter().map(|(_, length)| u64::from(*length)).sum();
         if covered != batch.rows() as u64 || runs.iter().any(|(_, length)| *length == 0) {
@@ -251,7 +273,8 @@ impl<A: Assessor> PaneJudge<A> {
 
     fn close(&self, window: Window, revision: u32, panes: &[PaneId]) -> Result<Vec<LaneUp>, Problem> {
         let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
-        let held: Vec<&A::Pane> = panes.iter().filter_map(|pane| self.panes.get(pane).map(|(_, held)| held)).collect();
+        let held: Vec<&A::Pane> =
+            panes.iter().filter_map(|pane| self.panes.get(pane).map(|(_, held)| held)).collect();
         let assessment = if held.len() < panes.len() {
             Assessment::without(VerdictStatus::Unavailable, "a pane of the window is not here")
         } else {

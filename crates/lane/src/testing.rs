@@ -54,7 +54,9 @@ impl Script {
             let share = (batch.rows() / panes.len()).max(1) as u32;
             let mut left = batch.rows() as u32;
             for (place, &pane) in panes.iter().enumerate() {
-                judge.apply(LaneDown::OpenPane { pane, key: "".into(), labels_only: false }).expect("opens a pane");
+                judge
+                    .apply(LaneDown::OpenPane { pane, key: "".into(), labels_only: false })
+                    .expect("opens a pane");
                 let length = if place + 1 == panes.len() { left } else { share.min(left) };
                 left -= length;
                 if length > 0 {
@@ -71,7 +73,8 @@ impl Script {
         let mut verdicts = Vec::new();
         for (index, panes) in self.windows.iter().enumerate() {
             let start_ms = index as i64 * 1_000;
-            let window = Window { stream_id: "stream".into(), key: "".into(), start_ms, end_ms: start_ms + 1_000 };
+            let window =
+                Window { stream_id: "stream".into(), key: "".into(), start_ms, end_ms: start_ms + 1_000 };
             let close = LaneDown::Close { window, revision: 0, panes: panes.clone() };
             for answer in judge.apply(close).expect("judges") {
                 if let LaneUp::Verdict(verdict) = answer {

@@ -34,25 +34,31 @@ impl DownReader {
     pub fn read(&mut self, message: proto::LaneDown) -> Result<LaneDown, Problem> {
         use proto::lane_down::Message;
         let Some(message) = message.message else {
-            return Err(Problem::field("message", "MISSING", "is none of the messages that this version knows"));
+            return Err(Problem::field(
+                "message",
+                "MISSING",
+                "is none of the messages that this version knows",
+            ));
         };
         Ok(match message {
             Message::Open(open) => LaneDown::Open(self.open(open).map_err(|problem| problem.within("open"))?),
             Message::Config(config) => {
                 LaneDown::Config { digest: digest(&config.digest, "config.digest")?, content: config.content }
             }
-            Message::Restore(restore) => LaneDown::Restore(state(restore.through_seq, restore.panes, restore.carry)),
-            Message::OpenPane(pane) => LaneDown::OpenPane {
-                pane: pane.pane,
-                key: pane.key.into(),
-                labels_only: pane.labels_only,
-            },
+            Message::Restore(restore) => {
+                LaneDown::Restore(state(restore.through_seq, restore.panes, restore.carry))
+            }
+            Message::OpenPane(pane) => {
+                LaneDown::OpenPane { pane: pane.pane, key: pane.key.into(), labels_only: pane.labels_only }
+            }
             Message::Rows(rows) => {
                 let Some(schema) = &self.schema else {
                     return Err(Problem::field("rows", "LANE_PROTOCOL", "come after open"));
                 };
-                let batch = rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
-                let batch = lane_batch::batch(&batch, schema).map_err(|problem| problem.within("rows.batch"))?;
+                let batch =
+                    rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
+                let batch =
+                    lane_batch::batch(&batch, schema).map_err(|problem| problem.within("rows.batch"))?;
                 let runs = rows.runs.iter().map(|run| (run.pane, run.length)).collect();
                 LaneDown::Rows { seq: rows.seq, batch, runs }
             }
@@ -186,6 +192,10 @@ fn state(through_seq: u64, panes: Vec<proto::PaneState>, carry: bytes::Bytes) ->
 }
 
 fn panes_to_proto(panes: Vec<(u64, Arc<str>, bytes::Bytes)>) -> Vec<proto::PaneState> {
-    let of = |(pane, key, state): (u64, Arc<str>, bytes::Bytes)| proto::PaneState { pane, key: key.to_string(), state };
+    let of = |(pane, key, state): (u64, Arc<str>, bytes::Bytes)| proto::PaneState {
+        pane,
+        key: key.to_string(),
+        state,
+    };
     panes.into_iter().map(of).collect()
 }

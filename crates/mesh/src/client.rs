@@ -28,4 +28,3 @@ pub async fn connect(address: &str, constitution: Constitution) -> Result<MeshCh
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     Ok(ClientLayer::new(constitution).layer(endpoint.connect().await?))
 }
-

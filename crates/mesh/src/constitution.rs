@@ -9,11 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use acgs_vocabulary::{
-    Constitution, Problem,
-    constitution::HEADER,
-    problem::Kind,
-};
+use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Status, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};

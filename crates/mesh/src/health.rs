@@ -68,7 +68,10 @@ fn response(serving: Option<bool>) -> HealthCheckResponse {
 
 #[tonic::async_trait]
 impl Health for HealthFace {
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         match self.states.borrow().get(&service) {
             Some(&serving) => Ok(Response::new(response(Some(serving)))),
@@ -76,16 +79,25 @@ impl Health for HealthFace {
         }
     }
 
-    async fn list(&self, _request: Request<HealthListRequest>) -> Result<Response<HealthListResponse>, Status> {
+    async fn list(
+        &self,
+        _request: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
         let states = self.states.borrow();
-        let statuses: HashMap<String, HealthCheckResponse> =
-            states.iter().take(LIST_MAX).map(|(name, serving)| (name.clone(), response(Some(*serving)))).collect();
+        let statuses: HashMap<String, HealthCheckResponse> = states
+            .iter()
+            .take(LIST_MAX)
+            .map(|(name, serving)| (name.clone(), response(Some(*serving))))
+            .collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         let service = request.into_inner().service;
         let mut last = None;
         let changes = WatchStream::new(self.states.clone()).filter_map(move |states| {

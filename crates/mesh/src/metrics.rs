@@ -3,12 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use acgs_vocabulary::Constitution;
-use axum::{
-    Router,
-    http::header::CONTENT_TYPE,
-    response::IntoResponse,
-    routing::get,
-};
+use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -70,8 +65,16 @@ impl Collector for ConstitutionCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (validations, mismatches) = self.0.counts();
         let counters = [
-            ("acgs_constitutional_hash_validations", "Requests checked for their constitutional hash", validations),
-            ("acgs_constitutional_hash_mismatches", "Requests refused for their constitutional hash", mismatches),
+            (
+                "acgs_constitutional_hash_validations",
+                "Requests checked for their constitutional hash",
+                validations,
+            ),
+            (
+                "acgs_constitutional_hash_mismatches",
+                "Requests refused for their constitutional hash",
+                mismatches,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);
@@ -79,6 +82,11 @@ impl Collector for ConstitutionCollector {
         }
         let valid = ConstGauge::new(1_i64);
         let help = "1 while the server serves under a constitution that it has checked";
-        valid.encode(encoder.encode_descriptor("acgs_constitutional_hash_valid", help, None, valid.metric_type())?)
+        valid.encode(encoder.encode_descriptor(
+            "acgs_constitutional_hash_valid",
+            help,
+            None,
+            valid.metric_type(),
+        )?)
     }
 }

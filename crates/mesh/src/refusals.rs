@@ -49,7 +49,12 @@ impl Refusals {
     }
 
     /// Publishes every minute until the token is cancelled, and once more then.
-    pub async fn run(self: Arc<Self>, sink: Arc<dyn FindingSink>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    pub async fn run(
+        self: Arc<Self>,
+        sink: Arc<dyn FindingSink>,
+        clock: Arc<dyn Clock>,
+        stop: CancellationToken,
+    ) {
         let mut minutes = tokio::time::interval(MINUTE);
         loop {
             tokio::select! {
@@ -61,4 +66,3 @@ impl Refusals {
         self.publish(&*sink, clock.now_ms());
     }
 }
-

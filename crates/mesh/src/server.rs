@@ -75,7 +75,8 @@ pub async fn serve(
     grace: Duration,
 ) -> Result<(), ServeError> {
     let guard = ConstitutionLayer::new(plumbing.constitution.clone(), Arc::clone(&plumbing.refusals));
-    let reflection = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
     let open = Routes::new(HealthServer::new(plumbing.health.face()))
         .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
@@ -103,7 +104,10 @@ pub async fn serve(
     match tokio::time::timeout(grace, serving).await {
         Ok(ended) => ended.map_err(ServeError::Transport),
         Err(_) => {
-            tracing::warn!(grace_ms = grace.as_millis() as u64, "open calls were cut at the end of the grace");
+            tracing::warn!(
+                grace_ms = grace.as_millis() as u64,
+                "open calls were cut at the end of the grace"
+            );
             Ok(())
         }
     }

@@ -315,7 +315,9 @@ impl Actor {
         bytes: u64,
         taken: Result<Vec<Action>, Problem>,
     ) -> Vec<Action> {
-        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else { return Vec::new() };
+        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else {
+            return Vec::new();
+        };
         match taken {
             Ok(actions) => {
                 let client = &mut self.clients[place];

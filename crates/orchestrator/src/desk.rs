@@ -97,7 +97,9 @@ impl Desk {
         let mut changes = Vec::new();
         let key = observation.window.key.to_string();
         let mut seen = Vec::new();
-        for (judge, finding) in observation.findings.iter().filter(|(_, finding)| finding.severity > Severity::Low) {
+        for (judge, finding) in
+            observation.findings.iter().filter(|(_, finding)| finding.severity > Severity::Low)
+        {
             let identity = (*judge, finding.rule.clone(), finding.subject.clone(), key.clone());
             changes.extend(self.found(&identity, finding, observation));
             seen.push(identity);
@@ -120,7 +122,12 @@ impl Desk {
         changes
     }
 
-    fn found(&mut self, identity: &Identity, finding: &Finding, observation: &Observation<'_>) -> Option<Alert> {
+    fn found(
+        &mut self,
+        identity: &Identity,
+        finding: &Finding,
+        observation: &Observation<'_>,
+    ) -> Option<Alert> {
         let end_ms = observation.window.end_ms;
         let standing = self.alerts.entry(identity.clone()).or_insert_with(|| Standing {
             severity: Severity::Low,
@@ -180,7 +187,13 @@ impl Desk {
     }
 }
 
-fn alert(identity: &Identity, standing: &Standing, state: AlertState, window: &Window, message: String) -> Alert {
+fn alert(
+    identity: &Identity,
+    standing: &Standing,
+    state: AlertState,
+    window: &Window,
+    message: String,
+) -> Alert {
     let (judge, rule, subject, key) = identity;
     let change = format!(
         "{}\n{rule}\n{subject}\n{key}\n{}\n{}\n{state:?}\n{}",

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use acgs_lane::{
-    Connector, LaneDown, LaneHandle, LaneUp,
-    message::Open,
-};
+use acgs_lane::{Connector, LaneDown, LaneHandle, LaneUp, message::Open};
 use acgs_vocabulary::{JudgeKind, Problem, ports::StoredReference, problem::Kind};
 use tokio_util::sync::PollSender;
 
@@ -148,7 +145,8 @@ async fn handshake(
     reference: Option<&StoredReference>,
 ) -> Result<Lane, Problem> {
     let LaneHandle { down, mut up } = handle;
-    let lost = || Problem::new(Kind::Unavailable, "LANE_LOST", "the judge ended the lane while it was opened");
+    let lost =
+        || Problem::new(Kind::Unavailable, "LANE_LOST", "the judge ended the lane while it was opened");
     down.send(LaneDown::Open(open)).await.map_err(|_| lost())?;
     loop {
         match up.recv().await.ok_or_else(lost)?? {

@@ -31,7 +31,10 @@ impl Projection {
             JudgeKind::Quality => true,
             JudgeKind::Drift => matches!(field.role, Role::Feature | Role::Score | Role::Prediction),
             JudgeKind::Performance => {
-                matches!(field.role, Role::Score | Role::Prediction | Role::Label | Role::Latency | Role::Error)
+                matches!(
+                    field.role,
+                    Role::Score | Role::Prediction | Role::Label | Role::Latency | Role::Error
+                )
             }
         };
         let mut fields = Vec::new();
@@ -61,7 +64,8 @@ impl Projection {
             Source::Column(index) => batch.columns()[*index].clone(),
             Source::Null(kind) => null_column(*kind, batch.rows()),
         };
-        RecordBatch::new(Arc::clone(&self.schema), batch.rows(), self.columns.iter().map(column).collect()).ok()
+        RecordBatch::new(Arc::clone(&self.schema), batch.rows(), self.columns.iter().map(column).collect())
+            .ok()
     }
 }
 

@@ -65,21 +65,22 @@ impl Publisher {
 fn envelopes(publication: &Publication, now_ms: i64, constitution: &Constitution) -> Vec<Envelope> {
     let report = &publication.report;
     let window = &report.window;
-    let envelope = |kind: EventKind, id: String, payload: serde_json::Value, causation_id: Option<String>| Envelope {
-        event_id: id,
-        event_type: kind.name().into(),
-        subject: kind.subject(),
-        timestamp: text::rfc3339(now_ms),
-        source_service: "analytics-orchestrator".into(),
-        target_service: None,
-        constitutional_hash: constitution.current().to_owned(),
-        priority: kind.priority().into(),
-        correlation_id: Some(window.stream_id.to_string()),
-        causation_id,
-        traceparent: None,
-        payload,
-        previous_digest: None,
-    };
+    let envelope =
+        |kind: EventKind, id: String, payload: serde_json::Value, causation_id: Option<String>| Envelope {
+            event_id: id,
+            event_type: kind.name().into(),
+            subject: kind.subject(),
+            timestamp: text::rfc3339(now_ms),
+            source_service: "analytics-orchestrator".into(),
+            target_service: None,
+            constitutional_hash: constitution.current().to_owned(),
+            priority: kind.priority().into(),
+            correlation_id: Some(window.stream_id.to_string()),
+            causation_id,
+            traceparent: None,
+            payload,
+            previous_digest: None,
+        };
     let name = format!(
         "window\n{}\n{}\n{}\n{}\n{}",
         window.stream_id, window.key, window.start_ms, window.end_ms, report.revision

@@ -138,7 +138,8 @@ impl OrchestratorFace {
             .filter(|part| part.status() == VerdictStatus::Ok)
             .map(|part| part.judge.as_str().to_owned())
             .collect();
-        let findings = parts.iter().flat_map(|part| part.verdict.iter().flat_map(|verdict| &verdict.findings));
+        let findings =
+            parts.iter().flat_map(|part| part.verdict.iter().flat_map(|verdict| &verdict.findings));
         let findings = findings.map(Into::into).collect();
         let (quality, drift, performance) = messages::reports(&parts);
         Ok(proto::AnalyzeResponse {

@@ -65,13 +65,18 @@ impl Streams {
         let stream = self.find_or_make(&spec, resume_after).await?;
         let (reply, answer) = oneshot::channel();
         let join = Input::Join { spec: Box::new(spec), resume_after, client, reply };
-        let ended = || Problem::new(Kind::Unavailable, "STREAM_ENDED", "the stream has just ended; open it again");
+        let ended =
+            || Problem::new(Kind::Unavailable, "STREAM_ENDED", "the stream has just ended; open it again");
         stream.send(join).await.map_err(|_| ended())?;
         let joined = answer.await.map_err(|_| ended())??;
         Ok((stream, joined))
     }
 
-    async fn find_or_make(&self, spec: &StreamSpec, resume_after: u64) -> Result<mpsc::Sender<Input>, Problem> {
+    async fn find_or_make(
+        &self,
+        spec: &StreamSpec,
+        resume_after: u64,
+    ) -> Result<mpsc::Sender<Input>, Problem> {
         // Held while lanes open, so that two clients of one new stream make one stream.
         let mut by_name = self.by_name.lock().await;
         by_name.retain(|_, stream| !stream.is_closed());

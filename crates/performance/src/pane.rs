@@ -128,8 +128,7 @@ impl PerformancePane {
             }
             Some(prediction.number(row)? == label.number(row)?)
         };
-        let answers: Vec<f64> =
-            (0..rows).filter_map(right).map(|right| f64::from(u8::from(right))).collect();
+        let answers: Vec<f64> = (0..rows).filter_map(right).map(|right| f64::from(u8::from(right))).collect();
         self.right.push_slice(&answers);
     }
 

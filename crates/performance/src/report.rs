@@ -106,22 +106,32 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         let (rule, subject) = (rule.to_owned(), subject.to_owned());
         found.push(Finding { rule, subject, severity, value, threshold, description });
     };
-    if let (State::Decayed, Some(brier), Some(baseline)) = (report.state, report.brier, report.baseline_loss) {
+    if let (State::Decayed, Some(brier), Some(baseline)) = (report.state, report.brier, report.baseline_loss)
+    {
         let description = format!(
             "the Brier score is {:.3} (at least {:.3} with 95 % confidence), the reference had {baseline:.3}",
             brier.value,
             brier.interval().0
         );
-        find("performance_decay", "brier", Severity::High, brier.value, baseline + config.loss_margin, description);
+        find(
+            "performance_decay",
+            "brier",
+            Severity::High,
+            brier.value,
+            baseline + config.loss_margin,
+            description,
+        );
     }
     if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
         let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };
-        let description = format!("{:.2} % of calls failed, above {:.2} %", rate * 100.0, config.error_rate_max * 100.0);
+        let description =
+            format!("{:.2} % of calls failed, above {:.2} %", rate * 100.0, config.error_rate_max * 100.0);
         find("error_rate", "error_rate", severity, rate, config.error_rate_max, description);
     }
     if let Some([_, _, p95, _]) = report.latency_ms.filter(|latency| latency[2] > config.latency_p95_ms_max) {
         let severity = if p95 > 2.0 * config.latency_p95_ms_max { Severity::High } else { Severity::Medium };
-        let description = format!("95 % of calls take up to {p95:.0} ms, above {:.0} ms", config.latency_p95_ms_max);
+        let description =
+            format!("95 % of calls take up to {p95:.0} ms, above {:.0} ms", config.latency_p95_ms_max);
         find("latency", "latency_p95_ms", severity, p95, config.latency_p95_ms_max, description);
     }
     gravest(found)

@@ -52,7 +52,12 @@ impl fmt::Debug for PerformanceFace {
 impl PerformanceFace {
     /// With its targets, and what it hands findings to.
     #[must_use]
-    pub fn new(config: Config, constitution: Constitution, clock: Arc<dyn Clock>, sink: Arc<dyn FindingSink>) -> Self {
+    pub fn new(
+        config: Config,
+        constitution: Constitution,
+        clock: Arc<dyn Clock>,
+        sink: Arc<dyn FindingSink>,
+    ) -> Self {
         Self { config: Arc::new(config), constitution, clock, sink }
     }
 
@@ -66,12 +71,17 @@ impl PerformanceFace {
             let message = format!("holds {} metrics, not 1 to {METRICS_MAX}", request.metrics.len());
             return Err(Problem::field("metrics", reason, message));
         }
-        let metrics: BTreeMap<String, f64> = request.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect();
+        let metrics: BTreeMap<String, f64> =
+            request.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect();
         for (name, value) in &metrics {
             let path = || format!("metrics[{}]", name.chars().take(64).collect::<String>());
             if !self.config.sla_targets.contains_key(name) {
                 let known: Vec<&str> = self.config.sla_targets.keys().map(String::as_str).collect();
-                return Err(Problem::field(path(), "UNKNOWN_METRIC", format!("is none of {}", known.join(", "))));
+                return Err(Problem::field(
+                    path(),
+                    "UNKNOWN_METRIC",
+                    format!("is none of {}", known.join(", ")),
+                ));
             }
             if !value.is_finite() {
                 return Err(Problem::field(path(), "NOT_FINITE", format!("is {value}")));
@@ -87,7 +97,11 @@ impl PerformanceFace {
             now_ms
         } else {
             text::parse_rfc3339(&request.timestamp).ok_or_else(|| {
-                Problem::field("timestamp", "BAD_TIMESTAMP", "is not an RFC 3339 time such as 2026-01-31T12:00:00Z")
+                Problem::field(
+                    "timestamp",
+                    "BAD_TIMESTAMP",
+                    "is not an RFC 3339 time such as 2026-01-31T12:00:00Z",
+                )
             })?
         };
         let violations = sla::violations(&self.config.sla_targets, &metrics);
@@ -104,7 +118,10 @@ impl PerformanceFace {
             findings,
         });
         let recommend = |violation: &sla::Violation| {
-            format!("Bring {} from {} to its target of {}.", violation.metric, violation.value, violation.target)
+            format!(
+                "Bring {} from {} to its target of {}.",
+                violation.metric, violation.value, violation.target
+            )
         };
         Ok(proto::SubmitMetricsResponse {
             metric_id,
@@ -119,12 +136,20 @@ impl PerformanceFace {
 
     fn evaluate(&self, request: &proto::EvaluateModelRequest) -> Result<proto::PerformanceReport, Problem> {
         if request.model_id.len() > ID_BYTES_MAX {
-            return Err(Problem::field("model_id", "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
+            return Err(Problem::field(
+                "model_id",
+                "TOO_LONG",
+                format!("is longer than {ID_BYTES_MAX} bytes"),
+            ));
         }
         let (scores, count) = (&request.scores, request.scores.len());
         if count == 0 || count > PAIRS_MAX {
             let reason = if count == 0 { "EMPTY_DATA" } else { "TOO_MANY_ROWS" };
-            return Err(Problem::field("scores", reason, format!("holds {count} values, not 1 to {PAIRS_MAX}")));
+            return Err(Problem::field(
+                "scores",
+                reason,
+                format!("holds {count} values, not 1 to {PAIRS_MAX}"),
+            ));
         }
         if request.labels.len() != count {
             let message = format!("holds {} values for {count} scores", request.labels.len());
@@ -144,12 +169,14 @@ impl PerformanceFace {
         let labels: Vec<bool> = request.labels.iter().map(|&label| label == 1.0).collect();
         let mut pane = PerformancePane { row_count: count as u64, ..PerformancePane::default() };
         pane.scores.push_slice(scores, &labels);
-        let roles = Roles::new(&Schema::new(vec![acgs_columns::Field::new(
-            "score",
-            acgs_columns::Kind::Double,
-            acgs_columns::Role::Score,
-        )])
-        .map_err(|error| Problem::internal(error.to_string()))?);
+        let roles = Roles::new(
+            &Schema::new(vec![acgs_columns::Field::new(
+                "score",
+                acgs_columns::Kind::Double,
+                acgs_columns::Role::Score,
+            )])
+            .map_err(|error| Problem::internal(error.to_string()))?,
+        );
         let mut report = report::report(&self.config, &roles, &pane, request.baseline_brier, 0);
         report.auc = area_exact(scores, &labels);
         Ok(report_message::report(&report))

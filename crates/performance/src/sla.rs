@@ -51,12 +51,18 @@ mod tests {
 
     #[test]
     fn severities_follow_the_original() {
-        let targets: BTreeMap<String, f64> =
-            [("response_time_ms", 500.0), ("availability_percent", 99.5), ("throughput_rps", 100.0), ("error_rate_percent", 0.0)]
-                .map(|(name, target)| (name.to_owned(), target))
-                .into();
+        let targets: BTreeMap<String, f64> = [
+            ("response_time_ms", 500.0),
+            ("availability_percent", 99.5),
+            ("throughput_rps", 100.0),
+            ("error_rate_percent", 0.0),
+        ]
+        .map(|(name, target)| (name.to_owned(), target))
+        .into();
         let judge = |metric: &str, value: f64| {
-            violations(&targets, &[(metric.to_owned(), value)].into()).first().map(|violation| violation.severity)
+            violations(&targets, &[(metric.to_owned(), value)].into())
+                .first()
+                .map(|violation| violation.severity)
         };
         assert_eq!(judge("response_time_ms", 500.0), None);
         assert_eq!(judge("response_time_ms", 550.0), Some(Severity::Medium));
@@ -68,7 +74,11 @@ mod tests {
         assert_eq!(judge("throughput_rps", 85.0), None);
         assert_eq!(judge("throughput_rps", 70.0), Some(Severity::Low));
         assert_eq!(judge("throughput_rps", 10.0), Some(Severity::Medium));
-        assert_eq!(judge("error_rate_percent", 0.1), Some(Severity::Critical), "a target of 0 divides nothing");
+        assert_eq!(
+            judge("error_rate_percent", 0.1),
+            Some(Severity::Critical),
+            "a target of 0 divides nothing"
+        );
         assert_eq!(judge("other", 1e9), None);
     }
 }

@@ -1,10 +1,7 @@
 //! From a pane to scores and findings. It must not know protobuf.
 
 use acgs_columns::{Role, Schema};
-use acgs_vocabulary::{
-    Finding, Severity,
-    finding::gravest,
-};
+use acgs_vocabulary::{Finding, Severity, finding::gravest};
 
 use crate::{
     config::Config,
@@ -145,7 +142,8 @@ fn overall(config: &Config, report: &Report) -> f64 {
         (config.outlier_weight, Some(report.outlier_score)),
     ];
     let applied = dimensions.iter().filter_map(|(weight, score)| score.map(|score| (weight, score)));
-    let (sum, weights) = applied.fold((0.0, 0.0), |(sum, weights), (weight, score)| (sum + weight * score, weights + weight));
+    let (sum, weights) =
+        applied.fold((0.0, 0.0), |(sum, weights), (weight, score)| (sum + weight * score, weights + weight));
     if weights > 0.0 { sum / weights } else { 1.0 }
 }
 
@@ -171,11 +169,23 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         if value > threshold {
             let severity = if value > 2.0 * threshold { Severity::High } else { Severity::Medium };
             let description = format!("{:.1} % {what}, above {:.1} %", value * 100.0, threshold * 100.0);
-            found.push(Finding { rule: rule.into(), subject: String::new(), severity, value, threshold, description });
+            found.push(Finding {
+                rule: rule.into(),
+                subject: String::new(),
+                severity,
+                value,
+                threshold,
+                description,
+            });
         }
     };
     above("missing_values", report.missing_value_rate, config.missing_rate_max, "of cells are missing");
-    above("invalid_values", 1.0 - report.validity_score, config.invalid_rate_max, "of present cells are invalid");
+    above(
+        "invalid_values",
+        1.0 - report.validity_score,
+        config.invalid_rate_max,
+        "of present cells are invalid",
+    );
     above("outliers", report.outlier_rate, config.outlier_rate_max, "of numbers are far outliers");
     let repeated = report.uniqueness_score.map_or(0.0, |score| 1.0 - score);
     above("duplicates", repeated, config.duplicate_rate_max, "of rows repeat an id");
@@ -196,7 +206,14 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
     let mut below = |rule: &str, severity: Severity, value: f64, threshold: f64, what: &str| {
         if value < threshold {
             let description = format!("{what} is {value:.2}, below {threshold:.2}");
-            found.push(Finding { rule: rule.into(), subject: String::new(), severity, value, threshold, description });
+            found.push(Finding {
+                rule: rule.into(),
+                subject: String::new(),
+                severity,
+                value,
+                threshold,
+                description,
+            });
         }
     };
     if let Some(score) = report.freshness_score {

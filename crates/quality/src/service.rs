@@ -47,14 +47,23 @@ impl fmt::Debug for QualityFace {
 impl QualityFace {
     /// With its thresholds, and what it hands findings to.
     #[must_use]
-    pub fn new(config: Config, constitution: Constitution, clock: Arc<dyn Clock>, sink: Arc<dyn FindingSink>) -> Self {
+    pub fn new(
+        config: Config,
+        constitution: Constitution,
+        clock: Arc<dyn Clock>,
+        sink: Arc<dyn FindingSink>,
+    ) -> Self {
         Self { config, constitution, clock, sink }
     }
 
     fn assess_now(&self, request: proto::AssessRequest) -> Result<proto::AssessResponse, Problem> {
         let now_ms = self.clock.now_ms();
         if request.service_id.len() > ID_BYTES_MAX {
-            return Err(Problem::field("service_id", "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
+            return Err(Problem::field(
+                "service_id",
+                "TOO_LONG",
+                format!("is longer than {ID_BYTES_MAX} bytes"),
+            ));
         }
         let service_id = if request.service_id.is_empty() { "unknown".into() } else { request.service_id };
         let named = rows::NamedRoles {
@@ -102,7 +111,11 @@ impl QualityFace {
             missing_value_rate: report.missing_value_rate,
             outlier_rate: report.outlier_rate,
             freshness_score: report.freshness_score.unwrap_or(1.0),
-            violations: findings.iter().filter(|finding| finding.severity > Severity::Low).map(violation).collect(),
+            violations: findings
+                .iter()
+                .filter(|finding| finding.severity > Severity::Low)
+                .map(violation)
+                .collect(),
             recommendations: recommendations(&findings),
             constitutional_hash: self.constitution.current().to_owned(),
             timestamp: text::rfc3339(now_ms),

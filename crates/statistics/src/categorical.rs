@@ -49,9 +49,7 @@ pub fn chi_square_homogeneity(first: &[u64], second: &[u64]) -> Option<ChiSquare
     if rare.0 + rare.1 > 0.0 {
         if (rare.0 + rare.1) * least >= 5.0 || columns.is_empty() {
             columns.push(rare);
-        } else if let Some(smallest) =
-            columns.iter_mut().min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)))
-        {
+        } else if let Some(smallest) = columns.iter_mut().min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1))) {
             // Too rare to stand alone: with the smallest of the others.
             *smallest = (smallest.0 + rare.0, smallest.1 + rare.1);
         }
@@ -78,7 +76,11 @@ fn pearson(columns: &[(f64, f64)], n: f64, m: f64) -> Option<ChiSquare> {
     };
     let statistic: f64 = columns.iter().map(of).sum();
     let degrees_of_freedom = (columns.len() - 1) as f64;
-    Some(ChiSquare { statistic, degrees_of_freedom, p_value: chi_square_survival(statistic, degrees_of_freedom) })
+    Some(ChiSquare {
+        statistic,
+        degrees_of_freedom,
+        p_value: chi_square_survival(statistic, degrees_of_freedom),
+    })
 }
 
 fn shares(counts: &[u64]) -> Vec<f64> {
@@ -91,7 +93,11 @@ fn shares(counts: &[u64]) -> Vec<f64> {
 pub fn psi(reference: &[u64], current: &[u64]) -> f64 {
     let floor = |share: f64| if share == 0.0 { ZERO_SHARE } else { share };
     let pairs = shares(reference).into_iter().zip(shares(current));
-    pairs.filter(|(p, q)| p + q > 0.0).map(|(p, q)| (floor(p), floor(q))).map(|(p, q)| (q - p) * (q / p).ln()).sum()
+    pairs
+        .filter(|(p, q)| p + q > 0.0)
+        .map(|(p, q)| (floor(p), floor(q)))
+        .map(|(p, q)| (q - p) * (q / p).ln())
+        .sum()
 }
 
 /// What the index averages when nothing has moved: (B - 1)(1/n + 1/m) (Yurdakul and Naranjo 2020), with B the bins

@@ -133,8 +133,10 @@ impl ScoreSums {
     #[must_use]
     pub fn means(&self) -> Option<(f64, f64)> {
         let total = self.count() as f64;
-        let (scores, positives) =
-            self.bins.iter().fold((0.0, 0), |(scores, positives), bin| (scores + bin.scores, positives + bin.positives));
+        let (scores, positives) = self
+            .bins
+            .iter()
+            .fold((0.0, 0), |(scores, positives), bin| (scores + bin.scores, positives + bin.positives));
         (total > 0.0).then(|| (scores / total, positives as f64 / total))
     }
 

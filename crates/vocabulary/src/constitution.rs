@@ -79,7 +79,8 @@ impl Constitution {
             Some(sent) if self.accepts(sent) => Ok(()),
             Some(_) => {
                 self.counts.mismatches.fetch_add(1, Ordering::Relaxed);
-                let message = format!("the constitutional hash in `{HEADER}` is not one that this server serves under");
+                let message =
+                    format!("the constitutional hash in `{HEADER}` is not one that this server serves under");
                 Err(Problem::new(Kind::Denied, "CONSTITUTION_MISMATCH", message))
             }
             None => {

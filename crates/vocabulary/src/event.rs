@@ -82,14 +82,14 @@ impl EventKind {
     #[must_use]
     pub fn priority(self) -> &'static str {
         match self {
-            Self::QualityAlert(severity) | Self::DriftDetected(severity) | Self::PerformanceAlert(severity) => {
-                match severity {
-                    Severity::Low => "LOW",
-                    Severity::Medium => "NORMAL",
-                    Severity::High => "HIGH",
-                    Severity::Critical => "CRITICAL",
-                }
-            }
+            Self::QualityAlert(severity)
+            | Self::DriftDetected(severity)
+            | Self::PerformanceAlert(severity) => match severity {
+                Severity::Low => "LOW",
+                Severity::Medium => "NORMAL",
+                Severity::High => "HIGH",
+                Severity::Critical => "CRITICAL",
+            },
             Self::ConstitutionRefused => "HIGH",
             _ => "NORMAL",
         }

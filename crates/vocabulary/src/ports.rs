@@ -156,7 +156,8 @@ pub trait ReferenceSource: Debug + Send + Sync {
     ///
     /// # Errors
     /// `UNKNOWN_REFERENCE`, or the home's trouble.
-    async fn find(&self, name: &str, version: u64, model_id: &str) -> Result<StoredReference, crate::Problem>;
+    async fn find(&self, name: &str, version: u64, model_id: &str)
+    -> Result<StoredReference, crate::Problem>;
 }
 
 /// A sink for services that stand alone.

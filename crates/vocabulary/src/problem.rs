@@ -127,7 +127,9 @@ impl Problem {
 impl From<PortError> for Problem {
     fn from(error: PortError) -> Self {
         match error {
-            PortError::Conflict { .. } => Self::new(Kind::Unavailable, "CONFLICT", "another wrote first; try again"),
+            PortError::Conflict { .. } => {
+                Self::new(Kind::Unavailable, "CONFLICT", "another wrote first; try again")
+            }
             PortError::Invalid(message) => Self::new(Kind::Invalid, "BAD_NAME", message),
             PortError::Unavailable(message) => Self::new(Kind::Unavailable, "HOME_UNAVAILABLE", message),
         }

@@ -121,7 +121,9 @@ impl Watermarks {
     fn minimum(&self, wanted: impl Fn(&str) -> bool) -> Option<i64> {
         let of = |idle: bool| {
             let chosen = self.partitions.iter().filter(|(name, _)| wanted(name));
-            chosen.filter(move |(_, partition)| partition.idle == idle).map(|(_, partition)| partition.watermark)
+            chosen
+                .filter(move |(_, partition)| partition.idle == idle)
+                .map(|(_, partition)| partition.watermark)
         };
         of(false).min()
     }

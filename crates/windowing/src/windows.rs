@@ -292,7 +292,13 @@ impl Windows {
     }
 
     /// The open piece for a row, made when there is none; `None` when all the row's windows are over.
-    fn pane_for(&mut self, key: &Arc<str>, time_ms: i64, watermark: i64, steps: &mut Steps) -> Option<PaneId> {
+    fn pane_for(
+        &mut self,
+        key: &Arc<str>,
+        time_ms: i64,
+        watermark: i64,
+        steps: &mut Steps,
+    ) -> Option<PaneId> {
         let lateness_ms = self.spec.lateness_ms();
         let live = |start_ms: i64, size_ms: i64| start_ms.saturating_add(size_ms + lateness_ms) > watermark;
         let size_ms = self.spec.size_ms();

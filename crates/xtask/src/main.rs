@@ -1,2 +1,70 @@
-//! x
-fn main() {}
+//! The project's own commands. `cargo xtask test` installs what the tests need, pinned, into `.tools`, and runs
+//! everything; `cargo xtask soak` runs the long forms and the benchmarks. It must not be needed to build or run.
+
+mod deny;
+mod tools;
+
+use std::{
+    env,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+/// A step that failed, and how.
+type Failure = String;
+
+fn main() -> ExitCode {
+    let asked: Vec<String> = env::args().skip(1).collect();
+    let done = match asked.first().map(String::as_str) {
+        Some("test") => test(),
+        Some("soak") => soak(),
+        Some("deny") => deny::check(),
+        Some("buf") => tools::install().and_then(|tools| buf(&tools)),
+        _ => Err("say what: cargo xtask test | soak | deny | buf".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs a command at the root; its output is ours.
+fn run(command: &mut Command) -> Result<(), Failure> {
+    let shown = format!("{command:?}");
+    eprintln!("xtask: {shown}");
+    let status = command.current_dir(root()).status().map_err(|error| format!("{shown}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), Failure> {
+    run(Command::new(env!("CARGO")).args(arguments))
+}
+
+/// Everything that must hold before a change lands.
+fn test() -> Result<(), Failure> {
+    let tools = tools::install()?;
+    cargo(&["build", "--package", "acgs"])?;
+    cargo(&["test", "--workspace", "--all-features"])?;
+    buf(&tools)?;
+    run(Command::new(tools.python()).arg("clients/python/tests/run.py").env("GRPCURL", tools.bin("grpcurl")))
+}
+
+/// The contract by buf's STANDARD rules.
+fn buf(tools: &tools::Tools) -> Result<(), Failure> {
+    run(Command::new(tools.bin("buf")).args(["lint", "proto"]))
+}
+
+/// The long forms: what a person runs once for a release.
+fn soak() -> Result<(), Failure> {
+    test()?;
+    cargo(&["test", "--release", "--package", "acgs-tests", "noise"])?;
+    cargo(&["run", "--release", "--", "bench"])
+}

@@ -126,8 +126,18 @@ impl Bench {
                 Some((bound, false)) => format!("at least {bound}"),
                 None => String::new(),
             };
-            let value = if figure.value >= 1_000.0 { format!("{:.0}", figure.value) } else { format!("{:.3}", figure.value) };
-            table.add_row([figure.name.clone(), value, figure.unit.to_owned(), target, figure.verdict().to_owned()]);
+            let value = if figure.value >= 1_000.0 {
+                format!("{:.0}", figure.value)
+            } else {
+                format!("{:.3}", figure.value)
+            };
+            table.add_row([
+                figure.name.clone(),
+                value,
+                figure.unit.to_owned(),
+                target,
+                figure.verdict().to_owned(),
+            ]);
         }
         println!("{table}");
     }

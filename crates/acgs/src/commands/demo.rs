@@ -10,7 +10,8 @@ use acgs_contracts::{
         put_reference_request,
     },
     orchestrator::v1::{
-        Alert, AlertState, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response, window_spec,
+        Alert, AlertState, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response,
+        window_spec,
     },
 };
 use acgs_vocabulary::{
@@ -112,7 +113,8 @@ impl Demo {
 
     async fn stream(&self, running: &Running, flights: &[Flight]) -> anyhow::Result<Vec<WindowReport>> {
         let (rows, labels) = (flights::row_schema()?, flights::label_schema()?);
-        let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;
+        let channel =
+            channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;
         let mut stream = WindowStream::open(channel, open(&rows, &labels)).await?;
         let mut progress = Progress::new(flights.len() as u64, "flights", self.json);
         let mut landing: Vec<&Flight> = flights.iter().filter(|flight| flight.landed_ms.is_some()).collect();
@@ -173,7 +175,13 @@ fn alert_line(alert: &Alert) -> String {
         (_, Severity::Medium) => "medium  ",
         _ => "low     ",
     };
-    format!("{word}  {} .. {}  {:<18} {}", day(window.start_ms), day(window.end_ms), alert.rule, alert.message)
+    format!(
+        "{word}  {} .. {}  {:<18} {}",
+        day(window.start_ms),
+        day(window.end_ms),
+        alert.rule,
+        alert.message
+    )
 }
 
 fn open(rows: &Schema, labels: &Schema) -> Open {

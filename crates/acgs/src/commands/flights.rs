@@ -41,7 +41,8 @@ pub(super) struct Flight {
 pub(super) fn load() -> anyhow::Result<Vec<Flight>> {
     let records = csv_records(Box::new(MultiGzDecoder::new(DATA)))?;
     let names = records.names.clone();
-    let place = |name: &str| names.iter().position(|known| known == name).with_context(|| format!("column {name}"));
+    let place =
+        |name: &str| names.iter().position(|known| known == name).with_context(|| format!("column {name}"));
     let numeric: Vec<usize> = NUMERIC.iter().map(|name| place(name)).collect::<anyhow::Result<_>>()?;
     let outcome: Vec<usize> = OUTCOMES.iter().map(|name| place(name)).collect::<anyhow::Result<_>>()?;
     let (ts, carrier, score, late) = (place("ts")?, place("carrier")?, place("p_late")?, place("late")?);

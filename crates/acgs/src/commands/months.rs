@@ -11,7 +11,17 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use super::stream::harm_word;
 
 const NAMES: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 
@@ -102,7 +112,8 @@ impl Months {
         };
         let harmful = pick(&|of| of.drift() == "harmful" && of.performance() == "decayed", &Month::brier);
         let harmless = pick(&|of| of.drift() == "harmless" && of.has_score_drift(), &|of| -of.brier());
-        let quiet = |of: &Month| f64::from(of.harms.get("none").copied().unwrap_or(0)) / f64::from(of.windows.max(1));
+        let quiet =
+            |of: &Month| f64::from(of.harms.get("none").copied().unwrap_or(0)) / f64::from(of.windows.max(1));
         let silent = pick(&|of| of.drift() == "none" && of.performance() == "decayed", &quiet);
         let mut chapters = Vec::new();
         if let Some((month, of)) = harmful {

@@ -8,7 +8,9 @@ use acgs_contracts::{
     drift::v1::{
         PutReferenceRequest, ReferenceHeader, drift_service_client::DriftServiceClient, put_reference_request,
     },
-    orchestrator::v1::{Harm, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response, window_spec},
+    orchestrator::v1::{
+        Harm, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response, window_spec,
+    },
 };
 use acgs_vocabulary::{
     Constitution,
@@ -167,7 +169,8 @@ impl StreamFile {
         let messages = messages.into_iter().map(|message| PutReferenceRequest { message: Some(message) });
         let mut client = DriftServiceClient::new(channel(&self.drift_address, constitution).await?);
         let stored = client.put_reference(tokio_stream::iter(messages)).await;
-        let reference = stored.map_err(|status| explain(&status))?.into_inner().reference.context("no reference")?;
+        let reference =
+            stored.map_err(|status| explain(&status))?.into_inner().reference.context("no reference")?;
         println!("reference {} version {}: {} rows", reference.name, reference.version, reference.row_count);
         Ok(ExitCode::SUCCESS)
     }
@@ -224,7 +227,9 @@ impl StreamFile {
 
     fn print(&self, message: &stream_windows_response::Message) {
         match message {
-            stream_windows_response::Message::Report(report) if self.json => println!("{}", report_json(report)),
+            stream_windows_response::Message::Report(report) if self.json => {
+                println!("{}", report_json(report))
+            }
             stream_windows_response::Message::Report(report) => println!("{}", report_line(report)),
             stream_windows_response::Message::Closed(closed) if !self.json => {
                 let dropped = closed.dropped.unwrap_or_default();
@@ -245,7 +250,8 @@ impl StreamFile {
 #[must_use]
 pub fn report_line(report: &WindowReport) -> String {
     let window = report.window.clone().unwrap_or_default();
-    let quality = report.quality.as_ref().map_or("-".into(), |quality| format!("{:.3}", quality.overall_score));
+    let quality =
+        report.quality.as_ref().map_or("-".into(), |quality| format!("{:.3}", quality.overall_score));
     let drift = report.drift.as_ref().map_or("-".into(), |drift| {
         if drift.drift_detected { format!("yes ({})", harm_word(report.harm())) } else { "no".to_owned() }
     });

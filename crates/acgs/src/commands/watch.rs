@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use acgs_contracts::orchestrator::v1::{SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient};
+use acgs_contracts::orchestrator::v1::{
+    SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
+};
 use clap::Args;
 
 use crate::{

@@ -75,8 +75,5 @@ fn each_rule_names_the_field() {
     assert_eq!(RecordBatch::new(schema(), 1, short), Err(BatchError::Validity("n".into())));
     let mut wild = columns;
     wild[3].values = Values::Text { codes: vec![7].into(), dictionary: Arc::from([Arc::from("a")]) };
-    assert!(matches!(
-        RecordBatch::new(schema(), 1, wild),
-        Err(BatchError::Code { code: 7, entries: 1, .. })
-    ));
+    assert!(matches!(RecordBatch::new(schema(), 1, wild), Err(BatchError::Code { code: 7, entries: 1, .. })));
 }

@@ -22,10 +22,7 @@ fn each_rule_is_named() {
     let two = |first, second| Schema::new(vec![first, second]).unwrap_err();
     let double = |name: &str, role| field(name, Kind::Double, role);
     assert_eq!(two(double("", Role::None), double("a", Role::None)), SchemaError::Name(0));
-    assert_eq!(
-        two(double("a", Role::None), double("a", Role::None)),
-        SchemaError::DuplicateName("a".into())
-    );
+    assert_eq!(two(double("a", Role::None), double("a", Role::None)), SchemaError::DuplicateName("a".into()));
     assert_eq!(
         two(double("a", Role::Score), double("b", Role::Score)),
         SchemaError::DuplicateRole(Role::Score)

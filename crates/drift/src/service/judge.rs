@@ -35,7 +35,9 @@ impl Assessor for DriftAssessor {
     type Pane = DriftPane;
 
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
-        let Some((_, content)) = configs.iter().find(|(kind, _)| kind == "reference") else { return Ok(Plan(None)) };
+        let Some((_, content)) = configs.iter().find(|(kind, _)| kind == "reference") else {
+            return Ok(Plan(None));
+        };
         let reference = reference_message::decode(content)?;
         let places = Places::new(&reference, &open.schema);
         Ok(Plan(Some((reference, places))))
@@ -61,7 +63,10 @@ impl Assessor for DriftAssessor {
             return Assessment::without(VerdictStatus::NotApplicable, "no reference");
         };
         if !places.any() {
-            return Assessment::without(VerdictStatus::NotApplicable, "no feature of the reference is in the stream");
+            return Assessment::without(
+                VerdictStatus::NotApplicable,
+                "no feature of the reference is in the stream",
+            );
         }
         if pane.row_count < self.config.rows_min {
             let reason = format!("{} rows, at least {}", pane.row_count, self.config.rows_min);

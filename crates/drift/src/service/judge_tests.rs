@@ -52,7 +52,12 @@ fn rows(count: i64, shift: f64, cities: &[&str]) -> Vec<Row> {
     (0..count)
         .map(|row| {
             let city = cities[(unit(row, 0.754_877_666) * cities.len() as f64) as usize];
-            (row, Some(unit(row, 0.618_034) * 4.0 + shift), Some(city.to_owned()), unit(row, 0.569_84).min(1.0))
+            (
+                row,
+                Some(unit(row, 0.618_034) * 4.0 + shift),
+                Some(city.to_owned()),
+                unit(row, 0.569_84).min(1.0),
+            )
         })
         .collect()
 }
@@ -78,7 +83,10 @@ fn what_moves_is_found_and_what_does_not_is_not() {
     let (still, report) = verdict(frozen.clone(), &rows(1_000, 0.0, &cities));
     assert!(still.findings.is_empty() && !report.drift_detected, "{report:?}");
     let (moved, report) = verdict(frozen.clone(), &rows(1_000, 2.0, &cities));
-    assert_eq!(report.features.iter().map(|feature| feature.drifted).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(
+        report.features.iter().map(|feature| feature.drifted).collect::<Vec<_>>(),
+        [true, false, false]
+    );
     assert!((report.features[0].effect_size - 2.0 / 1.1547).abs() < 0.05, "{report:?}");
     assert!(report.drift_detected && !report.score_drift, "half of the features");
     assert_eq!(moved.findings[0].rule, "drift");
@@ -90,8 +98,10 @@ fn what_moves_is_found_and_what_does_not_is_not() {
 fn a_reference_that_always_moves_tolerates_it() {
     // Every span of 1,000 has another level.
     let level = |row: i64| f64::from([0.0, 1.0, 0.3, 1.4, 0.6, 0.1][(row / 1_000) as usize % 6]);
-    let wavy: Vec<Row> =
-        rows(6_000, 0.0, &["a"]).into_iter().map(|row| (row.0, row.1.map(|x| x + level(row.0)), row.2, row.3)).collect();
+    let wavy: Vec<Row> = rows(6_000, 0.0, &["a"])
+        .into_iter()
+        .map(|row| (row.0, row.1.map(|x| x + level(row.0)), row.2, row.3))
+        .collect();
     let frozen = |window_ms| {
         let mut reference = freeze(&schema(), &[batch(&wavy)], window_ms);
         reference.name = "r".into();
@@ -107,7 +117,11 @@ fn a_reference_that_always_moves_tolerates_it() {
 
 #[test]
 fn few_rows_and_no_reference_are_said() {
-    let script = |configs| Script { configs, frames: vec![(batch(&rows(5, 0.0, &["a"])), vec![1])], windows: vec![vec![1]] };
+    let script = |configs| Script {
+        configs,
+        frames: vec![(batch(&rows(5, 0.0, &["a"])), vec![1])],
+        windows: vec![vec![1]],
+    };
     let without = script(vec![]).straight(&mut judge(CONFIG)).remove(0);
     assert_eq!(without.status, VerdictStatus::NotApplicable);
     let configs = vec![("reference".to_owned(), reference(&rows(500, 0.0, &["a"])))];

@@ -59,8 +59,9 @@ fn feature_to_proto(feature: &FeatureReference) -> proto::FeatureReference {
 /// # Errors
 /// `BAD_REFERENCE`, naming the field.
 pub(super) fn decode(content: &[u8]) -> Result<Reference, Problem> {
-    let message = proto::Reference::decode(content)
-        .map_err(|error| Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}")))?;
+    let message = proto::Reference::decode(content).map_err(|error| {
+        Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}"))
+    })?;
     let features = message.features.into_iter().map(feature).collect::<Result<Vec<_>, Problem>>()?;
     Ok(Reference {
         name: message.name,

@@ -122,7 +122,10 @@ impl ReferenceStore {
     ///
     /// # Errors
     /// `BAD_PAGE_TOKEN`, or the home's trouble.
-    pub async fn list(&self, request: &proto::ListReferencesRequest) -> Result<proto::ListReferencesResponse, Problem> {
+    pub async fn list(
+        &self,
+        request: &proto::ListReferencesRequest,
+    ) -> Result<proto::ListReferencesResponse, Problem> {
         let prefix = "reference/";
         if !request.page_token.is_empty() && !request.page_token.starts_with(prefix) {
             return Err(Problem::field("page_token", "BAD_PAGE_TOKEN", "is not one that this server gave"));

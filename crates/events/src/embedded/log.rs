@@ -65,7 +65,8 @@ impl EventLog for Embedded {
                 let done = found.is_empty();
                 for logged in found {
                     after = logged.sequence;
-                    if event::matches(&filter, &logged.envelope.subject) && events.send(logged).await.is_err() {
+                    if event::matches(&filter, &logged.envelope.subject) && events.send(logged).await.is_err()
+                    {
                         return;
                     }
                 }

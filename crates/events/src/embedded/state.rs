@@ -24,11 +24,17 @@ fn check_key(key: &str) -> Result<(), PortError> {
         return Ok(());
     }
     let shown: String = key.chars().take(64).collect();
-    Err(PortError::Invalid(format!("{shown:?} is not a key: 1 to {KEY_BYTES_MAX} of letters, digits, `_-./=`")))
+    Err(PortError::Invalid(format!(
+        "{shown:?} is not a key: 1 to {KEY_BYTES_MAX} of letters, digits, `_-./=`"
+    )))
 }
 
 fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), PortError> {
-    if bytes <= most { Ok(()) } else { Err(PortError::Invalid(format!("{what} has {bytes} bytes, at most {most}"))) }
+    if bytes <= most {
+        Ok(())
+    } else {
+        Err(PortError::Invalid(format!("{what} has {bytes} bytes, at most {most}")))
+    }
 }
 
 impl Embedded {

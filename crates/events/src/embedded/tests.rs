@@ -28,7 +28,8 @@ async fn keeps_what_it_acknowledged() {
     };
     // The writer of the closed home may still be letting go of the folder.
     let home = loop {
-        let options = Options { folder: folder.path().into(), durability: Durability::Always, events_max: 100 };
+        let options =
+            Options { folder: folder.path().into(), durability: Durability::Always, events_max: 100 };
         match Embedded::open(options) {
             Ok(home) => break home,
             Err(_) => tokio::task::yield_now().await,

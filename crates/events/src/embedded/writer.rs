@@ -169,7 +169,8 @@ impl Writer {
             return Ok(Appended { sequence, duplicate: true });
         }
         if let Some(expected) = expected {
-            let found = self.number(&self.parts.subjects, &self.group.subjects, &envelope.subject)?.unwrap_or(0);
+            let found =
+                self.number(&self.parts.subjects, &self.group.subjects, &envelope.subject)?.unwrap_or(0);
             if found != expected {
                 return Err(PortError::Conflict { expected, found });
             }

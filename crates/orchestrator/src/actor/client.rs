@@ -46,11 +46,8 @@ impl Client {
             }
         }
         if self.owes_answer && (idle || self.owed_bytes >= worth) {
-            let accepted = Told::Accepted {
-                through_seq: self.accepted_through,
-                credit_bytes: self.owed_bytes,
-                totals,
-            };
+            let accepted =
+                Told::Accepted { through_seq: self.accepted_through, credit_bytes: self.owed_bytes, totals };
             match self.end.out.try_send(accepted) {
                 Ok(()) => {
                     self.owed_bytes = 0;

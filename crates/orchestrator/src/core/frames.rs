@@ -35,7 +35,11 @@ impl Core {
     pub fn check_seq(&mut self, partition: &str, seq: u64, field: &str) -> Result<Taken, Problem> {
         let state = self.partitions.entry(partition.to_owned()).or_default();
         if state.ended {
-            return Err(Problem::new(Kind::Precondition, "ENDED", format!("partition {partition:?} has ended")));
+            return Err(Problem::new(
+                Kind::Precondition,
+                "ENDED",
+                format!("partition {partition:?} has ended"),
+            ));
         }
         let expected = state.accepted_through + 1;
         if seq > expected {
@@ -150,7 +154,8 @@ impl Core {
                 if *labels_only && judge != JudgeKind::Performance {
                     continue;
                 }
-                let open = LaneDown::OpenPane { pane: *pane, key: Arc::clone(key), labels_only: *labels_only };
+                let open =
+                    LaneDown::OpenPane { pane: *pane, key: Arc::clone(key), labels_only: *labels_only };
                 actions.push(Action::Down(judge, open));
             }
         }

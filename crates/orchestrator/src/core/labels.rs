@@ -99,7 +99,10 @@ impl RecordId {
     /// The id of a row, if it has one.
     #[must_use]
     pub fn of(column: &Column, row: usize) -> Option<Self> {
-        column.integer(row).map(Self::Integer).or_else(|| column.text(row).map(|text| Self::Text(Arc::clone(text))))
+        column
+            .integer(row)
+            .map(Self::Integer)
+            .or_else(|| column.text(row).map(|text| Self::Text(Arc::clone(text))))
     }
 }
 
@@ -203,7 +206,8 @@ impl Core {
             }
             let (Some(id), Some(time_ms)) = (RecordId::of(ids, row), times.integer(row)) else { continue };
             let key = keys.map_or_else(|| Arc::clone(&none), |keys| key_of(keys, row, &none));
-            let cell = |column: Option<&Column>| column.map_or(OwnedCell::Null, |column| OwnedCell::of(column, row));
+            let cell =
+                |column: Option<&Column>| column.map_or(OwnedCell::Null, |column| OwnedCell::of(column, row));
             let waiting =
                 Waiting { key: Arc::clone(&key), time_ms, score: cell(score), prediction: cell(prediction) };
             let deadline_ms = self.windows.label_deadline_ms(time_ms);
@@ -242,8 +246,11 @@ impl Core {
             let mut builder = BatchBuilder::new(Arc::clone(&schema));
             let mut runs: Vec<(PaneId, u32)> = Vec::new();
             for (pane, waiting, value) in chunk {
-                let cells: Vec<Cell<'_>> =
-                    schema.fields().iter().map(|field| cell_for(field.role, field.kind, waiting, value)).collect();
+                let cells: Vec<Cell<'_>> = schema
+                    .fields()
+                    .iter()
+                    .map(|field| cell_for(field.role, field.kind, waiting, value))
+                    .collect();
                 if builder.push(&cells).is_err() {
                     self.totals.dropped.labels_invalid += 1;
                     continue;

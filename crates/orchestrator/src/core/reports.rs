@@ -30,7 +30,8 @@ impl Core {
             let revision = memory.next_revision;
             memory.next_revision += 1;
             memory.pending += 1;
-            let pending = Pending { window, revision, awaited: Vec::new(), deadline_us: now_us, closed_at_us: None };
+            let pending =
+                Pending { window, revision, awaited: Vec::new(), deadline_us: now_us, closed_at_us: None };
             self.pending.push_back(pending);
         }
         let mut actions = Vec::new();
@@ -90,11 +91,8 @@ impl Core {
         let Evidence { drifted, risk, mut summary } = (self.read_evidence)(&parts);
         let harm = harm(drifted, risk);
         let findings = findings(&parts, harm);
-        let judged: Vec<JudgeKind> = parts
-            .iter()
-            .filter(|part| part.status() == VerdictStatus::Ok)
-            .map(|part| part.judge)
-            .collect();
+        let judged: Vec<JudgeKind> =
+            parts.iter().filter(|part| part.status() == VerdictStatus::Ok).map(|part| part.judge).collect();
         let is_revision = pending.revision > 0;
         let observation = Observation { window: &window, is_revision, judged: &judged, findings: &findings };
         let alerts = self.desk.observe(&observation);

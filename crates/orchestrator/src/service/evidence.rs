@@ -1,6 +1,8 @@
 //! What the judges' reports say together: drift on one side, the loss on the other.
 
-use acgs_contracts::{drift::v1::DriftReport, performance::v1::PerformanceReport, quality::v1::QualityReport};
+use acgs_contracts::{
+    drift::v1::DriftReport, performance::v1::PerformanceReport, quality::v1::QualityReport,
+};
 use acgs_statistics::harm::risk;
 use acgs_vocabulary::{JudgeKind, VerdictStatus};
 use prost::Message;
@@ -19,13 +21,14 @@ pub(super) fn read(parts: &[Part]) -> Evidence {
     let quality: Option<QualityReport> = report(parts, JudgeKind::Quality);
     let drift: Option<DriftReport> = report(parts, JudgeKind::Drift);
     let performance: Option<PerformanceReport> = report(parts, JudgeKind::Performance);
-    let interval = performance.as_ref().and_then(|report| report.brier).map(|brier| (brier.lower, brier.upper));
+    let interval =
+        performance.as_ref().and_then(|report| report.brier).map(|brier| (brier.lower, brier.upper));
     let baseline = performance.as_ref().and_then(|report| report.baseline_loss);
     let margin = performance.as_ref().map_or(0.0, |report| report.loss_margin);
     // Before the judge has enough labels its state is unknown, and so is the risk.
-    let judged = performance.as_ref().is_some_and(|report| {
-        report.state() != acgs_contracts::performance::v1::PerformanceState::Unknown
-    });
+    let judged = performance
+        .as_ref()
+        .is_some_and(|report| report.state() != acgs_contracts::performance::v1::PerformanceState::Unknown);
     let summary = serde_json::json!({
         "row_count": quality.as_ref().map(|report| report.row_count),
         "overall_score": quality.as_ref().map(|report| report.overall_score),

@@ -1,11 +1,8 @@
 //! Reports, alerts and totals as messages.
 
 use acgs_contracts::{
-    common::v1 as common,
-    drift::v1::DriftReport,
-    orchestrator::v1 as proto,
-    performance::v1::PerformanceReport,
-    quality::v1::QualityReport,
+    common::v1 as common, drift::v1::DriftReport, orchestrator::v1 as proto,
+    performance::v1::PerformanceReport, quality::v1::QualityReport,
 };
 use acgs_statistics::harm::Harm;
 use acgs_vocabulary::JudgeKind;

@@ -20,7 +20,10 @@ const WAIT_MS_MAX: i64 = 30 * 86_400_000;
 ///
 /// # Errors
 /// The first thing that is wrong, naming the field.
-pub(super) async fn spec(open: &proto::Open, references: &dyn ReferenceSource) -> Result<StreamSpec, Problem> {
+pub(super) async fn spec(
+    open: &proto::Open,
+    references: &dyn ReferenceSource,
+) -> Result<StreamSpec, Problem> {
     if open.stream_id.is_empty() || open.stream_id.len() > ID_BYTES_MAX {
         let message = format!("has {} bytes, not 1 to {ID_BYTES_MAX}", open.stream_id.len());
         return Err(Problem::field("stream_id", "BAD_NAME", message));
@@ -58,7 +61,11 @@ pub(super) async fn spec(open: &proto::Open, references: &dyn ReferenceSource) -
         if (0..=WAIT_MS_MAX).contains(&value) {
             return Ok(value);
         }
-        Err(Problem::field(format!("window.{path}"), "BAD_WINDOW", format!("is {value}, not 0 to {WAIT_MS_MAX}")))
+        Err(Problem::field(
+            format!("window.{path}"),
+            "BAD_WINDOW",
+            format!("is {value}, not 0 to {WAIT_MS_MAX}"),
+        ))
     };
     let reference = match &open.reference {
         Some(selector) => Some(references.find(&selector.name, selector.version, &open.model_id).await?),
@@ -91,7 +98,11 @@ fn judges(open: &proto::Open) -> Result<Vec<JudgeKind>, Problem> {
             Ok(proto::Judge::Drift) => JudgeKind::Drift,
             Ok(proto::Judge::Performance) => JudgeKind::Performance,
             Ok(proto::Judge::Unspecified) | Err(_) => {
-                return Err(Problem::field(format!("judges[{index}]"), "UNKNOWN_JUDGE", "is none that there is"));
+                return Err(Problem::field(
+                    format!("judges[{index}]"),
+                    "UNKNOWN_JUDGE",
+                    "is none that there is",
+                ));
             }
         };
         if !wanted.contains(&judge) {
@@ -111,7 +122,8 @@ pub(super) fn label_schema(fields: &common::Schema) -> Result<Arc<Schema>, Probl
     for role in [Role::Id, Role::Label] {
         let field = labels.index_of_role(role).map(|index| &labels.fields()[index]);
         if field.is_none_or(|field| !is_label_field(role, field.kind)) {
-            let message = format!("has no field with the role {}", if role == Role::Id { "ID" } else { "LABEL" });
+            let message =
+                format!("has no field with the role {}", if role == Role::Id { "ID" } else { "LABEL" });
             return Err(Problem::field("fields", "BAD_SCHEMA", message));
         }
     }
@@ -120,7 +132,8 @@ pub(super) fn label_schema(fields: &common::Schema) -> Result<Arc<Schema>, Probl
 
 /// Rows and labels must name records alike, and agree on what a label is.
 fn check_labels(rows: &Schema, labels: &Schema) -> Result<acgs_columns::Field, Problem> {
-    let field = |schema: &Schema, role| schema.index_of_role(role).map(|index| schema.fields()[index].clone());
+    let field =
+        |schema: &Schema, role| schema.index_of_role(role).map(|index| schema.fields()[index].clone());
     let bad = |message: &str| Err(Problem::field("label_schema.fields", "BAD_SCHEMA", message));
     let (Some(row_id), Some(label_id)) = (field(rows, Role::Id), field(labels, Role::Id)) else {
         return bad("late labels need a field with the role ID in the rows too");
@@ -130,7 +143,9 @@ fn check_labels(rows: &Schema, labels: &Schema) -> Result<acgs_columns::Field, P
     }
     let Some(label) = field(labels, Role::Label) else { return bad("has no field with the role LABEL") };
     match field(rows, Role::Label) {
-        Some(in_rows) if in_rows.kind != label.kind => bad("the LABEL of labels and of rows are of different kinds"),
+        Some(in_rows) if in_rows.kind != label.kind => {
+            bad("the LABEL of labels and of rows are of different kinds")
+        }
         _ => Ok(label),
     }
 }

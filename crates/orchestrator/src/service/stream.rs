@@ -76,7 +76,9 @@ pub(super) async fn run(
     let spec = open::spec(&message, &*parts.references).await.map_err(|problem| problem.within("open"))?;
     let rows = Arc::clone(&spec.schema);
     let label_fields = match &message.label_schema {
-        Some(fields) => Some(open::label_schema(fields).map_err(|problem| problem.within("open.label_schema"))?),
+        Some(fields) => {
+            Some(open::label_schema(fields).map_err(|problem| problem.within("open.label_schema"))?)
+        }
         None => None,
     };
     let (out, told) = mpsc::channel(CLIENT_QUEUE);
@@ -147,8 +149,10 @@ impl Reader {
         match message.message {
             Some(Message::Rows(rows)) => {
                 let received_us = self.clock.monotonic_us();
-                let batch = rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
-                let batch = batch::batch(batch, &self.rows).map_err(|problem| problem.within("rows.batch"))?;
+                let batch =
+                    rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
+                let batch =
+                    batch::batch(batch, &self.rows).map_err(|problem| problem.within("rows.batch"))?;
                 if batch.size_bytes() > FRAME_BYTES_MAX {
                     let message = format!("has {} bytes, at most {FRAME_BYTES_MAX}", batch.size_bytes());
                     return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));

@@ -40,9 +40,13 @@ impl Assessor for PerformanceAssessor {
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let reference = configs.iter().find(|(kind, _)| kind == "reference");
         let baseline = match reference {
-            Some((_, content)) => Reference::decode(content.clone())
-                .map_err(|error| Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}")))?
-                .baseline,
+            Some((_, content)) => {
+                Reference::decode(content.clone())
+                    .map_err(|error| {
+                        Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}"))
+                    })?
+                    .baseline
+            }
             None => None,
         };
         Ok(Plan { roles: Roles::new(&open.schema), baseline_loss: baseline.map(|baseline| baseline.brier) })

@@ -1,6 +1,9 @@
 //! The judge forgets nothing over a snapshot, and says what is wrong with bad data.
 
-use acgs_columns::{Field, Kind, Role, builder::{BatchBuilder, Cell}};
+use acgs_columns::{
+    Field, Kind, Role,
+    builder::{BatchBuilder, Cell},
+};
 use acgs_contracts::quality::v1::QualityReport;
 use acgs_lane::testing::Script;
 use proptest::prelude::*;
@@ -83,7 +86,8 @@ proptest! {
 
 #[test]
 fn bad_data_is_named() {
-    let mut rows: Vec<Row> = (0..100).map(|row| (row, row, Some(row as f64 / 10.0), Some(30), Some("a".into()))).collect();
+    let mut rows: Vec<Row> =
+        (0..100).map(|row| (row, row, Some(row as f64 / 10.0), Some(30), Some("a".into()))).collect();
     for row in 0..30 {
         rows[row].3 = Some(900);
         rows[row].2 = None;
@@ -98,7 +102,10 @@ fn bad_data_is_named() {
     assert_eq!(report.duplicate_count, 29);
     let by_name = |name: &str| report.columns.iter().find(|column| column.name == name).unwrap();
     assert_eq!(by_name("age").invalid_count, 30);
-    assert_eq!((by_name("x").missing_count, by_name("x").invalid_count, by_name("x").outlier_count), (30, 1, 1));
+    assert_eq!(
+        (by_name("x").missing_count, by_name("x").invalid_count, by_name("x").outlier_count),
+        (30, 1, 1)
+    );
     let rules: Vec<&str> = verdict.findings.iter().map(|finding| finding.rule.as_str()).collect();
     assert!(rules.contains(&"invalid_values") && rules.contains(&"duplicates"), "{rules:?}");
     assert!(report.overall_score < 1.0 && report.overall_score > 0.5);
@@ -106,7 +113,8 @@ fn bad_data_is_named() {
 
 #[test]
 fn good_data_is_left_alone() {
-    let rows: Vec<Row> = (0..1_000).map(|row| (row, row, Some((row % 97) as f64), Some(30), Some("a".into()))).collect();
+    let rows: Vec<Row> =
+        (0..1_000).map(|row| (row, row, Some((row % 97) as f64), Some(30), Some("a".into()))).collect();
     let script = Script { configs: vec![], frames: vec![(batch(&rows), vec![1])], windows: vec![vec![1]] };
     let verdict = script.straight(&mut judge(config())).remove(0);
     assert_eq!(verdict.findings, vec![]);

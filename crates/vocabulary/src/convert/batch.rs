@@ -35,9 +35,10 @@ pub fn batch(message: proto::RecordBatch, schema: &Arc<Schema>) -> Result<Record
             Kind::Double => Values::Double(column.doubles.into()),
             Kind::Int64 | Kind::Timestamp => Values::Integer(column.integers.into()),
             Kind::Boolean => Values::Boolean(bits(field, &column.booleans, rows)?),
-            Kind::Text => {
-                Values::Text { codes: column.codes.into(), dictionary: dictionary(field, &column.dictionary)? }
-            }
+            Kind::Text => Values::Text {
+                codes: column.codes.into(),
+                dictionary: dictionary(field, &column.dictionary)?,
+            },
         };
         Ok(Column { values, validity: validity(field, &column.validity, rows)? })
     });
@@ -78,7 +79,11 @@ pub(super) fn check_shape(row_count: u32, columns: usize, schema: &Schema) -> Re
     let fields = schema.fields().len();
     if columns != fields {
         let reason = if columns > fields { "UNKNOWN_FIELD" } else { "MISSING_FIELD" };
-        return Err(Problem::field("columns", reason, format!("{columns} columns for the {fields} fields of the schema")));
+        return Err(Problem::field(
+            "columns",
+            reason,
+            format!("{columns} columns for the {fields} fields of the schema"),
+        ));
     }
     Ok(rows)
 }

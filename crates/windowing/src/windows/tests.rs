@@ -10,9 +10,8 @@ use crate::spec::WindowKind;
 
 const LIMITS: Limits = Limits { panes_max: 100_000, windows_max: 1_000_000 };
 /// Cases for window kinds and rules that exist.
-const CASES: [&str; 14] = [
-    "G01", "G02", "G03", "G04", "G05", "G07", "G08", "G09", "G10", "G17", "G18", "G22", "G23", "G25",
-];
+const CASES: [&str; 14] =
+    ["G01", "G02", "G03", "G04", "G05", "G07", "G08", "G09", "G10", "G17", "G18", "G22", "G23", "G25"];
 
 /// A judge that counts and sums what its panes hold.
 #[derive(Default)]
@@ -61,7 +60,9 @@ fn run(case: &Value) -> Value {
                     panes.0.entry(*pane).or_default().push(input["value"].as_f64().unwrap());
                 }
                 for _ in &frame.late {
-                    late.push(serde_json::json!({"input": index, "key": &*key, "ts": ts, "watermark": before}));
+                    late.push(
+                        serde_json::json!({"input": index, "key": &*key, "ts": ts, "watermark": before}),
+                    );
                 }
                 frame.steps
             }

@@ -7,7 +7,8 @@ const TICKS: f64 = 100.0;
 
 /// CPU seconds, user and system, that a process has used.
 pub(super) fn seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("/proc is needed to measure CPU time")?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .context("/proc is needed to measure CPU time")?;
     // The name may hold blanks; what follows its bracket does not.
     let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let fields: Vec<&str> = rest.split(' ').collect();

@@ -30,12 +30,14 @@ const WINDOW_MS: i64 = 1_000;
 pub(super) async fn measure(settings: &Settings, seconds: u64) -> anyhow::Result<Vec<Figure>> {
     let home = tempfile::tempdir()?;
     let running = wire::serve_all(&local(settings, &home)).await?;
-    Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?).await?;
+    Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
+        .await?;
     let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;
     let measured = run(channel, seconds).await;
     running.stop().await?;
     let (whole, server) = measured?;
-    let ms = |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let ms =
+        |histogram: &Histogram<u64>, quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
     Ok(vec![
         Figure::new("window close to report at the client, p50", ms(&whole, 0.5), "ms"),
         Figure::new("window close to report at the client, p99", ms(&whole, 0.99), "ms").at_most(10.0),
@@ -72,7 +74,8 @@ async fn run(
             note(&mut told, &sent_at, &mut whole, &mut server)?;
         }
         let first_ms = start_ms + number * BATCH_ROWS * 1_000 / ROWS_PER_SECOND;
-        let times_ms: Vec<i64> = (0..BATCH_ROWS).map(|row| first_ms + row * 1_000 / ROWS_PER_SECOND).collect();
+        let times_ms: Vec<i64> =
+            (0..BATCH_ROWS).map(|row| first_ms + row * 1_000 / ROWS_PER_SECOND).collect();
         let last_ms = times_ms.last().copied().unwrap_or(first_ms);
         // The first row at or after a window's end closes it.
         sent_at.entry(last_ms.div_euclid(WINDOW_MS) * WINDOW_MS).or_insert_with(Instant::now);

@@ -56,7 +56,8 @@ async fn load(child: &mut Child, rows: usize) -> anyhow::Result<Vec<Figure>> {
             early = cpu::resident_mib(pid)?;
         }
         let start_ms = number as i64 * BATCH_MS;
-        let times_ms = (0..BATCH_ROWS as i64).map(|row| start_ms + row * BATCH_MS / BATCH_ROWS as i64).collect();
+        let times_ms =
+            (0..BATCH_ROWS as i64).map(|row| start_ms + row * BATCH_MS / BATCH_ROWS as i64).collect();
         let data = source.batch(times_ms)?;
         stream.send_rows(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
         told.clear();

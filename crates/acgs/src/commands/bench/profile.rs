@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{
-    Column, Field, Kind, RecordBatch, Role, Schema, Values,
-};
+use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values};
 use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{
@@ -35,11 +33,10 @@ pub(super) struct Rows {
 impl Rows {
     /// The same rows in every run.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let mut fields = vec![
-            Field::new("ts", Kind::Timestamp, Role::Timestamp),
-            Field::new("id", Kind::Int64, Role::Id),
-        ];
-        fields.extend((0..FEATURES).map(|index| Field::new(format!("f{index}"), Kind::Double, Role::Feature)));
+        let mut fields =
+            vec![Field::new("ts", Kind::Timestamp, Role::Timestamp), Field::new("id", Kind::Int64, Role::Id)];
+        fields
+            .extend((0..FEATURES).map(|index| Field::new(format!("f{index}"), Kind::Double, Role::Feature)));
         fields.push(Field::new("score", Kind::Double, Role::Score));
         fields.push(Field::new("label", Kind::Double, Role::Label));
         fields.push(Field::new("latency_ms", Kind::Double, Role::Latency));
@@ -47,7 +44,8 @@ impl Rows {
     }
 
     fn unit(&mut self) -> f64 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state =
+            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.state >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -59,20 +57,19 @@ impl Rows {
         self.next_id += rows as i64;
         let mut columns = vec![column(Values::Integer(times_ms.into())), column(Values::Integer(ids.into()))];
         for feature in 0..FEATURES {
-            let values: Vec<f64> =
-                (0..rows).map(|_| (self.unit() + self.unit() + self.unit() - 1.5) * (feature + 1) as f64).collect();
+            let values: Vec<f64> = (0..rows)
+                .map(|_| (self.unit() + self.unit() + self.unit() - 1.5) * (feature + 1) as f64)
+                .collect();
             columns.push(column(Values::Double(values.into())));
         }
         let scores: Vec<f64> = (0..rows).map(|_| self.unit()).collect();
-        let labels: Vec<f64> =
-            scores.iter().map(|score| f64::from(u8::from(self.unit() < *score))).collect();
+        let labels: Vec<f64> = scores.iter().map(|score| f64::from(u8::from(self.unit() < *score))).collect();
         let latency: Vec<f64> = (0..rows).map(|_| 20.0 + 80.0 * self.unit() * self.unit()).collect();
         for values in [scores, labels, latency] {
             columns.push(column(Values::Double(values.into())));
         }
         Ok(RecordBatch::new(Arc::clone(&self.schema), rows, columns)?)
     }
-
 
     /// Opens a stream of these rows with windows of one size.
     pub(super) fn open(&self, stream_id: &str, window_ms: i64) -> Open {

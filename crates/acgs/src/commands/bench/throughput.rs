@@ -3,17 +3,20 @@
 
 use std::{pin::Pin, sync::Arc, time::Instant};
 
+use acgs_contracts::common::v1::RecordBatch as Message;
 use acgs_contracts::orchestrator::v1::{
     Accepted, AnalyzeRequest, AnalyzeResponse, Opened, StreamWindowsRequest, StreamWindowsResponse,
     SubmitLabelsRequest, SubmitLabelsResponse, SubscribeRequest, SubscribeResponse,
     orchestrator_service_server::{OrchestratorService, OrchestratorServiceServer},
     stream_windows_request, stream_windows_response,
 };
-use acgs_contracts::common::v1::RecordBatch as Message;
 use acgs_vocabulary::convert::batch;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming, transport::{Server, server::TcpIncoming}};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Server, server::TcpIncoming},
+};
 
 use super::{Figure, cpu, profile::Rows};
 use crate::{
@@ -50,7 +53,8 @@ struct Speed {
 async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
     let home = tempfile::tempdir()?;
     let running = wire::serve_all(&local(settings, &home)).await?;
-    Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?).await?;
+    Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
+        .await?;
     let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;
     let speed = send(channel, batches, "mesh").await;
     running.stop().await?;
@@ -142,7 +146,8 @@ impl OrchestratorService for Discard {
                         Message::Opened(Opened { accepted_through: 0, credit_bytes: 8 << 20, resumed: false })
                     }
                     Some(stream_windows_request::Message::Rows(rows)) => {
-                        let credit_bytes = rows.batch.map_or(0, |batch| batch.columns.len() as u64 * 8 * 1_024);
+                        let credit_bytes =
+                            rows.batch.map_or(0, |batch| batch.columns.len() as u64 * 8 * 1_024);
                         Message::Accepted(Accepted { through_seq: rows.seq, credit_bytes, dropped: None })
                     }
                     _ => return,
@@ -168,7 +173,10 @@ impl OrchestratorService for Discard {
 
     type SubscribeStream = Answers<SubscribeResponse>;
 
-    async fn subscribe(&self, _request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+    async fn subscribe(
+        &self,
+        _request: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
         Err(Status::unimplemented("discards"))
     }
 }

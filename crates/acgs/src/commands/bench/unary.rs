@@ -38,9 +38,17 @@ pub(super) async fn measure(settings: &Settings, calls: usize) -> anyhow::Result
     let check_ns = hash_check_ns(&running.constitution);
     running.stop().await?;
     Ok(vec![
-        Figure::new("Assess of 1,000 rows x 12 columns, p50", times.value_at_quantile(0.5) as f64 / 1_000.0, "ms"),
-        Figure::new("Assess of 1,000 rows x 12 columns, p99", times.value_at_quantile(0.99) as f64 / 1_000.0, "ms")
-            .at_most(10.0),
+        Figure::new(
+            "Assess of 1,000 rows x 12 columns, p50",
+            times.value_at_quantile(0.5) as f64 / 1_000.0,
+            "ms",
+        ),
+        Figure::new(
+            "Assess of 1,000 rows x 12 columns, p99",
+            times.value_at_quantile(0.99) as f64 / 1_000.0,
+            "ms",
+        )
+        .at_most(10.0),
         Figure::new("hash check", check_ns, "ns").at_most(1_000.0),
     ])
 }

@@ -1,0 +1,192 @@
+"""A second implementation against the real binary: grpcio with generated stubs, and grpcurl by reflection.
+
+Starts a mesh of its own on free ports, and ends it by its pid.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_tools import protoc
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+HASH = "cdd01ef066bc6cf2"
+HEADER = (("x-constitutional-hash", HASH),)
+
+
+def generate(folder):
+    """Stubs from the contract, as a user would make them."""
+    files = [str(path.relative_to(ROOT / "proto")) for path in (ROOT / "proto" / "acgs").rglob("*.proto")]
+    files += ["google/api/http.proto", "google/api/annotations.proto"]
+    well_known = pathlib.Path(protoc.__file__).parent / "_proto"
+    arguments = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
+    assert protoc.main(arguments + files) == 0, "stubs"
+    sys.path.insert(0, str(folder))
+
+
+def start(folder):
+    """The binary that `cargo build` left."""
+    command = [str(ROOT / "target" / "debug" / "acgs"), "serve", "all", "--json", "--set", f"home.folder={folder}/events"]
+    for service in ("quality", "drift", "performance", "orchestrator"):
+        command += ["--set", f"listen.{service}=0"]
+    mesh = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return mesh, json.loads(mesh.stdout.readline())
+
+
+def expect(code, call):
+    """The call is refused with this code; returns its details."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        assert error.code() == code, (error.code(), error.details())
+        return error.details()
+    raise AssertionError(f"not refused with {code}")
+
+
+def check_hash(addresses):
+    from acgs.constitution.v1 import constitution_pb2 as messages
+    from acgs.constitution.v1 import constitution_pb2_grpc as services
+
+    for address in addresses.values():
+        with grpc.insecure_channel(address) as channel:
+            stub = services.ConstitutionServiceStub(channel)
+            request = messages.GetConstitutionRequest()
+            expect(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.GetConstitution(request))
+            wrong = (("x-constitutional-hash", "0" * 16),)
+            expect(grpc.StatusCode.PERMISSION_DENIED, lambda: stub.GetConstitution(request, metadata=wrong))
+            answer, call = stub.GetConstitution.with_call(request, metadata=HEADER)
+            assert answer.accepted == [HASH]
+            assert ("x-constitutional-hash", HASH) in [(key, value) for key, value in call.initial_metadata()]
+            health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def check_assess(address):
+    from acgs.quality.v1 import quality_pb2 as messages
+    from acgs.quality.v1 import quality_pb2_grpc as services
+    from google.protobuf import struct_pb2
+
+    rows = []
+    for row in range(50):
+        record = struct_pb2.Struct()
+        record.update({"price": row / 3, "city": "lga", "sold": row % 2 == 0})
+        rows.append(record)
+    with grpc.insecure_channel(address) as channel:
+        stub = services.QualityServiceStub(channel)
+        answer = stub.Assess(messages.AssessRequest(data=rows, service_id="python"), metadata=HEADER)
+        assert answer.overall_score > 0.99 and answer.report.row_count == 50, answer
+        details = expect(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.Assess(messages.AssessRequest(), metadata=HEADER))
+        assert details.startswith("data:"), details
+
+
+def check_stream(address):
+    """Batches, labels that come late, and revised reports."""
+    from acgs.common.v1 import common_pb2 as common
+    from acgs.orchestrator.v1 import orchestrator_pb2 as messages
+    from acgs.orchestrator.v1 import orchestrator_pb2_grpc as services
+
+    def field(name, kind, role):
+        return common.Field(name=name, kind=kind, role=role)
+
+    schema = common.Schema(fields=[
+        field("ts", common.FIELD_KIND_TIMESTAMP, common.FIELD_ROLE_TIMESTAMP),
+        field("id", common.FIELD_KIND_INT64, common.FIELD_ROLE_ID),
+        field("score", common.FIELD_KIND_DOUBLE, common.FIELD_ROLE_SCORE),
+    ])
+    label_schema = common.Schema(fields=[
+        field("id", common.FIELD_KIND_INT64, common.FIELD_ROLE_ID),
+        field("late", common.FIELD_KIND_BOOLEAN, common.FIELD_ROLE_LABEL),
+    ])
+    window = messages.WindowSpec(tumbling=messages.TumblingWindow(size_ms=1000), out_of_orderness_ms=0)
+
+    def requests():
+        yield messages.StreamWindowsRequest(open=messages.Open(
+            stream_id="python", schema=schema, label_schema=label_schema, window=window))
+        for number in range(5):
+            ids = list(range(number * 100, number * 100 + 100))
+            rows = common.RecordBatch(row_count=100, columns=[
+                common.Column(integers=[identity * 10 for identity in ids]),
+                common.Column(integers=ids),
+                common.Column(doubles=[identity % 10 / 10 for identity in ids]),
+            ])
+            yield messages.StreamWindowsRequest(rows=messages.Rows(seq=2 * number + 1, batch=rows))
+            behind = [identity - 100 for identity in ids] if number else []
+            labels = behind if number else [10_000]
+            bits = bytearray((len(labels) + 7) // 8)
+            for place, identity in enumerate(labels):
+                bits[place // 8] |= (identity % 10 >= 5) << (place % 8)
+            batch = common.RecordBatch(row_count=len(labels), columns=[
+                common.Column(integers=labels), common.Column(booleans=bytes(bits))])
+            yield messages.StreamWindowsRequest(labels=messages.Labels(seq=2 * number + 2, batch=batch))
+        yield messages.StreamWindowsRequest(end=messages.End())
+
+    last, closed = {}, None
+    with grpc.insecure_channel(address) as channel:
+        for answer in services.OrchestratorServiceStub(channel).StreamWindows(requests(), metadata=HEADER):
+            if answer.HasField("report"):
+                last[answer.report.window.start_ms] = answer.report
+            elif answer.HasField("closed"):
+                closed = answer.closed
+    assert sorted(last) == [0, 1000, 2000, 3000, 4000], sorted(last)
+    counts = [last[start].performance.labelled_count for start in sorted(last)]
+    assert counts == [100, 100, 100, 100, 0], counts
+    assert last[0].revision >= 1 and abs(last[0].performance.auc.value - 1.0) < 1e-9, last[0].performance
+    assert closed.accepted_rows == 500 and closed.dropped.labels_expired == 1, closed
+
+
+def check_examples(addresses):
+    """What README shows, run."""
+    path = os.pathsep.join(sys.path[:1])
+    environment = {**os.environ, "PYTHONPATH": path}
+    example = [sys.executable, str(ROOT / "clients/python/examples/stream.py"), addresses["orchestrator"]]
+    output = subprocess.run(example, env=environment, capture_output=True, text=True, check=True).stdout
+    assert output.count("rows 1000") == 6, output
+
+
+def check_grpcurl(addresses):
+    grpcurl = os.environ["GRPCURL"]
+
+    def call(*arguments):
+        done = subprocess.run([grpcurl, "-plaintext", *arguments], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    code, output = call(addresses["quality"], "list")
+    assert code == 0 and "acgs.quality.v1.QualityService" in output, output
+    code, output = call(addresses["drift"], "describe", "acgs.drift.v1.DriftService")
+    assert code == 0 and "rpc PutReference" in output, output
+    data = json.dumps({"data": [{"price": 1.5, "city": "lga"}, {"price": None, "city": "jfk"}]})
+    header = f"x-constitutional-hash: {HASH}"
+    code, output = call("-H", header, "-d", data, addresses["quality"], "acgs.quality.v1.QualityService/Assess")
+    assert code == 0 and '"missingValueRate": 0.25' in output, output
+    code, output = call("-d", data, addresses["quality"], "acgs.quality.v1.QualityService/Assess")
+    assert code != 0 and "x-constitutional-hash" in output, output
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        stubs = pathlib.Path(folder) / "stubs"
+        stubs.mkdir()
+        generate(stubs)
+        mesh, addresses = start(folder)
+        try:
+            checks = [
+                lambda: check_hash(addresses),
+                lambda: check_assess(addresses["quality"]),
+                lambda: check_stream(addresses["orchestrator"]),
+                lambda: check_examples(addresses),
+                lambda: check_grpcurl(addresses),
+            ]
+            for check in checks:
+                check()
+        finally:
+            mesh.terminate()
+        assert mesh.wait(timeout=30) == 0, "the mesh ends in order"
+    print(f"{len(checks) + 1} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
