@@ -137,3 +137,73 @@ async fn what_breaks_the_protocol_is_named() {
     assert_eq!((why.as_str(), field.as_str()), ("WRONG_LENGTH", "rows.batch.columns[x]"), "a split field");
     assert_eq!(refuse(vec![LaneDown { message: None }]).await.1, ("MISSING".into(), "message".into()));
 }
+
+/// Says the same to a lane, and collects what comes up until its verdict.
+async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
+    use acgs_lane::{LaneDown, LaneUp};
+    let window =
+        acgs_vocabulary::Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1_000 };
+    let messages = [
+        LaneDown::Open(acgs_lane::message::Open {
+            stream_id: "s".into(),
+            slot: 0,
+            schema: row_schema(),
+            configs: vec![],
+            snapshot_every_bytes: 1_000,
+            model_id: "m".into(),
+            service_id: String::new(),
+        }),
+        LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false },
+        LaneDown::OpenPane { pane: 2, key: "k".into(), labels_only: false },
+        LaneDown::Rows {
+            seq: 1,
+            batch: rows(0, &(0..90).collect::<Vec<i64>>(), 0.5),
+            runs: vec![(1, 30), (2, 60)],
+        },
+        LaneDown::Tick { watermark_ms: 1_000 },
+        LaneDown::Close { window, revision: 3, panes: vec![1, 2] },
+    ];
+    for message in messages {
+        lane.down.send(message).await.unwrap();
+    }
+    let mut ups = Vec::new();
+    while let Some(up) = lane.up.recv().await {
+        ups.push(up.unwrap());
+        if matches!(ups.last(), Some(LaneUp::Verdict(_))) {
+            break;
+        }
+    }
+    ups
+}
+
+#[tokio::test]
+async fn the_two_ways_of_carrying_a_lane_agree() {
+    use acgs_lane::{Connector, over_grpc};
+    use acgs_vocabulary::JudgeKind;
+    use tokio_stream::StreamExt;
+    let mesh = Mesh::start().await;
+    let settings = acgs::settings::Settings::load(None, std::iter::empty(), &[]).unwrap();
+    let near = acgs::wire::judges(&settings).open(JudgeKind::Quality).await.unwrap();
+    let (down, outgoing) = over_grpc::outgoing(|message| JudgeRequest { message: Some(message) });
+    let incoming = mesh.quality().await.judge(outgoing).await.unwrap().into_inner();
+    let far = over_grpc::handle(down, incoming.map(|message| message.map(|message| message.message)));
+    let (near, far) = (drive(near).await, drive(far).await);
+    assert_eq!(near, far);
+    assert_eq!(near.len(), 3, "credit, snapshot, verdict");
+}
+
+#[tokio::test]
+async fn a_lane_that_breaks_tells_the_orchestrators_end() {
+    use acgs_lane::{LaneDown, over_grpc};
+    use tokio_stream::StreamExt;
+    let mesh = Mesh::start().await;
+    let (down, outgoing) = over_grpc::outgoing(|message| JudgeRequest { message: Some(message) });
+    let incoming = mesh.quality().await.judge(outgoing).await.unwrap().into_inner();
+    let mut lane = over_grpc::handle(down, incoming.map(|message| message.map(|message| message.message)));
+    lane.down.send(LaneDown::Release { panes: vec![1] }).await.unwrap();
+    lane.down.send(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).await.unwrap();
+    let problem = lane.up.recv().await.unwrap().unwrap_err();
+    assert_eq!(problem.reason(), "LANE_LOST");
+    assert!(problem.to_string().contains("not ready"), "{problem}");
+    assert!(lane.up.recv().await.is_none(), "it is the last message");
+}

@@ -1,6 +1,6 @@
 //! `acgs`: reads settings, and does what the command line says.
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use acgs::{
     commands::{Cli, Command},
@@ -25,7 +25,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.log.level).with_context(|| {
         format!("log.level {:?} is none of error, warn, info, debug, trace", settings.log.level)
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if settings.runtime.worker_threads > 0 {

@@ -92,6 +92,8 @@ pub struct Rows<'a> {
     pub key_names: &'a [Arc<str>],
     /// Rows to leave out, by place; empty for none.
     pub rejected: &'a [bool],
+    /// Rows that wait for a label, by place; empty for none.
+    pub awaiting: &'a [bool],
 }
 
 /// A bound that a frame would break.
@@ -212,6 +214,8 @@ impl Windows {
         let mut late = Vec::new();
         let mut placed = Placement::default();
         let mut current: Option<Current> = None;
+        // Rows of the current slice that wait for a label; counted before anything can close or free it.
+        let mut awaited = 0;
         let mut next_fire = self.next_fire();
         for (row, &time_ms) in rows.times_ms.iter().enumerate() {
             if rows.rejected.get(row).copied().unwrap_or(false) {
@@ -222,6 +226,7 @@ impl Windows {
             let pane = match fits {
                 Some(it) => Some(it.pane),
                 None => {
+                    self.await_labels(rows, current, std::mem::take(&mut awaited));
                     let name = rows.key_names.get(key as usize).map_or_else(|| Arc::from(""), Arc::clone);
                     let found = self.pane_for(&name, time_ms, clock.current(), &mut steps);
                     current = found.map(|pane| {
@@ -233,16 +238,21 @@ impl Windows {
                 }
             };
             match pane {
-                Some(pane) => placed.put(row as u32, pane),
+                Some(pane) => {
+                    placed.put(row as u32, pane);
+                    awaited += u64::from(rows.awaiting.get(row).copied().unwrap_or(false));
+                }
                 None => late.push(row as u32),
             }
             if clock.observe(time_ms) && clock.current() >= next_fire {
+                self.await_labels(rows, current, std::mem::take(&mut awaited));
                 self.fire(clock.current(), &mut steps);
                 next_fire = self.next_fire();
                 // The piece may be sealed now.
                 current = None;
             }
         }
+        self.await_labels(rows, current, awaited);
         self.watermarks.end_frame(partition, &clock);
         self.settle(&mut steps);
         let (kept, runs) = placed.finish(rows.times_ms.len());
@@ -373,8 +383,10 @@ impl Windows {
             self.labelled.remove(&window);
             self.close(window, Cause::LateRows, watermark, steps);
         }
+        // What is to be freed must be judged for the last time before.
+        let candidates = self.expire_rows(watermark, steps);
         self.revise_labels(watermark, steps);
-        self.release(watermark, steps);
+        self.release(watermark, candidates, steps);
     }
 }
 

@@ -79,7 +79,14 @@ impl Core {
         let mut dropped = self.totals.dropped;
         let rejected = self.reject(time, times_ms, now_ms, &mut dropped);
         let (keys, key_names) = keys(&self.spec.schema, batch);
-        let rows = Rows { times_ms, keys: keys.as_deref(), key_names: &key_names, rejected: &rejected };
+        let awaiting = self.awaiting(batch);
+        let rows = Rows {
+            times_ms,
+            keys: keys.as_deref(),
+            key_names: &key_names,
+            rejected: &rejected,
+            awaiting: &awaiting,
+        };
         let frame = self.windows.ingest(partition, now_ms, rows).map_err(full)?;
         self.totals.dropped = dropped;
         self.totals.dropped.late += frame.late.len() as u64;

@@ -54,6 +54,8 @@ pub struct Label {
 pub(super) struct Waiting {
     key: Arc<str>,
     time_ms: i64,
+    /// Start of the first window that the row is in.
+    first_start_ms: i64,
     score: OwnedCell,
     prediction: OwnedCell,
 }
@@ -183,6 +185,15 @@ impl Core {
         watermark.saturating_add(self.spec.window.size_ms()).saturating_add(horizon_ms).max(0)
     }
 
+    /// Which rows wait for a label: those with an id and without the label; empty when none can.
+    pub(super) fn awaiting(&self, batch: &RecordBatch) -> Vec<bool> {
+        let column = |role| self.spec.schema.index_of_role(role).map(|index| &batch.columns()[index]);
+        let (Some(_), Some(ids)) = (&self.join, column(Role::Id)) else { return Vec::new() };
+        let label = column(Role::Label);
+        let waits = |row| ids.is_valid(row) && !label.is_some_and(|label| label.is_valid(row));
+        (0..batch.rows()).map(waits).collect()
+    }
+
     /// Rows whose label is not in them wait for it; labels that are here already are used.
     pub(super) fn await_labels(
         &mut self,
@@ -197,29 +208,32 @@ impl Core {
         let (Some(ids), Some(times)) = (column(Role::Id), column(Role::Timestamp)) else { return };
         let (label, score, prediction) = (column(Role::Label), column(Role::Score), column(Role::Prediction));
         let keys = column(Role::Key);
-        debug_assert_eq!(runs.iter().map(|run| run.1 as usize).sum::<usize>(), batch.rows());
+        let panes = runs.iter().flat_map(|(pane, length)| std::iter::repeat_n(*pane, *length as usize));
+        let mut first_start: Option<(PaneId, i64)> = None;
         let none: Arc<str> = Arc::from("");
         let mut found = Vec::new();
-        for row in 0..batch.rows() {
+        for (row, pane) in (0..batch.rows()).zip(panes) {
             if label.is_some_and(|label| label.is_valid(row)) {
                 continue;
             }
             let (Some(id), Some(time_ms)) = (RecordId::of(ids, row), times.integer(row)) else { continue };
             let key = keys.map_or_else(|| Arc::clone(&none), |keys| key_of(keys, row, &none));
+            if first_start.is_none_or(|(known, _)| known != pane) {
+                first_start =
+                    self.windows.first_start_ms(&key, time_ms, pane).map(|start_ms| (pane, start_ms));
+            }
+            // Without a start the row's windows took labels no more when it came.
+            let Some((_, first_start_ms)) = first_start else { continue };
             let cell =
                 |column: Option<&Column>| column.map_or(OwnedCell::Null, |column| OwnedCell::of(column, row));
-            let waiting =
-                Waiting { key: Arc::clone(&key), time_ms, score: cell(score), prediction: cell(prediction) };
+            let (score, prediction) = (cell(score), cell(prediction));
+            let waiting = Waiting { key: Arc::clone(&key), time_ms, first_start_ms, score, prediction };
             let deadline_ms = self.windows.label_deadline_ms(time_ms);
             match join.predict(&id, waiting.clone(), deadline_ms) {
-                Predicted::Waits => self.windows.await_label(&key, time_ms),
-                Predicted::Matched(value) => {
-                    self.windows.await_label(&key, time_ms);
-                    found.push((waiting, value));
-                }
-                Predicted::Duplicate => {}
-                // Its label will count as expired.
-                Predicted::Full => {}
+                Predicted::Waits => {}
+                Predicted::Matched(value) => found.push((waiting, value)),
+                // No label will come for a second row of an id; nor, counted as expired, for one without room.
+                Predicted::Duplicate | Predicted::Full => self.windows.label_settled(&key, time_ms),
             }
         }
         self.send_labelled(found, actions);
@@ -235,7 +249,7 @@ impl Core {
         let mut steps = Steps::default();
         let mut placed: Vec<(PaneId, Waiting, OwnedCell)> = Vec::with_capacity(found.len());
         for (waiting, value) in found {
-            match self.windows.label_pane(&waiting.key, waiting.time_ms, &mut steps) {
+            match self.windows.label_pane(&waiting.key, waiting.time_ms, waiting.first_start_ms, &mut steps) {
                 Some(pane) => placed.push((pane, waiting, value)),
                 None => self.totals.dropped.labels_expired += 1,
             }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Cause, PaneId, Piece, Steps, WindowKey, Windows};
+use super::{Cause, Current, PaneId, Piece, Rows, Steps, WindowKey, Windows};
 
 /// Revisions by labels come at most this often over the label horizon, unless every label is there.
 const REVISIONS_PER_HORIZON: i64 = 4;
@@ -11,11 +11,12 @@ const REVISIONS_PER_HORIZON: i64 = 4;
 const REVISION_INTERVAL_MS_MIN: i64 = 1_000;
 
 impl Windows {
-    /// A row of this key and time was placed and waits for its label.
-    pub fn await_label(&mut self, key: &Arc<str>, time_ms: i64) {
-        let place = (Arc::clone(key), self.spec.slice(time_ms).0);
-        if let Some(slice) = self.slices.get_mut(&place) {
-            slice.awaited += 1;
+    /// So many rows of the current slice wait for their labels.
+    pub(super) fn await_labels(&mut self, rows: Rows<'_>, current: Option<Current>, awaited: u64) {
+        let Some(current) = current.filter(|_| awaited > 0) else { return };
+        let key = rows.key_names.get(current.key as usize).map_or_else(|| Arc::from(""), Arc::clone);
+        if let Some(slice) = self.slices.get_mut(&(key, current.start_ms)) {
+            slice.awaited += awaited;
         }
     }
 
@@ -37,17 +38,33 @@ impl Windows {
         newest_end.saturating_add(self.spec.label_horizon_ms().unwrap_or(0))
     }
 
-    /// The open label pane for a row of this key and time; `None` when its windows take labels no more.
-    pub fn label_pane(&mut self, key: &Arc<str>, time_ms: i64, steps: &mut Steps) -> Option<PaneId> {
+    /// Start of the first window that lists a pane of rows, given the key and time of one of them.
+    #[must_use]
+    pub fn first_start_ms(&self, key: &Arc<str>, time_ms: i64, pane: PaneId) -> Option<i64> {
+        let slice = self.slices.get(&(Arc::clone(key), self.spec.slice(time_ms).0))?;
+        slice.pieces.iter().find(|piece| piece.id == pane).map(|piece| piece.first_start_ms)
+    }
+
+    /// The open label pane for a row of this key and time, whose own pane is listed by windows from
+    /// `row_first_start_ms` on; `None` when those take labels no more.
+    pub fn label_pane(
+        &mut self,
+        key: &Arc<str>,
+        time_ms: i64,
+        row_first_start_ms: i64,
+        steps: &mut Steps,
+    ) -> Option<PaneId> {
         let horizon_ms = self.spec.label_horizon_ms()?;
         let watermark = self.watermarks.current();
         let size_ms = self.spec.size_ms();
         let live = |start_ms: i64| start_ms.saturating_add(size_ms).saturating_add(horizon_ms) > watermark;
-        let first_start_ms = self.spec.starts(time_ms).find(|&start_ms| live(start_ms))?;
+        let listed = |start_ms: i64| start_ms >= row_first_start_ms && live(start_ms);
+        let first_start_ms = self.spec.starts(time_ms).find(|&start_ms| listed(start_ms))?;
         let slice_start = self.spec.slice(time_ms).0;
         let slice = self.slices.get_mut(&(Arc::clone(key), slice_start))?;
-        let open = slice.pieces.iter().rev().find(|piece| piece.of_labels && !piece.sealed);
-        let pane = match open.filter(|piece| piece.first_start_ms == first_start_ms) {
+        let open =
+            |piece: &&Piece| piece.of_labels && !piece.sealed && piece.first_start_ms == first_start_ms;
+        let pane = match slice.pieces.iter().rev().find(open) {
             Some(piece) => piece.id,
             None => {
                 let id = self.next_pane;
@@ -72,7 +89,11 @@ impl Windows {
         let Some(horizon_ms) = self.spec.label_horizon_ms() else { return };
         let interval_ms = (horizon_ms / REVISIONS_PER_HORIZON).max(REVISION_INTERVAL_MS_MIN);
         let moved = watermark >= self.labels_scanned_at.saturating_add(REVISION_INTERVAL_MS_MIN);
-        if self.completed.is_empty() && !moved {
+        let expiring = self
+            .label_expiry
+            .first()
+            .is_some_and(|(end_ms, ..)| end_ms.saturating_add(horizon_ms) <= watermark);
+        if self.completed.is_empty() && !moved && !expiring {
             return;
         }
         self.labels_scanned_at = watermark;
@@ -105,21 +126,32 @@ impl Windows {
         self.awaited_between(key, oldest, newest_end) > 0
     }
 
-    /// Frees what no row, and what no label, can reach any more.
-    pub(super) fn release(&mut self, watermark: i64, steps: &mut Steps) {
-        let over = |end_ms: i64, after_ms: i64| end_ms.saturating_add(after_ms) <= watermark;
-        let (lateness_ms, horizon_ms) = (self.spec.lateness_ms(), self.spec.label_horizon_ms().unwrap_or(0));
-        let mut candidates = Vec::new();
+    /// Rows reach these slices no more; labels may.
+    pub(super) fn expire_rows(&mut self, watermark: i64, steps: &mut Steps) -> Vec<(Arc<str>, i64)> {
+        let lateness_ms = self.spec.lateness_ms();
+        let mut expired = Vec::new();
         while let Some((end_ms, ..)) = self.row_expiry.first()
-            && over(*end_ms, lateness_ms)
+            && end_ms.saturating_add(lateness_ms) <= watermark
         {
             let Some(entry) = self.row_expiry.pop_first() else { break };
             let place = (Arc::clone(&entry.1), entry.2);
             let Some(slice) = self.slices.get(&place) else { continue };
             steps.released.extend(slice.pieces.iter().filter(|piece| !piece.of_labels).map(|piece| piece.id));
-            candidates.push(place);
+            expired.push(place);
             self.label_expiry.insert(entry);
         }
+        expired
+    }
+
+    /// Frees what no row, and what no label, can reach any more.
+    pub(super) fn release(
+        &mut self,
+        watermark: i64,
+        mut candidates: Vec<(Arc<str>, i64)>,
+        steps: &mut Steps,
+    ) {
+        let horizon_ms = self.spec.label_horizon_ms().unwrap_or(0);
+        let over = |end_ms: i64, after_ms: i64| end_ms.saturating_add(after_ms) <= watermark;
         while let Some((end_ms, ..)) = self.label_expiry.first()
             && over(*end_ms, horizon_ms)
         {

@@ -53,8 +53,13 @@ fn run(case: &Value) -> Value {
             "event" => {
                 let key: Arc<str> = Arc::from(input["key"].as_str().unwrap());
                 let ts = input["ts"].as_i64().unwrap();
-                let rows =
-                    Rows { times_ms: &[ts], keys: Some(&[0]), key_names: &[Arc::clone(&key)], rejected: &[] };
+                let rows = Rows {
+                    times_ms: &[ts],
+                    keys: Some(&[0]),
+                    key_names: &[Arc::clone(&key)],
+                    rejected: &[],
+                    awaiting: &[],
+                };
                 let frame = windows.ingest(&name(&input["partition"]), 0, rows).unwrap();
                 for (pane, _) in &frame.runs {
                     panes.0.entry(*pane).or_default().push(input["value"].as_f64().unwrap());
@@ -141,7 +146,7 @@ proptest! {
         let mut all = Vec::new();
         while at < times_ms.len() {
             let length = cuts.next().unwrap().min(times_ms.len() - at);
-            let rows = Rows { times_ms: &times_ms[at..at + length], keys: None, key_names: &[], rejected: &[] };
+            let rows = Rows { times_ms: &times_ms[at..at + length], keys: None, key_names: &[], rejected: &[], awaiting: &[] };
             let frame = windows.ingest("p", 0, rows).unwrap();
             let order = frame.rows.unwrap_or_else(|| (0..length as u32).collect());
             let mut place = 0;
@@ -179,16 +184,24 @@ fn labels_revise_their_window_until_the_horizon() {
     let mut windows = Windows::new(spec, 0, LIMITS);
     let none: Arc<str> = Arc::from("");
     let push = |windows: &mut Windows, times_ms: &[i64]| {
-        windows.ingest("p", 0, Rows { times_ms, keys: None, key_names: &[], rejected: &[] }).unwrap().steps
+        windows
+            .ingest("p", 0, Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting: &[] })
+            .unwrap()
+            .steps
     };
-    push(&mut windows, &[1_000, 2_000]);
-    windows.await_label(&none, 1_000);
-    windows.await_label(&none, 2_000);
+    let both = Rows {
+        times_ms: &[1_000, 2_000],
+        keys: None,
+        key_names: &[],
+        rejected: &[],
+        awaiting: &[true, true],
+    };
+    windows.ingest("p", 0, both).unwrap();
     let steps = push(&mut windows, &[10_000]);
     assert_eq!(steps.closes.len(), 1);
     assert!(steps.released_labels.is_empty(), "a label may still come");
     let mut opened = Steps::default();
-    let pane = windows.label_pane(&none, 1_000, &mut opened).unwrap();
+    let pane = windows.label_pane(&none, 1_000, 0, &mut opened).unwrap();
     assert_eq!(opened.opened, vec![(pane, Arc::clone(&none), true)]);
     windows.label_settled(&none, 1_000);
     assert!(windows.advance().closes.is_empty(), "revisions wait for the interval");
@@ -196,20 +209,20 @@ fn labels_revise_their_window_until_the_horizon() {
     assert_eq!(steps.closes.len(), 2, "the next window on time, the first revised");
     assert_eq!(steps.closes[1].cause, Cause::LateLabels);
     assert_eq!(steps.closes[1].label_panes, vec![pane]);
-    let second = windows.label_pane(&none, 2_000, &mut opened).unwrap();
+    let second = windows.label_pane(&none, 2_000, 0, &mut opened).unwrap();
     assert_ne!(second, pane, "a closed pane takes no more labels");
     windows.label_settled(&none, 2_000);
     let steps = windows.advance();
     assert_eq!(steps.closes[0].label_panes, vec![pane, second], "complete: revised at once");
     assert!(steps.released_labels.contains(&second), "and freed");
-    assert_eq!(windows.label_pane(&none, 2_000, &mut opened), None);
+    assert_eq!(windows.label_pane(&none, 2_000, 0, &mut opened), None);
 }
 
 #[test]
 fn bounds_refuse_a_frame_whole() {
     let spec = WindowSpec::new(WindowKind::Tumbling { size_ms: 10 }, 0, 0, None).unwrap();
     let mut windows = Windows::new(spec, 0, Limits { panes_max: 2, windows_max: 10 });
-    let rows = |times_ms| Rows { times_ms, keys: None, key_names: &[], rejected: &[] };
+    let rows = |times_ms| Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting: &[] };
     assert_eq!(windows.ingest("p", 0, rows(&[5, 15, 25])), Err(Full::Panes(2)));
     assert_eq!(windows.held(), (0, 0));
     assert!(windows.ingest("p", 0, rows(&[5, 15])).is_ok());
