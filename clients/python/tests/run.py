@@ -147,6 +147,23 @@ def check_examples(addresses):
     assert output.count("rows 1000") == 6, output
 
 
+def blocks(language):
+    """Code of README by language."""
+    parts = (ROOT / "README.md").read_text().split("```")[1::2]
+    return [part.partition("\n")[2] for part in parts if part.partition("\n")[0] == language]
+
+
+def check_readme(addresses):
+    """README's Python is the example's, and its grpcurl call answers."""
+    example = {line.strip() for line in (ROOT / "clients/python/examples/stream.py").read_text().splitlines()}
+    python = blocks("python")[0].splitlines()
+    assert all(line.strip() in example for line in python), [line for line in python if line.strip() not in example]
+    call = next(block for block in blocks("") if block.startswith("grpcurl"))
+    call = call.replace("grpcurl ", os.environ["GRPCURL"] + " ", 1).replace("127.0.0.1:8010", addresses["quality"])
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True)
+    assert done.returncode == 0 and '"overallScore"' in done.stdout, done.stderr
+
+
 def check_grpcurl(addresses):
     grpcurl = os.environ["GRPCURL"]
 
@@ -178,6 +195,7 @@ def main():
                 lambda: check_assess(addresses["quality"]),
                 lambda: check_stream(addresses["orchestrator"]),
                 lambda: check_examples(addresses),
+                lambda: check_readme(addresses),
                 lambda: check_grpcurl(addresses),
             ]
             for check in checks:

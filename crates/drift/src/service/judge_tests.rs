@@ -97,7 +97,7 @@ fn what_moves_is_found_and_what_does_not_is_not() {
 #[test]
 fn a_reference_that_always_moves_tolerates_it() {
     // Every span of 1,000 has another level.
-    let level = |row: i64| f64::from([0.0, 1.0, 0.3, 1.4, 0.6, 0.1][(row / 1_000) as usize % 6]);
+    let level = |row: i64| [0.0, 1.0, 0.3, 1.4, 0.6, 0.1][(row / 1_000) as usize % 6];
     let wavy: Vec<Row> = rows(6_000, 0.0, &["a"])
         .into_iter()
         .map(|row| (row.0, row.1.map(|x| x + level(row.0)), row.2, row.3))

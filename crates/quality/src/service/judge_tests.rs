@@ -88,10 +88,8 @@ proptest! {
 fn bad_data_is_named() {
     let mut rows: Vec<Row> =
         (0..100).map(|row| (row, row, Some(row as f64 / 10.0), Some(30), Some("a".into()))).collect();
-    for row in 0..30 {
-        rows[row].3 = Some(900);
-        rows[row].2 = None;
-        rows[row].1 = 0;
+    for row in &mut rows[..30] {
+        (row.1, row.2, row.3) = (0, None, Some(900));
     }
     rows[99].2 = Some(1e9);
     rows[98].2 = Some(f64::INFINITY);
