@@ -102,6 +102,22 @@ async fn files_stream_through_a_mesh_in_another_process() {
     let (ok, output, errors) = run(&plain).await;
     assert!(ok && output.contains("600 rows in 2 windows"), "{output}{errors}");
 
+    let fields = folder.path().join("schema.json");
+    let field = |name: &str, kind: &str, role: &str| {
+        format!("{{\"name\":\"{name}\",\"kind\":\"{kind}\",\"role\":\"{role}\"}}")
+    };
+    let price = "{\"name\":\"price\",\"kind\":\"double\",\"role\":\"feature\",\"maximum\":10}";
+    let given = format!("{{\"fields\":[{},{price}]}}", field("when", "timestamp", "timestamp"));
+    std::fs::write(&fields, given).unwrap();
+    let fields = fields.to_str().unwrap();
+    let given = ["stream", csv, "--timestamp", "when", "--schema", fields, "--window", "1h", "--json"];
+    let given = [&given[..], &["--stream-id", "given", "--address", orchestrator]].concat();
+    let (ok, output, errors) = run(&given).await;
+    assert!(ok && output.contains("\"invalid_values\""), "a price is above 10: {output}{errors}");
+    std::fs::write(fields, "{\"fields\":[{\"name\":\"x\",\"kind\":\"tensor\"}]}").unwrap();
+    let (ok, _, errors) = run(&given).await;
+    assert!(!ok && errors.contains("unknown variant `tensor`"), "{errors}");
+
     let (ok, _, errors) = run(&["stream", csv, "--timestamp", "nope", "--address", orchestrator]).await;
     assert!(
         !ok && errors.contains("there is no column \"nope\"; the file has when, id, price, p, y"),

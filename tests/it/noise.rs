@@ -149,7 +149,7 @@ fn opens() -> BoxedStrategy<Open> {
 fn stream_messages() -> BoxedStrategy<Vec<StreamWindowsRequest>> {
     use stream_windows_request::Message;
     let message = prop_oneof![
-        4 => (0..6_u64, batches()).prop_map(|(seq, batch)| Message::Rows(Rows { seq, batch })),
+        4 => (0..6_u64, batches()).prop_map(|(seq, batch)| Message::Rows(Rows { seq, batch, ..Rows::default() })),
         2 => (0..6_u64, batches()).prop_map(|(seq, batch)| Message::Labels(Labels { seq, batch })),
         1 => any::<u64>().prop_map(|through_report_seq| Message::Ack(AckReports { through_report_seq })),
         1 => Just(Message::End(End {})),
@@ -270,8 +270,24 @@ macro_rules! drain {
     }};
 }
 
+/// Resident mebibytes of this process, servers and all.
+fn resident_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
+}
+
+/// What all these messages together may cost for good, with whatever other tests hold meanwhile.
+const GROWTH_MIB_MAX: u64 = 1_024;
+
+fn assert_bounded(before_mib: u64) {
+    let grown = resident_mib().saturating_sub(before_mib);
+    assert!(grown <= GROWTH_MIB_MAX, "{grown} MiB");
+}
+
 #[tokio::test]
 async fn unary_calls_survive_anything() {
+    let before_mib = resident_mib();
     let mesh = Mesh::start().await;
     let (mut quality, mut drift) = (mesh.quality().await, mesh.drift().await);
     let (mut performance, mut orchestrator) = (mesh.performance().await, mesh.orchestrator().await);
@@ -347,10 +363,12 @@ async fn unary_calls_survive_anything() {
         let message = VerifyDocumentRequest { document };
         let _told = survives!(constitution.verify_document(message.clone()), message);
     }
+    assert_bounded(before_mib);
 }
 
 #[tokio::test]
 async fn streams_survive_anything() {
+    let before_mib = resident_mib();
     let mesh = Mesh::start().await;
     let mut orchestrator = mesh.orchestrator().await;
     for messages in values(&stream_messages()) {
@@ -385,10 +403,12 @@ async fn streams_survive_anything() {
     for messages in values(&put.boxed()) {
         let _told = survives!(drift.put_reference(tokio_stream::iter(messages.clone())), messages);
     }
+    assert_bounded(before_mib);
 }
 
 #[tokio::test]
 async fn lanes_survive_anything() {
+    let before_mib = resident_mib();
     let mesh = Mesh::start().await;
     let (mut quality, mut drift, mut performance) =
         (mesh.quality().await, mesh.drift().await, mesh.performance().await);
@@ -405,4 +425,5 @@ async fn lanes_survive_anything() {
         judge!(drift, DriftRequest);
         judge!(performance, PerformanceRequest);
     }
+    assert_bounded(before_mib);
 }

@@ -87,7 +87,7 @@ async fn refused_rows(mesh: &Mesh, change: impl FnOnce(&mut Rows)) -> (Code, Str
     let mut stream = mesh.stream(open("rows", 1_000)).await.unwrap();
     let seq = stream.opened.accepted_through + 1;
     let data = batch::to_proto(&rows(0, &(0..20).collect::<Vec<i64>>(), 0.0));
-    let mut message = Rows { seq, batch: Some(data) };
+    let mut message = Rows { seq, batch: Some(data), ..Rows::default() };
     change(&mut message);
     stream.send(stream_windows_request::Message::Rows(message)).await;
     let (_, status) = stream.rest().await;
@@ -146,6 +146,8 @@ async fn bad_rows_name_what_is_wrong() {
         refused_rows(&mesh, |rows| data(rows).columns[3].dictionary[0] = "x".repeat(2_000)).await,
         invalid("BAD_DICTIONARY", "rows.batch.columns[city]")
     );
+    let arrow = refused_rows(&mesh, |rows| rows.arrow_ipc = vec![1].into()).await;
+    assert_eq!((arrow.0, arrow.1.as_str()), (Code::Unimplemented, "ARROW_IPC"));
     let gap = refused_rows(&mesh, |rows| rows.seq += 5).await;
     assert_eq!((gap.0, gap.1.as_str()), (Code::OutOfRange, "SEQUENCE_GAP"));
 }
@@ -231,7 +233,7 @@ async fn a_message_over_the_limit_is_refused() {
     let mut columns = vec![column; 200];
     columns.push(Column { integers: vec![0; 4_000], ..Column::default() });
     let batch = Some(RecordBatch { row_count: 4_000, columns });
-    stream.send(stream_windows_request::Message::Rows(Rows { seq: 1, batch })).await;
+    stream.send(stream_windows_request::Message::Rows(Rows { seq: 1, batch, ..Rows::default() })).await;
     let status = stream.rest().await.1.unwrap();
     assert_eq!(reason(&status), ("FRAME_TOO_LARGE".into(), "rows.batch".into()));
     let huge = acgs_contracts::constitution::v1::VerifyDocumentRequest { document: vec![0; 20 << 20] };

@@ -215,6 +215,32 @@ async fn what_cannot_be_resumed_says_so() {
 }
 
 #[tokio::test]
+async fn a_detached_stream_is_kept_only_so_long() {
+    let mesh = Mesh::start_with(&["orchestrator.detached_keep_ms=300"]).await;
+    let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
+    stream.rows(1, &rows(0, &[1], 0.0)).await;
+    while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(_))) {}
+    drop(stream);
+    // Labels ask for the stream without joining it.
+    let header = || LabelsHeader { stream_id: "s".into(), schema: Some(schema::to_proto(&label_schema())) };
+    let mut client = mesh.orchestrator().await;
+    let gone = async {
+        loop {
+            let message = Some(submit_labels_request::Message::Header(header()));
+            let asked = client.submit_labels(tokio_stream::iter([SubmitLabelsRequest { message }])).await;
+            if asked.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(acgs_tests::PATIENCE, gone).await.expect("it is given up");
+    let mut late = open("s", 1_000);
+    late.resume_after = 1;
+    assert_eq!(reason(&mesh.stream(late).await.err().unwrap()).0, "RESUME_EXPIRED");
+    assert_eq!(mesh.stream(open("s", 1_000)).await.unwrap().opened.accepted_through, 0, "it may begin anew");
+}
+
+#[tokio::test]
 async fn the_slowest_partition_holds_the_windows() {
     let mesh = Mesh::start().await;
     let partition = |name: &str| {

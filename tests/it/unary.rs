@@ -170,6 +170,7 @@ async fn references() {
     let mesh = Mesh::start().await;
     let first = put(&mesh, |_| {}, true).await.unwrap().reference.unwrap();
     assert_eq!((first.version, first.row_count), (1, 5_000));
+    assert_eq!(first.constitutional_hash, acgs_vocabulary::constitution::PLATFORM);
     assert_eq!(first.features.len(), 3, "features and score");
     assert!(first.features[0].effect_mean.is_some(), "five spans were measured");
     let second = put(&mesh, |_| {}, true).await.unwrap().reference.unwrap();

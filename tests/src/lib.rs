@@ -129,6 +129,7 @@ impl Stream {
         self.send(stream_windows_request::Message::Rows(acgs_contracts::orchestrator::v1::Rows {
             seq,
             batch,
+            ..Default::default()
         }))
         .await;
     }

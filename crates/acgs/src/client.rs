@@ -94,7 +94,8 @@ impl WindowStream {
         told: &mut Vec<stream_windows_response::Message>,
     ) -> anyhow::Result<()> {
         let seq = self.number(bytes, told).await?;
-        let message = stream_windows_request::Message::Rows(Rows { seq, batch: Some(batch) });
+        let message =
+            stream_windows_request::Message::Rows(Rows { seq, batch: Some(batch), ..Rows::default() });
         self.send(message, told).await
     }
 

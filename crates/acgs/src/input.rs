@@ -147,6 +147,89 @@ pub fn infer(names: &[String], sample: &[Record], columns: &Columns) -> anyhow::
     Ok(Arc::new(Schema::new(fields)?))
 }
 
+/// A field as a schema file says it.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldText {
+    name: String,
+    kind: KindText,
+    #[serde(default)]
+    role: RoleText,
+    minimum: Option<f64>,
+    maximum: Option<f64>,
+    #[serde(default)]
+    required: bool,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SchemaText {
+    fields: Vec<FieldText>,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum KindText {
+    Double,
+    Int64,
+    Boolean,
+    String,
+    Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RoleText {
+    None,
+    #[default]
+    Feature,
+    Prediction,
+    Score,
+    Label,
+    Id,
+    Timestamp,
+    Key,
+    Latency,
+    Error,
+}
+
+/// A schema from a JSON file.
+///
+/// # Errors
+/// Naming the file and what is wrong in it.
+pub fn read_schema(path: &Path) -> anyhow::Result<Arc<Schema>> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let schema: SchemaText =
+        serde_json::from_str(&text).with_context(|| format!("{shown} is not a schema"))?;
+    let field = |field: FieldText| Field {
+        name: field.name,
+        kind: match field.kind {
+            KindText::Double => Kind::Double,
+            KindText::Int64 => Kind::Int64,
+            KindText::Boolean => Kind::Boolean,
+            KindText::String => Kind::Text,
+            KindText::Timestamp => Kind::Timestamp,
+        },
+        role: match field.role {
+            RoleText::None => Role::None,
+            RoleText::Feature => Role::Feature,
+            RoleText::Prediction => Role::Prediction,
+            RoleText::Score => Role::Score,
+            RoleText::Label => Role::Label,
+            RoleText::Id => Role::Id,
+            RoleText::Timestamp => Role::Timestamp,
+            RoleText::Key => Role::Key,
+            RoleText::Latency => Role::Latency,
+            RoleText::Error => Role::Error,
+        },
+        minimum: field.minimum,
+        maximum: field.maximum,
+        required: field.required,
+    };
+    Ok(Arc::new(Schema::new(schema.fields.into_iter().map(field).collect())?))
+}
+
 /// Rows to look at before the rest, and the rest.
 ///
 /// # Errors

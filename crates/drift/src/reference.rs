@@ -36,6 +36,8 @@ pub struct Reference {
     pub baseline: Option<LossBaseline>,
     /// When it was put.
     pub created_ms: i64,
+    /// The constitution that it was frozen under; empty until it is stored.
+    pub constitutional_hash: String,
 }
 
 /// One field.
@@ -134,6 +136,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         features,
         baseline: baseline(schema, batches),
         created_ms: 0,
+        constitutional_hash: String::new(),
     };
     measure_spans(&mut reference, schema, batches);
     reference

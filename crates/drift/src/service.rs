@@ -328,6 +328,7 @@ impl DriftService for DriftFace {
         frozen.name = header.name;
         frozen.model_id = header.model_id;
         frozen.created_ms = self.clock.now_ms();
+        frozen.constitutional_hash = self.constitution.current().to_owned();
         let stored = store.put(frozen).await?;
         self.sink.publish(Judgement {
             kind: EventKind::ReferenceStored,

@@ -169,7 +169,7 @@ impl Desk {
         if standing.clean < self.config.resolve_after {
             return None;
         }
-        let message = format!("over: {} windows in a row without it", standing.clean);
+        let message = format!("over: {} windows in a row without reason to act", standing.clean);
         let change = alert(identity, standing, AlertState::Resolved, window, message);
         standing.open = false;
         standing.severity = Severity::Low;

@@ -61,6 +61,10 @@ pub struct StreamFile {
     /// Columns to leave out.
     #[arg(long, value_delimiter = ',')]
     ignore: Vec<String>,
+    /// The schema, as JSON: `{"fields": [{"name": "price", "kind": "double", "role": "feature", "minimum": 0}]}`.
+    /// Without it kinds are inferred and roles taken from the flags above. Columns that it leaves out are left out.
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
     /// Length of a window: a number and ms, s, m, h or d.
     #[arg(long, default_value = "1h", value_parser = duration_ms)]
     window: i64,
@@ -118,7 +122,10 @@ impl StreamFile {
             bail!("{} has no records", self.file.display());
         }
         let names = records.names.clone();
-        let schema = input::infer(&names, &sample, &self.columns())?;
+        let schema = match &self.schema {
+            Some(path) => input::read_schema(path)?,
+            None => input::infer(&names, &sample, &self.columns())?,
+        };
         let batcher = Batcher::new(&schema, &names)?;
         let rows = sample.into_iter().map(Ok).chain(records);
         match &self.put_reference {

@@ -27,6 +27,7 @@ pub(super) fn to_proto(reference: &Reference) -> proto::Reference {
             calibration_error: baseline.calibration_error,
         }),
         created_ms: reference.created_ms,
+        constitutional_hash: reference.constitutional_hash.clone(),
     }
 }
 
@@ -78,6 +79,7 @@ pub(super) fn decode(content: &[u8]) -> Result<Reference, Problem> {
             calibration_error: baseline.calibration_error,
         }),
         created_ms: message.created_ms,
+        constitutional_hash: message.constitutional_hash,
     })
 }
 

@@ -16,7 +16,7 @@ use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{Parts, messages, open};
+use super::{Parts, messages, not_yet, open};
 use crate::{
     actor::{CLIENT_QUEUE, ClientEnd, Input, Told},
     core::labels,
@@ -149,6 +149,10 @@ impl Reader {
         match message.message {
             Some(Message::Rows(rows)) => {
                 let received_us = self.clock.monotonic_us();
+                if !rows.arrow_ipc.is_empty() {
+                    let message = "this version takes rows as `batch`; Arrow IPC comes in a later one";
+                    return Err(not_yet("ARROW_IPC", message));
+                }
                 let batch =
                     rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
                 let batch =
