@@ -146,7 +146,7 @@ async fn bad_rows_name_what_is_wrong() {
         refused_rows(&mesh, |rows| data(rows).columns[3].dictionary[0] = "x".repeat(2_000)).await,
         invalid("BAD_DICTIONARY", "rows.batch.columns[city]")
     );
-    let arrow = refused_rows(&mesh, |rows| rows.arrow_ipc = vec![1].into()).await;
+    let arrow = refused_rows(&mesh, |rows| rows.arrow_ipc = vec![1]).await;
     assert_eq!((arrow.0, arrow.1.as_str()), (Code::Unimplemented, "ARROW_IPC"));
     let gap = refused_rows(&mesh, |rows| rows.seq += 5).await;
     assert_eq!((gap.0, gap.1.as_str()), (Code::OutOfRange, "SEQUENCE_GAP"));

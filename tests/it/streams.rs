@@ -241,6 +241,34 @@ async fn a_detached_stream_is_kept_only_so_long() {
 }
 
 #[tokio::test]
+async fn a_partition_has_one_client_the_last() {
+    let mesh = Mesh::start().await;
+    let mut first = mesh.stream(open("s", 1_000)).await.unwrap();
+    first.rows(1, &rows(0, &[1], 0.0)).await;
+    while !matches!(first.next().await.unwrap(), Some(Message::Accepted(_))) {}
+    let mut second = mesh.stream(open("s", 1_000)).await.unwrap();
+    assert_eq!(second.opened.accepted_through, 1);
+    let (_, status) = first.rest().await;
+    assert_eq!(reason(&status.expect("an end with a reason")).0, "REPLACED");
+    second.end().await;
+    assert_eq!(second.reports().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_said_is_in_the_log_when_the_mesh_has_stopped() {
+    let mesh = Mesh::start().await;
+    let log = std::sync::Arc::clone(&mesh.running.log);
+    let mut stream = mesh.stream(open("s", 10)).await.unwrap();
+    let times: Vec<i64> = (0..2_000).map(|row| row * 10).collect();
+    stream.rows(1, &rows(0, &times, 0.0)).await;
+    stream.end().await;
+    assert_eq!(stream.reports().await.len(), 2_000);
+    stream.out = None;
+    mesh.running.stop().await.unwrap();
+    assert_eq!(log.last().await.unwrap(), 2_000);
+}
+
+#[tokio::test]
 async fn the_slowest_partition_holds_the_windows() {
     let mesh = Mesh::start().await;
     let partition = |name: &str| {

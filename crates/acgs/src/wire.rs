@@ -25,7 +25,10 @@ use acgs_vocabulary::{
     ports::{Blobs, Clock, EventLog, FindingSink, KeyValue},
 };
 use anyhow::Context;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -72,6 +75,8 @@ pub struct Running {
     stop: CancellationToken,
     servers: JoinSet<Result<(), server::ServeError>>,
     orchestrator: OrchestratorFace,
+    audit: JoinHandle<()>,
+    sink: LogSink,
 }
 
 /// Starts all services on the settings' ports, judges in process, the home in its folder.
@@ -92,8 +97,8 @@ pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
         (Arc::clone(&home) as _, Arc::clone(&home) as _, home);
     let constitution = settings.constitution()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let sink: Arc<dyn FindingSink> =
-        Arc::new(LogSink::start(Arc::clone(&log), Arc::clone(&clock), constitution.clone()));
+    let log_sink = LogSink::start(Arc::clone(&log), Arc::clone(&clock), constitution.clone());
+    let sink: Arc<dyn FindingSink> = Arc::new(log_sink.clone());
     let references = ReferenceStore::new(keys, blobs);
     let stop = CancellationToken::new();
 
@@ -129,7 +134,7 @@ pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
     let health = HealthSwitch::new(&SERVICES);
     let refusals = Arc::new(Refusals::default());
     let audit = Arc::clone(&refusals).run(Arc::clone(&sink), Arc::clone(&clock), stop.clone());
-    tokio::spawn(audit);
+    let audit = tokio::spawn(audit);
     let metrics = Metrics::new(constitution.clone());
     let plumbing = Plumbing { constitution: constitution.clone(), refusals, health: health.clone(), metrics };
     let mut group = Group {
@@ -152,7 +157,8 @@ pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
         orchestrator: group.add(sized(listen.orchestrator), Routes::new(front)).await?,
     };
     let servers = group.servers;
-    Ok(Running { addresses, constitution, log, health, stop, servers, orchestrator })
+    let sink = log_sink;
+    Ok(Running { addresses, constitution, log, health, stop, servers, orchestrator, audit, sink })
 }
 
 /// The three judges, each lane its own.
@@ -220,6 +226,9 @@ impl Running {
                 trouble.get_or_insert(error);
             }
         }
+        // What was said last is in the log before the process ends.
+        self.audit.await.context("the audit's task was lost")?;
+        self.sink.flush().await;
         trouble.map_or(Ok(()), |error| Err(error.into()))
     }
 }

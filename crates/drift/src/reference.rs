@@ -12,6 +12,8 @@ use crate::{detect::effect_size, pane::DriftPane};
 pub const CATEGORIES_MAX: usize = 255;
 /// Most rows of a reference.
 pub const ROWS_MAX: u64 = 2_000_000;
+/// Most bytes of a reference's columns.
+pub const BYTES_MAX: usize = 512 << 20;
 /// Spans that it takes to know how much the reference varies.
 const SPANS_MIN: usize = 4;
 /// A span counts when it has at least this share of the median span's rows.

@@ -220,6 +220,12 @@ impl DriftFace {
     }
 }
 
+/// Long computations go to threads of their own, so that they do not hold up other calls.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Problem::internal(format!("a computation was lost: {error}")))
+}
+
 fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
     let Some(index) = schema.index_of(name) else { return Vec::new() };
     let mut values = Vec::new();
@@ -291,7 +297,8 @@ impl DriftService for DriftFace {
         &self,
         request: Request<proto::CompareRequest>,
     ) -> Result<Response<proto::CompareResponse>, Status> {
-        Ok(Response::new(compare_now(&request.into_inner())?))
+        let request = request.into_inner();
+        Ok(Response::new(apart(move || compare_now(&request)).await??))
     }
 
     async fn put_reference(
@@ -308,15 +315,17 @@ impl DriftService for DriftFace {
         let fields = header.schema.clone().unwrap_or_default();
         let schema = schema::schema(&fields).map_err(|problem| problem.within("header.schema"))?;
         store::check_header(&header, &schema)?;
-        let (mut batches, mut rows) = (Vec::new(), 0);
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
         while let Some(message) = incoming.next().await {
             let Some(Message::Batch(message)) = message?.message else {
                 return Err(Problem::field("message", "HEADER_FIRST", "after the header come batches").into());
             };
             let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
             rows += batch.rows() as u64;
-            if rows > reference::ROWS_MAX {
-                let message = format!("a reference has at most {} rows", reference::ROWS_MAX);
+            bytes += batch.size_bytes();
+            if rows > reference::ROWS_MAX || bytes > reference::BYTES_MAX {
+                let (rows_max, mib_max) = (reference::ROWS_MAX, reference::BYTES_MAX >> 20);
+                let message = format!("a reference has at most {rows_max} rows in at most {mib_max} MiB");
                 return Err(Problem::field("batch", "TOO_MANY_ROWS", message).into());
             }
             batches.push(batch);
@@ -324,7 +333,8 @@ impl DriftService for DriftFace {
         if batches.is_empty() {
             return Err(Problem::field("batch", "EMPTY_DATA", "a reference needs rows").into());
         }
-        let mut frozen = reference::freeze(&schema, &batches, header.window_ms);
+        let window_ms = header.window_ms;
+        let mut frozen = apart(move || reference::freeze(&schema, &batches, window_ms)).await?;
         frozen.name = header.name;
         frozen.model_id = header.model_id;
         frozen.created_ms = self.clock.now_ms();

@@ -11,15 +11,23 @@ use acgs_vocabulary::{
     ports::{Clock, EventLog, FindingSink, Judgement},
     text,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Judgements that wait for the log; more are dropped and counted.
 const WAITING_MAX: usize = 4_096;
 
+/// What the task is given.
+#[derive(Debug)]
+enum Item {
+    Judgement(Judgement),
+    /// Answered when all before it is written.
+    Flush(oneshot::Sender<()>),
+}
+
 /// Writes judgements to the log in the background.
 #[derive(Clone, Debug)]
 pub struct LogSink {
-    waiting: mpsc::Sender<Judgement>,
+    waiting: mpsc::Sender<Item>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -31,7 +39,14 @@ impl LogSink {
         let dropped = Arc::new(AtomicU64::new(0));
         let lost = Arc::clone(&dropped);
         tokio::spawn(async move {
-            while let Some(judgement) = judgements.recv().await {
+            while let Some(item) = judgements.recv().await {
+                let judgement = match item {
+                    Item::Judgement(judgement) => judgement,
+                    Item::Flush(done) => {
+                        let _nobody_waits = done.send(());
+                        continue;
+                    }
+                };
                 for envelope in envelopes(&judgement, clock.now_ms(), &constitution) {
                     if let Err(error) = log.append(envelope, None).await {
                         lost.fetch_add(1, Ordering::Relaxed);
@@ -43,6 +58,14 @@ impl LogSink {
         Self { waiting, dropped }
     }
 
+    /// Waits until all that was published is in the log.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.waiting.send(Item::Flush(done)).await.is_ok() {
+            let _task_ended = written.await;
+        }
+    }
+
     /// Events that did not reach the log.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -52,7 +75,7 @@ impl LogSink {
 
 impl FindingSink for LogSink {
     fn publish(&self, judgement: Judgement) {
-        if self.waiting.try_send(judgement).is_err() {
+        if self.waiting.try_send(Item::Judgement(judgement)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

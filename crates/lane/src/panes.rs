@@ -62,6 +62,9 @@ pub trait Assessor: Send {
     /// A pane without rows; with `labels_only` its rows were in another pane before.
     fn pane(&self, plan: &Self::Plan, labels_only: bool) -> Self::Pane;
 
+    /// Whether a pane that came back from outside can be used under this plan.
+    fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool;
+
     /// Adds rows to a pane.
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch);
 
@@ -163,15 +166,17 @@ impl<A: Assessor> PaneJudge<A> {
     }
 
     fn restore(&mut self, state: State) -> Result<Vec<LaneUp>, Problem> {
-        if !matches!(self.stage, Stage::Ready { .. }) || self.through_seq > 0 || !self.panes.is_empty() {
-            return Err(broken("a restore comes after the first credit and before all panes and rows"));
+        let early = "a restore comes after the first credit and before all panes and rows";
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
+        if self.through_seq > 0 || !self.panes.is_empty() {
+            return Err(broken(early));
         }
         for (pane, key, bytes) in state.panes {
             let held = match bytes.split_first() {
                 Some((&STATE_VERSION, rest)) => postcard::from_bytes(rest).ok(),
                 _ => None,
             };
-            let held = held.ok_or_else(|| {
+            let held = held.filter(|held| self.assessor.fits(plan, held)).ok_or_else(|| {
                 Problem::field(
                     "restore.panes",
                     "BAD_STATE",

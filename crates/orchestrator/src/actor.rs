@@ -351,7 +351,11 @@ impl Actor {
         }
         let accepted_through = self.core.join_partition(&end.partition, now_ms)?;
         // A client that comes back replaces its former self.
-        self.clients.retain(|known| known.end.partition != end.partition);
+        for former in self.clients.extract_if(.., |known| known.end.partition == end.partition) {
+            let message = "another client has opened this partition of the stream";
+            let problem = Problem::new(Kind::Precondition, "REPLACED", message);
+            let _first_word_stands = former.end.farewell.set(problem);
+        }
         let resumed = std::mem::replace(&mut self.had_clients, true);
         self.clients.push(Client {
             end,

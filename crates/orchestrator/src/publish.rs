@@ -9,7 +9,7 @@ use acgs_vocabulary::{
     ports::{Clock, EventLog},
     text,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     core::Report,
@@ -30,19 +30,34 @@ pub struct Publication {
     pub service_id: Arc<str>,
 }
 
+/// What the task is given.
+#[derive(Debug)]
+enum Item {
+    Publication(Publication),
+    /// Answered when all before it is written.
+    Flush(oneshot::Sender<()>),
+}
+
 /// Hands reports to the task that writes them.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    waiting: mpsc::Sender<Publication>,
+    waiting: mpsc::Sender<Item>,
 }
 
 impl Publisher {
     /// Starts the task; it ends when the last clone is gone and all is written.
     #[must_use]
     pub fn start(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, constitution: Constitution) -> Self {
-        let (waiting, mut publications) = mpsc::channel::<Publication>(WAITING_MAX);
+        let (waiting, mut publications) = mpsc::channel::<Item>(WAITING_MAX);
         tokio::spawn(async move {
-            while let Some(publication) = publications.recv().await {
+            while let Some(item) = publications.recv().await {
+                let publication = match item {
+                    Item::Publication(publication) => publication,
+                    Item::Flush(done) => {
+                        let _nobody_waits = done.send(());
+                        continue;
+                    }
+                };
                 for envelope in envelopes(&publication, clock.now_ms(), &constitution) {
                     let id = envelope.event_id.clone();
                     if let Err(error) = log.append(envelope, None).await {
@@ -54,9 +69,17 @@ impl Publisher {
         Self { waiting }
     }
 
+    /// Waits until all that was published is in the log.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.waiting.send(Item::Flush(done)).await.is_ok() {
+            let _task_ended = written.await;
+        }
+    }
+
     /// Waits when the log is behind.
     pub async fn publish(&self, publication: Publication) {
-        if self.waiting.send(publication).await.is_err() {
+        if self.waiting.send(Item::Publication(publication)).await.is_err() {
             tracing::error!("the log's task has ended; an event was lost");
         }
     }

@@ -62,6 +62,7 @@ pub struct Parts {
 pub struct OrchestratorFace {
     parts: Parts,
     streams: Streams,
+    publisher: Publisher,
 }
 
 impl fmt::Debug for OrchestratorFace {
@@ -80,15 +81,16 @@ impl OrchestratorFace {
             config: parts.config,
             clock: Arc::clone(&parts.clock),
             connector: Arc::clone(&parts.connector),
-            publisher,
+            publisher: publisher.clone(),
             stop: parts.stop.clone(),
         };
-        Self { streams: Streams::new(around, evidence::read), parts }
+        Self { streams: Streams::new(around, evidence::read), parts, publisher }
     }
 
-    /// Waits until every stream has ended.
+    /// Waits until every stream has ended and its events are in the log.
     pub async fn drained(&self) {
         self.streams.ended().await;
+        self.publisher.flush().await;
     }
 
     async fn analyze_now(&self, request: proto::AnalyzeRequest) -> Result<proto::AnalyzeResponse, Problem> {

@@ -54,6 +54,12 @@ struct Bin {
 }
 
 impl ScoreSums {
+    /// Whether what came back from outside is what pushing could have made.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.positives.len() == self.negatives.len() && [0, AREA_CELLS].contains(&self.positives.len())
+    }
+
     /// Adds pairs: scores in [0, 1], and whether the label is positive.
     pub fn push_slice(&mut self, scores: &[f64], labels: &[bool]) {
         if scores.is_empty() {

@@ -29,6 +29,12 @@ struct Store {
 }
 
 impl LogHistogram {
+    /// Whether what came back from outside is what pushing could have made.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.positive.is_sound() && self.negative.is_sound()
+    }
+
     /// Adds finite values.
     pub fn push_slice(&mut self, values: &[f64]) {
         for &value in values {
@@ -94,6 +100,12 @@ impl LogHistogram {
 }
 
 impl Store {
+    fn is_sound(&self) -> bool {
+        let names = u64::from(self.low) + self.counts.len() as u64;
+        let total: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
+        self.counts.len() <= BUCKETS_MAX && names <= f64::INFINITY.to_bits() >> SHIFT && total <= self.total
+    }
+
     #[inline]
     fn add(&mut self, bucket: u32, count: u32) {
         self.total += u64::from(count);

@@ -284,6 +284,9 @@ impl Windows {
         let mut fresh = HashSet::new();
         let mut last = None;
         for (row, &time_ms) in rows.times_ms.iter().enumerate() {
+            if rows.rejected.get(row).copied().unwrap_or(false) {
+                continue;
+            }
             let key = rows.keys.map_or(0, |keys| keys[row]);
             if last.is_some_and(|(known, start, end)| known == key && start <= time_ms && time_ms < end) {
                 continue;

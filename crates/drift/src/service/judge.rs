@@ -47,6 +47,14 @@ impl Assessor for DriftAssessor {
         plan.0.as_ref().map_or_else(DriftPane::default, |(reference, _)| DriftPane::new(reference))
     }
 
+    fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        let fresh = self.pane(plan, false);
+        let cells = |pane: &DriftPane| -> Vec<usize> {
+            pane.features.iter().map(|feature| feature.cells.counts.len()).collect()
+        };
+        cells(&fresh) == cells(pane)
+    }
+
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         match &plan.0 {
             Some((reference, places)) => pane.push_at(reference, places, rows),

@@ -128,6 +128,35 @@ fn few_rows_and_no_reference_are_said() {
     assert_eq!(script(configs).straight(&mut judge(CONFIG)).remove(0).status, VerdictStatus::Insufficient);
 }
 
+#[test]
+fn a_pane_of_another_reference_is_refused() {
+    use acgs_lane::{Judge, LaneDown, LaneUp, message::Open};
+    use acgs_vocabulary::constitution::sha256;
+    let opened = |content: &Bytes| {
+        let mut judge = judge(CONFIG);
+        let digest = sha256(content);
+        let open = Open {
+            stream_id: "s".into(),
+            slot: 0,
+            schema: schema(),
+            configs: vec![("reference".into(), digest)],
+            snapshot_every_bytes: 1,
+            model_id: String::new(),
+            service_id: String::new(),
+        };
+        judge.apply(LaneDown::Open(open)).unwrap();
+        judge.apply(LaneDown::Config { digest, content: content.clone() }).unwrap();
+        judge
+    };
+    let mut first = opened(&reference(&rows(500, 0.0, &["a", "b"])));
+    first.apply(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).unwrap();
+    let batch = batch(&rows(40, 0.0, &["a"]));
+    let answers = first.apply(LaneDown::Rows { seq: 1, batch, runs: vec![(1, 40)] }).unwrap();
+    let Some(LaneUp::Snapshot(state)) = answers.into_iter().next() else { panic!("a snapshot") };
+    let mut other = opened(&reference(&rows(500, 0.0, &["a", "b", "c"])));
+    assert_eq!(other.apply(LaneDown::Restore(state)).unwrap_err().reason(), "BAD_STATE");
+}
+
 prop_compose! {
     fn frames()(frames in prop::collection::vec(prop::collection::vec(
         (0..1_000_i64, prop::option::of(prop_oneof![-5.0..5.0_f64, Just(f64::NAN)]),

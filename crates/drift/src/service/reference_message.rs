@@ -10,6 +10,9 @@ use prost::Message;
 
 use crate::reference::{CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, Shape, is_categorical};
 
+/// More rows than any reference has, and few enough to add without care.
+const COUNT_MAX: u64 = 1 << 48;
+
 /// The message of a reference.
 pub(super) fn to_proto(reference: &Reference) -> proto::Reference {
     proto::Reference {
@@ -88,6 +91,10 @@ fn feature(message: proto::FeatureReference) -> Result<FeatureReference, Problem
     let path = format!("reference.features[{}]", field.name);
     let bad = |what: &str| Problem::field(path.clone(), "BAD_REFERENCE", what);
     let kind = schema::kind(field.kind()).ok_or_else(|| bad("has no known kind"))?;
+    let counts = message.counts.iter().chain([&message.other_count, &message.null_count]);
+    if counts.fold(0_u64, |sum, count| sum.saturating_add(*count)) > COUNT_MAX {
+        return Err(bad("counts more rows than any reference has"));
+    }
     let field = Field::new(field.name.clone(), kind, schema::role(field.role()));
     let shape = if is_categorical(&field) {
         if message.categories.len() != message.counts.len() || message.categories.len() > CATEGORIES_MAX {

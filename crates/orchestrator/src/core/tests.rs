@@ -45,6 +45,10 @@ impl Assessor for Count {
         (labels_only, 0, 0)
     }
 
+    fn fits(&self, _plan: &Self::Plan, _pane: &Self::Pane) -> bool {
+        true
+    }
+
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.1 += if pane.0 { 0 } else { rows.rows() as u64 };
         pane.2 += plan.map_or(0, |label| (rows.rows() - rows.columns()[label].null_count()) as u64);

@@ -34,6 +34,7 @@ pub struct Answers {
     opened: Option<proto::StreamWindowsResponse>,
     told: mpsc::Receiver<Told>,
     farewell: Arc<OnceLock<Problem>>,
+    closed: bool,
     over: bool,
 }
 
@@ -48,10 +49,16 @@ impl Stream for Answers {
             return Poll::Ready(None);
         }
         match self.told.poll_recv(context) {
-            Poll::Ready(Some(told)) => Poll::Ready(Some(Ok(messages::told(told)))),
+            Poll::Ready(Some(told)) => {
+                self.closed |= matches!(told, Told::Closed(_));
+                Poll::Ready(Some(Ok(messages::told(told))))
+            }
             Poll::Ready(None) => {
                 self.over = true;
-                Poll::Ready(self.farewell.get().map(|problem| Err(problem.clone().into())))
+                let lost =
+                    || Problem::new(Kind::Unavailable, "STREAM_ENDED", "the stream has ended; open it again");
+                let reason = self.farewell.get().cloned().or_else(|| (!self.closed).then(lost));
+                Poll::Ready(reason.map(|problem| Err(problem.into())))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -105,6 +112,7 @@ pub(super) async fn run(
         opened: Some(proto::StreamWindowsResponse { message: Some(opened) }),
         told,
         farewell,
+        closed: false,
         over: false,
     })
 }

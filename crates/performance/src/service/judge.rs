@@ -56,6 +56,10 @@ impl Assessor for PerformanceAssessor {
         PerformancePane { labels_only, ..PerformancePane::default() }
     }
 
+    fn fits(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        pane.latency_sketch.is_sound() && pane.scores.is_sound()
+    }
+
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.push(&plan.roles, rows);
     }

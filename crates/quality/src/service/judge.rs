@@ -39,6 +39,11 @@ impl Assessor for QualityAssessor {
         QualityPane::new(plan)
     }
 
+    fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        pane.columns.len() == plan.fields().len()
+            && pane.columns.iter().all(|column| column.sketch.is_sound())
+    }
+
     fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.push(rows);
     }
