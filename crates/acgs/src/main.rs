@@ -1,6 +1,6 @@
 //! `acgs`: reads settings, and does what the command line says.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use acgs::{
     commands::{Cli, Command},
@@ -36,7 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         builder.worker_threads(settings.runtime.worker_threads);
     }
     let runtime = builder.enable_all().build().context("the runtime cannot be started")?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(command) => command.run(settings).await,
             Command::Demo(command) => command.run(settings).await,
@@ -45,5 +45,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Bench(command) => command.run(settings).await,
             Command::Constitution(command) => command.run(settings).await,
         }
-    })
+    });
+    // A computation that nobody waits for any more does not hold the process.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    code
 }

@@ -222,13 +222,16 @@ impl Running {
         self.orchestrator.drained().await;
         let mut trouble = None;
         while let Some(ended) = self.servers.join_next().await {
-            if let Err(error) = ended.context("a server's task was lost")? {
-                trouble.get_or_insert(error);
-            }
+            let failed = match ended {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => anyhow::Error::from(error),
+                Err(error) => anyhow::Error::from(error).context("a server's task was lost"),
+            };
+            trouble.get_or_insert(failed);
         }
         // What was said last is in the log before the process ends.
-        self.audit.await.context("the audit's task was lost")?;
+        let audit = self.audit.await.context("the audit's task was lost");
         self.sink.flush().await;
-        trouble.map_or(Ok(()), |error| Err(error.into()))
+        trouble.map_or(audit, Err)
     }
 }

@@ -255,6 +255,16 @@ impl RecordBatch {
         Self { schema: Arc::clone(&self.schema), rows: rows.len(), columns }
     }
 
+    /// Bytes that the dictionaries take.
+    #[must_use]
+    pub fn dictionary_bytes(&self) -> usize {
+        let of = |column: &Column| match &column.values {
+            Values::Text { dictionary, .. } => dictionary.iter().map(|entry| entry.len() + 32).sum(),
+            _ => 0,
+        };
+        self.columns.iter().map(of).sum()
+    }
+
     /// Bytes that the values take, without shared dictionaries: what credits count.
     #[must_use]
     pub fn size_bytes(&self) -> usize {

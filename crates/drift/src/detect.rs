@@ -26,8 +26,10 @@ use crate::{
 const BINS: usize = 10;
 /// Corrected index above which a feature is named, the original's limit.
 pub const PSI_MAX: f64 = 0.2;
-/// A standard deviation below this counts as this much, so that a constant can be left by a finite distance.
-const DEVIATION_MIN: f64 = 1e-3;
+/// What a constant's standard deviation counts as, so that it can be left by a finite distance.
+const CONSTANT_DEVIATION: f64 = 1e-3;
+/// Below this share of the mean a standard deviation is rounding.
+const ROUNDING: f64 = 1e-12;
 
 /// What was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,8 +155,8 @@ fn measure(
         }
     };
     let effect = match (&feature.shape, samples) {
-        (Shape::Numeric { standard_deviation, .. }, Some(samples)) => {
-            wasserstein(samples.reference, samples.current) / standard_deviation.max(DEVIATION_MIN)
+        (Shape::Numeric { mean, standard_deviation, .. }, Some(samples)) => {
+            wasserstein(samples.reference, samples.current) / scale(*mean, *standard_deviation)
         }
         _ => effect_size(feature, counts).unwrap_or(0.0),
     };
@@ -188,14 +190,19 @@ pub fn effect_size(feature: &FeatureReference, counts: &FeaturePane) -> Option<f
         return None;
     }
     Some(match &feature.shape {
-        Shape::Numeric { cells, counts: then, standard_deviation, .. } => {
-            wasserstein_of_cells(cells, then, &counts.cells) / standard_deviation.max(DEVIATION_MIN)
+        Shape::Numeric { cells, counts: then, mean, standard_deviation } => {
+            wasserstein_of_cells(cells, then, &counts.cells) / scale(*mean, *standard_deviation)
         }
         Shape::Categorical { .. } => {
             let (then, now) = categories(feature, counts);
             total_variation(&then, &now)
         }
     })
+}
+
+/// The unit of an effect size.
+fn scale(mean: f64, standard_deviation: f64) -> f64 {
+    if standard_deviation > ROUNDING * mean.abs() { standard_deviation } else { CONSTANT_DEVIATION }
 }
 
 fn categories(feature: &FeatureReference, counts: &FeaturePane) -> (Vec<u64>, Vec<u64>) {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::{Column, RecordBatch, Schema, numbers::numbers};
+use acgs_columns::{Column, Kind, RecordBatch, Schema, numbers::numbers};
 use acgs_statistics::cells::CellCounts;
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +111,11 @@ impl Places {
     pub fn new(reference: &Reference, schema: &Schema) -> Self {
         let place = |feature: &FeatureReference| {
             let index = schema.index_of(&feature.field.name)?;
-            let same_kind = schema.fields()[index].kind == feature.field.kind;
+            let kind = schema.fields()[index].kind;
+            let number = matches!(kind, Kind::Double | Kind::Int64 | Kind::Boolean);
+            // All numbers are judged as doubles: JSON does not tell 3 from 3.0.
+            let same_kind =
+                kind == feature.field.kind || (number && matches!(feature.shape, Shape::Numeric { .. }));
             let known = match &feature.shape {
                 Shape::Numeric { .. } => HashMap::new(),
                 Shape::Categorical { categories, .. } => categories

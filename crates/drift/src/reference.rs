@@ -6,7 +6,10 @@ use std::{collections::HashMap, sync::Arc};
 use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values, numbers::numbers};
 use acgs_statistics::{cells::Cells, moments::Moments, score::ScoreSums};
 
-use crate::{detect::effect_size, pane::DriftPane};
+use crate::{
+    detect::effect_size,
+    pane::{DriftPane, Places},
+};
 
 /// Most categories of a field that are told apart.
 pub const CATEGORIES_MAX: usize = 255;
@@ -14,6 +17,8 @@ pub const CATEGORIES_MAX: usize = 255;
 pub const ROWS_MAX: u64 = 2_000_000;
 /// Most bytes of a reference's columns.
 pub const BYTES_MAX: usize = 512 << 20;
+/// Most spans of one reference.
+pub const SPANS_MAX: usize = 1_000;
 /// Spans that it takes to know how much the reference varies.
 const SPANS_MIN: usize = 4;
 /// A span counts when it has at least this share of the median span's rows.
@@ -109,6 +114,14 @@ pub fn is_categorical(field: &Field) -> bool {
 }
 
 impl FeatureReference {
+    /// Cells or categories that are counted apart.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        match &self.shape {
+            Shape::Numeric { counts, .. } | Shape::Categorical { counts, .. } => counts.len(),
+        }
+    }
+
     /// Rows that had a value.
     #[must_use]
     pub fn present(&self) -> u64 {
@@ -119,9 +132,16 @@ impl FeatureReference {
     }
 }
 
+/// A span so short that the reference has too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is so short that the reference has more than {SPANS_MAX} spans")]
+pub struct TooManySpans;
+
 /// Freezes batches of one schema into a reference.
-#[must_use]
-pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Reference {
+///
+/// # Errors
+/// When the rows fall into too many spans.
+pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Result<Reference, TooManySpans> {
     let mut features = Vec::new();
     for (index, field) in schema.fields().iter().enumerate().filter(|(_, field)| is_judged(field)) {
         let columns: Vec<&Column> = batches.iter().map(|batch| &batch.columns()[index]).collect();
@@ -140,8 +160,8 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         created_ms: 0,
         constitutional_hash: String::new(),
     };
-    measure_spans(&mut reference, schema, batches);
-    reference
+    measure_spans(&mut reference, schema, batches)?;
+    Ok(reference)
 }
 
 /// `None` when the field has no finite number at all.
@@ -192,6 +212,14 @@ fn categories(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
 /// Each category of a column once, with its rows.
 pub(crate) fn for_each_category(column: &Column, mut visit: impl FnMut(&Arc<str>, u64)) {
     match &column.values {
+        Values::Text { codes, dictionary } if codes.len() < dictionary.len() => {
+            // A few rows of a large dictionary: only what they use is looked at.
+            let mut rows: HashMap<u32, u64> = HashMap::new();
+            for (_, &code) in codes.iter().enumerate().filter(|(row, _)| column.is_valid(*row)) {
+                *rows.entry(code).or_default() += 1;
+            }
+            rows.iter().for_each(|(&code, &rows)| visit(&dictionary[code as usize], rows));
+        }
         Values::Text { codes, dictionary } => {
             let mut rows = vec![0_u64; dictionary.len()];
             for (row, &code) in codes.iter().enumerate() {
@@ -249,10 +277,15 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
 }
 
 /// How far spans of the windows' length lie from the whole: what is normal here is not drift.
-fn measure_spans(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch]) {
+fn measure_spans(
+    reference: &mut Reference,
+    schema: &Schema,
+    batches: &[RecordBatch],
+) -> Result<(), TooManySpans> {
     let Some(time) = schema.index_of_role(Role::Timestamp).filter(|_| reference.window_ms > 0) else {
-        return;
+        return Ok(());
     };
+    let places = Places::new(reference, schema);
     let mut spans: HashMap<i64, DriftPane> = HashMap::new();
     for batch in batches {
         let span_of =
@@ -262,8 +295,11 @@ fn measure_spans(reference: &mut Reference, schema: &Schema, batches: &[RecordBa
             let span = span_of(start);
             let length = (start..batch.rows()).take_while(|&row| span_of(row) == span).count();
             if let Some(span) = span {
+                if spans.len() >= SPANS_MAX && !spans.contains_key(&span) {
+                    return Err(TooManySpans);
+                }
                 let pane = spans.entry(span).or_insert_with(|| DriftPane::new(reference));
-                pane.push(reference, &batch.slice(start, length));
+                pane.push_at(reference, &places, &batch.slice(start, length));
             }
             start += length;
         }
@@ -274,7 +310,7 @@ fn measure_spans(reference: &mut Reference, schema: &Schema, batches: &[RecordBa
     let full: Vec<&DriftPane> =
         spans.values().filter(|pane| pane.row_count as f64 >= SPAN_SHARE_MIN * median).collect();
     if full.len() < SPANS_MIN {
-        return;
+        return Ok(());
     }
     for (index, feature) in reference.features.iter_mut().enumerate() {
         let effects: Vec<f64> =
@@ -285,4 +321,5 @@ fn measure_spans(reference: &mut Reference, schema: &Schema, batches: &[RecordBa
             feature.span_effect = moments.mean().zip(moments.sample_standard_deviation());
         }
     }
+    Ok(())
 }

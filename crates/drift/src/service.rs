@@ -21,6 +21,7 @@ use acgs_vocabulary::{
     text,
 };
 use proto::drift_service_server::DriftService;
+use tokio::sync::Semaphore;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -28,13 +29,15 @@ use crate::{
     compare::{self, TESTS},
     config::Config,
     detect::{self, PSI_MAX, Samples},
-    pane::DriftPane,
+    pane::{DriftPane, Places},
     reference::{self, Reference},
     service::store::ReferenceStore,
 };
 
 /// Longest id that a caller gives, in bytes.
 const ID_BYTES_MAX: usize = 128;
+/// Long computations at a time; others wait for their turn.
+const COMPUTING_MAX: usize = 2;
 /// Most values of one sample to compare.
 const SAMPLE_MAX: usize = 1_000_000;
 
@@ -46,6 +49,7 @@ pub struct DriftFace {
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
     store: Option<ReferenceStore>,
+    computing: Arc<Semaphore>,
 }
 
 impl fmt::Debug for DriftFace {
@@ -65,7 +69,21 @@ impl DriftFace {
         sink: Arc<dyn FindingSink>,
         store: Option<ReferenceStore>,
     ) -> Self {
-        Self { config, constitution, clock, sink, store }
+        Self { config, constitution, clock, sink, store, computing: Arc::new(Semaphore::new(COMPUTING_MAX)) }
+    }
+
+    /// Long computations go to threads of their own, a few at a time, so that they do not hold up other calls.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let lost = |error: &dyn fmt::Display| Problem::internal(format!("a computation was lost: {error}"));
+        let permit = Arc::clone(&self.computing).acquire_owned().await.map_err(|error| lost(&error))?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _until_done = permit;
+            work()
+        });
+        done.await.map_err(|error| lost(&error))
     }
 
     fn store(&self) -> Result<&ReferenceStore, Problem> {
@@ -78,6 +96,7 @@ impl DriftFace {
 
     async fn detect_now(&self, request: proto::DetectRequest) -> Result<proto::DetectResponse, Problem> {
         let now_ms = self.clock.now_ms();
+        let request = Arc::new(request);
         for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
             if value.len() > ID_BYTES_MAX {
                 return Err(Problem::field(path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
@@ -90,7 +109,11 @@ impl DriftFace {
                 let report = self.against_stored(&reference, &request)?;
                 (report, reference.name, reference.version)
             }
-            _ => (self.against_sample(&request)?, String::new(), 0),
+            _ => {
+                let (face, asked) = (self.clone(), Arc::clone(&request));
+                let report = self.apart(move || face.against_sample(&asked)).await??;
+                (report, String::new(), 0)
+            }
         };
         let findings = detect::findings(&self.config, &report);
         report
@@ -128,6 +151,10 @@ impl DriftFace {
             None => rows::infer(&request.current_data, rows::NamedRoles::default(), "current_data")?,
         };
         let current = rows::batches(&request.current_data, &schema, "current_data")?;
+        if !Places::new(reference, &schema).any() {
+            let message = format!("holds no field of reference {}", reference.name);
+            return Err(Problem::field("current_data", "MISSING_FIELD", message));
+        }
         let mut pane = DriftPane::new(reference);
         current.iter().for_each(|batch| pane.push(reference, batch));
         Ok(detect::report(&self.config, reference, &pane, |_| None))
@@ -154,7 +181,8 @@ impl DriftFace {
         };
         let then = rows::batches(&request.reference_data, &schema, "reference_data")?;
         let now = rows::batches(&request.current_data, &schema, "current_data")?;
-        let reference = reference::freeze(&schema, &then, 0);
+        let reference = reference::freeze(&schema, &then, 0)
+            .map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
         let mut pane = DriftPane::new(&reference);
         now.iter().for_each(|batch| pane.push(&reference, batch));
         let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
@@ -220,12 +248,6 @@ impl DriftFace {
     }
 }
 
-/// Long computations go to threads of their own, so that they do not hold up other calls.
-async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Problem::internal(format!("a computation was lost: {error}")))
-}
-
 fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
     let Some(index) = schema.index_of(name) else { return Vec::new() };
     let mut values = Vec::new();
@@ -258,6 +280,10 @@ fn compare_now(request: &proto::CompareRequest) -> Result<proto::CompareResponse
         if length > 0 && other {
             return Err(Problem::field(path, "MIXED_SAMPLES", "numbers and categories cannot be mixed"));
         }
+    }
+    if request.tests.len() > TESTS.len() {
+        let message = format!("names {} tests, there are {}", request.tests.len(), TESTS.len());
+        return Err(Problem::field("tests", "TOO_MANY", message));
     }
     if let Some(index) = request.tests.iter().position(|test| !TESTS.contains(&test.as_str())) {
         let message = format!("{:?} is none of {TESTS:?}", request.tests[index]);
@@ -298,7 +324,7 @@ impl DriftService for DriftFace {
         request: Request<proto::CompareRequest>,
     ) -> Result<Response<proto::CompareResponse>, Status> {
         let request = request.into_inner();
-        Ok(Response::new(apart(move || compare_now(&request)).await??))
+        Ok(Response::new(self.apart(move || compare_now(&request)).await??))
     }
 
     async fn put_reference(
@@ -322,7 +348,7 @@ impl DriftService for DriftFace {
             };
             let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
             rows += batch.rows() as u64;
-            bytes += batch.size_bytes();
+            bytes += batch.size_bytes() + batch.dictionary_bytes();
             if rows > reference::ROWS_MAX || bytes > reference::BYTES_MAX {
                 let (rows_max, mib_max) = (reference::ROWS_MAX, reference::BYTES_MAX >> 20);
                 let message = format!("a reference has at most {rows_max} rows in at most {mib_max} MiB");
@@ -334,7 +360,10 @@ impl DriftService for DriftFace {
             return Err(Problem::field("batch", "EMPTY_DATA", "a reference needs rows").into());
         }
         let window_ms = header.window_ms;
-        let mut frozen = apart(move || reference::freeze(&schema, &batches, window_ms)).await?;
+        let mut frozen = self
+            .apart(move || reference::freeze(&schema, &batches, window_ms))
+            .await?
+            .map_err(|error| Problem::field("header.window_ms", "BAD_WINDOW", error))?;
         frozen.name = header.name;
         frozen.model_id = header.model_id;
         frozen.created_ms = self.clock.now_ms();

@@ -22,6 +22,8 @@ pub const CREDIT_MESSAGES: u32 = 256;
 pub const PANES_MAX: usize = 1 << 20;
 /// Most configs of one lane.
 pub const CONFIGS_MAX: usize = 16;
+/// Most bytes of all panes of one lane, as fresh panes count.
+pub const PANE_BYTES_MAX: usize = 1 << 30;
 /// First byte of every pane state.
 const STATE_VERSION: u8 = 1;
 
@@ -61,6 +63,9 @@ pub trait Assessor: Send {
 
     /// A pane without rows; with `labels_only` its rows were in another pane before.
     fn pane(&self, plan: &Self::Plan, labels_only: bool) -> Self::Pane;
+
+    /// Bytes of a pane without rows, about: what bounds the panes of a lane.
+    fn pane_bytes(&self, plan: &Self::Plan) -> usize;
 
     /// Whether a pane that came back from outside can be used under this plan.
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool;
@@ -145,7 +150,9 @@ impl<A: Assessor> PaneJudge<A> {
         if !open.configs.iter().any(|(_, wanted)| *wanted == digest) {
             return Err(Problem::field("config.digest", "BAD_DIGEST", "was not asked for"));
         }
-        found.push((digest, content));
+        if !found.iter().any(|(known, _)| *known == digest) {
+            found.push((digest, content));
+        }
         let complete =
             open.configs.iter().all(|(_, wanted)| found.iter().any(|(digest, _)| digest == wanted));
         if complete { self.ready() } else { Ok(Vec::new()) }
@@ -191,12 +198,10 @@ impl<A: Assessor> PaneJudge<A> {
 
     fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
         let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
-        if self.panes.len() >= PANES_MAX {
-            return Err(Problem::exhausted(
-                "LANE_PANES",
-                format!("a lane holds at most {PANES_MAX} panes"),
-                1_000,
-            ));
+        let bytes = (self.panes.len() + 1).saturating_mul(self.assessor.pane_bytes(plan));
+        if self.panes.len() >= PANES_MAX || bytes > PANE_BYTES_MAX {
+            let message = format!("a lane holds at most {PANES_MAX} panes in {PANE_BYTES_MAX} bytes");
+            return Err(Problem::exhausted("LANE_PANES", message, 1_000));
         }
         // After a restore the frames since the snapshot come again, and with them panes that it holds.
         if let Entry::Vacant(vacant) = self.panes.entry(pane) {

@@ -78,11 +78,8 @@ where
         let constitution = self.layer.constitution.clone();
         if let Err(problem) = constitution.check(sent(request.headers())) {
             self.layer.refusals.record(peer(&request), problem.reason());
-            return Box::pin(async move {
-                let mut response = Status::from(problem).into_http::<R>();
-                stamp(&constitution, response.headers_mut());
-                Ok(response)
-            });
+            // Not stamped: a refusal does not tell what would have been right.
+            return Box::pin(async move { Ok(Status::from(problem).into_http::<R>()) });
         }
         let answer = self.inner.call(request);
         Box::pin(async move {

@@ -107,7 +107,7 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
         });
     }
     let missing_value_rate = share(missing, cells);
-    let validity_score = 1.0 - share(invalid, (cells - missing).max(invalid));
+    let validity_score = 1.0 - share(invalid, cells.saturating_sub(missing).max(invalid));
     let outlier_rate = share(outliers, numbers);
     let duplicate_count = pane.ids.repeated();
     let has_ids = schema.index_of_role(Role::Id).is_some() && pane.ids.total() > 0;

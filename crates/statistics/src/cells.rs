@@ -17,6 +17,8 @@ pub struct Cells {
     edges: Vec<f64>,
     minimum: f64,
     maximum: f64,
+    /// Whether the edges are all values but the largest, so that the distribution steps at them.
+    discrete: bool,
 }
 
 /// How many values of a sample lie in each cell, and beyond.
@@ -42,6 +44,19 @@ impl Cells {
     #[must_use]
     pub fn of_sorted(sorted: &[f64]) -> Self {
         let (minimum, maximum) = (sorted[0], sorted[sorted.len() - 1]);
+        let mut distinct: Vec<f64> = Vec::with_capacity(CELLS);
+        for &value in sorted {
+            if distinct.last() != Some(&value) {
+                distinct.push(value);
+            }
+            if distinct.len() > CELLS {
+                break;
+            }
+        }
+        if distinct.len() <= CELLS {
+            distinct.pop();
+            return Self { edges: distinct, minimum, maximum, discrete: true };
+        }
         let mut edges: Vec<f64> = Vec::with_capacity(CELLS - 1);
         for cell in 1..CELLS {
             let edge = sorted[(cell * sorted.len() / CELLS).min(sorted.len() - 1)];
@@ -49,22 +64,33 @@ impl Cells {
                 edges.push(edge);
             }
         }
-        Self { edges, minimum, maximum }
+        Self { edges, minimum, maximum, discrete: false }
     }
 
     /// Cells from stored edges; `None` when they do not ascend within a finite range.
     #[must_use]
-    pub fn from_edges(edges: Vec<f64>, minimum: f64, maximum: f64) -> Option<Self> {
+    pub fn from_edges(edges: Vec<f64>, minimum: f64, maximum: f64, discrete: bool) -> Option<Self> {
         let finite = minimum.is_finite() && maximum.is_finite() && minimum <= maximum;
         let ascend = edges.windows(2).all(|pair| pair[0] < pair[1]);
         let inside = edges.iter().all(|&edge| minimum <= edge && edge < maximum);
-        (finite && ascend && inside && edges.len() <= EDGES_MAX).then_some(Self { edges, minimum, maximum })
+        (finite && ascend && inside && edges.len() <= EDGES_MAX).then_some(Self {
+            edges,
+            minimum,
+            maximum,
+            discrete,
+        })
     }
 
     /// Inner edges, ascending.
     #[must_use]
     pub fn edges(&self) -> &[f64] {
         &self.edges
+    }
+
+    /// Whether the edges are all values but the largest.
+    #[must_use]
+    pub fn is_discrete(&self) -> bool {
+        self.discrete
     }
 
     /// Smallest reference value.

@@ -61,7 +61,7 @@ impl Repeats {
         let mut all = self.clone();
         all.flush();
         let kept: u64 = all.counts.values().map(|&count| u64::from(count)).sum();
-        let repeats = kept - all.counts.len() as u64;
+        let repeats = kept.saturating_sub(all.counts.len() as u64);
         if all.level == 0 || kept == 0 {
             return repeats;
         }

@@ -130,7 +130,9 @@ pub fn wasserstein_of_cells(cells: &Cells, reference: &[u64], current: &CellCoun
     let mut last: Option<(f64, f64)> = None;
     for (at, difference) in ends.zip(differences) {
         if let Some((from, before)) = last {
-            area += (at - from) * mean_absolute(before, difference);
+            // Between neighbouring values of a discrete variable the functions do not move.
+            let height = if cells.is_discrete() { before.abs() } else { mean_absolute(before, difference) };
+            area += (at - from) * height;
         }
         last = Some((at, difference));
     }

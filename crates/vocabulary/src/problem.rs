@@ -13,7 +13,7 @@ use crate::ports::PortError;
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "acgs";
 /// Longest sentence sent to a caller, in bytes; gRPC carries it in a header.
-const MESSAGE_BYTES_MAX: usize = 1_024;
+const MESSAGE_BYTES_MAX: usize = 512;
 
 /// The kinds of problems; each is one gRPC code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +138,12 @@ impl From<PortError> for Problem {
 
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
-        let problem = *problem.0;
+        let mut problem = *problem.0;
+        if problem.kind == Kind::Internal {
+            // What went wrong inside is for those who run the server.
+            tracing::error!(message = problem.message, "an internal error was answered");
+            problem.message = "something went wrong inside the server; its log says what".into();
+        }
         let code = match problem.kind {
             Kind::Invalid => Code::InvalidArgument,
             Kind::OutOfRange => Code::OutOfRange,
@@ -154,13 +159,13 @@ impl From<Problem> for Status {
         let mut details = ErrorDetails::new();
         details.set_error_info(problem.reason, DOMAIN, HashMap::new());
         if let Some(field) = &problem.field {
-            details.add_bad_request_violation(field.clone(), message.clone());
+            details.add_bad_request_violation(shorten(field), message.clone());
         }
         if let Some(after_ms) = problem.retry_after_ms {
             details.set_retry_info(Some(Duration::from_millis(after_ms)));
         }
         if let Some((resource, name)) = &problem.resource {
-            details.set_resource_info(*resource, name.clone(), "", message.clone());
+            details.set_resource_info(*resource, shorten(name), "", message.clone());
         }
         if problem.kind == Kind::Precondition {
             details.add_precondition_failure_violation(problem.reason, "", message.clone());

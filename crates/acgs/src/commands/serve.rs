@@ -62,7 +62,13 @@ impl Serve {
             error = running.failed() => Some(error),
         };
         match failed {
-            Some(error) => Err(error),
+            Some(error) => {
+                // The others end in order all the same; what they have said is kept.
+                if let Err(worse) = running.stop().await {
+                    tracing::error!(error = format!("{worse:#}"), "stopping failed");
+                }
+                Err(error)
+            }
             None => {
                 tracing::info!("stopping: streams are told, calls may finish");
                 running.stop().await?;

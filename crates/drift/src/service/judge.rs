@@ -47,6 +47,11 @@ impl Assessor for DriftAssessor {
         plan.0.as_ref().map_or_else(DriftPane::default, |(reference, _)| DriftPane::new(reference))
     }
 
+    fn pane_bytes(&self, plan: &Self::Plan) -> usize {
+        let features = plan.0.iter().flat_map(|(reference, _)| &reference.features);
+        features.map(|feature| feature.cells() * 8 + 128).sum::<usize>() + 64
+    }
+
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
         let fresh = self.pane(plan, false);
         let cells = |pane: &DriftPane| -> Vec<usize> {

@@ -63,7 +63,7 @@ fn rows(count: i64, shift: f64, cities: &[&str]) -> Vec<Row> {
 }
 
 fn reference(rows: &[Row]) -> Bytes {
-    let mut reference = freeze(&schema(), &[batch(rows)], 0);
+    let mut reference = freeze(&schema(), &[batch(rows)], 0).unwrap();
     reference.name = "r".into();
     reference_message::to_proto(&reference).encode_to_vec().into()
 }
@@ -103,7 +103,7 @@ fn a_reference_that_always_moves_tolerates_it() {
         .map(|row| (row.0, row.1.map(|x| x + level(row.0)), row.2, row.3))
         .collect();
     let frozen = |window_ms| {
-        let mut reference = freeze(&schema(), &[batch(&wavy)], window_ms);
+        let mut reference = freeze(&schema(), &[batch(&wavy)], window_ms).unwrap();
         reference.name = "r".into();
         Bytes::from(reference_message::to_proto(&reference).encode_to_vec())
     };
@@ -113,6 +113,12 @@ fn a_reference_that_always_moves_tolerates_it() {
     assert!(!lenient.features[0].drifted, "{:?}", lenient.features[0]);
     let (_, far) = verdict(frozen(1_000), &rows(1_000, 6.0, &["a"]));
     assert!(far.features[0].drifted);
+}
+
+#[test]
+fn spans_are_bounded_and_any_number_will_do() {
+    let many = freeze(&schema(), &[batch(&rows(5_000, 0.0, &["a"]))], 1);
+    assert_eq!(many, Err(crate::reference::TooManySpans));
 }
 
 #[test]
@@ -180,7 +186,7 @@ proptest! {
 
     #[test]
     fn references_survive_their_message(count in 1..200_i64, shift in -5.0..5.0_f64) {
-        let reference = freeze(&schema(), &[batch(&rows(count, shift, &["a", "b"]))], 0);
+        let reference = freeze(&schema(), &[batch(&rows(count, shift, &["a", "b"]))], 0).unwrap();
         let decoded = reference_message::decode(&reference_message::to_proto(&reference).encode_to_vec()).unwrap();
         prop_assert_eq!(decoded, reference);
     }

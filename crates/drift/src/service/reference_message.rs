@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::Field;
+use acgs_columns::{Field, schema::FIELDS_MAX};
 use acgs_contracts::drift::v1 as proto;
 use acgs_statistics::cells::Cells;
 use acgs_vocabulary::{Problem, convert::schema};
@@ -45,6 +45,7 @@ fn feature_to_proto(feature: &FeatureReference) -> proto::FeatureReference {
     match &feature.shape {
         Shape::Numeric { cells, counts, mean, standard_deviation } => {
             message.edges = cells.edges().to_vec();
+            message.discrete = cells.is_discrete();
             message.counts.clone_from(counts);
             (message.minimum, message.maximum) = (cells.minimum(), cells.maximum());
             (message.mean, message.standard_deviation) = (*mean, *standard_deviation);
@@ -66,6 +67,10 @@ pub(super) fn decode(content: &[u8]) -> Result<Reference, Problem> {
     let message = proto::Reference::decode(content).map_err(|error| {
         Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}"))
     })?;
+    if message.features.len() > FIELDS_MAX {
+        let what = format!("has more than {FIELDS_MAX} features");
+        return Err(Problem::field("reference.features", "BAD_REFERENCE", what));
+    }
     let features = message.features.into_iter().map(feature).collect::<Result<Vec<_>, Problem>>()?;
     Ok(Reference {
         name: message.name,
@@ -106,7 +111,7 @@ fn feature(message: proto::FeatureReference) -> Result<FeatureReference, Problem
         if message.counts.len() != message.edges.len() + 1 {
             return Err(bad("does not have one count more than edges"));
         }
-        let cells = Cells::from_edges(message.edges, message.minimum, message.maximum)
+        let cells = Cells::from_edges(message.edges, message.minimum, message.maximum, message.discrete)
             .ok_or_else(|| bad("does not have at most 255 ascending edges within its range"))?;
         let (mean, standard_deviation) = (message.mean, message.standard_deviation);
         if !standard_deviation.is_finite() || standard_deviation < 0.0 {

@@ -85,6 +85,8 @@ impl ReferenceStore {
         for _ in 0..PUT_ATTEMPTS {
             reference.version = self.newest(&reference.name).await? + 1;
             let content = reference_message::to_proto(&reference).encode_to_vec();
+            // What cannot be read again, for infinite moments say, must not become a version.
+            reference_message::decode(&content)?;
             let digest = sha256(&content);
             // The bytes first: a version that can be seen can be read.
             self.blobs.put(&blob_name(&digest), content).await?;

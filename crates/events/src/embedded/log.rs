@@ -16,7 +16,7 @@ const SUBSCRIBER_QUEUE: usize = 64;
 
 impl Embedded {
     fn read_now(&self, after: u64, count: usize) -> Result<Vec<Logged>, PortError> {
-        let from = (after + 1).to_be_bytes();
+        let from = after.saturating_add(1).to_be_bytes();
         let mut found = Vec::new();
         for held in self.parts.events.range(from..).take(count.min(READ_MAX)) {
             let (key, value) = held.into_inner().map_err(trouble)?;

@@ -45,6 +45,10 @@ impl Assessor for Count {
         (labels_only, 0, 0)
     }
 
+    fn pane_bytes(&self, _plan: &Self::Plan) -> usize {
+        24
+    }
+
     fn fits(&self, _plan: &Self::Plan, _pane: &Self::Pane) -> bool {
         true
     }

@@ -49,11 +49,17 @@ impl Assessor for PerformanceAssessor {
             }
             None => None,
         };
+        // A loss of a few rows is nothing to be measured by.
+        let baseline = baseline.filter(|baseline| baseline.labelled_count >= self.config.labelled_min);
         Ok(Plan { roles: Roles::new(&open.schema), baseline_loss: baseline.map(|baseline| baseline.brier) })
     }
 
     fn pane(&self, _plan: &Self::Plan, labels_only: bool) -> Self::Pane {
         PerformancePane { labels_only, ..PerformancePane::default() }
+    }
+
+    fn pane_bytes(&self, _plan: &Self::Plan) -> usize {
+        size_of::<PerformancePane>()
     }
 
     fn fits(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
@@ -73,7 +79,7 @@ impl Assessor for PerformanceAssessor {
             let reason = "no latency, no error, and no score or prediction with labels";
             return Assessment::without(VerdictStatus::NotApplicable, reason);
         }
-        let span_ms = window.end_ms - window.start_ms;
+        let span_ms = window.end_ms.saturating_sub(window.start_ms);
         let report = report::report(&self.config, &plan.roles, pane, plan.baseline_loss, span_ms);
         Assessment {
             status: VerdictStatus::Ok,

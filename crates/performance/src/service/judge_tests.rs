@@ -51,7 +51,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 fn baseline(brier: f64) -> Vec<(String, Bytes)> {
-    let baseline = Some(LossBaseline { brier, ..LossBaseline::default() });
+    let baseline = Some(LossBaseline { brier, labelled_count: 1_000, ..LossBaseline::default() });
     let reference = Reference { baseline, ..Reference::default() };
     vec![("reference".into(), reference.encode_to_vec().into())]
 }

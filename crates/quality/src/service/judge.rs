@@ -39,6 +39,10 @@ impl Assessor for QualityAssessor {
         QualityPane::new(plan)
     }
 
+    fn pane_bytes(&self, plan: &Self::Plan) -> usize {
+        plan.fields().len() * size_of::<crate::pane::ColumnPane>() + 256
+    }
+
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
         pane.columns.len() == plan.fields().len()
             && pane.columns.iter().all(|column| column.sketch.is_sound())
@@ -53,7 +57,8 @@ impl Assessor for QualityAssessor {
     }
 
     fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment {
-        let freshness = Freshness { until_ms: window.end_ms, horizon_ms: window.end_ms - window.start_ms };
+        let freshness =
+            Freshness { until_ms: window.end_ms, horizon_ms: window.end_ms.saturating_sub(window.start_ms) };
         let report = report::report(&self.config, plan, pane, freshness);
         Assessment {
             status: VerdictStatus::Ok,

@@ -6,6 +6,7 @@ use acgs_columns::{
     Field, Kind, RecordBatch, Role, Schema,
     batch::ROWS_MAX,
     builder::{BatchBuilder, Cell, infer_kind},
+    schema::FIELDS_MAX,
 };
 use prost_types::{Struct, Value, value};
 
@@ -13,6 +14,9 @@ use crate::{problem::Problem, text};
 
 /// Most rows of one call.
 pub const CALL_ROWS_MAX: usize = 100_000;
+
+/// Most cells of one call: rows times fields, nulls too.
+pub const CALL_CELLS_MAX: usize = 8_000_000;
 
 /// Columns that a call names.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +33,12 @@ pub struct NamedRoles<'a> {
 /// `EMPTY_DATA`, `TOO_MANY_ROWS`, `UNKNOWN_FIELD`, `WRONG_KIND` or `BAD_SCHEMA`, naming the field.
 pub fn batches(rows: &[Struct], schema: &Arc<Schema>, path: &str) -> Result<Vec<RecordBatch>, Problem> {
     check_count(rows, path)?;
+    let fields = schema.fields().len();
+    if rows.len().saturating_mul(fields) > CALL_CELLS_MAX {
+        let message =
+            format!("{} records of {fields} fields are more than {CALL_CELLS_MAX} cells", rows.len());
+        return Err(Problem::field(path, "TOO_MANY_ROWS", message));
+    }
     let mut done = Vec::new();
     let mut builder = BatchBuilder::new(Arc::clone(schema));
     for (index, row) in rows.iter().enumerate() {
@@ -65,6 +75,10 @@ pub fn infer(rows: &[Struct], roles: NamedRoles<'_>, path: &str) -> Result<Arc<S
     check_count(rows, path)?;
     let names: std::collections::BTreeSet<&str> =
         rows.iter().flat_map(|row| row.fields.keys().map(String::as_str)).collect();
+    if names.len() > FIELDS_MAX {
+        let message = format!("the records have {} fields, at most {FIELDS_MAX}", names.len());
+        return Err(Problem::field(path, "BAD_SCHEMA", message));
+    }
     for (name, parameter) in [(roles.target, "target_column"), (roles.timestamp, "timestamp_column")] {
         if let Some(name) = name.filter(|name| !names.contains(name)) {
             return Err(Problem::field(parameter, "UNKNOWN_FIELD", format!("{name:?} is in no record")));
