@@ -311,3 +311,78 @@ async fn analyze() {
     let status = client.analyze(AnalyzeRequest { reference: nobody, ..request }).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).0.as_str()), (Code::NotFound, "UNKNOWN_REFERENCE"));
 }
+
+#[tokio::test]
+async fn small_requests_stay_small() {
+    let mesh = Mesh::start().await;
+    let wide: Vec<Struct> = (0..2_000).map(|row| record(&[(&format!("k{row}"), Value::from(1.0))])).collect();
+    let request = AssessRequest { data: wide, ..AssessRequest::default() };
+    assert_eq!(refusal(mesh.quality().await.assess(request).await), pair("BAD_SCHEMA", "data"));
+    let mut fields = schema::to_proto(&row_schema());
+    fields.fields = (0..1_000)
+        .map(|index| acgs_contracts::common::v1::Field {
+            name: format!("f{index}"),
+            kind: 1,
+            ..Default::default()
+        })
+        .collect();
+    let empty = vec![Struct::default(); 50_000];
+    let request = AssessRequest { data: empty, schema: Some(fields), ..AssessRequest::default() };
+    assert_eq!(refusal(mesh.quality().await.assess(request).await), pair("TOO_MANY_ROWS", "data"));
+    let request = CompareRequest {
+        reference: vec![1.0],
+        current: vec![2.0],
+        tests: vec!["ks".into(); 6],
+        ..CompareRequest::default()
+    };
+    assert_eq!(refusal(mesh.drift().await.compare(request).await), pair("TOO_MANY", "tests"));
+    let spans = put(&mesh, |header| header.window_ms = 1, true).await;
+    assert_eq!(refusal(spans), pair("BAD_WINDOW", "header.window_ms"));
+    let long = GetReferenceRequest { name: "n".repeat(1 << 20), version: 1 };
+    let status = mesh.drift().await.get_reference(long).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).0.as_str()), (Code::NotFound, "UNKNOWN_REFERENCE"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_again_is_no_reference() {
+    use put_reference_request::Message;
+    let mesh = Mesh::start().await;
+    let put_values = async |values: [f64; 2], kind: i32| {
+        let field =
+            acgs_contracts::common::v1::Field { name: "age".into(), kind, role: 1, ..Default::default() };
+        let header = ReferenceHeader {
+            name: "ages".into(),
+            schema: Some(acgs_contracts::common::v1::Schema { fields: vec![field] }),
+            ..ReferenceHeader::default()
+        };
+        let many = values.repeat(200);
+        let column = if kind == 1 {
+            acgs_contracts::common::v1::Column { doubles: many, ..Default::default() }
+        } else {
+            let integers = many.iter().map(|value| *value as i64).collect();
+            acgs_contracts::common::v1::Column { integers, ..Default::default() }
+        };
+        let data = acgs_contracts::common::v1::RecordBatch { row_count: 400, columns: vec![column] };
+        let messages = [Message::Header(header), Message::Batch(data)];
+        let messages = messages.map(|message| PutReferenceRequest { message: Some(message) });
+        mesh.drift().await.put_reference(tokio_stream::iter(messages)).await
+    };
+    assert_eq!(refusal(put_values([1e200, -1e200], 1).await).0, "BAD_REFERENCE");
+    put_values([20.0, 30.0], 2).await.unwrap();
+    let detect = |ages: Vec<f64>, name: &'static str| DetectRequest {
+        reference: Some(ReferenceSelector { name: "ages".into(), version: 0 }),
+        current_data: ages.into_iter().map(|age| record(&[(name, Value::from(age))])).collect(),
+        ..DetectRequest::default()
+    };
+    let mut client = mesh.drift().await;
+    let moved = client.detect(detect(vec![60.0; 100], "age")).await.unwrap().into_inner();
+    assert!(moved.drift_detected, "JSON has one kind of number: {moved:?}");
+    let shares: Vec<f64> = (0..100).map(|row| if row < 40 { 20.0 } else { 30.0 }).collect();
+    let report = client.detect(detect(shares, "age")).await.unwrap().into_inner().report.unwrap();
+    assert!(
+        (report.features[0].effect_size - 0.2).abs() < 1e-9,
+        "ten of a hundred moved by ten, deviation five"
+    );
+    let unrelated = client.detect(detect(vec![1.0], "height")).await;
+    assert_eq!(refusal(unrelated), pair("MISSING_FIELD", "current_data"));
+}

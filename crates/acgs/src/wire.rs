@@ -76,6 +76,8 @@ pub struct Running {
     servers: JoinSet<Result<(), server::ServeError>>,
     orchestrator: OrchestratorFace,
     audit: JoinHandle<()>,
+    refusals: Arc<Refusals>,
+    clock: Arc<dyn Clock>,
     sink: LogSink,
 }
 
@@ -136,7 +138,12 @@ pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
     let audit = Arc::clone(&refusals).run(Arc::clone(&sink), Arc::clone(&clock), stop.clone());
     let audit = tokio::spawn(audit);
     let metrics = Metrics::new(constitution.clone());
-    let plumbing = Plumbing { constitution: constitution.clone(), refusals, health: health.clone(), metrics };
+    let plumbing = Plumbing {
+        constitution: constitution.clone(),
+        refusals: Arc::clone(&refusals),
+        health: health.clone(),
+        metrics,
+    };
     let mut group = Group {
         plumbing,
         stop: stop.clone(),
@@ -158,7 +165,19 @@ pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
     };
     let servers = group.servers;
     let sink = log_sink;
-    Ok(Running { addresses, constitution, log, health, stop, servers, orchestrator, audit, sink })
+    Ok(Running {
+        addresses,
+        constitution,
+        log,
+        health,
+        stop,
+        servers,
+        orchestrator,
+        audit,
+        refusals,
+        clock,
+        sink,
+    })
 }
 
 /// The three judges, each lane its own.
@@ -231,6 +250,8 @@ impl Running {
         }
         // What was said last is in the log before the process ends.
         let audit = self.audit.await.context("the audit's task was lost");
+        // Refusals of connections that were still open are told too.
+        self.refusals.publish(&self.sink, self.clock.now_ms());
         self.sink.flush().await;
         trouble.map_or(audit, Err)
     }

@@ -24,7 +24,9 @@ async fn keeps_what_it_acknowledged() {
     let (sequence, revision) = {
         let home = open(folder.path(), 100_000);
         let appended = home.append(envelope("a", "acgs.x"), None).await.unwrap();
-        (appended.sequence, home.put("k", b"v".to_vec(), None).await.unwrap())
+        let revision = home.put("k", b"v".to_vec(), None).await.unwrap();
+        home.delete("k").await.unwrap();
+        (appended.sequence, revision)
     };
     // The writer of the closed home may still be letting go of the folder.
     let home = loop {
@@ -38,7 +40,10 @@ async fn keeps_what_it_acknowledged() {
     assert_eq!(home.last().await.unwrap(), sequence);
     let again = home.append(envelope("a", "acgs.x"), None).await.unwrap();
     assert!(again.duplicate, "the id is known after a restart");
-    assert!(home.put("k2", vec![], None).await.unwrap() > revision);
+    assert!(
+        home.put("k", vec![], None).await.unwrap() > revision,
+        "revisions of deleted keys do not come back"
+    );
     let next = home.append(envelope("b", "acgs.x"), Some(sequence)).await.unwrap();
     let read = home.read(sequence, 10).await.unwrap();
     assert_eq!(read[0].sequence, next.sequence);

@@ -19,6 +19,9 @@ const GROUP_MAX: usize = 512;
 /// Events given up at once when there are too many.
 const PRUNE_STEP: u64 = 1_000;
 
+/// Where the last revision is kept among the subjects; no subject is named so.
+const REVISION_KEY: &[u8] = b"\0revision";
+
 /// What callers ask for.
 pub(super) enum Job {
     Append { envelope: Box<Envelope>, expected: Option<u64>, reply: Reply<Appended> },
@@ -69,7 +72,9 @@ impl Writer {
         if let Some(oldest) = parts.events.first_key_value() {
             first = sequence(&oldest.key().map_err(trouble)?);
         }
-        let mut revision = 0;
+        // Also the revisions of keys that are gone count: a stale one must never fit again.
+        let counted = parts.subjects.get(REVISION_KEY).map_err(trouble)?;
+        let mut revision = counted.map_or(0, |counted| sequence(&counted));
         for held in parts.keys.iter() {
             let (_, value) = held.into_inner().map_err(trouble)?;
             revision = revision.max(decode(&value).map_or(0, |held| held.revision));
@@ -224,6 +229,7 @@ impl Writer {
             }
         }
         self.revision += 1;
+        batch.insert(&self.parts.subjects, REVISION_KEY, self.revision.to_be_bytes());
         let held = Versioned { revision: self.revision, value };
         batch.insert(&self.parts.keys, key.as_bytes(), encode(&held));
         self.group.keys.insert(key.clone(), Some(held.clone()));
