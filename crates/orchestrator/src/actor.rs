@@ -4,7 +4,7 @@
 mod client;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    core::{Action, Core, Label, LabelCounts, Report, Totals},
+    core::{Action, Core, Label, LabelCounts, Receipt, Report, Totals},
     lanes::{Event, Lanes},
     publish::{Publication, Publisher},
     spec::StreamSpec,
@@ -161,6 +161,8 @@ pub struct Actor {
     clients: Vec<Client>,
     kept: VecDeque<Arc<Report>>,
     forgotten_through: u64,
+    /// What each partition's client has, also while it is away.
+    acked: HashMap<String, u64>,
     detached_since_us: Option<u64>,
     had_clients: bool,
     model_id: Arc<str>,
@@ -184,6 +186,7 @@ impl Actor {
             clients: Vec::new(),
             kept: VecDeque::new(),
             forgotten_through: 0,
+            acked: HashMap::new(),
             detached_since_us: None,
             had_clients: false,
             model_id,
@@ -273,7 +276,7 @@ impl Actor {
             Input::Rows { client, seq, batch, received_us } => {
                 let bytes = batch.size_bytes() as u64;
                 let Some(partition) = self.partition_of(client) else { return Vec::new() };
-                let taken = self.core.rows(&partition, seq, &batch, now_ms, received_us);
+                let taken = self.core.rows(&partition, seq, &batch, now_ms, Receipt { received_us, now_us });
                 self.settle(client, seq, bytes, taken)
             }
             Input::Labels { client, seq, labels, bytes } => {
@@ -288,7 +291,8 @@ impl Actor {
             }
             Input::Ack { client, through } => {
                 if let Some(client) = self.clients.iter_mut().find(|known| known.end.id == client) {
-                    client.acked = client.acked.max(through);
+                    let acked = self.acked.entry(client.end.partition.clone()).or_default();
+                    *acked = (*acked).max(through.min(client.told_through));
                 }
                 Vec::new()
             }
@@ -345,6 +349,10 @@ impl Actor {
             let message = "the stream is open with another schema, window, model or judges";
             return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
         }
+        if resume_after > self.core.totals().reports {
+            let message = "the stream has not made so many reports: it is another of the same name";
+            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+        }
         if resume_after < self.forgotten_through && resume_after > 0 {
             let message = format!("reports through {} are no longer kept", self.forgotten_through);
             return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
@@ -356,11 +364,12 @@ impl Actor {
             let problem = Problem::new(Kind::Precondition, "REPLACED", message);
             let _first_word_stands = former.end.farewell.set(problem);
         }
+        let acked = self.acked.entry(end.partition.clone()).or_default();
+        *acked = (*acked).max(resume_after);
         let resumed = std::mem::replace(&mut self.had_clients, true);
         self.clients.push(Client {
             end,
             told_through: resume_after.max(self.forgotten_through),
-            acked: resume_after,
             accepted_through,
             owed_bytes: 0,
             owes_answer: false,
@@ -399,7 +408,7 @@ impl Actor {
     /// Gives up reports that all clients have, and the oldest beyond the bound.
     fn forget(&mut self) {
         let most = self.around.config.reports_kept;
-        let acked = self.clients.iter().map(|client| client.acked).min().unwrap_or(0);
+        let acked = self.acked.values().copied().min().unwrap_or(0);
         let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
         while let Some(oldest) = self.kept.front() {
             let over = self.kept.len() > most && oldest.report_seq <= told;

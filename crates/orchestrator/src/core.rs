@@ -28,6 +28,15 @@ use crate::{
     spec::StreamSpec,
 };
 
+/// When a frame was received, and when it is taken: waiting for the judges lies between.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// What a window's latency counts from.
+    pub received_us: u64,
+    /// What a judge's deadline counts from.
+    pub now_us: u64,
+}
+
 /// What a stream does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -169,6 +178,24 @@ pub struct Core {
     report_seq: u64,
     totals: Totals,
     desk: Desk,
+    lost: HashSet<JudgeKind>,
+    /// When the frame that is being taken was received.
+    receipt_us: Option<u64>,
+}
+
+impl Memory {
+    /// Whether every judge that still can has answered what it was asked last.
+    fn is_answered(&self, lost: &HashSet<JudgeKind>) -> bool {
+        let answered = |(revision, verdict): &(u32, Option<Verdict>)| {
+            verdict.as_ref().is_some_and(|verdict| verdict.revision == *revision)
+        };
+        self.answers.iter().all(|(judge, answer)| lost.contains(judge) || answered(answer))
+    }
+
+    /// Whether nothing will be said of the window any more.
+    fn is_over(&self, lost: &HashSet<JudgeKind>) -> bool {
+        self.finished && self.pending == 0 && self.is_answered(lost)
+    }
 }
 
 impl Core {
@@ -194,6 +221,8 @@ impl Core {
             report_seq: 0,
             totals: Totals::default(),
             desk: Desk::new(config.alerts),
+            lost: HashSet::new(),
+            receipt_us: None,
             projections,
             read_evidence,
             spec,

@@ -2,7 +2,7 @@
 //! It must not know what either holds.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     hash::Hash,
 };
 
@@ -43,8 +43,8 @@ pub struct Expired<P> {
 
 #[derive(Debug)]
 enum Entry<P, L> {
-    Prediction(P),
-    Label(L),
+    Prediction(P, i64),
+    Label(L, i64),
     /// Both were here; kept so that a second label is known as one.
     Done,
 }
@@ -53,39 +53,45 @@ enum Entry<P, L> {
 #[derive(Debug)]
 pub struct LabelJoin<K, P, L> {
     entries: HashMap<K, Entry<P, L>>,
-    deadlines: BTreeMap<i64, Vec<K>>,
+    /// Those that wait, by when they are given up.
+    deadlines: BTreeMap<i64, HashSet<K>>,
+    /// Those that are done, oldest first.
+    done: VecDeque<K>,
     entries_max: usize,
 }
 
 impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
-    /// Empty; holds at most this many ids.
+    /// Empty; at most this many ids wait, and at most as many more are remembered as done.
     #[must_use]
     pub fn new(entries_max: usize) -> Self {
-        Self { entries: HashMap::new(), deadlines: BTreeMap::new(), entries_max }
+        Self { entries: HashMap::new(), deadlines: BTreeMap::new(), done: VecDeque::new(), entries_max }
     }
 
-    /// Ids held.
+    /// Ids that wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.done.len()
     }
 
-    /// Whether no id is held.
+    /// Whether no id waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// A prediction that waits until event time reaches `deadline_ms`.
     pub fn predict(&mut self, id: &K, prediction: P, deadline_ms: i64) -> Predicted<L> {
         match self.entries.get_mut(id) {
-            Some(entry @ Entry::Label(_)) => match std::mem::replace(entry, Entry::Done) {
-                Entry::Label(label) => Predicted::Matched(label),
-                Entry::Prediction(_) | Entry::Done => Predicted::Duplicate,
+            Some(entry @ Entry::Label(..)) => match std::mem::replace(entry, Entry::Done) {
+                Entry::Label(label, deadline_ms) => {
+                    self.finish(id, deadline_ms);
+                    Predicted::Matched(label)
+                }
+                Entry::Prediction(..) | Entry::Done => Predicted::Duplicate,
             },
-            Some(Entry::Prediction(_) | Entry::Done) => Predicted::Duplicate,
+            Some(Entry::Prediction(..) | Entry::Done) => Predicted::Duplicate,
             None => {
-                if self.insert(id, Entry::Prediction(prediction), deadline_ms) {
+                if self.insert(id, Entry::Prediction(prediction, deadline_ms), deadline_ms) {
                     Predicted::Waits
                 } else {
                     Predicted::Full
@@ -97,13 +103,16 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
     /// A label; without a prediction it waits until event time reaches `deadline_ms`.
     pub fn label(&mut self, id: &K, label: L, deadline_ms: i64) -> Labelled<P> {
         match self.entries.get_mut(id) {
-            Some(entry @ Entry::Prediction(_)) => match std::mem::replace(entry, Entry::Done) {
-                Entry::Prediction(prediction) => Labelled::Matched(prediction),
-                Entry::Label(_) | Entry::Done => Labelled::Duplicate,
+            Some(entry @ Entry::Prediction(..)) => match std::mem::replace(entry, Entry::Done) {
+                Entry::Prediction(prediction, deadline_ms) => {
+                    self.finish(id, deadline_ms);
+                    Labelled::Matched(prediction)
+                }
+                Entry::Label(..) | Entry::Done => Labelled::Duplicate,
             },
-            Some(Entry::Label(_) | Entry::Done) => Labelled::Duplicate,
+            Some(Entry::Label(..) | Entry::Done) => Labelled::Duplicate,
             None => {
-                if self.insert(id, Entry::Label(label), deadline_ms) {
+                if self.insert(id, Entry::Label(label, deadline_ms), deadline_ms) {
                     Labelled::Waits
                 } else {
                     Labelled::Full
@@ -119,8 +128,8 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
             let Some((_, ids)) = self.deadlines.pop_first() else { break };
             for id in ids {
                 match self.entries.remove(&id) {
-                    Some(Entry::Prediction(prediction)) => expired.predictions.push(prediction),
-                    Some(Entry::Label(_)) => expired.labels += 1,
+                    Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),
+                    Some(Entry::Label(..)) => expired.labels += 1,
                     Some(Entry::Done) | None => {}
                 }
             }
@@ -128,12 +137,28 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         expired
     }
 
+    /// Remembers an id as done, and forgets the oldest of too many.
+    fn finish(&mut self, id: &K, deadline_ms: i64) {
+        if let Some(ids) = self.deadlines.get_mut(&deadline_ms) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.deadlines.remove(&deadline_ms);
+            }
+        }
+        self.done.push_back(id.clone());
+        if self.done.len() > self.entries_max
+            && let Some(oldest) = self.done.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+    }
+
     fn insert(&mut self, id: &K, entry: Entry<P, L>, deadline_ms: i64) -> bool {
-        if self.entries.len() >= self.entries_max {
+        if self.len() >= self.entries_max {
             return false;
         }
         self.entries.insert(id.clone(), entry);
-        self.deadlines.entry(deadline_ms).or_default().push(id.clone());
+        self.deadlines.entry(deadline_ms).or_default().insert(id.clone());
         true
     }
 }

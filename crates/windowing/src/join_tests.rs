@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn labels_find_predictions_either_way_round() {
-    let mut join = LabelJoin::new(3);
+    let mut join = LabelJoin::new(1);
     assert_eq!(join.predict(&1, "p1", 10), Predicted::Waits);
     assert_eq!(join.label(&1, true, 10), Labelled::Matched("p1"));
     assert_eq!(join.label(&1, false, 10), Labelled::Duplicate);

@@ -111,21 +111,23 @@ impl Watermarks {
     }
 
     fn settle(&mut self) -> i64 {
-        if let Some(minimum) = self.minimum(|_| true) {
+        let ended = |partition: &Partition| partition.watermark == END;
+        if !self.partitions.is_empty() && self.partitions.values().all(ended) {
+            self.current = END;
+        } else if let Some(minimum) = self.minimum(|_| true) {
             self.current = self.current.max(minimum);
         }
         self.current
     }
 
-    /// The least watermark of active partitions; when all are idle, the greatest that any has reached.
+    /// The least watermark of partitions that are neither idle nor at their end; `None` when there are none, so that
+    /// silence alone moves nothing.
     fn minimum(&self, wanted: impl Fn(&str) -> bool) -> Option<i64> {
-        let of = |idle: bool| {
-            let chosen = self.partitions.iter().filter(|(name, _)| wanted(name));
-            chosen
-                .filter(move |(_, partition)| partition.idle == idle)
-                .map(|(_, partition)| partition.watermark)
-        };
-        of(false).min()
+        let chosen = self.partitions.iter().filter(|(name, _)| wanted(name)).map(|(_, partition)| partition);
+        chosen
+            .filter(|partition| !partition.idle && partition.watermark != END)
+            .map(|partition| partition.watermark)
+            .min()
     }
 }
 

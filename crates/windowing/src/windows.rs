@@ -295,11 +295,31 @@ impl Windows {
             last = Some((key, start, end));
             fresh.insert((key, start));
         }
-        if self.panes + fresh.len() > self.limits.panes_max {
-            return Err(Full::Panes(self.limits.panes_max));
+        // Most frames fit even if nothing that they need were there; only else it is worth a look.
+        let roomy = self.panes + fresh.len() <= self.limits.panes_max
+            && self.windows.len() + fresh.len() * self.spec.overlap() <= self.limits.windows_max;
+        if roomy {
+            return Ok(());
         }
-        if self.windows.len() + fresh.len() * self.spec.overlap() > self.limits.windows_max {
-            return Err(Full::Windows(self.limits.windows_max));
+        let (mut panes, mut windows) = (self.panes, HashSet::new());
+        for (key, start) in fresh {
+            let name = rows.key_names.get(key as usize).map_or_else(|| Arc::from(""), Arc::clone);
+            let slice = self.slices.get(&(Arc::clone(&name), start));
+            let open = |piece: &Piece| !piece.of_labels && !piece.sealed;
+            panes += usize::from(!slice.is_some_and(|slice| slice.pieces.iter().any(open)));
+            for start_ms in self.spec.starts(start) {
+                let end_ms = start_ms.saturating_add(self.spec.size_ms());
+                let window = WindowKey { end_ms, start_ms, key: Arc::clone(&name) };
+                if !self.windows.contains_key(&window) {
+                    windows.insert((key, start_ms));
+                }
+            }
+            if panes > self.limits.panes_max {
+                return Err(Full::Panes(self.limits.panes_max));
+            }
+            if self.windows.len() + windows.len() > self.limits.windows_max {
+                return Err(Full::Windows(self.limits.windows_max));
+            }
         }
         Ok(())
     }
@@ -398,6 +418,7 @@ impl Windows {
 struct Placement {
     runs: Vec<(PaneId, Vec<u32>)>,
     in_order: Vec<(PaneId, u32)>,
+    seen: HashSet<PaneId>,
     kept: u32,
     first: Option<u32>,
     interleaved: bool,
@@ -414,7 +435,7 @@ impl Placement {
         match self.in_order.last_mut() {
             Some((last, length)) if *last == pane => *length += 1,
             _ => {
-                self.interleaved |= self.in_order.iter().any(|(known, _)| *known == pane);
+                self.interleaved |= !self.seen.insert(pane);
                 self.in_order.push((pane, 1));
             }
         }

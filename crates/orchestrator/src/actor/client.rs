@@ -12,7 +12,6 @@ use crate::core::{Report, Totals};
 pub(super) struct Client {
     pub(super) end: ClientEnd,
     pub(super) told_through: u64,
-    pub(super) acked: u64,
     pub(super) accepted_through: u64,
     pub(super) owed_bytes: u64,
     pub(super) owes_answer: bool,

@@ -10,7 +10,7 @@ use acgs_windowing::{
     windows::{Full, Rows},
 };
 
-use super::{Action, Core, Memory, Pending};
+use super::{Action, Core, Memory, Pending, Receipt};
 
 /// 1900-01-01 and 2200-01-01: event times beyond are a wrong unit, not history.
 const EARLIEST_MS: i64 = -2_208_988_800_000;
@@ -67,7 +67,7 @@ impl Core {
         seq: u64,
         batch: &RecordBatch,
         now_ms: i64,
-        now_us: u64,
+        receipt: Receipt,
     ) -> Result<Vec<Action>, Problem> {
         if self.check_seq(partition, seq, "rows")? == Taken::Duplicate {
             return Ok(Vec::new());
@@ -91,7 +91,10 @@ impl Core {
         self.totals.dropped = dropped;
         self.totals.dropped.late += frame.late.len() as u64;
         self.accept_seq(partition, seq);
-        Ok(self.place(batch, frame, now_us))
+        self.receipt_us = Some(receipt.received_us);
+        let actions = self.place(batch, frame, receipt.now_us);
+        self.receipt_us = None;
+        Ok(actions)
     }
 
     /// Rows without a usable event time; empty when all have one.
@@ -177,7 +180,7 @@ impl Core {
             let mut awaited = Vec::new();
             for &judge in &self.spec.judges {
                 let labels = judge == JudgeKind::Performance;
-                if close.cause == Cause::LateLabels && !labels {
+                if (close.cause == Cause::LateLabels && !labels) || self.lost.contains(&judge) {
                     continue;
                 }
                 let mut panes = close.panes.clone();
@@ -200,7 +203,7 @@ impl Core {
                 revision,
                 awaited,
                 deadline_us: now_us.saturating_add(self.config.verdict_deadline_ms * 1_000),
-                closed_at_us: (close.cause == Cause::OnTime).then_some(now_us),
+                closed_at_us: (close.cause == Cause::OnTime).then(|| self.receipt_us.unwrap_or(now_us)),
             });
         }
         for &judge in &self.spec.judges {
@@ -215,7 +218,7 @@ impl Core {
         for window in steps.finished {
             if let Some(memory) = self.memory.get_mut(&window) {
                 memory.finished = true;
-                if memory.pending == 0 {
+                if memory.is_over(&self.lost) {
                     self.memory.remove(&window);
                 }
             }

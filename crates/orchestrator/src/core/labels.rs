@@ -12,6 +12,7 @@ use acgs_vocabulary::{JudgeKind, Problem};
 use acgs_windowing::{
     PaneId, Steps,
     join::{Labelled, Predicted},
+    watermark::BEGINNING,
 };
 
 use super::{Action, Core, frames::Taken};
@@ -181,8 +182,12 @@ impl Core {
     /// A label without its row waits until windows that are open now take labels no more.
     fn label_deadline_ms(&self) -> i64 {
         let watermark = self.windows.watermarks.current();
+        if watermark == BEGINNING {
+            // Nobody knows yet what time it is: they wait for as long as there is room.
+            return i64::MAX;
+        }
         let horizon_ms = self.spec.window.label_horizon_ms().unwrap_or(0);
-        watermark.saturating_add(self.spec.window.size_ms()).saturating_add(horizon_ms).max(0)
+        watermark.saturating_add(self.spec.window.size_ms()).saturating_add(horizon_ms)
     }
 
     /// Which rows wait for a label: those with an id and without the label; empty when none can.

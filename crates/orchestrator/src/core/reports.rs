@@ -41,9 +41,12 @@ impl Core {
 
     /// A judge is gone: what it owes will not come.
     pub fn judge_lost(&mut self, judge: JudgeKind, now_us: u64) -> Vec<Action> {
+        self.lost.insert(judge);
         self.awaited.retain(|(_, awaited, _)| *awaited != judge);
         let mut actions = Vec::new();
         self.emit(now_us, &mut actions);
+        let lost = &self.lost;
+        self.memory.retain(|_, memory| !memory.is_over(lost));
         actions
     }
 
@@ -84,7 +87,7 @@ impl Core {
         };
         let parts: Vec<Part> = judges.iter().map(part).collect();
         memory.pending -= 1;
-        if memory.finished && memory.pending == 0 {
+        if self.memory.get(&pending.window).is_some_and(|memory| memory.is_over(&self.lost)) {
             self.memory.remove(&pending.window);
         }
         let window = window_of(&self.spec.stream_id, &pending.window);

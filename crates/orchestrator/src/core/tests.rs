@@ -150,7 +150,10 @@ impl Bench {
         for (time_ms, id) in rows {
             builder.push(&[Cell::Integer(*time_ms), Cell::Integer(*id), Cell::Number(0.5)]).unwrap();
         }
-        let actions = self.core.rows("p", seq, &builder.finish().unwrap(), 0, now_us).unwrap();
+        let actions = self
+            .core
+            .rows("p", seq, &builder.finish().unwrap(), 0, Receipt { received_us: now_us, now_us })
+            .unwrap();
         self.take(actions);
     }
 
@@ -251,6 +254,34 @@ fn a_judge_that_is_late_does_not_hold_the_window_and_revises_it() {
 }
 
 #[test]
+fn a_late_verdict_revises_even_a_window_that_takes_nothing_more() {
+    let mut spec = spec(10, 10, 0);
+    spec.window = WindowSpec::new(WindowKind::Tumbling { size_ms: 10 }, 0, 0, None).unwrap();
+    spec.late_label = None;
+    let mut bench = Bench::new(spec);
+    bench.rows(1, &[(1, 1), (15, 2)], 0);
+    while bench.step(JudgeKind::Quality, 0) || bench.step(JudgeKind::Performance, 0) {}
+    let actions = bench.core.tick(0, 20_000);
+    bench.take(actions);
+    assert_eq!(bench.reports.len(), 1);
+    while bench.step(JudgeKind::Drift, 30_000) {}
+    assert_eq!((bench.reports.len(), bench.reports[1].revision), (2, 1));
+    assert!(bench.core.memory.is_empty());
+}
+
+#[test]
+fn labels_may_come_before_all_rows() {
+    let mut bench = Bench::new(spec(1_000, 1_000, 0));
+    (1..=3).for_each(|id| bench.label(id));
+    bench.rows(1, &[(1_700_000_000_000, 1)], 0);
+    bench.rows(2, &[(1_700_000_000_001, 2), (1_700_000_000_002, 3)], 0);
+    let actions = bench.core.end_partition("p", 0);
+    bench.take(actions);
+    bench.settle(0);
+    assert_eq!(counts(bench.reports.last().unwrap(), JudgeKind::Performance), (3, 3));
+}
+
+#[test]
 fn a_lost_judge_does_not_stop_the_others() {
     let mut bench = Bench::new(spec(10, 10, 0));
     bench.rows(1, &[(1, 1), (15, 2)], 0);
@@ -258,4 +289,7 @@ fn a_lost_judge_does_not_stop_the_others() {
     bench.take(actions);
     while bench.step(JudgeKind::Quality, 0) || bench.step(JudgeKind::Performance, 0) {}
     assert_eq!(bench.reports.len(), 1);
+    bench.rows(2, &[(25, 3)], 0);
+    while bench.step(JudgeKind::Quality, 0) || bench.step(JudgeKind::Performance, 0) {}
+    assert_eq!(bench.reports.len(), 2, "later windows do not wait for it");
 }

@@ -244,3 +244,29 @@ fn silence_lets_the_others_go_on_and_then_the_clock() {
     let advanced = watermarks.tick(200_000, 60_000, 120_000);
     assert!(advanced > 500, "the clock moves event time on: {advanced}");
 }
+
+#[test]
+fn the_end_of_one_partition_and_the_silence_of_another_are_not_the_end() {
+    let mut watermarks = Watermarks::new(0);
+    for (partition, time_ms) in [("b", 50), ("a", 100)] {
+        let mut clock = watermarks.begin_frame(partition, 0);
+        clock.observe(time_ms);
+        watermarks.end_frame(partition, &clock);
+    }
+    assert_eq!(watermarks.end("a"), 50);
+    assert_eq!(watermarks.tick(100_000, 60_000, 0), 50, "b is silent, and may come back");
+    assert_eq!(watermarks.end("b"), END);
+}
+
+#[test]
+fn room_is_asked_for_only_what_is_new() {
+    let kind = WindowKind::Sliding { size_ms: 100, slide_ms: 10 };
+    let spec = WindowSpec::new(kind, 0, 0, None).unwrap();
+    let mut windows = Windows::new(spec, 0, Limits { panes_max: 3, windows_max: 12 });
+    let rows = |times_ms| Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting: &[] };
+    assert!(windows.ingest("p", 0, rows(&[5, 15])).is_ok(), "eleven windows");
+    for _ in 0..10 {
+        assert!(windows.ingest("p", 0, rows(&[15, 16])).is_ok(), "nothing new is needed");
+    }
+    assert!(windows.ingest("p", 0, rows(&[25, 35])).is_err());
+}
