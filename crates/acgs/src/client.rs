@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acgs_contracts::common::v1::RecordBatch;
 use acgs_contracts::orchestrator::v1::{
-    Accepted, End, Labels, Open, Rows, StreamWindowsRequest, StreamWindowsResponse,
+    Accepted, AckReports, End, Labels, Open, Rows, StreamWindowsRequest, StreamWindowsResponse,
     orchestrator_service_client::OrchestratorServiceClient, stream_windows_request, stream_windows_response,
 };
 use acgs_mesh::client::{MeshChannel, connect};
@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
+/// Reports between acknowledgements, so that the server need not keep them.
+const REPORTS_PER_ACK: u64 = 16;
 /// Messages that wait to be sent.
 const OUTGOING_MAX: usize = 16;
 /// Largest message received.
@@ -189,6 +191,14 @@ impl WindowStream {
             &message.message
         {
             self.credit += *credit_bytes as i64;
+        }
+        if let Some(stream_windows_response::Message::Report(report)) = &message.message
+            && report.report_seq % REPORTS_PER_ACK == 0
+        {
+            let ack = AckReports { through_report_seq: report.report_seq };
+            let ack = StreamWindowsRequest { message: Some(stream_windows_request::Message::Ack(ack)) };
+            // Not worth waiting for: the next one says as much.
+            let _full_or_closed = self.outgoing.try_send(ack);
         }
         message.message
     }
