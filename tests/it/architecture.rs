@@ -51,7 +51,18 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "acgs-orchestrator",
         ],
     ),
-    ("acgs-tests", &["acgs", "acgs-contracts", "acgs-columns", "acgs-lane", "acgs-mesh", "acgs-vocabulary"]),
+    (
+        "acgs-tests",
+        &[
+            "acgs",
+            "acgs-contracts",
+            "acgs-columns",
+            "acgs-events",
+            "acgs-lane",
+            "acgs-mesh",
+            "acgs-vocabulary",
+        ],
+    ),
     ("xtask", &[]),
 ];
 const FILE_LINES_MAX: usize = 500;

@@ -139,7 +139,7 @@ async fn every_event_carries_the_hash_and_refusals_are_events() {
     for _ in 0..3 {
         plain.assess(AssessRequest::default()).await.unwrap_err();
     }
-    let log = Arc::clone(&mesh.running.log);
+    let log = Arc::clone(mesh.running.log.as_ref().unwrap());
     let mut orchestrator = mesh.orchestrator().await;
     let request = SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.compliance.>".into() };
     let mut events = orchestrator.subscribe(request).await.unwrap().into_inner();

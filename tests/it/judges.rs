@@ -91,7 +91,12 @@ async fn each_judge_serves_a_lane() {
     assert_eq!(verdict(&ups).status(), VerdictStatus::NotApplicable);
 
     // Another judge goes on from the snapshot.
-    let restore = Restore { through_seq: snapshot.through_seq, panes: snapshot.panes, carry: snapshot.carry };
+    let restore = Restore {
+        through_seq: snapshot.through_seq,
+        panes: snapshot.panes,
+        carry: snapshot.carry,
+        more: false,
+    };
     let mut resumed = script();
     resumed.insert(1, down(lane_down::Message::Restore(restore)));
     let (ups, end) = lane!(mesh.quality().await, JudgeRequest, resumed);

@@ -4,6 +4,8 @@ mod architecture;
 mod binary;
 mod constitution;
 mod contract;
+mod failover;
+mod jetstream;
 mod judges;
 mod noise;
 mod refusals;

@@ -198,8 +198,10 @@ fn lane_messages() -> BoxedStrategy<Vec<LaneDown>> {
         });
     let message = prop_oneof![
         (bytes(), bytes()).prop_map(|(digest, content)| Message::Config(Config { digest, content })),
-        (0..4_u64, vec(state, 0..3), bytes())
-            .prop_map(|(through_seq, panes, carry)| Message::Restore(Restore { through_seq, panes, carry })),
+        (0..4_u64, vec(state, 0..3), bytes()).prop_map(|(through_seq, panes, carry)| {
+            let more = through_seq % 2 == 0;
+            Message::Restore(Restore { through_seq, panes, carry, more })
+        }),
         (0..3_u64).prop_map(|pane| Message::OpenPane(OpenPane { pane, ..OpenPane::default() })),
         (0..6_u64, batch, runs).prop_map(|(seq, batch, runs)| Message::Rows(LaneRows { seq, batch, runs })),
         time().prop_map(|watermark_ms| Message::Tick(Tick { watermark_ms })),

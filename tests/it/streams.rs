@@ -257,7 +257,7 @@ async fn a_partition_has_one_client_the_last() {
 #[tokio::test]
 async fn what_was_said_is_in_the_log_when_the_mesh_has_stopped() {
     let mesh = Mesh::start().await;
-    let log = std::sync::Arc::clone(&mesh.running.log);
+    let log = std::sync::Arc::clone(mesh.running.log.as_ref().unwrap());
     let mut stream = mesh.stream(open("s", 10)).await.unwrap();
     let times: Vec<i64> = (0..2_000).map(|row| row * 10).collect();
     stream.rows(1, &rows(0, &times, 0.0)).await;

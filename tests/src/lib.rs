@@ -1,5 +1,8 @@
 //! The harness: a whole mesh on free ports, clients for it, and rows to feed it. It must not know a test.
 
+pub mod fleet;
+pub mod nats;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use acgs::{
@@ -92,16 +95,7 @@ impl Mesh {
 
     /// An open stream; the first answer is read.
     pub async fn stream(&self, open: Open) -> Result<Stream, Status> {
-        let mut client = self.orchestrator().await;
-        let (out, messages) = mpsc::channel(64);
-        let first = StreamWindowsRequest { message: Some(stream_windows_request::Message::Open(open)) };
-        out.send(first).await.expect("queues");
-        let mut incoming = client.stream_windows(ReceiverStream::new(messages)).await?.into_inner();
-        let opened = match incoming.message().await?.and_then(|message| message.message) {
-            Some(stream_windows_response::Message::Opened(opened)) => opened,
-            other => panic!("opened, not {other:?}"),
-        };
-        Ok(Stream { out: Some(out), incoming, opened })
+        Stream::open(self.orchestrator().await, open).await
     }
 }
 
@@ -116,6 +110,22 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Opens; the first answer is read.
+    pub async fn open(
+        mut client: OrchestratorServiceClient<MeshChannel>,
+        open: Open,
+    ) -> Result<Self, Status> {
+        let (out, messages) = mpsc::channel(64);
+        let first = StreamWindowsRequest { message: Some(stream_windows_request::Message::Open(open)) };
+        out.send(first).await.expect("queues");
+        let mut incoming = client.stream_windows(ReceiverStream::new(messages)).await?.into_inner();
+        let opened = match incoming.message().await?.and_then(|message| message.message) {
+            Some(stream_windows_response::Message::Opened(opened)) => opened,
+            other => panic!("opened, not {other:?}"),
+        };
+        Ok(Self { out: Some(out), incoming, opened })
+    }
+
     /// Sends; a closed stream takes nothing.
     pub async fn send(&mut self, message: stream_windows_request::Message) {
         if let Some(out) = &self.out {

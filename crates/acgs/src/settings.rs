@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, path::Path};
 
-use acgs_vocabulary::Constitution;
+use acgs_vocabulary::{Constitution, JudgeKind};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -27,6 +27,10 @@ pub struct Settings {
     pub runtime: Runtime,
     /// Where events and state are kept.
     pub home: Home,
+    /// The home that processes share.
+    pub nats: Nats,
+    /// How processes find each other.
+    pub mesh: Mesh,
     /// How to end.
     pub drain: Drain,
     /// The judge of quality.
@@ -103,10 +107,74 @@ pub enum HomeDurability {
     Always,
 }
 
+/// The home that processes share.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nats {
+    /// Servers by commas; empty means none.
+    pub url: String,
+    /// Copies of everything.
+    pub replicas: usize,
+    /// How long a repeated event is known as one.
+    pub duplicate_window_ms: u64,
+    /// Events that wait while the log cannot be reached.
+    pub outbox_max: usize,
+}
+
+/// How processes find each other.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mesh {
+    /// Orchestrators that a judge registers with.
+    pub orchestrators: Vec<String>,
+    /// Where others reach this process; empty means where it listens.
+    pub advertise: String,
+    /// Between two heartbeats of a judge.
+    pub heartbeat_ms: u64,
+    /// A judge that is silent for this long is forgotten.
+    pub lease_ms: u64,
+    /// Hosts and ports that may register.
+    pub allowed: Vec<String>,
+    /// A stream whose owner is silent for this long may be opened elsewhere.
+    pub stream_lease_ms: u64,
+    /// Judges by address.
+    pub addresses: JudgeAddresses,
+    /// Judges by names in DNS.
+    pub names: JudgeAddresses,
+    /// How often names are looked up.
+    pub names_refresh_ms: u64,
+}
+
+/// Judges of each kind, `host:port`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeAddresses {
+    /// Quality.
+    pub quality: Vec<String>,
+    /// Drift.
+    pub drift: Vec<String>,
+    /// Performance.
+    pub performance: Vec<String>,
+}
+
+impl JudgeAddresses {
+    /// Those of one kind.
+    #[must_use]
+    pub fn of(&self, judge: JudgeKind) -> &[String] {
+        match judge {
+            JudgeKind::Quality => &self.quality,
+            JudgeKind::Drift => &self.drift,
+            JudgeKind::Performance => &self.performance,
+        }
+    }
+}
+
 /// How to end.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drain {
+    /// After saying that nothing new is taken, before open work is handed over.
+    pub notice_ms: u64,
     /// How long open calls may go on.
     pub grace_ms: u64,
 }
@@ -180,10 +248,7 @@ fn apply_variable(table: &mut Table, name: &str, value: &str) -> anyhow::Result<
     match name {
         "CONSTITUTIONAL_HASH" => set(table, &["constitution", "accepted"], &format!("[{value:?}]")),
         "LOG_LEVEL" => set(table, &["log", "level"], &value.to_lowercase()),
-        "NATS_URL" if !value.is_empty() => bail!(
-            "NATS_URL is set, and this version keeps events and state in its embedded home only; \
-             unset it to go on without NATS"
-        ),
+        "NATS_URL" => set(table, &["nats", "url"], value),
         _ => match name.strip_prefix(PREFIX).filter(|key| key.contains("__")) {
             Some(key) => {
                 let key = key.to_lowercase();
@@ -244,6 +309,9 @@ mod tests {
         .unwrap();
         assert_eq!((settings.listen.quality, settings.listen.drift), (1, 3));
         assert_eq!(settings.log.level, "debug");
+        assert_eq!(load(&[("NATS_URL", "nats://n:1")], &[]).unwrap().nats.url, "nats://n:1");
+        let listed = load(&[], &["mesh.addresses.drift=[\"a:1\", \"b:2\"]"]).unwrap();
+        assert_eq!(listed.mesh.addresses.of(JudgeKind::Drift), ["a:1", "b:2"]);
         assert_eq!(settings.constitution.accepted, ["0123456789abcdef"]);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[drift]\nalpha = 0.01\n").unwrap();
@@ -259,7 +327,6 @@ mod tests {
         };
         assert!(why(&[("ACGS_LISTEN__QUALTIY", "1")], &[]).contains("there is no setting"));
         assert!(why(&[], &["listen.host=0.0.0.0"]).contains("listen.insecure = true"));
-        assert!(why(&[("NATS_URL", "nats://localhost")], &[]).contains("unset it"));
         assert!(why(&[("CONSTITUTIONAL_HASH", "xyz")], &[]).contains("16 lower-case hex digits"));
         assert!(why(&[], &["listen"]).contains("key=value"));
         assert!(load(&[], &["listen.host=0.0.0.0", "listen.insecure=true"]).is_ok());

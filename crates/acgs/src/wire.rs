@@ -1,55 +1,64 @@
 //! Wiring: settings to running servers. It must not decide anything that a room decides.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+mod announce;
+mod home;
+pub mod remote;
+mod server_group;
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use acgs_contracts::{
-    constitution::v1::constitution_service_server::ConstitutionServiceServer,
     drift::v1::drift_service_server::DriftServiceServer,
     orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer,
     performance::v1::performance_service_server::PerformanceServiceServer,
     quality::v1::quality_service_server::QualityServiceServer,
 };
 use acgs_drift::ReferenceStore;
-use acgs_events::{Durability, Embedded, LogSink, Options};
-use acgs_lane::in_process::{InProcess, JudgeFactory};
-use acgs_mesh::{
-    clock::SystemClock,
-    health::HealthSwitch,
-    metrics::Metrics,
-    refusals::Refusals,
-    server::{self, Plumbing},
+use acgs_events::{LogSink, Outbox};
+use acgs_lane::{
+    Connector,
+    in_process::{InProcess, JudgeFactory},
 };
-use acgs_orchestrator::{OrchestratorFace, Parts};
+use acgs_mesh::{clock::SystemClock, health::HealthSwitch, metrics::Metrics, refusals::Refusals, server};
+use acgs_orchestrator::{
+    OrchestratorFace, Parts, alerts::Alerts, directory::Directory, leases::Leases, registry::AllowList,
+};
 use acgs_vocabulary::{
     Constitution, JudgeKind,
-    ports::{Blobs, Clock, EventLog, FindingSink, KeyValue},
+    ports::{Clock, EventLog, EventSink, FindingSink, NoSink},
 };
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    task::{JoinHandle, JoinSet},
-};
+use remote::{Remote, service_of};
+use server_group::Group;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{
-    constitution_face::ConstitutionFace,
-    settings::{HomeDurability, Settings},
-};
+use crate::settings::Settings;
 
-/// Largest unary request.
-const UNARY_BYTES_MAX: usize = 16 << 20;
-/// Largest message of a judge's service: lane frames and references' batches, and unary requests.
-const MESSAGE_BYTES_MAX: usize = UNARY_BYTES_MAX;
-/// Full names of the services, for health.
-const SERVICES: [&str; 4] = [
-    "acgs.quality.v1.QualityService",
-    "acgs.drift.v1.DriftService",
-    "acgs.performance.v1.PerformanceService",
-    "acgs.orchestrator.v1.OrchestratorService",
-];
+/// Largest message of a service: lane frames, references' batches, and unary requests.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const ORCHESTRATOR: &str = "acgs.orchestrator.v1.OrchestratorService";
+/// What health says of the home.
+const HOME: &str = "acgs.home";
 
-/// Where the four services listen.
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Judges and orchestrator, lanes in process.
+    All,
+    /// One judge.
+    Judge(JudgeKind),
+    /// The orchestrator; judges are elsewhere.
+    Orchestrator,
+}
+
+/// Where services listen; the unspecified address stands for one that this process does not serve.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// Quality.
@@ -62,122 +71,294 @@ pub struct Addresses {
     pub orchestrator: SocketAddr,
 }
 
-/// A whole mesh in this process.
+impl Addresses {
+    /// Those that are served, by name.
+    pub fn served(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let all = [
+            ("quality", self.quality),
+            ("drift", self.drift),
+            ("performance", self.performance),
+            ("orchestrator", self.orchestrator),
+        ];
+        all.into_iter().filter(|(_, address)| address.port() != 0)
+    }
+}
+
+/// A process of a mesh, or a whole one.
 #[derive(Debug)]
 pub struct Running {
     /// Where it listens.
     pub addresses: Addresses,
     /// What it serves under.
     pub constitution: Constitution,
-    /// Its log.
-    pub log: Arc<dyn EventLog>,
+    /// Its log, if it has a home.
+    pub log: Option<Arc<dyn EventLog>>,
+    /// Its home, for a person.
+    pub home: String,
+    /// Judges in other processes, if it is an orchestrator of such.
+    pub judges: Option<Remote>,
+    role: Role,
+    notice: Duration,
     health: HealthSwitch,
     stop: CancellationToken,
+    announcing: CancellationToken,
     servers: JoinSet<Result<(), server::ServeError>>,
-    orchestrator: OrchestratorFace,
+    orchestrator: Option<OrchestratorFace>,
     audit: JoinHandle<()>,
+    announcer: Option<JoinHandle<()>>,
     refusals: Arc<Refusals>,
     clock: Arc<dyn Clock>,
-    sink: LogSink,
+    sink: Arc<dyn FindingSink>,
+    outbox: Option<Outbox>,
 }
 
-/// Starts all services on the settings' ports, judges in process, the home in its folder.
+/// Starts all services on the settings' ports, judges in process.
 ///
 /// # Errors
 /// When a port is taken or the home cannot be opened.
 pub async fn serve_all(settings: &Settings) -> anyhow::Result<Running> {
-    let home = Embedded::open(Options {
-        folder: settings.home.folder.clone(),
-        durability: match settings.home.durability {
-            HomeDurability::System => Durability::System,
-            HomeDurability::Always => Durability::Always,
-        },
-        events_max: settings.home.events_max,
-    })?;
-    let home = Arc::new(home);
-    let (log, keys, blobs): (Arc<dyn EventLog>, Arc<dyn KeyValue>, Arc<dyn Blobs>) =
-        (Arc::clone(&home) as _, Arc::clone(&home) as _, home);
+    serve(settings, Role::All).await
+}
+
+/// Starts what a role asks for.
+///
+/// # Errors
+/// When a port is taken or the home cannot be opened.
+pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     let constitution = settings.constitution()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let log_sink = LogSink::start(Arc::clone(&log), Arc::clone(&clock), constitution.clone());
-    let sink: Arc<dyn FindingSink> = Arc::new(log_sink.clone());
-    let references = ReferenceStore::new(keys, blobs);
     let stop = CancellationToken::new();
-
-    let quality = acgs_quality::QualityFace::new(
-        settings.quality,
-        constitution.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&sink),
-    );
-    let drift = acgs_drift::DriftFace::new(
-        settings.drift,
-        constitution.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&sink),
-        Some(references.clone()),
-    );
-    let performance = acgs_performance::PerformanceFace::new(
-        settings.performance.clone(),
-        constitution.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&sink),
-    );
-    let orchestrator = OrchestratorFace::new(Parts {
-        config: settings.orchestrator,
-        constitution: constitution.clone(),
-        clock: Arc::clone(&clock),
-        connector: Arc::new(judges(settings)),
-        references: Arc::new(references),
-        log: Arc::clone(&log),
-        stop: stop.clone(),
-    });
-
-    let health = HealthSwitch::new(&SERVICES);
+    let home = home::open(settings, !matches!(role, Role::Judge(_))).await?;
+    let outbox = home
+        .as_ref()
+        .map(|home| Outbox::start(Arc::clone(&home.log), Arc::clone(&clock), settings.nats.outbox_max));
+    let sink: Arc<dyn FindingSink> = match &outbox {
+        Some(outbox) => {
+            let outbox: Arc<dyn EventSink> = Arc::new(outbox.clone());
+            Arc::new(LogSink::new(outbox, Arc::clone(&clock), constitution.clone()))
+        }
+        None => Arc::new(NoSink),
+    };
+    let references =
+        home.as_ref().map(|home| ReferenceStore::new(Arc::clone(&home.keys), Arc::clone(&home.blobs)));
+    let health = HealthSwitch::new(&services(role));
     let refusals = Arc::new(Refusals::default());
     let audit = Arc::clone(&refusals).run(Arc::clone(&sink), Arc::clone(&clock), stop.clone());
-    let audit = tokio::spawn(audit);
-    let metrics = Metrics::new(constitution.clone());
-    let plumbing = Plumbing {
-        constitution: constitution.clone(),
-        refusals: Arc::clone(&refusals),
-        health: health.clone(),
-        metrics,
-    };
     let mut group = Group {
-        plumbing,
+        plumbing: server::Plumbing {
+            constitution: constitution.clone(),
+            refusals: Arc::clone(&refusals),
+            health: health.clone(),
+            metrics: Metrics::new(constitution.clone()),
+        },
+        host: settings.listen.host,
         stop: stop.clone(),
         grace: Duration::from_millis(settings.drain.grace_ms),
         servers: JoinSet::new(),
     };
-    let listen = settings.listen;
-    let sized = |port| SocketAddr::new(listen.host, port);
-    let quality = QualityServiceServer::new(quality).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let drift = DriftServiceServer::new(drift).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let performance = PerformanceServiceServer::new(performance).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let front =
-        OrchestratorServiceServer::new(orchestrator.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let addresses = Addresses {
-        quality: group.add(sized(listen.quality), Routes::new(quality)).await?,
-        drift: group.add(sized(listen.drift), Routes::new(drift)).await?,
-        performance: group.add(sized(listen.performance), Routes::new(performance)).await?,
-        orchestrator: group.add(sized(listen.orchestrator), Routes::new(front)).await?,
+    let tools = Tools { settings, constitution: &constitution, clock: &clock, sink: &sink, stop: &stop };
+    let unserved = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let mut addresses =
+        Addresses { quality: unserved, drift: unserved, performance: unserved, orchestrator: unserved };
+    for judge in JudgeKind::ALL {
+        if role == Role::All || role == Role::Judge(judge) {
+            let (port, services) = tools.judge_routes(judge, references.clone());
+            *address_of(&mut addresses, judge) = group.add(port, services).await?;
+        }
+    }
+    let mut judges = None;
+    let mut orchestrator = None;
+    if let (false, Some(home)) = (matches!(role, Role::Judge(_)), &home) {
+        let listener = group.bind(settings.listen.orchestrator).await?;
+        addresses.orchestrator = listener.local_addr()?;
+        let outbox = outbox.clone().context("an orchestrator has an outbox")?;
+        let references = references.clone().context("an orchestrator has references")?;
+        let (face, remote) = tools.orchestrator(role, home, outbox, references, addresses.orchestrator)?;
+        let service =
+            OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        group.serve(listener, Routes::new(service));
+        judges = remote;
+        orchestrator = Some(face);
+    }
+    let announcing = CancellationToken::new();
+    let announcer = match role {
+        Role::Judge(judge) if !settings.mesh.orchestrators.is_empty() => {
+            let bound = *address_of(&mut addresses, judge);
+            let announcement = announce::Announcement::of(
+                &settings.mesh.advertise,
+                bound,
+                service_name(judge),
+                judge.as_str(),
+            );
+            Some(tokio::spawn(announce::run(
+                announcement,
+                settings.mesh.orchestrators.clone(),
+                constitution.clone(),
+                health.clone(),
+                Duration::from_millis(settings.mesh.heartbeat_ms),
+                announcing.clone(),
+            )))
+        }
+        _ => None,
     };
-    let servers = group.servers;
-    let sink = log_sink;
+    if let Some(connected) = home.as_ref().and_then(|home| home.connected.clone()) {
+        tokio::spawn(tell_health(connected, health.clone(), role, stop.clone()));
+    }
     Ok(Running {
         addresses,
         constitution,
-        log,
+        log: home.as_ref().map(|home| Arc::clone(&home.log)),
+        home: home.map_or_else(
+            || "none: what needs one answers HOME_REQUIRED, findings of calls are not published".into(),
+            |home| home.label,
+        ),
+        judges,
+        role,
+        notice: Duration::from_millis(settings.drain.notice_ms),
         health,
         stop,
-        servers,
+        announcing,
+        servers: group.servers,
         orchestrator,
-        audit,
+        audit: tokio::spawn(audit),
+        announcer,
         refusals,
         clock,
         sink,
+        outbox,
     })
+}
+
+/// What a role serves, as health knows it.
+fn services(role: Role) -> Vec<&'static str> {
+    let judges = JudgeKind::ALL.into_iter().map(service_of);
+    match role {
+        Role::All => judges.chain([ORCHESTRATOR]).collect(),
+        Role::Judge(judge) => vec![service_of(judge)],
+        Role::Orchestrator => vec![ORCHESTRATOR],
+    }
+}
+
+/// The original's names.
+fn service_name(judge: JudgeKind) -> &'static str {
+    match judge {
+        JudgeKind::Quality => "data-quality-service",
+        JudgeKind::Drift => "drift-detection-service",
+        JudgeKind::Performance => "performance-monitoring-service",
+    }
+}
+
+fn address_of(addresses: &mut Addresses, judge: JudgeKind) -> &mut SocketAddr {
+    match judge {
+        JudgeKind::Quality => &mut addresses.quality,
+        JudgeKind::Drift => &mut addresses.drift,
+        JudgeKind::Performance => &mut addresses.performance,
+    }
+}
+
+/// While the home is away: it is down, and an orchestrator takes no new streams, whose leases it could not have.
+async fn tell_health(
+    mut connected: tokio::sync::watch::Receiver<bool>,
+    health: HealthSwitch,
+    role: Role,
+    stop: CancellationToken,
+) {
+    loop {
+        let up = *connected.borrow_and_update();
+        health.set(HOME, up);
+        if !matches!(role, Role::Judge(_)) {
+            health.set(ORCHESTRATOR, up);
+        }
+        tokio::select! {
+            changed = connected.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What every service is made with.
+struct Tools<'a> {
+    settings: &'a Settings,
+    constitution: &'a Constitution,
+    clock: &'a Arc<dyn Clock>,
+    sink: &'a Arc<dyn FindingSink>,
+    stop: &'a CancellationToken,
+}
+
+impl Tools<'_> {
+    fn judge_routes(&self, judge: JudgeKind, references: Option<ReferenceStore>) -> (u16, Routes) {
+        let Tools { settings, constitution, clock, sink, stop } = self;
+        let (constitution, clock, sink, stop) =
+            ((*constitution).clone(), Arc::clone(clock), Arc::clone(sink), (*stop).clone());
+        match judge {
+            JudgeKind::Quality => {
+                let face = acgs_quality::QualityFace::new(settings.quality, constitution, clock, sink, stop);
+                let service = QualityServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                (settings.listen.quality, Routes::new(service))
+            }
+            JudgeKind::Drift => {
+                let face =
+                    acgs_drift::DriftFace::new(settings.drift, constitution, clock, sink, references, stop);
+                let service = DriftServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                (settings.listen.drift, Routes::new(service))
+            }
+            JudgeKind::Performance => {
+                let config = settings.performance.clone();
+                let face = acgs_performance::PerformanceFace::new(config, constitution, clock, sink, stop);
+                let service =
+                    PerformanceServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                (settings.listen.performance, Routes::new(service))
+            }
+        }
+    }
+
+    fn orchestrator(
+        &self,
+        role: Role,
+        home: &home::Home,
+        outbox: Outbox,
+        references: ReferenceStore,
+        bound: SocketAddr,
+    ) -> anyhow::Result<(OrchestratorFace, Option<Remote>)> {
+        let mesh = &self.settings.mesh;
+        let allowed = AllowList::parse(&mesh.allowed).context("mesh.allowed")?;
+        let directory = Directory::start(allowed, mesh.lease_ms, Arc::clone(self.clock), self.stop.clone());
+        let remote = (role == Role::Orchestrator).then(|| {
+            Remote::start(
+                &mesh.addresses,
+                &mesh.names,
+                Duration::from_millis(mesh.names_refresh_ms),
+                &directory,
+                self.constitution.clone(),
+                self.stop,
+            )
+        });
+        let connector: Arc<dyn Connector> = match &remote {
+            Some(remote) => Arc::new(remote.clone()),
+            None => Arc::new(judges(self.settings)),
+        };
+        let announcement =
+            announce::Announcement::of(&mesh.advertise, bound, "analytics-orchestrator", "orchestrator");
+        // Alone with its home, a process is every stream's owner.
+        let leases = home.connected.is_some().then(|| {
+            let owner = format!("{}:{}", announcement.host, announcement.port);
+            Leases::new(Arc::clone(&home.keys), Arc::clone(self.clock), &owner, mesh.stream_lease_ms)
+        });
+        let face = OrchestratorFace::new(Parts {
+            config: self.settings.orchestrator,
+            constitution: self.constitution.clone(),
+            clock: Arc::clone(self.clock),
+            connector,
+            references: Arc::new(references),
+            log: Arc::clone(&home.log),
+            outbox: Arc::new(outbox),
+            alerts: Alerts::new(Arc::clone(&home.keys), Arc::clone(self.clock)),
+            directory,
+            leases,
+            stop: self.stop.clone(),
+        });
+        Ok((face, remote))
+    }
 }
 
 /// The three judges, each lane its own.
@@ -192,36 +373,13 @@ pub fn judges(settings: &Settings) -> InProcess {
     InProcess::new(HashMap::from(factories))
 }
 
-/// Servers that share their plumbing.
-struct Group {
-    plumbing: Plumbing,
-    stop: CancellationToken,
-    grace: Duration,
-    servers: JoinSet<Result<(), server::ServeError>>,
-}
-
-impl Group {
-    async fn add(&mut self, address: SocketAddr, services: Routes) -> anyhow::Result<SocketAddr> {
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!(
-                "cannot listen on {address}; is another mesh running? `--set listen.…=0` takes a free port"
-            )
-        })?;
-        let bound = listener.local_addr()?;
-        let face = ConstitutionFace::new(self.plumbing.constitution.clone());
-        let services = services.add_service(ConstitutionServiceServer::new(face));
-        self.servers.spawn(server::serve(
-            listener,
-            services,
-            self.plumbing.clone(),
-            self.stop.clone(),
-            self.grace,
-        ));
-        Ok(bound)
-    }
-}
-
 impl Running {
+    /// Events that are on their way to the log.
+    #[must_use]
+    pub fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_ref()
+    }
+
     /// Waits for a server to fail; that is the end of all.
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.servers.join_next().await {
@@ -231,14 +389,24 @@ impl Running {
         }
     }
 
-    /// Ends in order: not ready, streams told, calls finished within the grace.
+    /// Ends in order: not ready, others told, streams told, lanes handed over, calls finished within the grace.
     ///
     /// # Errors
     /// When a server did not end well.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.health.all_down();
+        self.announcing.cancel();
+        if let Some(announcer) = self.announcer.take() {
+            announcer.await.context("the task that registers was lost")?;
+        }
+        if self.role != Role::All {
+            // Those who watch our health send what is new elsewhere.
+            tokio::time::sleep(self.notice).await;
+        }
         self.stop.cancel();
-        self.orchestrator.drained().await;
+        if let Some(orchestrator) = &self.orchestrator {
+            orchestrator.drained().await;
+        }
         let mut trouble = None;
         while let Some(ended) = self.servers.join_next().await {
             let failed = match ended {
@@ -251,8 +419,10 @@ impl Running {
         // What was said last is in the log before the process ends.
         let audit = self.audit.await.context("the audit's task was lost");
         // Refusals of connections that were still open are told too.
-        self.refusals.publish(&self.sink, self.clock.now_ms());
-        self.sink.flush().await;
+        self.refusals.publish(&*self.sink, self.clock.now_ms());
+        if let Some(outbox) = &self.outbox {
+            outbox.flush().await;
+        }
         trouble.map_or(audit, Err)
     }
 }

@@ -23,6 +23,7 @@ use acgs_vocabulary::{
 use proto::drift_service_server::DriftService;
 use tokio::sync::Semaphore;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -48,6 +49,7 @@ pub struct DriftFace {
     constitution: Constitution,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
+    stop: CancellationToken,
     store: Option<ReferenceStore>,
     computing: Arc<Semaphore>,
 }
@@ -60,7 +62,7 @@ impl fmt::Debug for DriftFace {
 
 impl DriftFace {
     /// With its thresholds, what it hands findings to, and where references are kept (`None`: nowhere, and the calls
-    /// about references say so).
+    /// about references say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
     pub fn new(
         config: Config,
@@ -68,8 +70,17 @@ impl DriftFace {
         clock: Arc<dyn Clock>,
         sink: Arc<dyn FindingSink>,
         store: Option<ReferenceStore>,
+        stop: CancellationToken,
     ) -> Self {
-        Self { config, constitution, clock, sink, store, computing: Arc::new(Semaphore::new(COMPUTING_MAX)) }
+        Self {
+            config,
+            constitution,
+            clock,
+            sink,
+            store,
+            stop,
+            computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
+        }
     }
 
     /// Long computations go to threads of their own, a few at a time, so that they do not hold up other calls.
@@ -414,6 +425,6 @@ impl DriftService for DriftFace {
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
-        Ok(Response::new(over_grpc::serve(judge::judge(self.config), incoming, wrap)))
+        Ok(Response::new(over_grpc::serve(judge::judge(self.config), incoming, self.stop.clone(), wrap)))
     }
 }

@@ -1,14 +1,22 @@
 //! Homes of the ports: where events, keys and blobs are kept, and the suite that every home passes.
 //! It must never know gRPC or the services.
 //!
-//! Reading order: [`embedded`], [`sink`], `conformance`.
+//! Reading order: [`embedded`], [`jetstream`], [`outbox`], [`sink`], `conformance`.
+
+mod bounds;
 
 pub mod embedded;
 
+pub mod jetstream;
+
+pub mod outbox;
+
 pub mod sink;
 
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
 pub use embedded::{Durability, Embedded, Options};
+pub use jetstream::JetStream;
+pub use outbox::Outbox;
 pub use sink::LogSink;

@@ -1,82 +1,37 @@
-//! Findings of direct calls, and whatever else the mesh has to say, into the log. It must not know who asks.
+//! Findings of direct calls, and whatever else the mesh has to say, into the outbox. It must not know who asks.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use acgs_vocabulary::{
     Constitution, Severity,
     event::{Envelope, EventKind},
-    ports::{Clock, EventLog, FindingSink, Judgement},
+    ports::{Clock, EventSink, FindingSink, Judgement},
     text,
 };
-use tokio::sync::{mpsc, oneshot};
 
-/// Judgements that wait for the log; more are dropped and counted.
-const WAITING_MAX: usize = 4_096;
-
-/// What the task is given.
-#[derive(Debug)]
-enum Item {
-    Judgement(Judgement),
-    /// Answered when all before it is written.
-    Flush(oneshot::Sender<()>),
-}
-
-/// Writes judgements to the log in the background.
+/// Makes events of judgements.
 #[derive(Clone, Debug)]
 pub struct LogSink {
-    waiting: mpsc::Sender<Item>,
-    dropped: Arc<AtomicU64>,
+    outbox: Arc<dyn EventSink>,
+    clock: Arc<dyn Clock>,
+    constitution: Constitution,
 }
 
 impl LogSink {
-    /// Starts the task that writes; it ends when the last clone is gone.
+    /// Into this outbox.
     #[must_use]
-    pub fn start(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, constitution: Constitution) -> Self {
-        let (waiting, mut judgements) = mpsc::channel(WAITING_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let lost = Arc::clone(&dropped);
-        tokio::spawn(async move {
-            while let Some(item) = judgements.recv().await {
-                let judgement = match item {
-                    Item::Judgement(judgement) => judgement,
-                    Item::Flush(done) => {
-                        let _nobody_waits = done.send(());
-                        continue;
-                    }
-                };
-                for envelope in envelopes(&judgement, clock.now_ms(), &constitution) {
-                    if let Err(error) = log.append(envelope, None).await {
-                        lost.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(%error, id = judgement.id, "an event was lost");
-                    }
-                }
-            }
-        });
-        Self { waiting, dropped }
-    }
-
-    /// Waits until all that was published is in the log.
-    pub async fn flush(&self) {
-        let (done, written) = oneshot::channel();
-        if self.waiting.send(Item::Flush(done)).await.is_ok() {
-            let _task_ended = written.await;
-        }
-    }
-
-    /// Events that did not reach the log.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    pub fn new(outbox: Arc<dyn EventSink>, clock: Arc<dyn Clock>, constitution: Constitution) -> Self {
+        Self { outbox, clock, constitution }
     }
 }
 
 impl FindingSink for LogSink {
     fn publish(&self, judgement: Judgement) {
-        if self.waiting.try_send(Item::Judgement(judgement)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        for envelope in envelopes(&judgement, self.clock.now_ms(), &self.constitution) {
+            let id = judgement.id.as_str();
+            if !self.outbox.offer(envelope) {
+                tracing::warn!(id, "an event was lost: the outbox is full");
+            }
         }
     }
 }

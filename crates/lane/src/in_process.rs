@@ -64,4 +64,8 @@ impl Connector for InProcess {
         });
         Ok(LaneHandle { down, up })
     }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
 }

@@ -18,6 +18,10 @@ pub trait Judge: Send {
     /// # Errors
     /// When the message breaks the protocol; the lane is then over.
     fn apply(&mut self, message: LaneDown) -> Result<Vec<LaneUp>, Problem>;
+
+    /// The state that another judge needs to go on, when the lane was opened with snapshots: what a judge that stops
+    /// says last.
+    fn hand_over(&mut self) -> Vec<LaneUp>;
 }
 
 /// The orchestrator's end of a lane. Dropping `down` ends it.
@@ -34,4 +38,7 @@ pub struct LaneHandle {
 pub trait Connector: Debug + Send + Sync {
     /// A new lane.
     async fn open(&self, judge: JudgeKind) -> Result<LaneHandle, Problem>;
+
+    /// Whether judges can be lost and found again elsewhere, so that lanes need snapshots.
+    fn is_remote(&self) -> bool;
 }

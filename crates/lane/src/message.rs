@@ -23,7 +23,7 @@ pub enum LaneDown {
         /// The bytes.
         content: Bytes,
     },
-    /// State of an earlier judge of this lane.
+    /// State of an earlier judge of this lane, perhaps in pieces.
     Restore(State),
     /// A pane comes to be.
     OpenPane {
@@ -92,6 +92,8 @@ pub struct State {
     pub panes: Vec<(PaneId, Arc<str>, Bytes)>,
     /// What belongs to no pane.
     pub carry: Bytes,
+    /// Whether another piece of the same state follows.
+    pub more: bool,
 }
 
 /// Judge to orchestrator.

@@ -6,6 +6,7 @@ use acgs_vocabulary::{Problem, problem::Kind};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::{
@@ -14,10 +15,12 @@ use crate::{
     wire,
 };
 
-/// Drives a judge with what a client sends; the answers end with the first error.
+/// Drives a judge with what a client sends; the answers end with the first error. When `stop` is cancelled, the judge
+/// hands its state over and the lane ends as unavailable.
 pub fn serve<J, S, M>(
     mut judge: J,
     incoming: S,
+    stop: CancellationToken,
     wrap: fn(proto::LaneUp) -> M,
 ) -> ReceiverStream<Result<M, Status>>
 where
@@ -29,7 +32,22 @@ where
     tokio::spawn(async move {
         let mut incoming = incoming;
         let mut reader = wire::DownReader::default();
-        while let Some(message) = incoming.next().await {
+        loop {
+            let message = tokio::select! {
+                message = incoming.next() => message,
+                () = stop.cancelled() => {
+                    let answer = |up| Ok(wrap(wire::up_to_proto(up)));
+                    let last = judge.hand_over().into_iter().map(answer);
+                    let farewell = Problem::new(Kind::Unavailable, "DRAINING", "the judge is stopping");
+                    for answer in last.chain([Err(farewell.into())]) {
+                        if answers.send(answer).await.is_err() {
+                            return;
+                        }
+                    }
+                    return;
+                }
+            };
+            let Some(message) = message else { return };
             let applied = message.and_then(|message| {
                 let message = reader.read(message.unwrap_or_default())?;
                 Ok(judge.apply(message)?)
@@ -82,7 +100,8 @@ where
 }
 
 /// What a judge's status means to the orchestrator: the lane is lost, or the lane is wrong.
-fn problem_of(status: &Status) -> Problem {
+#[must_use]
+pub fn problem_of(status: &Status) -> Problem {
     let kind = match status.code() {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Kind::Precondition,
         Code::Unimplemented => Kind::Unimplemented,

@@ -24,6 +24,10 @@ pub const PANES_MAX: usize = 1 << 20;
 pub const CONFIGS_MAX: usize = 16;
 /// Most bytes of all panes of one lane, as fresh panes count.
 pub const PANE_BYTES_MAX: usize = 1 << 30;
+/// Bytes of panes in one piece of a snapshot; one pane more may be in it.
+const PIECE_BYTES: usize = 2 << 20;
+/// What a frame counts towards the next snapshot, however small: small frames are kept for replay too.
+const FRAME_BYTES_MIN: u64 = 1 << 10;
 /// First byte of every pane state.
 const STATE_VERSION: u8 = 1;
 
@@ -89,6 +93,8 @@ pub struct PaneJudge<A: Assessor> {
     dirty: BTreeSet<PaneId>,
     through_seq: u64,
     bytes_since_snapshot: u64,
+    last_snapshot_bytes: u64,
+    restorable: bool,
     consumed_bytes: u64,
     consumed_messages: u32,
 }
@@ -115,6 +121,8 @@ impl<A: Assessor> PaneJudge<A> {
             dirty: BTreeSet::new(),
             through_seq: 0,
             bytes_since_snapshot: 0,
+            last_snapshot_bytes: 0,
+            restorable: true,
             consumed_bytes: 0,
             consumed_messages: 0,
         }
@@ -175,7 +183,7 @@ impl<A: Assessor> PaneJudge<A> {
     fn restore(&mut self, state: State) -> Result<Vec<LaneUp>, Problem> {
         let early = "a restore comes after the first credit and before all panes and rows";
         let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
-        if self.through_seq > 0 || !self.panes.is_empty() {
+        if !self.restorable {
             return Err(broken(early));
         }
         for (pane, key, bytes) in state.panes {
@@ -247,14 +255,15 @@ impl<A: Assessor> PaneJudge<A> {
                 }
             }
             self.through_seq = seq;
-            self.bytes_since_snapshot += bytes;
+            self.bytes_since_snapshot += bytes.max(FRAME_BYTES_MIN);
         }
         self.consumed_bytes += bytes;
         self.consumed_messages += 1;
         let every_bytes = open.snapshot_every_bytes;
         let mut answers = Vec::new();
-        if every_bytes > 0 && self.bytes_since_snapshot >= every_bytes {
-            answers.push(LaneUp::Snapshot(self.snapshot()?));
+        // Not more often than their own size allows: state travels no more than rows do.
+        if every_bytes > 0 && self.bytes_since_snapshot >= every_bytes.max(self.last_snapshot_bytes) {
+            answers.extend(self.snapshot()?);
         }
         answers.extend(self.credit());
         Ok(answers)
@@ -269,16 +278,31 @@ impl<A: Assessor> PaneJudge<A> {
         })
     }
 
-    fn snapshot(&mut self) -> Result<State, Problem> {
-        let mut panes = Vec::with_capacity(self.dirty.len());
+    /// Panes that changed since the last one, in pieces; the last piece says that it is the last.
+    fn snapshot(&mut self) -> Result<Vec<LaneUp>, Problem> {
+        let piece = |through_seq| State { through_seq, panes: Vec::new(), carry: Bytes::new(), more: false };
+        let mut pieces = vec![piece(self.through_seq)];
+        let (mut piece_bytes, mut all_bytes) = (0, 0);
         for pane in std::mem::take(&mut self.dirty) {
             let Some((key, held)) = self.panes.get(&pane) else { continue };
             let bytes = postcard::to_extend(held, vec![STATE_VERSION])
                 .map_err(|error| Problem::internal(format!("pane {pane} could not be written: {error}")))?;
-            panes.push((pane, Arc::clone(key), bytes.into()));
+            all_bytes += bytes.len() as u64;
+            if piece_bytes >= PIECE_BYTES {
+                if let Some(last) = pieces.last_mut() {
+                    last.more = true;
+                }
+                pieces.push(piece(self.through_seq));
+                piece_bytes = 0;
+            }
+            piece_bytes += bytes.len();
+            if let Some(last) = pieces.last_mut() {
+                last.panes.push((pane, Arc::clone(key), bytes.into()));
+            }
         }
         self.bytes_since_snapshot = 0;
-        Ok(State { through_seq: self.through_seq, panes, carry: Bytes::new() })
+        self.last_snapshot_bytes = all_bytes;
+        Ok(pieces.into_iter().map(LaneUp::Snapshot).collect())
     }
 
     fn close(&self, window: Window, revision: u32, panes: &[PaneId]) -> Result<Vec<LaneUp>, Problem> {
@@ -306,6 +330,9 @@ impl<A: Assessor> PaneJudge<A> {
 
 impl<A: Assessor> Judge for PaneJudge<A> {
     fn apply(&mut self, message: LaneDown) -> Result<Vec<LaneUp>, Problem> {
+        if matches!(message, LaneDown::OpenPane { .. } | LaneDown::Rows { .. } | LaneDown::Close { .. }) {
+            self.restorable = false;
+        }
         match message {
             LaneDown::Open(open) => self.open(open),
             LaneDown::Config { digest, content } => self.config(digest, content),
@@ -323,5 +350,17 @@ impl<A: Assessor> Judge for PaneJudge<A> {
                 Ok(Vec::new())
             }
         }
+    }
+
+    fn hand_over(&mut self) -> Vec<LaneUp> {
+        let Stage::Ready { open, .. } = &self.stage else { return Vec::new() };
+        if open.snapshot_every_bytes == 0 {
+            return Vec::new();
+        }
+        self.snapshot().unwrap_or_else(|problem| {
+            // The one that goes on then begins from the snapshot before.
+            tracing::error!(%problem, "a lane could not be handed over");
+            Vec::new()
+        })
     }
 }

@@ -46,7 +46,7 @@ impl DownReader {
                 LaneDown::Config { digest: digest(&config.digest, "config.digest")?, content: config.content }
             }
             Message::Restore(restore) => {
-                LaneDown::Restore(state(restore.through_seq, restore.panes, restore.carry))
+                LaneDown::Restore(state(restore.through_seq, restore.panes, restore.carry, restore.more))
             }
             Message::OpenPane(pane) => {
                 LaneDown::OpenPane { pane: pane.pane, key: pane.key.into(), labels_only: pane.labels_only }
@@ -115,6 +115,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
             through_seq: state.through_seq,
             panes: panes_to_proto(state.panes),
             carry: state.carry,
+            more: state.more,
         }),
         LaneDown::OpenPane { pane, key, labels_only } => {
             Message::OpenPane(proto::OpenPane { pane, key: key.to_string(), labels_only })
@@ -156,7 +157,7 @@ pub fn up_from_proto(message: proto::LaneUp) -> Result<LaneUp, Problem> {
             })
         }
         Message::Snapshot(snapshot) => {
-            LaneUp::Snapshot(state(snapshot.through_seq, snapshot.panes, snapshot.carry))
+            LaneUp::Snapshot(state(snapshot.through_seq, snapshot.panes, snapshot.carry, snapshot.more))
         }
         Message::Credit(credit) => LaneUp::Credit { bytes: credit.bytes, messages: credit.messages },
     })
@@ -180,15 +181,16 @@ pub fn up_to_proto(message: LaneUp) -> proto::LaneUp {
             through_seq: state.through_seq,
             panes: panes_to_proto(state.panes),
             carry: state.carry,
+            more: state.more,
         }),
         LaneUp::Credit { bytes, messages } => Message::Credit(proto::Credit { bytes, messages }),
     };
     proto::LaneUp { message: Some(message) }
 }
 
-fn state(through_seq: u64, panes: Vec<proto::PaneState>, carry: bytes::Bytes) -> State {
+fn state(through_seq: u64, panes: Vec<proto::PaneState>, carry: bytes::Bytes, more: bool) -> State {
     let panes = panes.into_iter().map(|pane| (pane.pane, pane.key.into(), pane.state)).collect();
-    State { through_seq, panes, carry }
+    State { through_seq, panes, carry, more }
 }
 
 fn panes_to_proto(panes: Vec<(u64, Arc<str>, bytes::Bytes)>) -> Vec<proto::PaneState> {

@@ -39,6 +39,12 @@ impl HealthSwitch {
         });
     }
 
+    /// Whether a service, or with the empty name the server, is up.
+    #[must_use]
+    pub fn is_serving(&self, service: &str) -> bool {
+        self.states.borrow().get(service).copied().unwrap_or(false)
+    }
+
     /// Everything goes down.
     pub fn all_down(&self) {
         self.states.send_modify(|states| states.values_mut().for_each(|serving| *serving = false));

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     core::{Action, Core, Label, LabelCounts, Receipt, Report, Totals},
     lanes::{Event, Lanes},
+    leases::Lease,
     publish::{Publication, Publisher},
     spec::StreamSpec,
 };
@@ -167,6 +168,10 @@ pub struct Actor {
     had_clients: bool,
     model_id: Arc<str>,
     service_id: Arc<str>,
+    /// Says that this process owns the stream; let go with it.
+    lease: Option<Lease>,
+    /// The trace of the call that opened the stream.
+    traceparent: Option<Arc<str>>,
 }
 
 impl Actor {
@@ -174,9 +179,19 @@ impl Actor {
     ///
     /// # Errors
     /// When a judge refuses.
-    pub async fn open(core: Core, around: Surroundings) -> Result<Self, Problem> {
+    pub async fn open(
+        core: Core,
+        around: Surroundings,
+        lease: Option<Lease>,
+        traceparent: Option<Arc<str>>,
+    ) -> Result<Self, Problem> {
         let reference = core.spec().reference.clone();
-        let lanes = Lanes::open(&*around.connector, core.opens(), reference.as_ref()).await?;
+        let config = around.config.lanes();
+        let lanes = Lanes::open(&around.connector, config, core.opens(), reference.as_ref()).await?;
+        let mut core = core;
+        for judge in lanes.absent().collect::<Vec<_>>() {
+            let _nothing_is_open_yet = core.judge_lost(judge, around.clock.monotonic_us());
+        }
         let (model_id, service_id) =
             (Arc::from(core.spec().model_id.as_str()), Arc::from(core.spec().service_id.as_str()));
         Ok(Self {
@@ -191,6 +206,8 @@ impl Actor {
             had_clients: false,
             model_id,
             service_id,
+            lease,
+            traceparent,
         })
     }
 
@@ -199,6 +216,7 @@ impl Actor {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.around.stop.clone();
+        let disowned = self.lease.as_ref().map(Lease::lost).unwrap_or_default();
         let mut draining_since_us = None;
         loop {
             let takes = self.lanes.ready() && !self.is_blocked() && draining_since_us.is_none();
@@ -209,6 +227,11 @@ impl Actor {
                     None => return,
                 },
                 _ = ticks.tick() => self.on_tick(),
+                () = disowned.cancelled() => {
+                    let message = "another orchestrator owns the stream now; open it again";
+                    self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", message));
+                    return;
+                }
                 () = stop.cancelled(), if draining_since_us.is_none() => {
                     draining_since_us = Some(self.now_us());
                     Vec::new()
@@ -243,6 +266,12 @@ impl Actor {
         match event {
             Event::Up(judge, LaneUp::Verdict(verdict)) => self.core.verdict(judge, verdict, now_us),
             Event::Up(..) => Vec::new(),
+            Event::Back(judge) => {
+                let stream = &self.core.spec().stream_id;
+                tracing::info!(%stream, judge = judge.as_str(), "a judge is back");
+                self.core.judge_back(judge);
+                Vec::new()
+            }
             Event::Lost(judge, problem) => {
                 let stream = &self.core.spec().stream_id;
                 tracing::error!(%stream, judge = judge.as_str(), %problem, "a lane was lost");
@@ -385,8 +414,13 @@ impl Actor {
                 Action::Report(report) => {
                     let report: Arc<Report> = Arc::from(report);
                     self.kept.push_back(Arc::clone(&report));
-                    let (model_id, service_id) = (Arc::clone(&self.model_id), Arc::clone(&self.service_id));
-                    self.around.publisher.publish(Publication { report, model_id, service_id }).await;
+                    let publication = Publication {
+                        report,
+                        model_id: Arc::clone(&self.model_id),
+                        service_id: Arc::clone(&self.service_id),
+                        traceparent: self.traceparent.clone(),
+                    };
+                    self.around.publisher.publish(publication).await;
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::lanes::LaneConfig;
+
 /// What the orchestrator is bounded by.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,10 @@ pub struct Config {
     pub credit_bytes: u64,
     /// After this long a window is reported without the judges that have not answered, in milliseconds.
     pub verdict_deadline_ms: u64,
+    /// Bytes of rows after which a judge in another process says its state, so that another can go on from there.
+    pub snapshot_every_bytes: u64,
+    /// A lane to a judge in another process is opened again, perhaps elsewhere, at this age, in milliseconds.
+    pub lane_age_ms_max: u64,
     /// A stream without clients is kept this long, in milliseconds; then RESUME_EXPIRED.
     pub detached_keep_ms: u64,
     /// A client that takes no reports for this long is let go, in milliseconds.
@@ -30,6 +36,18 @@ pub struct Config {
     pub future_ms_max: i64,
     /// The alert desk.
     pub alerts: DeskConfig,
+}
+
+impl Config {
+    /// How lanes are kept: a judge is given up when its verdicts would come too late anyway.
+    #[must_use]
+    pub fn lanes(&self) -> LaneConfig {
+        LaneConfig {
+            snapshot_every_bytes: self.snapshot_every_bytes,
+            patience_ms: self.verdict_deadline_ms,
+            age_max_ms: self.lane_age_ms_max,
+        }
+    }
 }
 
 /// How findings become alerts.

@@ -147,9 +147,20 @@ struct Partition {
 #[derive(Debug, Default)]
 struct Memory {
     next_revision: u32,
-    answers: BTreeMap<JudgeKind, (u32, Option<Verdict>)>,
+    answers: BTreeMap<JudgeKind, Answer>,
     pending: u32,
     finished: bool,
+}
+
+/// What one judge was asked of a window, and what it said.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    /// Of the newest question.
+    revision: u32,
+    /// The newest answer.
+    verdict: Option<Verdict>,
+    /// The judge was lost before it answered.
+    waived: bool,
 }
 
 #[derive(Debug)]
@@ -178,6 +189,7 @@ pub struct Core {
     report_seq: u64,
     totals: Totals,
     desk: Desk,
+    /// Judges that are given up, for now or for good.
     lost: HashSet<JudgeKind>,
     /// When the frame that is being taken was received.
     receipt_us: Option<u64>,
@@ -185,16 +197,16 @@ pub struct Core {
 
 impl Memory {
     /// Whether every judge that still can has answered what it was asked last.
-    fn is_answered(&self, lost: &HashSet<JudgeKind>) -> bool {
-        let answered = |(revision, verdict): &(u32, Option<Verdict>)| {
-            verdict.as_ref().is_some_and(|verdict| verdict.revision == *revision)
+    fn is_answered(&self) -> bool {
+        let answered = |answer: &Answer| {
+            answer.verdict.as_ref().is_some_and(|verdict| verdict.revision == answer.revision)
         };
-        self.answers.iter().all(|(judge, answer)| lost.contains(judge) || answered(answer))
+        self.answers.values().all(|answer| answer.waived || answered(answer))
     }
 
     /// Whether nothing will be said of the window any more.
-    fn is_over(&self, lost: &HashSet<JudgeKind>) -> bool {
-        self.finished && self.pending == 0 && self.is_answered(lost)
+    fn is_over(&self) -> bool {
+        self.finished && self.pending == 0 && self.is_answered()
     }
 }
 

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use acgs_vocabulary::{Finding, JudgeKind, Severity, Window, constitution::sha256_hex};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::DeskConfig;
 
 /// Whether an alert stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AlertState {
     /// It stands.
@@ -20,7 +20,7 @@ pub enum AlertState {
 }
 
 /// A change of an alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     /// The same change has the same id.
     pub alert_id: String,

@@ -1,36 +1,57 @@
-//! The orchestrator's ends of the lanes of one stream: opening, credit, queues. It must not know windows.
+//! The orchestrator's ends of the lanes of one stream: opening, credit, and opening again elsewhere when a judge is lost.
+//! It must not know windows.
+
+pub(crate) mod link;
 
 use std::{
-    collections::VecDeque,
+    fmt,
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use acgs_lane::{Connector, LaneDown, LaneHandle, LaneUp, message::Open};
-use acgs_vocabulary::{JudgeKind, Problem, ports::StoredReference, problem::Kind};
-use tokio_util::sync::PollSender;
+use acgs_lane::{Book, Connector, LaneDown, LaneUp, message::Open};
+use acgs_vocabulary::{JudgeKind, Problem, ports::StoredReference};
+use link::{Link, Said};
+use tokio::time::Instant;
 
-/// A judge that has not granted credit by then does not take the lane.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that may wait for a lane before the stream takes no more frames.
 const QUEUE_SOFT_MAX: usize = 256;
+/// A stream whose judges do not come up by then is opened without them.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How lanes are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneConfig {
+    /// Bytes of rows between snapshots.
+    pub snapshot_every_bytes: u64,
+    /// A judge that was not found again for this long is given up, in milliseconds.
+    pub patience_ms: u64,
+    /// A lane is opened again, perhaps elsewhere, at this age, give or take a tenth, in milliseconds.
+    pub age_max_ms: u64,
+}
 
 /// One lane.
 #[derive(Debug)]
 struct Lane {
     judge: JudgeKind,
-    down: PollSender<LaneDown>,
-    up: tokio::sync::mpsc::Receiver<Result<LaneUp, Problem>>,
-    queue: VecDeque<LaneDown>,
-    credit_bytes: i64,
-    credit_messages: i64,
+    book: Book,
+    link: Link,
+    down_since: Option<Instant>,
 }
 
 /// The lanes of a stream.
-#[derive(Debug)]
 pub struct Lanes {
+    config: LaneConfig,
+    remote: bool,
     lanes: Vec<Lane>,
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.lanes.iter().map(|lane| lane.judge)).finish()
+    }
 }
 
 /// What a lane says.
@@ -38,41 +59,69 @@ pub struct Lanes {
 pub enum Event {
     /// A judge answered.
     Up(JudgeKind, LaneUp),
-    /// A judge is gone; the lane with it.
+    /// A judge refused, or cannot be found again: what it owes will not come.
     Lost(JudgeKind, Problem),
+    /// A judge was found after all; it judges what begins from now on.
+    Back(JudgeKind),
 }
 
 impl Lanes {
-    /// Opens all lanes, and brings each judge what it needs.
+    /// Opens all lanes, and brings each judge what it needs. One that cannot be found is looked for further.
     ///
     /// # Errors
-    /// When a judge refuses or does not answer.
+    /// When a judge refuses.
     pub async fn open(
-        connector: &dyn Connector,
+        connector: &Arc<dyn Connector>,
+        config: LaneConfig,
         opens: Vec<(JudgeKind, Open)>,
         reference: Option<&StoredReference>,
     ) -> Result<Self, Problem> {
-        let mut lanes = Vec::new();
-        for (judge, open) in opens {
-            let handle = connector.open(judge).await?;
-            let opening = handshake(judge, handle, open, reference);
-            let lane = tokio::time::timeout(OPEN_TIMEOUT, opening).await.map_err(|_| {
-                let message = format!("the {} judge did not take the lane in time", judge.as_str());
-                Problem::new(Kind::Unavailable, "LANE_LOST", message)
-            })??;
-            lanes.push(lane);
+        let remote = connector.is_remote();
+        let lane = |(judge, mut open): (JudgeKind, Open)| {
+            open.snapshot_every_bytes = if remote { config.snapshot_every_bytes } else { 0 };
+            let age_max_ms = if remote { config.age_max_ms } else { 0 };
+            let link = Link::new(Arc::clone(connector), judge, open, reference.cloned(), age_max_ms);
+            Lane { judge, book: Book::new(remote), link, down_since: Some(Instant::now()) }
+        };
+        let mut lanes = Self { config, remote, lanes: opens.into_iter().map(lane).collect() };
+        let opened = tokio::time::timeout(FIRST_PATIENCE, poll_fn(|context| lanes.poll_first(context))).await;
+        match opened {
+            Ok(Err(problem)) => Err(problem),
+            Ok(Ok(())) => Ok(lanes),
+            Err(_) => {
+                for lane in lanes.lanes.iter_mut().filter(|lane| !lane.link.is_open()) {
+                    tracing::warn!(judge = lane.judge.as_str(), "a stream begins without a judge");
+                    lane.book.give_up();
+                }
+                Ok(lanes)
+            }
         }
-        Ok(Self { lanes })
+    }
+
+    /// Judges that are given up for now.
+    pub fn absent(&self) -> impl Iterator<Item = JudgeKind> + '_ {
+        self.lanes.iter().filter(|lane| lane.book.is_absent()).map(|lane| lane.judge)
+    }
+
+    /// Ready when every lane is open; an error when one is refused.
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.link.is_open()) {
+            match lane.link.poll(context, &mut lane.book) {
+                Poll::Ready(Said::Opened) => lane.down_since = None,
+                Poll::Ready(Said::Refused(problem)) => return Poll::Ready(Err(problem)),
+                Poll::Ready(Said::Up(_) | Said::Lost(_)) | Poll::Pending => {}
+            }
+        }
+        if self.lanes.iter().all(|lane| lane.link.is_open()) {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
     }
 
     /// Queues a message; one for a lost lane goes nowhere.
     pub fn push(&mut self, judge: JudgeKind, message: LaneDown) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.judge == judge) {
-            if let LaneDown::Rows { batch, .. } = &message {
-                lane.credit_bytes -= batch.size_bytes() as i64;
-                lane.credit_messages -= 1;
-            }
-            lane.queue.push_back(message);
+            lane.book.push(message);
         }
     }
 
@@ -80,9 +129,11 @@ impl Lanes {
     #[must_use]
     pub fn ready(&self) -> bool {
         let ready = |lane: &Lane| {
-            lane.credit_bytes > 0 && lane.credit_messages > 0 && lane.queue.len() < QUEUE_SOFT_MAX
+            let (messages, bytes, frames) = lane.book.unsent();
+            let (credit_bytes, credit_frames) = lane.link.credit();
+            credit_bytes > bytes && credit_frames > frames && messages < QUEUE_SOFT_MAX
         };
-        self.lanes.iter().all(ready)
+        self.lanes.iter().all(|lane| lane.book.is_absent() || ready(lane))
     }
 
     /// Sends what is queued, and waits for the next event.
@@ -91,85 +142,54 @@ impl Lanes {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        for index in 0..self.lanes.len() {
+        let mut index = 0;
+        while index < self.lanes.len() {
             let lane = &mut self.lanes[index];
-            match lane.poll(context) {
-                Poll::Ready(Ok(LaneUp::Credit { bytes, messages })) => {
-                    lane.credit_bytes += bytes as i64;
-                    lane.credit_messages += i64::from(messages);
-                    return Poll::Ready(Event::Up(lane.judge, LaneUp::Credit { bytes, messages }));
+            let judge = lane.judge;
+            match lane.link.poll(context, &mut lane.book) {
+                Poll::Ready(Said::Up(up)) => {
+                    match &up {
+                        LaneUp::Verdict(verdict) => lane.book.answered(&verdict.window, verdict.revision),
+                        LaneUp::Snapshot(state) => lane.book.snapshot(state.clone()),
+                        LaneUp::Need { .. } | LaneUp::Credit { .. } => {}
+                    }
+                    return Poll::Ready(Event::Up(judge, up));
                 }
-                Poll::Ready(Ok(up)) => return Poll::Ready(Event::Up(lane.judge, up)),
-                Poll::Ready(Err(problem)) => {
-                    let judge = lane.judge;
+                Poll::Ready(Said::Opened) => {
+                    let gap = lane.down_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                    tracing::info!(
+                        judge = judge.as_str(),
+                        gap_ms = gap.as_millis() as u64,
+                        "a lane is open again"
+                    );
+                    if lane.book.revive() {
+                        return Poll::Ready(Event::Back(judge));
+                    }
+                    // There may be something to send, or to hear, at once.
+                    continue;
+                }
+                Poll::Ready(Said::Lost(problem)) => {
+                    let since = *lane.down_since.get_or_insert_with(Instant::now);
+                    // What was sent to a judge of this process was not kept.
+                    let over =
+                        !self.remote || since.elapsed() >= Duration::from_millis(self.config.patience_ms);
+                    if over && !lane.book.is_absent() {
+                        lane.book.give_up();
+                        return Poll::Ready(Event::Lost(judge, problem));
+                    }
+                    continue;
+                }
+                Poll::Ready(Said::Refused(problem)) => {
                     self.lanes.remove(index);
                     return Poll::Ready(Event::Lost(judge, problem));
                 }
-                Poll::Pending => {}
+                Poll::Pending => index += 1,
             }
         }
         Poll::Pending
     }
 }
 
-impl Lane {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<LaneUp, Problem>> {
-        while !self.queue.is_empty() {
-            match self.down.poll_reserve(context) {
-                Poll::Ready(Ok(())) => {
-                    if let Some(message) = self.queue.pop_front()
-                        && self.down.send_item(message).is_err()
-                    {
-                        break;
-                    }
-                }
-                // The judge's last words are in `up`.
-                Poll::Ready(Err(_)) => break,
-                Poll::Pending => break,
-            }
-        }
-        match self.up.poll_recv(context) {
-            Poll::Ready(Some(answer)) => Poll::Ready(answer),
-            Poll::Ready(None) => {
-                Poll::Ready(Err(Problem::new(Kind::Unavailable, "LANE_LOST", "the judge ended the lane")))
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-async fn handshake(
-    judge: JudgeKind,
-    handle: LaneHandle,
-    open: Open,
-    reference: Option<&StoredReference>,
-) -> Result<Lane, Problem> {
-    let LaneHandle { down, mut up } = handle;
-    let lost =
-        || Problem::new(Kind::Unavailable, "LANE_LOST", "the judge ended the lane while it was opened");
-    down.send(LaneDown::Open(open)).await.map_err(|_| lost())?;
-    loop {
-        match up.recv().await.ok_or_else(lost)?? {
-            LaneUp::Need { digest } => {
-                let stored = reference.filter(|stored| stored.digest == digest).ok_or_else(|| {
-                    Problem::internal(format!("the {} judge needs what was not offered", judge.as_str()))
-                })?;
-                let config = LaneDown::Config { digest, content: stored.content.clone() };
-                down.send(config).await.map_err(|_| lost())?;
-            }
-            LaneUp::Credit { bytes, messages } => {
-                return Ok(Lane {
-                    judge,
-                    down: PollSender::new(down),
-                    up,
-                    queue: VecDeque::new(),
-                    credit_bytes: bytes as i64,
-                    credit_messages: i64::from(messages),
-                });
-            }
-            LaneUp::Verdict(_) | LaneUp::Snapshot(_) => {
-                return Err(Problem::internal("a judge answered before it was asked"));
-            }
-        }
-    }
-}
+#[cfg(test)]
+#[path = "lanes_tests.rs"]
+mod tests;

@@ -2,8 +2,8 @@
 //! and the desk that turns findings into alerts, once.
 //! It must never know the NATS API or tonic's transport.
 //!
-//! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`desk`] (pure), [`lanes`], [`actor`],
-//! [`streams`], [`publish`], [`analyze`], [`service`].
+//! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`desk`] (pure), [`lanes`],
+//! [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`analyze`], [`service`].
 
 pub mod config;
 
@@ -16,6 +16,14 @@ pub mod core;
 pub mod desk;
 
 pub mod lanes;
+
+pub mod leases;
+
+pub mod registry;
+
+pub mod directory;
+
+pub mod alerts;
 
 pub mod actor;
 

@@ -1,23 +1,28 @@
 //! Reports and alerts into the event log. It must not know what home the log has.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use acgs_vocabulary::{
     Constitution, JudgeKind,
     constitution::sha256_hex,
     event::{Envelope, EventKind},
-    ports::{Clock, EventLog},
+    ports::{Clock, EventSink},
+    problem::Kind,
     text,
 };
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    alerts::Alerts,
     core::Report,
     desk::{Alert, AlertState},
 };
 
-/// Reports that wait for the log; streams wait when it is full.
+/// Changes of alerts that wait for their records; streams wait when it is full.
 const WAITING_MAX: usize = 4_096;
+/// Between attempts while the home cannot be reached.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// A report, and whose it is.
 #[derive(Clone, Debug)]
@@ -28,59 +33,82 @@ pub struct Publication {
     pub model_id: Arc<str>,
     /// The service; may be empty.
     pub service_id: Arc<str>,
+    /// The trace that the stream was opened in, if any.
+    pub traceparent: Option<Arc<str>>,
 }
 
-/// What the task is given.
+/// What the task that keeps alerts is given.
 #[derive(Debug)]
 enum Item {
-    Publication(Publication),
+    Alerts(Publication),
     /// Answered when all before it is written.
     Flush(oneshot::Sender<()>),
 }
 
-/// Hands reports to the task that writes them.
+/// Makes events of reports and hands them to the outbox, and keeps the alerts' records.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    waiting: mpsc::Sender<Item>,
+    outbox: Arc<dyn EventSink>,
+    records: mpsc::Sender<Item>,
+    clock: Arc<dyn Clock>,
+    constitution: Constitution,
 }
 
 impl Publisher {
-    /// Starts the task; it ends when the last clone is gone and all is written.
+    /// Into this outbox and these records. The task that writes records ends when the last clone is gone.
     #[must_use]
-    pub fn start(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, constitution: Constitution) -> Self {
-        let (waiting, mut publications) = mpsc::channel::<Item>(WAITING_MAX);
-        tokio::spawn(async move {
-            while let Some(item) = publications.recv().await {
-                let publication = match item {
-                    Item::Publication(publication) => publication,
-                    Item::Flush(done) => {
-                        let _nobody_waits = done.send(());
-                        continue;
-                    }
-                };
-                for envelope in envelopes(&publication, clock.now_ms(), &constitution) {
-                    let id = envelope.event_id.clone();
-                    if let Err(error) = log.append(envelope, None).await {
-                        tracing::error!(%error, id, "an event was lost");
-                    }
-                }
-            }
-        });
-        Self { waiting }
+    pub fn start(
+        outbox: Arc<dyn EventSink>,
+        alerts: Alerts,
+        clock: Arc<dyn Clock>,
+        constitution: Constitution,
+    ) -> Self {
+        let (records, items) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(keep(alerts, items));
+        Self { outbox, records, clock, constitution }
     }
 
-    /// Waits until all that was published is in the log.
+    /// Waits until all that was published is in the log, and every alert's record is written.
     pub async fn flush(&self) {
+        self.outbox.flush().await;
         let (done, written) = oneshot::channel();
-        if self.waiting.send(Item::Flush(done)).await.is_ok() {
+        if self.records.send(Item::Flush(done)).await.is_ok() {
             let _task_ended = written.await;
         }
     }
 
     /// Waits when the log is behind.
     pub async fn publish(&self, publication: Publication) {
-        if self.waiting.send(Item::Publication(publication)).await.is_err() {
-            tracing::error!("the log's task has ended; an event was lost");
+        for envelope in envelopes(&publication, self.clock.now_ms(), &self.constitution) {
+            self.outbox.send(envelope).await;
+        }
+        if !publication.report.alerts.is_empty()
+            && self.records.send(Item::Alerts(publication)).await.is_err()
+        {
+            tracing::error!("the task that keeps alerts has ended");
+        }
+    }
+}
+
+/// Writes the records of alerts, in order; waits while the home cannot be reached.
+async fn keep(alerts: Alerts, mut items: mpsc::Receiver<Item>) {
+    while let Some(item) = items.recv().await {
+        let publication = match item {
+            Item::Alerts(publication) => publication,
+            Item::Flush(done) => {
+                let _nobody_waits = done.send(());
+                continue;
+            }
+        };
+        for alert in &publication.report.alerts {
+            while let Err(problem) = alerts.note(alert, &publication.model_id, &publication.service_id).await
+            {
+                if problem.kind() != Kind::Unavailable {
+                    tracing::error!(%problem, id = alert.alert_id, "an alert's record was not written");
+                    break;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }
@@ -100,7 +128,7 @@ fn envelopes(publication: &Publication, now_ms: i64, constitution: &Constitution
             priority: kind.priority().into(),
             correlation_id: Some(window.stream_id.to_string()),
             causation_id,
-            traceparent: None,
+            traceparent: publication.traceparent.as_deref().map(str::to_owned),
             payload,
             previous_digest: None,
         };

@@ -4,6 +4,7 @@
 mod evidence;
 mod messages;
 mod open;
+mod services;
 mod stream;
 
 use std::{fmt, pin::Pin, sync::Arc};
@@ -16,22 +17,29 @@ use acgs_vocabulary::{
     Constitution, JudgeKind, Problem, VerdictStatus, Window,
     convert::{batch, rows, schema},
     event,
-    ports::{Clock, EventLog, PortError, ReferenceSource},
+    ports::{Clock, EventLog, EventSink, PortError, ReferenceSource},
     problem::Kind,
     text,
 };
 use futures_core::Stream;
 use proto::orchestrator_service_server::OrchestratorService;
-use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_stream::{
+    StreamExt,
+    wrappers::{ReceiverStream, WatchStream},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     actor::{Input, Surroundings},
+    alerts::Alerts,
     analyze::analyze,
     config::Config,
     core::{LabelCounts, labels},
+    directory::Directory,
+    leases::Leases,
     publish::Publisher,
+    registry::Registered,
     streams::Streams,
 };
 
@@ -51,8 +59,16 @@ pub struct Parts {
     pub connector: Arc<dyn Connector>,
     /// Where references are.
     pub references: Arc<dyn ReferenceSource>,
-    /// Where events go.
+    /// Where events are read.
     pub log: Arc<dyn EventLog>,
+    /// Where events go.
+    pub outbox: Arc<dyn EventSink>,
+    /// Alerts as they stand.
+    pub alerts: Alerts,
+    /// The services there are.
+    pub directory: Directory,
+    /// Who owns a stream, where several orchestrators run.
+    pub leases: Option<Leases>,
     /// The end of everything.
     pub stop: CancellationToken,
 }
@@ -75,8 +91,12 @@ impl OrchestratorFace {
     /// Without streams.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let publisher =
-            Publisher::start(Arc::clone(&parts.log), Arc::clone(&parts.clock), parts.constitution.clone());
+        let publisher = Publisher::start(
+            Arc::clone(&parts.outbox),
+            parts.alerts.clone(),
+            Arc::clone(&parts.clock),
+            parts.constitution.clone(),
+        );
         let around = Surroundings {
             config: parts.config,
             clock: Arc::clone(&parts.clock),
@@ -84,7 +104,8 @@ impl OrchestratorFace {
             publisher: publisher.clone(),
             stop: parts.stop.clone(),
         };
-        Self { streams: Streams::new(around, evidence::read), parts, publisher }
+        let streams = Streams::new(around, evidence::read, parts.leases.clone());
+        Self { streams, parts, publisher }
     }
 
     /// Waits until every stream has ended and its events are in the log.
@@ -131,7 +152,7 @@ impl OrchestratorFace {
         let (start_ms, end_ms) =
             if start_ms <= end_ms { (start_ms, end_ms.saturating_add(1)) } else { (now_ms, now_ms) };
         let window = Window { stream_id: analysis_id.as_str().into(), key: "".into(), start_ms, end_ms };
-        let connector = &*self.parts.connector;
+        let connector = &self.parts.connector;
         let parts = analyze(connector, &judges, &schema, &batches, &window, reference.as_ref()).await?;
         let evidence = evidence::read(&parts);
         let elapsed_us = self.parts.clock.monotonic_us().saturating_sub(started_us);
@@ -205,7 +226,8 @@ impl OrchestratorService for OrchestratorFace {
         &self,
         request: Request<Streaming<proto::StreamWindowsRequest>>,
     ) -> Result<Response<Self::StreamWindowsStream>, Status> {
-        let answers = stream::run(&self.parts, &self.streams, request.into_inner()).await?;
+        let trace = request.extensions().get::<event::TraceParent>().map(|trace| Arc::clone(&trace.0));
+        let answers = stream::run(&self.parts, &self.streams, request.into_inner(), trace).await?;
         Ok(Response::new(answers))
     }
 
@@ -248,6 +270,90 @@ impl OrchestratorService for OrchestratorFace {
             Ok(proto::SubscribeResponse { sequence: logged.sequence, subject, envelope_json })
         });
         Ok(Response::new(Box::pin(stream::until(answers, stop))))
+    }
+
+    async fn register_service(
+        &self,
+        request: Request<proto::RegisterServiceRequest>,
+    ) -> Result<Response<proto::RegisterServiceResponse>, Status> {
+        Ok(Response::new(self.register(request.into_inner())?))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<proto::HeartbeatRequest>,
+    ) -> Result<Response<proto::HeartbeatResponse>, Status> {
+        let request = request.into_inner();
+        self.parts.directory.heartbeat(&request.service_id, !request.draining, request.load)?;
+        Ok(Response::new(proto::HeartbeatResponse { lease_ms: self.parts.directory.lease_ms() }))
+    }
+
+    async fn deregister_service(
+        &self,
+        request: Request<proto::DeregisterServiceRequest>,
+    ) -> Result<Response<proto::DeregisterServiceResponse>, Status> {
+        let was_registered = self.parts.directory.deregister(&request.into_inner().service_id);
+        Ok(Response::new(proto::DeregisterServiceResponse { was_registered }))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<proto::ListServicesRequest>,
+    ) -> Result<Response<proto::ListServicesResponse>, Status> {
+        Ok(Response::new(self.list_known(&request.into_inner().capability)))
+    }
+
+    async fn discover_services(
+        &self,
+        request: Request<proto::DiscoverServicesRequest>,
+    ) -> Result<Response<proto::DiscoverServicesResponse>, Status> {
+        Ok(Response::new(self.discover(&request.into_inner().capability)))
+    }
+
+    type WatchServicesStream = Answers<proto::WatchServicesResponse>;
+
+    async fn watch_services(
+        &self,
+        request: Request<proto::WatchServicesRequest>,
+    ) -> Result<Response<Self::WatchServicesStream>, Status> {
+        let capability = request.into_inner().capability;
+        let changes = WatchStream::new(self.parts.directory.watch()).map(move |known| {
+            let able = |known: &&Registered| {
+                capability.is_empty() || known.service.capabilities.contains(&capability)
+            };
+            let services = known.iter().filter(able).map(services::info).collect();
+            Ok(proto::WatchServicesResponse { services })
+        });
+        let stop = self.parts.stop.clone();
+        Ok(Response::new(Box::pin(stream::until(changes, stop))))
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<proto::ListAlertsRequest>,
+    ) -> Result<Response<proto::ListAlertsResponse>, Status> {
+        Ok(Response::new(self.list_alerts_now(request.into_inner()).await?))
+    }
+
+    async fn acknowledge_alert(
+        &self,
+        request: Request<proto::AcknowledgeAlertRequest>,
+    ) -> Result<Response<proto::AcknowledgeAlertResponse>, Status> {
+        Ok(Response::new(self.acknowledge(request.into_inner()).await?))
+    }
+
+    async fn resolve_alert(
+        &self,
+        request: Request<proto::ResolveAlertRequest>,
+    ) -> Result<Response<proto::ResolveAlertResponse>, Status> {
+        Ok(Response::new(self.resolve(request.into_inner()).await?))
+    }
+
+    async fn explain_alert(
+        &self,
+        request: Request<proto::ExplainAlertRequest>,
+    ) -> Result<Response<proto::ExplainAlertResponse>, Status> {
+        Ok(Response::new(self.explain(request.into_inner()).await?))
     }
 }
 

@@ -9,21 +9,26 @@ use std::{
 };
 
 use acgs_vocabulary::{Problem, problem::Kind};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     actor::{Actor, ClientEnd, INPUTS_MAX, Input, Joined, Surroundings},
     core::{Core, ReadEvidence},
+    leases::Leases,
     spec::StreamSpec,
 };
+
+/// A stream, or one whose lanes are just being opened: whoever comes meanwhile waits for the same one.
+type Cell = Arc<OnceCell<mpsc::Sender<Input>>>;
 
 /// All streams. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Streams {
     around: Surroundings,
     read_evidence: ReadEvidence,
-    by_name: Arc<Mutex<HashMap<Arc<str>, mpsc::Sender<Input>>>>,
+    leases: Option<Leases>,
+    by_name: Arc<Mutex<HashMap<Arc<str>, Cell>>>,
     tasks: TaskTracker,
     next_client: Arc<AtomicU64>,
 }
@@ -31,9 +36,10 @@ pub struct Streams {
 impl Streams {
     /// None yet.
     #[must_use]
-    pub fn new(around: Surroundings, read_evidence: ReadEvidence) -> Self {
+    pub fn new(around: Surroundings, read_evidence: ReadEvidence, leases: Option<Leases>) -> Self {
         Self {
             around,
+            leases,
             read_evidence,
             by_name: Arc::default(),
             tasks: TaskTracker::new(),
@@ -49,20 +55,23 @@ impl Streams {
 
     /// A stream that is there.
     pub async fn find(&self, stream_id: &str) -> Option<mpsc::Sender<Input>> {
-        self.by_name.lock().await.get(stream_id).filter(|stream| !stream.is_closed()).cloned()
+        let by_name = self.by_name.lock().await;
+        let stream = by_name.get(stream_id).and_then(|cell| cell.get());
+        stream.filter(|stream| !stream.is_closed()).cloned()
     }
 
     /// Joins a client to its stream, which is made when it is not there and the client is not coming back.
     ///
     /// # Errors
-    /// `RESUME_EXPIRED`, `STREAMS`, `SCHEMA_CHANGED`, or a judge's refusal.
+    /// `RESUME_EXPIRED`, `STREAMS`, `SCHEMA_CHANGED`, `NOT_OWNER`, or a judge's refusal.
     pub async fn join(
         &self,
         spec: StreamSpec,
         resume_after: u64,
         client: ClientEnd,
+        traceparent: Option<Arc<str>>,
     ) -> Result<(mpsc::Sender<Input>, Joined), Problem> {
-        let stream = self.find_or_make(&spec, resume_after).await?;
+        let stream = self.find_or_make(&spec, resume_after, traceparent).await?;
         let (reply, answer) = oneshot::channel();
         let join = Input::Join { spec: Box::new(spec), resume_after, client, reply };
         let ended =
@@ -76,26 +85,65 @@ impl Streams {
         &self,
         spec: &StreamSpec,
         resume_after: u64,
+        traceparent: Option<Arc<str>>,
     ) -> Result<mpsc::Sender<Input>, Problem> {
-        // Held while lanes open, so that two clients of one new stream make one stream.
-        let mut by_name = self.by_name.lock().await;
-        by_name.retain(|_, stream| !stream.is_closed());
-        if let Some(stream) = by_name.get(&spec.stream_id) {
-            return Ok(stream.clone());
+        let cell = self.cell(spec, resume_after).await?;
+        let made = cell.get_or_try_init(|| self.make(spec, traceparent)).await.cloned();
+        if made.is_err() {
+            let mut by_name = self.by_name.lock().await;
+            // Whoever comes next tries anew, unless somebody is trying already.
+            if by_name
+                .get(&spec.stream_id)
+                .is_some_and(|known| Arc::ptr_eq(known, &cell) && !known.initialized())
+            {
+                by_name.remove(&spec.stream_id);
+            }
         }
+        made
+    }
+
+    async fn cell(&self, spec: &StreamSpec, resume_after: u64) -> Result<Cell, Problem> {
+        let mut by_name = self.by_name.lock().await;
+        by_name.retain(|_, cell| cell.get().is_none_or(|stream| !stream.is_closed()));
+        if let Some(cell) = by_name.get(&spec.stream_id) {
+            return Ok(Arc::clone(cell));
+        }
+        let known = by_name.len();
+        drop(by_name);
         if resume_after > 0 {
+            self.check_owner(&spec.stream_id).await?;
             let message = "the stream is over or was detached for too long; open it from the start";
             return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
         }
-        if by_name.len() >= self.around.config.streams_max {
-            let message = format!("the server has {} streams already", by_name.len());
+        if known >= self.around.config.streams_max {
+            let message = format!("the server has {known} streams already");
             return Err(Problem::exhausted("STREAMS", message, 10_000));
         }
+        let mut by_name = self.by_name.lock().await;
+        Ok(Arc::clone(by_name.entry(Arc::clone(&spec.stream_id)).or_default()))
+    }
+
+    /// A client that comes back to the wrong orchestrator is told the right one.
+    async fn check_owner(&self, stream_id: &str) -> Result<(), Problem> {
+        match &self.leases {
+            Some(leases) => leases.check(stream_id).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn make(
+        &self,
+        spec: &StreamSpec,
+        traceparent: Option<Arc<str>>,
+    ) -> Result<mpsc::Sender<Input>, Problem> {
+        let lease = match &self.leases {
+            Some(leases) => Some(leases.acquire(&spec.stream_id).await?),
+            None => None,
+        };
         let core = Core::new(spec.clone(), self.around.config, self.read_evidence)
             .map_err(|error| Problem::field("open.label_schema", "BAD_SCHEMA", error))?;
-        let actor = Actor::open(core, self.around.clone()).await?;
+        let actor = Actor::open(core, self.around.clone(), lease, traceparent).await?;
         let (stream, inputs) = mpsc::channel(INPUTS_MAX);
-        by_name.insert(Arc::clone(&spec.stream_id), stream.clone());
         self.tasks.spawn(actor.run(inputs));
         Ok(stream)
     }

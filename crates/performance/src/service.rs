@@ -19,6 +19,7 @@ use acgs_vocabulary::{
 };
 use proto::performance_service_server::PerformanceService;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -41,6 +42,7 @@ pub struct PerformanceFace {
     constitution: Constitution,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
+    stop: CancellationToken,
 }
 
 impl fmt::Debug for PerformanceFace {
@@ -50,15 +52,17 @@ impl fmt::Debug for PerformanceFace {
 }
 
 impl PerformanceFace {
-    /// With its targets, and what it hands findings to.
+    /// With its targets, and what it hands findings to. When `stop` is cancelled, lanes are handed
+    /// over.
     #[must_use]
     pub fn new(
         config: Config,
         constitution: Constitution,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn FindingSink>,
+        stop: CancellationToken,
     ) -> Self {
-        Self { config: Arc::new(config), constitution, clock, sink }
+        Self { config: Arc::new(config), constitution, clock, sink, stop }
     }
 
     fn check_metrics(&self, request: &proto::SubmitMetricsRequest) -> Result<BTreeMap<String, f64>, Problem> {
@@ -219,6 +223,11 @@ impl PerformanceService for PerformanceFace {
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
-        Ok(Response::new(over_grpc::serve(judge::judge((*self.config).clone()), incoming, wrap)))
+        Ok(Response::new(over_grpc::serve(
+            judge::judge((*self.config).clone()),
+            incoming,
+            self.stop.clone(),
+            wrap,
+        )))
     }
 }

@@ -18,6 +18,7 @@ use acgs_vocabulary::{
 };
 use proto::quality_service_server::QualityService;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -36,6 +37,7 @@ pub struct QualityFace {
     constitution: Constitution,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
+    stop: CancellationToken,
 }
 
 impl fmt::Debug for QualityFace {
@@ -45,15 +47,17 @@ impl fmt::Debug for QualityFace {
 }
 
 impl QualityFace {
-    /// With its thresholds, and what it hands findings to.
+    /// With its thresholds, and what it hands findings to. When `stop` is cancelled, lanes are handed
+    /// over.
     #[must_use]
     pub fn new(
         config: Config,
         constitution: Constitution,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn FindingSink>,
+        stop: CancellationToken,
     ) -> Self {
-        Self { config, constitution, clock, sink }
+        Self { config, constitution, clock, sink, stop }
     }
 
     fn assess_now(&self, request: proto::AssessRequest) -> Result<proto::AssessResponse, Problem> {
@@ -174,6 +178,6 @@ impl QualityService for QualityFace {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let judge = judge::judge(self.config);
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
-        Ok(Response::new(over_grpc::serve(judge, incoming, wrap)))
+        Ok(Response::new(over_grpc::serve(judge, incoming, self.stop.clone(), wrap)))
     }
 }

@@ -127,6 +127,10 @@ pub struct Envelope {
     pub previous_digest: Option<String>,
 }
 
+/// The W3C trace context of a call, `00-<trace>-<span>-<flags>`: what the events that the call leads to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceParent(pub std::sync::Arc<str>);
+
 /// Whether a subject is caught by a filter: tokens by dots, `*` is one token, a last `>` is one or more.
 #[must_use]
 pub fn matches(filter: &str, subject: &str) -> bool {

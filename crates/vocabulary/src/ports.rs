@@ -77,6 +77,19 @@ pub trait EventLog: Debug + Send + Sync {
     async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError>;
 }
 
+/// Takes events for the log, and keeps them until it has them.
+#[async_trait]
+pub trait EventSink: Debug + Send + Sync {
+    /// Hands an event over; waits when too many are on their way.
+    async fn send(&self, envelope: Envelope);
+
+    /// Hands an event over without waiting; false, and counted as lost, when too many are on their way.
+    fn offer(&self, envelope: Envelope) -> bool;
+
+    /// Waits until all that was handed over is in the log.
+    async fn flush(&self);
+}
+
 /// A value with its revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned {

@@ -51,6 +51,7 @@ struct Inner {
     field: Option<String>,
     retry_after_ms: Option<u64>,
     resource: Option<(&'static str, String)>,
+    metadata: Vec<(&'static str, String)>,
 }
 
 impl Problem {
@@ -58,7 +59,15 @@ impl Problem {
     #[must_use]
     pub fn new(kind: Kind, reason: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Inner { kind, reason, message, field: None, retry_after_ms: None, resource: None }))
+        Self(Box::new(Inner {
+            kind,
+            reason,
+            message,
+            field: None,
+            retry_after_ms: None,
+            resource: None,
+            metadata: Vec::new(),
+        }))
     }
 
     /// Wrong input in a field, named by its path in the request.
@@ -91,6 +100,13 @@ impl Problem {
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, "INTERNAL", message)
+    }
+
+    /// Says something more that programs can read, in `ErrorInfo.metadata`.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.0.metadata.push((key, value.into()));
+        self
     }
 
     /// Puts the field into an outer message.
@@ -157,7 +173,8 @@ impl From<Problem> for Status {
         };
         let message = shorten(&problem.message);
         let mut details = ErrorDetails::new();
-        details.set_error_info(problem.reason, DOMAIN, HashMap::new());
+        let metadata = problem.metadata.iter().map(|(key, value)| ((*key).to_owned(), shorten(value)));
+        details.set_error_info(problem.reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
         if let Some(field) = &problem.field {
             details.add_bad_request_violation(shorten(field), message.clone());
         }

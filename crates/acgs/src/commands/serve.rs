@@ -1,7 +1,8 @@
-//! `acgs serve all`: the whole mesh in one process.
+//! `acgs serve`: the whole mesh in one process, or one role of it.
 
 use std::process::ExitCode;
 
+use acgs_vocabulary::JudgeKind;
 use clap::{Args, ValueEnum};
 
 use crate::{settings::Settings, wire};
@@ -22,6 +23,26 @@ pub struct Serve {
 enum Role {
     /// Quality, drift, performance and the orchestrator, judges in process.
     All,
+    /// A judge of data quality.
+    Quality,
+    /// A judge of drift.
+    Drift,
+    /// A judge of performance.
+    Performance,
+    /// The orchestrator, with judges in other processes.
+    Orchestrator,
+}
+
+impl From<Role> for wire::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::All => Self::All,
+            Role::Quality => Self::Judge(JudgeKind::Quality),
+            Role::Drift => Self::Judge(JudgeKind::Drift),
+            Role::Performance => Self::Judge(JudgeKind::Performance),
+            Role::Orchestrator => Self::Orchestrator,
+        }
+    }
 }
 
 impl Serve {
@@ -30,29 +51,24 @@ impl Serve {
     /// # Errors
     /// When a port or the home cannot be had, or a server fails.
     pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
-        let Role::All = self.role;
-        let mut running = wire::serve_all(&settings).await?;
-        let addresses = running.addresses;
+        let mut running = wire::serve(&settings, self.role.into()).await?;
         if self.json {
-            println!(
-                "{}",
-                serde_json::json!({
-                    "quality": addresses.quality, "drift": addresses.drift,
-                    "performance": addresses.performance, "orchestrator": addresses.orchestrator,
-                })
-            );
+            let served: serde_json::Map<String, serde_json::Value> = running
+                .addresses
+                .served()
+                .map(|(name, address)| (name.to_owned(), address.to_string().into()))
+                .collect();
+            println!("{}", serde_json::Value::Object(served));
         } else {
             println!("acgs {} serves", env!("CARGO_PKG_VERSION"));
-            println!("  quality       {}", addresses.quality);
-            println!("  drift         {}", addresses.drift);
-            println!("  performance   {}", addresses.performance);
-            println!("  orchestrator  {}", addresses.orchestrator);
+            for (name, address) in running.addresses.served() {
+                println!("  {name:<13} {address}");
+            }
             println!("constitution    {}", running.constitution.accepted().join(", then "));
-            println!(
-                "home            embedded, one process, in {} (durability: {:?})",
-                settings.home.folder.display(),
-                settings.home.durability
-            );
+            println!("home            {}", running.home);
+            if !settings.mesh.orchestrators.is_empty() {
+                println!("registers with  {}", settings.mesh.orchestrators.join(", "));
+            }
             if settings.listen.insecure {
                 println!("INSECURE        listening beyond this machine without checking identity");
             }

@@ -8,34 +8,10 @@ use super::{
     Embedded, trouble,
     writer::{Job, decode},
 };
+use crate::bounds::{BLOB_BYTES_MAX, VALUE_BYTES_MAX, check_key, check_size};
 
-/// Longest key, in bytes.
-const KEY_BYTES_MAX: usize = 256;
-/// Largest value of a key, in bytes.
-const VALUE_BYTES_MAX: usize = 512 * 1024;
-/// Largest blob, in bytes.
-const BLOB_BYTES_MAX: usize = 64 << 20;
 /// Changes that wait for a watcher.
 const WATCHER_QUEUE: usize = 64;
-
-fn check_key(key: &str) -> Result<(), PortError> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=".contains(&byte);
-    if (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(plain) {
-        return Ok(());
-    }
-    let shown: String = key.chars().take(64).collect();
-    Err(PortError::Invalid(format!(
-        "{shown:?} is not a key: 1 to {KEY_BYTES_MAX} of letters, digits, `_-./=`"
-    )))
-}
-
-fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), PortError> {
-    if bytes <= most {
-        Ok(())
-    } else {
-        Err(PortError::Invalid(format!("{what} has {bytes} bytes, at most {most}")))
-    }
-}
 
 impl Embedded {
     fn held(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, PortError> {

@@ -10,7 +10,7 @@ use acgs_windowing::{
     windows::{Full, Rows},
 };
 
-use super::{Action, Core, Memory, Pending, Receipt};
+use super::{Action, Answer, Core, Memory, Pending, Receipt};
 
 /// 1900-01-01 and 2200-01-01: event times beyond are a wrong unit, not history.
 const EARLIEST_MS: i64 = -2_208_988_800_000;
@@ -187,9 +187,10 @@ impl Core {
                 if labels {
                     panes.extend(&close.label_panes);
                 }
-                let next = memory.answers.get(&judge).map_or(0, |(revision, _)| revision + 1);
-                let last = memory.answers.remove(&judge).and_then(|(_, verdict)| verdict);
-                memory.answers.insert(judge, (next, last));
+                let last = memory.answers.remove(&judge);
+                let next = last.as_ref().map_or(0, |answer| answer.revision + 1);
+                let verdict = last.and_then(|answer| answer.verdict);
+                memory.answers.insert(judge, Answer { revision: next, verdict, waived: false });
                 let window = window_of(&self.spec.stream_id, &close.window);
                 actions.push(Action::Down(judge, LaneDown::Close { window, revision: next, panes }));
                 self.awaited.insert((close.window.clone(), judge, next));
@@ -218,7 +219,7 @@ impl Core {
         for window in steps.finished {
             if let Some(memory) = self.memory.get_mut(&window) {
                 memory.finished = true;
-                if memory.is_over(&self.lost) {
+                if memory.is_over() {
                     self.memory.remove(&window);
                 }
             }

@@ -6,7 +6,7 @@ use acgs_statistics::harm::{Harm, harm};
 use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
 use acgs_windowing::WindowKey;
 
-use super::{Action, Core, Evidence, Part, Pending, Report, frames::window_of};
+use super::{Action, Answer, Core, Evidence, Memory, Part, Pending, Report, frames::window_of};
 use crate::desk::Observation;
 
 impl Core {
@@ -20,11 +20,13 @@ impl Core {
         let revision = verdict.revision;
         let in_time = self.awaited.remove(&(window.clone(), judge, revision));
         let Some(memory) = self.memory_of(&window) else { return Vec::new() };
-        let Some((newest, held)) = memory.answers.get_mut(&judge) else { return Vec::new() };
-        if revision > *newest || held.as_ref().is_some_and(|held| held.revision > revision) {
+        let Some(answer) = memory.answers.get_mut(&judge) else { return Vec::new() };
+        // What was heard before, or is older than what was, changes nothing.
+        let known = answer.verdict.as_ref().is_some_and(|held| held.revision >= revision);
+        if revision > answer.revision || known {
             return Vec::new();
         }
-        *held = Some(verdict);
+        answer.verdict = Some(verdict);
         if !in_time {
             // The window was reported without it: it is reported again.
             let revision = memory.next_revision;
@@ -39,15 +41,24 @@ impl Core {
         actions
     }
 
-    /// A judge is gone: what it owes will not come.
+    /// A judge is gone: what it owes will not come, and it is not asked until it is back.
     pub fn judge_lost(&mut self, judge: JudgeKind, now_us: u64) -> Vec<Action> {
         self.lost.insert(judge);
         self.awaited.retain(|(_, awaited, _)| *awaited != judge);
+        for memory in self.memory.values_mut() {
+            if let Some(answer) = memory.answers.get_mut(&judge) {
+                answer.waived = true;
+            }
+        }
         let mut actions = Vec::new();
         self.emit(now_us, &mut actions);
-        let lost = &self.lost;
-        self.memory.retain(|_, memory| !memory.is_over(lost));
+        self.memory.retain(|_, memory| !memory.is_over());
         actions
+    }
+
+    /// A judge is there again; it knows the panes that are opened from now on.
+    pub fn judge_back(&mut self, judge: JudgeKind) {
+        self.lost.remove(&judge);
     }
 
     /// Reports the windows whose deadline has passed without what is missing.
@@ -82,12 +93,12 @@ impl Core {
         let judges = self.spec.judges.clone();
         let memory = self.memory_of(&pending.window)?;
         let part = |judge: &JudgeKind| {
-            let (revision, verdict) = memory.answers.get(judge).cloned().unwrap_or_default();
+            let Answer { revision, verdict, .. } = memory.answers.get(judge).cloned().unwrap_or_default();
             Part { judge: *judge, verdict, revision }
         };
         let parts: Vec<Part> = judges.iter().map(part).collect();
         memory.pending -= 1;
-        if self.memory.get(&pending.window).is_some_and(|memory| memory.is_over(&self.lost)) {
+        if self.memory.get(&pending.window).is_some_and(Memory::is_over) {
             self.memory.remove(&pending.window);
         }
         let window = window_of(&self.spec.stream_id, &pending.window);

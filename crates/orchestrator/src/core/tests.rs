@@ -24,6 +24,8 @@ const CONFIG: Config = Config {
     reports_kept: 100,
     credit_bytes: 1 << 20,
     verdict_deadline_ms: 10,
+    snapshot_every_bytes: 0,
+    lane_age_ms_max: 0,
     detached_keep_ms: 1_000,
     stalled_client_ms: 1_000,
     future_ms_max: i64::MAX / 4,

@@ -75,7 +75,8 @@ fn report(report: &Report) -> proto::WindowReport {
     }
 }
 
-fn alert(alert: &Alert) -> proto::Alert {
+/// The message of a change at the desk.
+pub(super) fn alert(alert: &Alert) -> proto::Alert {
     let state = match alert.state {
         AlertState::Open => proto::AlertState::Open,
         AlertState::Resolved => proto::AlertState::Resolved,

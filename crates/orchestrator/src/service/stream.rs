@@ -73,6 +73,7 @@ pub(super) async fn run(
     parts: &Parts,
     streams: &Streams,
     mut incoming: Streaming<proto::StreamWindowsRequest>,
+    traceparent: Option<Arc<str>>,
 ) -> Result<Answers, Status> {
     use proto::stream_windows_request::Message;
     let first = tokio::time::timeout(OPEN_TIMEOUT, incoming.next()).await;
@@ -92,7 +93,7 @@ pub(super) async fn run(
     let farewell = Arc::new(OnceLock::new());
     let client = streams.client_id();
     let end = ClientEnd { id: client, partition: message.partition_id, out, farewell: Arc::clone(&farewell) };
-    let (stream, joined) = streams.join(spec, message.resume_after, end).await?;
+    let (stream, joined) = streams.join(spec, message.resume_after, end, traceparent).await?;
     let opened = proto::Opened {
         accepted_through: joined.accepted_through,
         credit_bytes: parts.config.credit_bytes,

@@ -1,24 +1,14 @@
 //! Rows per CPU second: one client stream of 1,024-row batches through the whole mesh, beside a bare bidirectional
 //! stream that carries and discards the same messages.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use acgs_contracts::common::v1::RecordBatch as Message;
-use acgs_contracts::orchestrator::v1::{
-    Accepted, AnalyzeRequest, AnalyzeResponse, Opened, StreamWindowsRequest, StreamWindowsResponse,
-    SubmitLabelsRequest, SubmitLabelsResponse, SubscribeRequest, SubscribeResponse,
-    orchestrator_service_server::{OrchestratorService, OrchestratorServiceServer},
-    stream_windows_request, stream_windows_response,
-};
 use acgs_vocabulary::convert::batch;
-use tokio::{net::TcpListener, sync::mpsc};
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
-use tonic::{
-    Request, Response, Status, Streaming,
-    transport::{Server, server::TcpIncoming},
-};
+use tokio::net::TcpListener;
+use tonic::transport::{Server, server::TcpIncoming};
 
-use super::{Figure, cpu, profile::Rows};
+use super::{Figure, cpu, discard::Discard, profile::Rows};
 use crate::{
     client::{WindowStream, channel},
     commands::Progress,
@@ -64,13 +54,12 @@ async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Spe
 async fn through_bare(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
-    let service = OrchestratorServiceServer::new(Discard).max_decoding_message_size(16 << 20);
     let layer = acgs_mesh::constitution::ConstitutionLayer::new(settings.constitution()?, Arc::default());
     let server = Server::builder()
         .layer(layer)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(16 << 20)
-        .add_service(service)
+        .add_service(Discard)
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
     let server = tokio::spawn(server);
     let speed = send(channel(&address.to_string(), settings.constitution()?).await?, batches, "bare").await;
@@ -82,6 +71,7 @@ async fn through_bare(settings: &Settings, batches: usize) -> anyhow::Result<Spe
 pub(super) fn local(settings: &Settings, home: &tempfile::TempDir) -> Settings {
     let mut local = settings.clone();
     local.home.folder = home.path().join("events");
+    local.nats.url.clear();
     local.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
     (local.listen.quality, local.listen.drift) = (0, 0);
     (local.listen.performance, local.listen.orchestrator) = (0, 0);
@@ -119,64 +109,4 @@ async fn send(channel: acgs_mesh::client::MeshChannel, batches: usize, name: &st
     let cpu_seconds = cpu::seconds(std::process::id())? - cpu_before;
     progress.finish();
     Ok(Speed { per_cpu_second: rows / cpu_seconds, per_second: rows / started.elapsed().as_secs_f64() })
-}
-
-/// A service that takes frames, answers as the mesh does, and does nothing else.
-#[derive(Clone, Copy, Debug)]
-struct Discard;
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-#[tonic::async_trait]
-impl OrchestratorService for Discard {
-    type StreamWindowsStream = ReceiverStream<Result<StreamWindowsResponse, Status>>;
-
-    async fn stream_windows(
-        &self,
-        request: Request<Streaming<StreamWindowsRequest>>,
-    ) -> Result<Response<Self::StreamWindowsStream>, Status> {
-        use stream_windows_response::Message;
-        let (out, answers) = mpsc::channel(64);
-        let mut incoming = request.into_inner();
-        tokio::spawn(async move {
-            let answer = |message| Ok(StreamWindowsResponse { message: Some(message) });
-            while let Some(Ok(message)) = incoming.next().await {
-                let reply = match message.message {
-                    Some(stream_windows_request::Message::Open(_)) => {
-                        Message::Opened(Opened { accepted_through: 0, credit_bytes: 8 << 20, resumed: false })
-                    }
-                    Some(stream_windows_request::Message::Rows(rows)) => {
-                        let credit_bytes =
-                            rows.batch.map_or(0, |batch| batch.columns.len() as u64 * 8 * 1_024);
-                        Message::Accepted(Accepted { through_seq: rows.seq, credit_bytes, dropped: None })
-                    }
-                    _ => return,
-                };
-                if out.send(answer(reply)).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(answers)))
-    }
-
-    async fn submit_labels(
-        &self,
-        _request: Request<Streaming<SubmitLabelsRequest>>,
-    ) -> Result<Response<SubmitLabelsResponse>, Status> {
-        Err(Status::unimplemented("discards"))
-    }
-
-    async fn analyze(&self, _request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
-        Err(Status::unimplemented("discards"))
-    }
-
-    type SubscribeStream = Answers<SubscribeResponse>;
-
-    async fn subscribe(
-        &self,
-        _request: Request<SubscribeRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
-        Err(Status::unimplemented("discards"))
-    }
 }

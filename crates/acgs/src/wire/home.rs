@@ -1,0 +1,69 @@
+//! Which home a process has: NATS when there is a URL, else the embedded one where one process is enough, else none. It must
+//! not know what is kept there.
+
+use std::sync::Arc;
+
+use acgs_events::{Durability, Embedded, JetStream, Options, jetstream};
+use acgs_vocabulary::ports::{Blobs, EventLog, KeyValue};
+use tokio::sync::watch;
+
+use crate::settings::{HomeDurability, Settings};
+
+/// A home by its ports.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) keys: Arc<dyn KeyValue>,
+    pub(super) blobs: Arc<dyn Blobs>,
+    /// Whether it can be reached, where that can change.
+    pub(super) connected: Option<watch::Receiver<bool>>,
+    /// For a person.
+    pub(super) label: String,
+}
+
+/// Opens the home of a process that needs one of its own (`owns`), or only shares one.
+///
+/// # Errors
+/// When the home that is set cannot be had: there is no silent fall-back.
+pub(super) async fn open(settings: &Settings, owns: bool) -> anyhow::Result<Option<Home>> {
+    let nats = &settings.nats;
+    if !nats.url.is_empty() {
+        let options = jetstream::Options {
+            url: nats.url.clone(),
+            replicas: nats.replicas,
+            events_max: i64::try_from(settings.home.events_max)?,
+            duplicate_window_ms: nats.duplicate_window_ms,
+        };
+        let home = Arc::new(JetStream::open(&options).await?);
+        return Ok(Some(Home {
+            label: format!("NATS JetStream at {}, shared", home.server()),
+            connected: Some(home.connected()),
+            log: Arc::clone(&home) as _,
+            keys: Arc::clone(&home) as _,
+            blobs: home,
+        }));
+    }
+    if !owns {
+        return Ok(None);
+    }
+    let home = Arc::new(Embedded::open(Options {
+        folder: settings.home.folder.clone(),
+        durability: match settings.home.durability {
+            HomeDurability::System => Durability::System,
+            HomeDurability::Always => Durability::Always,
+        },
+        events_max: settings.home.events_max,
+    })?);
+    let label = format!(
+        "embedded, one process, in {} (durability: {:?})",
+        settings.home.folder.display(),
+        settings.home.durability
+    );
+    Ok(Some(Home {
+        label,
+        connected: None,
+        log: Arc::clone(&home) as _,
+        keys: Arc::clone(&home) as _,
+        blobs: home,
+    }))
+}

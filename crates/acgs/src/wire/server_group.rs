@@ -1,0 +1,57 @@
+//! Servers of one process, with the same plumbing and the same end. It must not know what they serve.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use acgs_contracts::constitution::v1::constitution_service_server::ConstitutionServiceServer;
+use acgs_mesh::server::{self, Plumbing};
+use anyhow::Context;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::constitution_face::ConstitutionFace;
+
+/// Servers that share their plumbing.
+pub(super) struct Group {
+    pub(super) plumbing: Plumbing,
+    pub(super) host: IpAddr,
+    pub(super) stop: CancellationToken,
+    pub(super) grace: Duration,
+    pub(super) servers: JoinSet<Result<(), server::ServeError>>,
+}
+
+impl Group {
+    /// Takes a port; 0 takes a free one.
+    pub(super) async fn bind(&self, port: u16) -> anyhow::Result<TcpListener> {
+        let address = SocketAddr::new(self.host, port);
+        TcpListener::bind(address).await.with_context(|| {
+            format!(
+                "cannot listen on {address}; is another mesh running? `--set listen.…=0` takes a free port"
+            )
+        })
+    }
+
+    /// Serves on a port, and says on which.
+    pub(super) async fn add(&mut self, port: u16, services: Routes) -> anyhow::Result<SocketAddr> {
+        let listener = self.bind(port).await?;
+        let bound = listener.local_addr()?;
+        self.serve(listener, services);
+        Ok(bound)
+    }
+
+    /// Serves on a listener, together with the constitution's service.
+    pub(super) fn serve(&mut self, listener: TcpListener, services: Routes) {
+        let face = ConstitutionFace::new(self.plumbing.constitution.clone());
+        let services = services.add_service(ConstitutionServiceServer::new(face));
+        self.servers.spawn(server::serve(
+            listener,
+            services,
+            self.plumbing.clone(),
+            self.stop.clone(),
+            self.grace,
+        ));
+    }
+}

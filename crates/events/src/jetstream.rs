@@ -1,0 +1,208 @@
+//! The JetStream home: events in one stream, state in one key-value bucket, blobs in one object store, shared by all
+//! processes of a mesh. It must not know who they are.
+//!
+//! A NATS that cannot be reached is an error at the start and "unavailable" afterwards; there is no silent fall-back.
+
+mod blobs;
+mod log;
+mod state;
+
+use std::{fmt, time::Duration};
+
+use acgs_vocabulary::{
+    event::ROOT,
+    ports::{EVENT_BYTES_MAX, PortError},
+};
+use async_nats::{
+    Client, ConnectOptions, Event,
+    jetstream::{self, Context, kv, object_store, stream},
+};
+use tokio::sync::watch;
+
+/// The stream that holds every event.
+pub const STREAM: &str = "ACGS_EVENTS";
+/// The bucket of keys.
+pub const BUCKET: &str = "acgs-state";
+/// The bucket of blobs.
+pub const OBJECTS: &str = "acgs-blobs";
+/// Older servers lack what the home needs: per-subject sequences on consumers' filters, and buckets.
+const OLDEST: (u64, u64) = (2, 10);
+/// A connection that is not there by then is not coming.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A request without an answer for this long has failed; it may have been carried out all the same.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// A silent server is given up after two of these.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+const RECONNECT_MAX: Duration = Duration::from_millis(500);
+/// What headers and the protocol add to an event.
+const FRAMING_BYTES: usize = 16 * 1024;
+
+/// How a home is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// One or more servers of one cluster, by commas: `nats://user:password@host:4222`.
+    pub url: String,
+    /// Copies of everything: 1, 3 or 5.
+    pub replicas: usize,
+    /// Events kept; older ones are given up.
+    pub events_max: i64,
+    /// How long a repeated event is known as one, in milliseconds.
+    pub duplicate_window_ms: u64,
+}
+
+/// A home on NATS. Clones share its connection.
+#[derive(Clone)]
+pub struct JetStream {
+    client: Client,
+    context: Context,
+    events: stream::Stream,
+    keys: kv::Store,
+    objects: object_store::ObjectStore,
+    connected: watch::Receiver<bool>,
+}
+
+impl fmt::Debug for JetStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("JetStream").field("server", &self.server()).finish_non_exhaustive()
+    }
+}
+
+/// What NATS said, as a port's error.
+fn trouble(error: impl fmt::Display) -> PortError {
+    PortError::Unavailable(format!("NATS failed: {error}"))
+}
+
+impl JetStream {
+    /// Connects, and makes stream and buckets where they are not there.
+    ///
+    /// # Errors
+    /// When no server answers, it is older than 2.10, has no JetStream, or takes only messages that are too small.
+    pub async fn open(options: &Options) -> Result<Self, PortError> {
+        let (announce, connected) = watch::channel(true);
+        let client = connect(options, announce).await?;
+        let info = client.server_info();
+        check_version(&info.version)?;
+        let needed = EVENT_BYTES_MAX + FRAMING_BYTES;
+        if info.max_payload < needed {
+            let message = format!(
+                "the NATS server takes messages of {} bytes; set its max_payload to at least {needed}",
+                info.max_payload
+            );
+            return Err(PortError::Invalid(message));
+        }
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(REQUEST_TIMEOUT);
+        let (events, keys, objects) = create(&context, options).await?;
+        Ok(Self { client, context, events, keys, objects, connected })
+    }
+
+    /// The server, and its version.
+    #[must_use]
+    pub fn server(&self) -> String {
+        let info = self.client.server_info();
+        format!("{}:{} (NATS {})", info.host, info.port, info.version)
+    }
+
+    /// Whether the server can be reached, and every change of it.
+    #[must_use]
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// Fails at once while there is no connection, instead of when the request has timed out.
+    fn reachable(&self) -> Result<(), PortError> {
+        if *self.connected.borrow() {
+            return Ok(());
+        }
+        Err(PortError::Unavailable("NATS cannot be reached".into()))
+    }
+}
+
+async fn connect(options: &Options, announce: watch::Sender<bool>) -> Result<Client, PortError> {
+    let connecting = ConnectOptions::new()
+        .name("acgs")
+        .connection_timeout(CONNECT_TIMEOUT)
+        .request_timeout(Some(REQUEST_TIMEOUT))
+        .ping_interval(PING_INTERVAL)
+        .max_reconnects(None)
+        .reconnect_delay_callback(|attempt| {
+            Duration::from_millis(50 * attempt.min(1_000) as u64).min(RECONNECT_MAX)
+        })
+        .event_callback(move |event| {
+            match &event {
+                Event::Connected => {
+                    announce.send_replace(true);
+                }
+                Event::Disconnected | Event::Closed => {
+                    announce.send_replace(false);
+                }
+                _ => {}
+            }
+            tracing::info!(%event, "nats");
+            std::future::ready(())
+        });
+    let servers: Vec<&str> = options.url.split(',').map(str::trim).collect();
+    connecting.connect(servers).await.map_err(|error| {
+        PortError::Unavailable(format!("NATS cannot be reached at {}: {error}", options.url))
+    })
+}
+
+fn check_version(version: &str) -> Result<(), PortError> {
+    let mut numbers = version.split(['.', '-']).map(|number| number.parse::<u64>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= OLDEST {
+        return Ok(());
+    }
+    let message = format!("the NATS server is {version}; {}.{} or newer is needed", OLDEST.0, OLDEST.1);
+    Err(PortError::Invalid(message))
+}
+
+async fn create(
+    context: &Context,
+    options: &Options,
+) -> Result<(stream::Stream, kv::Store, object_store::ObjectStore), PortError> {
+    let refused = |what: &str, error: &dyn fmt::Display| {
+        PortError::Unavailable(format!("{what} cannot be made; is JetStream on? {error}"))
+    };
+    let events = stream::Config {
+        name: STREAM.into(),
+        subjects: vec![format!("{ROOT}.>")],
+        max_messages: options.events_max,
+        duplicate_window: Duration::from_millis(options.duplicate_window_ms),
+        num_replicas: options.replicas,
+        storage: stream::StorageType::File,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    context.create_or_update_stream(events).await.map_err(|error| refused(STREAM, &error))?;
+    let events = context.get_stream(STREAM).await.map_err(|error| refused(STREAM, &error))?;
+    let keys = kv::Config { bucket: BUCKET.into(), num_replicas: options.replicas, ..kv::Config::default() };
+    let keys = context.create_or_update_key_value(keys).await.map_err(|error| refused(BUCKET, &error))?;
+    let objects = match context.get_object_store(OBJECTS).await {
+        Ok(objects) => objects,
+        Err(_) => {
+            let config = object_store::Config {
+                bucket: OBJECTS.into(),
+                num_replicas: options.replicas,
+                ..object_store::Config::default()
+            };
+            context.create_object_store(config).await.map_err(|error| refused(OBJECTS, &error))?
+        }
+    };
+    Ok((events, keys, objects))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_are_refused_by_name() {
+        for good in ["2.10.0", "2.15.1", "3.0", "2.11.0-RC.1"] {
+            assert_eq!(check_version(good), Ok(()), "{good}");
+        }
+        for bad in ["2.9.10", "1.4.1", "", "x.y"] {
+            assert!(matches!(check_version(bad), Err(PortError::Invalid(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The event log on JetStream: ids make repeats one event, the last sequence of a subject makes transitions safe.
+//! It must not know what an event says.
+
+use std::time::Duration;
+
+use acgs_vocabulary::{
+    event::{self, Envelope, ROOT},
+    ports::{Appended, EVENT_BYTES_MAX, EventLog, Logged, PortError},
+};
+use async_nats::jetstream::{
+    Message,
+    consumer::{AckPolicy, DeliverPolicy, pull},
+    context::PublishErrorKind,
+    message::PublishMessage,
+    stream::LastRawMessageErrorKind,
+};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::{JetStream, trouble};
+
+/// Events read at once.
+const READ_MAX: usize = 1_000;
+/// Events that wait for a subscriber; NATS holds the others.
+const SUBSCRIBER_QUEUE: usize = 64;
+/// Between attempts to go on with a subscription.
+const RESUME_PAUSE: Duration = Duration::from_millis(200);
+/// The server forgets a reader that is gone after this long.
+const READER_KEEP: Duration = Duration::from_secs(5);
+
+/// An event of the stream; `None` for what others put under our subjects.
+fn logged(message: &Message) -> Option<Logged> {
+    let sequence = message.info().ok()?.stream_sequence;
+    match serde_json::from_slice::<Envelope>(&message.payload) {
+        Ok(envelope) => Some(Logged { sequence, envelope }),
+        Err(error) => {
+            tracing::warn!(subject = %message.subject, sequence, %error, "not an event of ours");
+            None
+        }
+    }
+}
+
+/// Where the server begins to deliver.
+fn start(after: u64) -> DeliverPolicy {
+    DeliverPolicy::ByStartSequence { start_sequence: after.saturating_add(1) }
+}
+
+impl JetStream {
+    async fn last_of(&self, subject: &str) -> Result<u64, PortError> {
+        match self.events.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(message.sequence),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+            Err(error) => Err(trouble(error)),
+        }
+    }
+
+    /// Feeds a subscriber until the connection fails; returns the last sequence that it has been given, or `None`
+    /// when it is gone.
+    async fn feed(&self, mut after: u64, filter: &str, out: &mpsc::Sender<Logged>) -> Option<u64> {
+        let ours = format!("{ROOT}.");
+        let narrowed = if filter.starts_with(&ours) { filter.to_owned() } else { String::new() };
+        let config = pull::OrderedConfig {
+            deliver_policy: start(after),
+            filter_subject: narrowed,
+            ..pull::OrderedConfig::default()
+        };
+        let consumer = match self.events.create_consumer(config).await {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                tracing::debug!(%error, "a subscription waits for NATS");
+                return Some(after);
+            }
+        };
+        let Ok(mut messages) = consumer.messages().await else { return Some(after) };
+        let mut connected = self.connected.clone();
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = out.closed() => return None,
+                // A reader made anew is there sooner than one that notices its silence.
+                _ = connected.wait_for(|connected| !connected) => return Some(after),
+            };
+            match message {
+                Some(Ok(message)) => {
+                    let Some(logged) = logged(&message) else { continue };
+                    // A reader that NATS made anew may begin before what was given.
+                    if logged.sequence <= after || !event::matches(filter, &logged.envelope.subject) {
+                        continue;
+                    }
+                    let sequence = logged.sequence;
+                    if out.send(logged).await.is_err() {
+                        return None;
+                    }
+                    after = sequence;
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a subscription goes on anew");
+                    return Some(after);
+                }
+                None => return Some(after),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for JetStream {
+    async fn append(&self, envelope: Envelope, expected: Option<u64>) -> Result<Appended, PortError> {
+        let bytes = serde_json::to_vec(&envelope).map_err(|error| PortError::Invalid(error.to_string()))?;
+        if bytes.len() > EVENT_BYTES_MAX {
+            let message = format!("an event has {} bytes, at most {EVENT_BYTES_MAX}", bytes.len());
+            return Err(PortError::Invalid(message));
+        }
+        self.reachable()?;
+        let mut message = PublishMessage::build().payload(bytes.into()).message_id(&envelope.event_id);
+        if let Some(expected) = expected {
+            message = message.expected_last_subject_sequence(expected);
+        }
+        if let Some(traceparent) = &envelope.traceparent {
+            message = message.header("traceparent", traceparent.as_str());
+        }
+        let sent = self.context.send_publish(envelope.subject.clone(), message).await.map_err(trouble)?;
+        match sent.await {
+            Ok(ack) => Ok(Appended { sequence: ack.sequence, duplicate: ack.duplicate }),
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                let found = self.last_of(&envelope.subject).await?;
+                Err(PortError::Conflict { expected: expected.unwrap_or(0), found })
+            }
+            Err(error) => Err(trouble(error)),
+        }
+    }
+
+    async fn read(&self, after: u64, count: usize) -> Result<Vec<Logged>, PortError> {
+        self.reachable()?;
+        let count = count.min(READ_MAX);
+        let config = pull::Config {
+            deliver_policy: start(after),
+            ack_policy: AckPolicy::None,
+            inactive_threshold: READER_KEEP,
+            ..pull::Config::default()
+        };
+        let consumer = self.events.create_consumer(config).await.map_err(trouble)?;
+        let mut messages = consumer.fetch().max_messages(count).messages().await.map_err(trouble)?;
+        let mut found = Vec::new();
+        while let Some(message) = messages.next().await {
+            found.extend(logged(&message.map_err(trouble)?));
+        }
+        Ok(found)
+    }
+
+    async fn last(&self) -> Result<u64, PortError> {
+        self.reachable()?;
+        Ok(self.events.get_info().await.map_err(trouble)?.state.last_sequence)
+    }
+
+    async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
+        if !event::is_filter(filter) {
+            return Err(PortError::Invalid(format!("{filter:?} is not a filter of subjects")));
+        }
+        self.reachable()?;
+        let (out, subscriber) = mpsc::channel(SUBSCRIBER_QUEUE);
+        let (home, filter) = (self.clone(), filter.to_owned());
+        // The task ends when the subscriber is gone.
+        tokio::spawn(async move {
+            let mut after = after;
+            while let Some(reached) = home.feed(after, &filter, &out).await {
+                after = reached;
+                let mut connected = home.connected.clone();
+                tokio::select! {
+                    _ = connected.wait_for(|connected| *connected) => {}
+                    () = out.closed() => return,
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(RESUME_PAUSE) => {}
+                    () = out.closed() => return,
+                }
+            }
+        });
+        Ok(subscriber)
+    }
+}

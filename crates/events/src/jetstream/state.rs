@@ -1,0 +1,154 @@
+//! Keys on a JetStream bucket. It must not know what they hold.
+
+use std::time::Duration;
+
+use acgs_vocabulary::ports::{KeyValue, PortError, Versioned};
+use async_nats::jetstream::kv::{CreateErrorKind, Entry, Operation, UpdateErrorKind};
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+
+use super::{JetStream, trouble};
+use crate::bounds::{VALUE_BYTES_MAX, check_key, check_size};
+
+/// Changes that wait for a watcher.
+const WATCHER_QUEUE: usize = 64;
+/// Between attempts to go on with a watch.
+const RESUME_PAUSE: Duration = Duration::from_millis(200);
+
+/// NATS takes no key that begins or ends with a dot, so dots are written otherwise: `.` is `=d`, `=` is `=e`.
+fn escape(key: &str) -> String {
+    key.replace('=', "=e").replace('.', "=d")
+}
+
+fn unescape(key: &str) -> String {
+    key.replace("=d", ".").replace("=e", "=")
+}
+
+fn versioned(entry: &Entry) -> Option<Versioned> {
+    let is_there = entry.operation == Operation::Put;
+    is_there.then(|| Versioned { revision: entry.revision, value: entry.value.to_vec() })
+}
+
+impl JetStream {
+    async fn held(&self, escaped: &str) -> Result<Option<Versioned>, PortError> {
+        let entry = self.keys.entry(escaped).await.map_err(trouble)?;
+        Ok(entry.as_ref().and_then(versioned))
+    }
+
+    async fn conflict(&self, escaped: &str, expected: u64) -> PortError {
+        match self.held(escaped).await {
+            Ok(held) => PortError::Conflict { expected, found: held.map_or(0, |held| held.revision) },
+            Err(error) => error,
+        }
+    }
+}
+
+#[async_trait]
+impl KeyValue for JetStream {
+    async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
+        check_key(key)?;
+        self.reachable()?;
+        self.held(&escape(key)).await
+    }
+
+    async fn put(&self, key: &str, value: Vec<u8>, expected: Option<u64>) -> Result<u64, PortError> {
+        check_key(key)?;
+        check_size("a value", value.len(), VALUE_BYTES_MAX)?;
+        self.reachable()?;
+        let (key, value) = (escape(key), bytes::Bytes::from(value));
+        match expected {
+            None => self.keys.put(&key, value).await.map_err(trouble),
+            Some(0) => match self.keys.create(&key, value).await {
+                Ok(revision) => Ok(revision),
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                    Err(self.conflict(&key, 0).await)
+                }
+                Err(error) => Err(trouble(error)),
+            },
+            Some(expected) => match self.keys.update(&key, value, expected).await {
+                Ok(revision) => Ok(revision),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                    Err(self.conflict(&key, expected).await)
+                }
+                Err(error) => Err(trouble(error)),
+            },
+        }
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), PortError> {
+        check_key(key)?;
+        self.reachable()?;
+        self.keys.delete(escape(key)).await.map_err(trouble)
+    }
+
+    async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
+        self.reachable()?;
+        let all: Vec<String> =
+            self.keys.keys().await.map_err(trouble)?.try_collect().await.map_err(trouble)?;
+        let mut found: Vec<String> = all
+            .iter()
+            .map(|key| unescape(key))
+            .filter(|key| key.starts_with(prefix) && key.as_str() > after)
+            .collect();
+        found.sort_unstable();
+        found.truncate(count);
+        Ok(found)
+    }
+
+    async fn watch(&self, prefix: &str) -> Result<mpsc::Receiver<(String, Option<Versioned>)>, PortError> {
+        self.reachable()?;
+        let mut changes = self.keys.watch_all().await.map_err(trouble)?;
+        let (out, watcher) = mpsc::channel(WATCHER_QUEUE);
+        let (home, prefix) = (self.clone(), prefix.to_owned());
+        // The task ends when the watcher is gone.
+        tokio::spawn(async move {
+            let mut through = 0;
+            let mut connected = home.connected.clone();
+            loop {
+                let change = tokio::select! {
+                    change = changes.next() => change,
+                    _ = connected.wait_for(|connected| !connected) => None,
+                    () = out.closed() => return,
+                };
+                if let Some(Ok(entry)) = change {
+                    through = entry.revision;
+                    let key = unescape(&entry.key);
+                    if key.starts_with(&prefix) && out.send((key, versioned(&entry))).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                // The connection was lost: go on after what was seen.
+                loop {
+                    tokio::time::sleep(RESUME_PAUSE).await;
+                    if out.is_closed() {
+                        return;
+                    }
+                    if !*connected.borrow() {
+                        continue;
+                    }
+                    // When nothing was seen yet, what is there is told once more.
+                    if let Ok(resumed) = home.keys.watch_all_from_revision(through + 1).await {
+                        changes = resumed;
+                        break;
+                    }
+                }
+            }
+        });
+        Ok(watcher)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_go_both_ways() {
+        for key in ["a.b", ".", "=d", "=e=d.", "references/x/1", "..=="] {
+            assert_eq!(unescape(&escape(key)), key);
+            assert!(!escape(key).contains('.'), "{key}");
+        }
+    }
+}

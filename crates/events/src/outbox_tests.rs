@@ -1,0 +1,105 @@
+//! The outbox keeps what a log that is away would lose, in bounds; time is paused.
+
+use std::sync::atomic::AtomicBool;
+
+use acgs_vocabulary::ports::{Appended, Logged};
+
+use super::*;
+use crate::conformance::envelope;
+
+/// A log that can be away.
+#[derive(Debug, Default)]
+struct Flaky {
+    away: AtomicBool,
+    held: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl EventLog for Flaky {
+    async fn append(&self, envelope: Envelope, _expected: Option<u64>) -> Result<Appended, PortError> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(PortError::Unavailable("away".into()));
+        }
+        if envelope.event_id == "bad" {
+            return Err(PortError::Invalid("bad".into()));
+        }
+        let sequence = {
+            let mut held = self.held.lock().unwrap();
+            held.push(envelope.event_id);
+            held.len() as u64
+        };
+        // Homes take an event at once and acknowledge it later.
+        tokio::task::yield_now().await;
+        Ok(Appended { sequence, duplicate: false })
+    }
+
+    async fn read(&self, _after: u64, _count: usize) -> Result<Vec<Logged>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn last(&self) -> Result<u64, PortError> {
+        Ok(self.held.lock().unwrap().len() as u64)
+    }
+
+    async fn subscribe(&self, _after: u64, _filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
+        Err(PortError::Unavailable("no".into()))
+    }
+}
+
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now_ms(&self) -> i64 {
+        0
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_while_the_log_is_away() {
+    let log = Arc::new(Flaky::default());
+    log.away.store(true, Ordering::Relaxed);
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 1_000);
+    for number in 0..1_000 {
+        outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((outbox.waiting(), outbox.acknowledged()), (1_000, 0));
+    log.away.store(false, Ordering::Relaxed);
+    outbox.flush().await;
+    assert_eq!((outbox.waiting(), outbox.acknowledged(), outbox.lost()), (0, 1_000, 0));
+    let mut held = log.held.lock().unwrap().clone();
+    held.sort();
+    held.dedup();
+    assert_eq!(held.len(), 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn order_holds_while_the_log_is_there() {
+    let log = Arc::new(Flaky::default());
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 10);
+    for number in 0..500 {
+        outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+    }
+    outbox.flush().await;
+    let expected: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    assert_eq!(*log.held.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_wait_is_counted() {
+    let log = Arc::new(Flaky::default());
+    log.away.store(true, Ordering::Relaxed);
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 4);
+    let taken = (0..2_000).filter(|number| outbox.offer(envelope(&number.to_string(), "acgs.x"))).count();
+    assert_eq!(taken, 4, "the task has had no turn yet");
+    assert_eq!(outbox.lost(), 1_996);
+    log.away.store(false, Ordering::Relaxed);
+    outbox.send(envelope("bad", "acgs.x")).await;
+    outbox.flush().await;
+    assert_eq!((outbox.acknowledged(), outbox.lost(), outbox.waiting()), (4, 1_997, 0));
+}

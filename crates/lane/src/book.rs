@@ -1,0 +1,248 @@
+//! The orchestrator's book of one lane: what the judge has said of its state, and what was sent after it, so that another
+//! judge can go on where the first one was lost. Pure; it must not know how a lane is carried or who lost it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use acgs_vocabulary::Window;
+use bytes::Bytes;
+
+use crate::message::{LaneDown, PaneId, State};
+
+/// Bytes of panes in one piece of a restore; one pane more may be in it.
+const PIECE_BYTES: usize = 2 << 20;
+
+/// A message that was pushed, and whether it is still needed.
+#[derive(Debug)]
+struct Entry {
+    message: LaneDown,
+    /// A close that has its verdict is not sent again.
+    answered: bool,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub struct Book {
+    keeps: bool,
+    panes: BTreeMap<PaneId, (Arc<str>, Bytes)>,
+    carry: Bytes,
+    through_seq: u64,
+    /// Pieces of a snapshot that is not whole yet.
+    pieces: Vec<State>,
+    log: VecDeque<Entry>,
+    /// Entries of the log that this lane was given.
+    given: usize,
+    unsent_bytes: i64,
+    unsent_frames: i64,
+    newest_pane: PaneId,
+    /// Panes up to here were lost with a judge that was given up.
+    blind_through: PaneId,
+    absent: bool,
+}
+
+impl Book {
+    /// An empty book. One that does not keep forgets what it has given out: its lane cannot be lost.
+    #[must_use]
+    pub fn new(keeps: bool) -> Self {
+        Self { keeps, ..Self::default() }
+    }
+
+    /// Adds a message to what is to be sent. While the judge is given up, it goes nowhere.
+    pub fn push(&mut self, message: LaneDown) {
+        if let LaneDown::OpenPane { pane, .. } = &message {
+            self.newest_pane = self.newest_pane.max(*pane);
+        }
+        if self.absent {
+            return;
+        }
+        let Some(message) = self.sighted(message) else { return };
+        self.count(&message, 1);
+        self.log.push_back(Entry { message, answered: false });
+    }
+
+    /// What is left of a message when panes are lost.
+    fn sighted(&self, message: LaneDown) -> Option<LaneDown> {
+        match message {
+            LaneDown::Rows { seq, batch, runs }
+                if runs.iter().any(|(pane, _)| *pane <= self.blind_through) =>
+            {
+                let mut rows = Vec::with_capacity(batch.rows());
+                let mut start = 0;
+                for (pane, length) in &runs {
+                    if *pane > self.blind_through {
+                        rows.extend(start..start + length);
+                    }
+                    start += length;
+                }
+                let runs: Vec<_> = runs.into_iter().filter(|(pane, _)| *pane > self.blind_through).collect();
+                (!rows.is_empty()).then(|| LaneDown::Rows { seq, batch: batch.take(&rows), runs })
+            }
+            other => Some(other),
+        }
+    }
+
+    fn count(&mut self, message: &LaneDown, sign: i64) {
+        if let LaneDown::Rows { batch, .. } = message {
+            self.unsent_bytes += sign * batch.size_bytes() as i64;
+            self.unsent_frames += sign;
+        }
+    }
+
+    /// The next message for the lane.
+    pub fn give(&mut self) -> Option<LaneDown> {
+        if !self.keeps {
+            let message = self.log.pop_front()?.message;
+            self.count(&message, -1);
+            return Some(message);
+        }
+        loop {
+            let entry = self.log.get(self.given)?;
+            self.given += 1;
+            if entry.answered {
+                continue;
+            }
+            let message = entry.message.clone();
+            self.count(&message, -1);
+            return Some(message);
+        }
+    }
+
+    /// Whether there is something to give.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.given < self.log.len()
+    }
+
+    /// Messages, bytes of rows and frames that are not given out yet.
+    #[must_use]
+    pub fn unsent(&self) -> (usize, i64, i64) {
+        (self.log.len() - self.given.min(self.log.len()), self.unsent_bytes, self.unsent_frames)
+    }
+
+    /// Bytes of what would be restored.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        self.panes.values().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Messages kept to be sent again.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.log.len()
+    }
+
+    /// A close has its verdict.
+    pub fn answered(&mut self, window: &Window, revision: u32) {
+        let is_it = |entry: &&mut Entry| match &entry.message {
+            LaneDown::Close { window: asked, revision: of, .. } => {
+                !entry.answered && asked == window && *of == revision
+            }
+            _ => false,
+        };
+        if let Some(entry) = self.log.iter_mut().find(is_it) {
+            entry.answered = true;
+        }
+    }
+
+    /// The judge has said its state, or a piece of it. With the last piece, what is in it need not be sent again.
+    pub fn snapshot(&mut self, piece: State) {
+        if !self.keeps {
+            return;
+        }
+        if self.pieces.last().is_some_and(|last| last.through_seq != piece.through_seq) {
+            self.pieces.clear();
+        }
+        let whole = !piece.more;
+        let through_seq = piece.through_seq;
+        self.pieces.push(piece);
+        if !whole {
+            return;
+        }
+        for piece in std::mem::take(&mut self.pieces) {
+            self.carry = piece.carry;
+            for (pane, key, bytes) in piece.panes {
+                self.panes.insert(pane, (key, bytes));
+            }
+        }
+        self.through_seq = self.through_seq.max(through_seq);
+        self.trim(through_seq);
+    }
+
+    /// Drops what a state through this frame holds; what is released by then is not in it any more.
+    fn trim(&mut self, through_seq: u64) {
+        let is_in = |entry: &Entry| matches!(entry.message, LaneDown::Rows { seq, .. } if seq <= through_seq);
+        let Some(last) = self.log.iter().take(self.given).rposition(is_in) else { return };
+        let mut open = Vec::new();
+        for entry in self.log.drain(..=last) {
+            match entry.message {
+                LaneDown::Release { panes } => panes.iter().for_each(|pane| {
+                    self.panes.remove(pane);
+                }),
+                // Its verdict comes before the snapshot; were it not so, it would have to be asked again.
+                LaneDown::Close { .. } if !entry.answered => open.push(entry),
+                _ => {}
+            }
+        }
+        self.given -= last + 1;
+        self.given += open.len();
+        open.into_iter().rev().for_each(|entry| self.log.push_front(entry));
+    }
+
+    /// The lane was lost: everything since the last state is to be given again. Returns what restores that state.
+    pub fn rewind(&mut self) -> Vec<LaneDown> {
+        self.pieces.clear();
+        self.given = 0;
+        (self.unsent_bytes, self.unsent_frames) = (0, 0);
+        for entry in &self.log {
+            if let LaneDown::Rows { batch, .. } = &entry.message {
+                self.unsent_bytes += batch.size_bytes() as i64;
+                self.unsent_frames += 1;
+            }
+        }
+        if self.through_seq == 0 && self.panes.is_empty() {
+            return Vec::new();
+        }
+        let piece = || State { through_seq: self.through_seq, carry: self.carry.clone(), ..State::default() };
+        let mut pieces = vec![piece()];
+        let mut bytes = 0;
+        for (pane, (key, state)) in &self.panes {
+            if bytes >= PIECE_BYTES {
+                pieces.push(piece());
+                bytes = 0;
+            }
+            bytes += state.len();
+            if let Some(last) = pieces.last_mut() {
+                last.panes.push((*pane, Arc::clone(key), state.clone()));
+            }
+        }
+        let last = pieces.len() - 1;
+        for piece in &mut pieces[..last] {
+            piece.more = true;
+        }
+        pieces.into_iter().map(LaneDown::Restore).collect()
+    }
+
+    /// No judge was found for too long: what was kept is let go, and the panes there are with it.
+    pub fn give_up(&mut self) {
+        let newest_pane = self.newest_pane;
+        *self = Self { keeps: self.keeps, newest_pane, absent: true, ..Self::default() };
+    }
+
+    /// A judge was found after all: it sees panes that are opened from now on. True when the book had been given up.
+    pub fn revive(&mut self) -> bool {
+        self.blind_through = self.blind_through.max(if self.absent { self.newest_pane } else { 0 });
+        std::mem::take(&mut self.absent)
+    }
+
+    /// Whether the judge was given up.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.absent
+    }
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -1,0 +1,389 @@
+//! A pool of instances of one service, for generated clients: each call goes to the less busy of two that are well, and is
+//! counted to the end of its answer. It must not know what is called.
+//!
+//! Discovery and connections are driven by a task of their own, so that a pool without calls knows who is there too. A call
+//! that did not leave the process is given to another instance; a pool without instances fails at once.
+
+mod body;
+mod gauge;
+mod link;
+mod replay;
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use acgs_vocabulary::{Problem, problem::Kind};
+use body::InFlight;
+pub use body::PoolBody;
+use futures_core::Stream;
+use gauge::Gauge;
+use http::{Request, Response};
+use link::Link;
+use tokio::{sync::watch, task::AbortHandle};
+use tokio_stream::wrappers::WatchStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Status, body::Body};
+use tower::{
+    Service,
+    discover::{Change, Discover},
+    load::Load,
+    ready_cache::ReadyCache,
+};
+
+use crate::discover::{Addresses, Changes};
+
+/// Calls and streams in flight on one instance, below what its server takes on one connection.
+const IN_FLIGHT_MAX: usize = 1_000;
+/// Instances that one call is offered to.
+const OFFERS_MAX: usize = 3;
+
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+/// A call that an instance was given, and what became of it. The service itself never fails: that would end the instance.
+type Sending = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
+type Outcome = Result<Response<PoolBody>, Undone>;
+
+/// Why a call was not answered.
+#[derive(Debug)]
+enum Undone {
+    /// It did not leave the process.
+    Unsent(Box<Request<Body>>, hyper::Error),
+    /// It may have been carried out.
+    Lost(hyper::Error),
+}
+
+/// An instance.
+#[derive(Debug)]
+struct Member {
+    states: WatchStream<Option<Link>>,
+    link: Option<Link>,
+    gauge: Arc<Gauge>,
+    keeper: AbortHandle,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Member {
+    fn new(address: String, health_service: &'static str) -> Self {
+        let (ready, states) = watch::channel(None);
+        let gauge = Arc::new(Gauge::new());
+        let keeper = tokio::spawn(link::keep(address, health_service, Arc::clone(&gauge), ready));
+        Self { states: WatchStream::new(states), link: None, gauge, keeper: keeper.abort_handle() }
+    }
+}
+
+impl Load for Member {
+    type Metric = f64;
+
+    fn load(&self) -> f64 {
+        self.gauge.cost()
+    }
+}
+
+impl Service<Request<Body>> for Member {
+    type Response = Outcome;
+    type Error = Infallible;
+    type Future = Sending;
+
+    /// Pending while there is no connection.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        while let Poll::Ready(state) = Pin::new(&mut self.states).poll_next(context) {
+            match state {
+                Some(link) => self.link = link,
+                None => {
+                    self.link = None;
+                    break;
+                }
+            }
+        }
+        match &self.link {
+            Some(link) if !link.is_closed() => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Sending {
+        let mut call = InFlight::begin(Arc::clone(&self.gauge));
+        // Ready said that there is one.
+        let sending = self.link.as_mut().map(|link| link.send(request));
+        Box::pin(async move {
+            let Some(sending) = sending else { std::future::pending().await };
+            Ok(match sending.await {
+                Ok(response) => {
+                    if response.headers().get("grpc-status").is_some_and(is_unavailable) {
+                        call.failed();
+                    }
+                    Ok(response.map(|inner| PoolBody::new(inner, call)))
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(request) => {
+                        call.unsent();
+                        Err(Undone::Unsent(Box::new(request), error.into_error()))
+                    }
+                    None => {
+                        let error = error.into_error();
+                        if replay::is_unseen(&error) {
+                            call.unsent()
+                        } else {
+                            call.failed()
+                        }
+                        Err(Undone::Lost(error))
+                    }
+                },
+            })
+        })
+    }
+}
+
+fn is_unavailable(status: &http::HeaderValue) -> bool {
+    Code::from_bytes(status.as_bytes()) == Code::Unavailable
+}
+
+struct Inner {
+    cache: ReadyCache<String, Member, Request<Body>>,
+    /// Of the task that drives connections: whatever is polled for a call wakes that task, not the call.
+    waker: Waker,
+}
+
+struct Shared {
+    health_service: &'static str,
+    inner: Mutex<Inner>,
+    random: AtomicU64,
+    _task: DropGuard,
+}
+
+/// The pool. Clones share it.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+/// An instance as the pool sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// `host:port`.
+    pub address: String,
+    /// Whether it takes calls.
+    pub ready: bool,
+    /// Calls and streams that are open on it.
+    pub in_flight: usize,
+    /// What its answers take, as a peak that decays, in microseconds.
+    pub latency_us: f64,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pool").field("service", &self.0.health_service).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Of the instances at these addresses that say that they serve `health_service`. Its task ends with the last clone.
+    #[must_use]
+    pub fn start(health_service: &'static str, source: watch::Receiver<Addresses>) -> Self {
+        let stop = CancellationToken::new();
+        let inner = Mutex::new(Inner { cache: ReadyCache::default(), waker: Waker::noop().clone() });
+        let random = AtomicU64::new(RandomState::new().hash_one(health_service));
+        let shared = Arc::new(Shared { health_service, inner, random, _task: stop.clone().drop_guard() });
+        let worker = Arc::downgrade(&shared);
+        tokio::spawn(async move {
+            let mut changes = Changes::new(source);
+            let drive = poll_fn(|context| match worker.upgrade() {
+                Some(shared) => shared.drive(context, &mut changes),
+                None => Poll::Ready(()),
+            });
+            tokio::select! {
+                () = drive => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Self(shared)
+    }
+
+    /// The instances that take calls, by address.
+    #[must_use]
+    pub fn instances(&self) -> Vec<Instance> {
+        let inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Instance> = inner
+            .cache
+            .iter_ready()
+            .map(|(address, member)| Instance {
+                address: address.clone(),
+                ready: true,
+                in_flight: member.gauge.in_flight(),
+                latency_us: member.gauge.latency_us(),
+            })
+            .collect();
+        all.sort_by(|one, other| one.address.cmp(&other.address));
+        all
+    }
+
+    /// Waits until an instance takes calls.
+    pub async fn ready(&self) {
+        while self.instances().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Lets members become ready, and asks those from a place on whether they still are; true when one is not.
+///
+/// The cache polls members that wait with wakers of its own, which are good for nothing once a member is ready: only the
+/// second question makes sure that this task hears of the member's end.
+fn settle(
+    cache: &mut ReadyCache<String, Member, Request<Body>>,
+    context: &mut Context<'_>,
+    from: usize,
+) -> bool {
+    let _never_fails = cache.poll_pending(context);
+    let (mut index, mut moved) = (from, false);
+    while index < cache.ready_len() {
+        match cache.check_ready_index(context, index) {
+            Ok(true) => index += 1,
+            _ => moved = true,
+        }
+    }
+    moved
+}
+
+impl Shared {
+    /// Takes what discovery says, and lets connections come up and go down.
+    fn drive(&self, context: &mut Context<'_>, changes: &mut Changes) -> Poll<()> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.waker.clone_from(context.waker());
+        loop {
+            match pin!(&mut *changes).poll_discover(context) {
+                Poll::Ready(Some(Ok(Change::Insert(key, address)))) => {
+                    inner.cache.push(key, Member::new(address, self.health_service));
+                }
+                Poll::Ready(Some(Ok(Change::Remove(key)))) => {
+                    inner.cache.evict(&key);
+                }
+                Poll::Ready(Some(Err(never))) => match never as Infallible {},
+                // Nobody will be found any more, and those who are there stay.
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        // Those who were ready and are not any more are looked at too, so that nobody sees them as ready.
+        while settle(&mut inner.cache, context, 0) {}
+        Poll::Pending
+    }
+
+    /// Two different places below `count`, or twice the only one.
+    fn two_of(&self, count: usize) -> (usize, usize) {
+        // SplitMix64, Steele, Lea and Flood 2014.
+        let state = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let mixed = mixed ^ (mixed >> 31);
+        let (high, low) = ((mixed >> 32) as usize, (mixed & 0xffff_ffff) as usize);
+        let one = high % count;
+        let other = if count > 1 { (one + 1 + low % (count - 1)) % count } else { one };
+        (one, other)
+    }
+
+    /// Gives a call to an instance; it comes back when there is none.
+    fn offer(&self, request: Request<Body>) -> Result<Sending, (Box<Request<Body>>, Problem)> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { cache, waker } = &mut *inner;
+        let mut context = Context::from_waker(waker);
+        loop {
+            let count = cache.ready_len();
+            if count == 0 {
+                return Err((Box::new(request), self.empty()));
+            }
+            let (one, other) = self.two_of(count);
+            // One that is not ready any more leaves its place: the places are drawn again.
+            if !matches!(cache.check_ready_index(&mut context, one), Ok(true))
+                || !matches!(cache.check_ready_index(&mut context, other), Ok(true))
+            {
+                continue;
+            }
+            let load =
+                |index| cache.get_ready_index(index).map_or(f64::INFINITY, |(_, member)| member.load());
+            let chosen = if load(other) < load(one) { other } else { one };
+            let room = |index| {
+                cache
+                    .get_ready_index(index)
+                    .is_some_and(|(_, member)| member.gauge.in_flight() < IN_FLIGHT_MAX)
+            };
+            if !room(chosen) {
+                let message =
+                    format!("every instance of {} has {IN_FLIGHT_MAX} calls open", self.health_service);
+                return Err((Box::new(request), Problem::exhausted("INSTANCES_BUSY", message, 100)));
+            }
+            let sending = cache.call_ready_index(chosen, request);
+            // A connection takes the next call at once.
+            let others = cache.ready_len();
+            settle(cache, &mut context, others);
+            return Ok(sending);
+        }
+    }
+
+    fn empty(&self) -> Problem {
+        let message = format!("no instance of {} takes calls now", self.health_service);
+        Problem::new(Kind::Unavailable, "NO_INSTANCE", message)
+    }
+}
+
+impl Service<Request<Body>> for Pool {
+    type Response = Response<PoolBody>;
+    type Error = Boxed;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PoolBody>, Boxed>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (mut request, copy) = replay::copy(request);
+            let mut offers = 0;
+            loop {
+                let sending =
+                    shared.offer(request).map_err(|(_, problem)| Boxed::from(Status::from(problem)))?;
+                offers += 1;
+                let Ok(outcome) = sending.await;
+                match outcome {
+                    Ok(response) => return Ok(response),
+                    Err(Undone::Unsent(unsent, error)) if offers < OFFERS_MAX => {
+                        tracing::debug!(%error, "a call that was not sent goes to another instance");
+                        request = *unsent;
+                    }
+                    Err(Undone::Lost(error)) if offers < OFFERS_MAX && replay::is_unseen(&error) => {
+                        let Some(copy) = &copy else { return Err(lost(&error)) };
+                        tracing::debug!(%error, "a call that was not looked at goes to another instance");
+                        request = copy.clone().request();
+                    }
+                    Err(Undone::Unsent(_, error) | Undone::Lost(error)) => return Err(lost(&error)),
+                }
+            }
+        })
+    }
+}
+
+/// A connection that broke is "unavailable": what the call came to is not known.
+fn lost(error: &hyper::Error) -> Boxed {
+    let problem = Problem::new(
+        Kind::Unavailable,
+        "INSTANCE_LOST",
+        format!("the connection to an instance broke: {error}"),
+    );
+    Boxed::from(Status::from(problem))
+}
+
+#[cfg(test)]
+#[path = "pool/tests.rs"]
+mod tests;

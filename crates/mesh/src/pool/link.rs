@@ -1,0 +1,159 @@
+//! One instance's connection: made, asked for its health, watched, made again. It must not know what is called on it.
+
+use std::{
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use acgs_contracts::grpc::health::v1::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use http::{Request, Response, Uri, uri::Authority};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tonic::body::Body;
+use tower::Service;
+
+use super::gauge::Gauge;
+
+/// A connection that is not there by then is not coming now.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// An instance that does not say how it is by then is not well.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
+/// A silent peer is asked after this long, and given up after as long again: a stopped process is found in two seconds.
+const PING: Duration = Duration::from_millis(900);
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Bytes in flight on one stream, and on the connection: one stalled stream must not stop the others.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+/// A connection that takes calls. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    sender: http2::SendRequest<Body>,
+    authority: Authority,
+}
+
+impl Link {
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends; what could not be handed to the connection comes back.
+    pub(super) fn send(
+        &mut self,
+        mut request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.authority = Some(self.authority.clone());
+        // Scheme, authority and the path that was there make an address.
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        *request.version_mut() = http::Version::HTTP_2;
+        self.sender.try_send_request(request)
+    }
+}
+
+/// For the health client.
+impl Service<Request<Body>> for Link {
+    type Response = Response<Incoming>;
+    type Error = Boxed;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Boxed>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let sending = self.send(request);
+        Box::pin(async move { sending.await.map_err(|error| error.into_error().into()) })
+    }
+}
+
+/// Keeps a connection to an instance for as long as somebody wants it, and says when it takes calls.
+pub(super) async fn keep(
+    address: String,
+    health_service: &'static str,
+    gauge: Arc<Gauge>,
+    ready: watch::Sender<Option<Link>>,
+) {
+    let mut pause = PAUSE_FIRST;
+    loop {
+        match connect(&address).await {
+            Ok((link, over)) => {
+                gauge.forget();
+                let served = tokio::select! {
+                    served = watch_health(&link, health_service, &ready) => served,
+                    _ = over => true,
+                };
+                let was_ready = ready.send_replace(None).is_some();
+                if was_ready {
+                    pause = PAUSE_FIRST;
+                    tracing::info!(address, "an instance is gone");
+                }
+                if served {
+                    pause = PAUSE_FIRST;
+                }
+            }
+            Err(error) => tracing::debug!(address, error, "an instance cannot be reached"),
+        }
+        // Somewhere between half of it and all of it, so that many do not come at once.
+        let share = RandomState::new().hash_one(0_u8) % 500;
+        tokio::time::sleep(pause * (500 + share as u32) / 1_000).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn connect(address: &str) -> Result<(Link, impl Future<Output = ()>), Boxed> {
+    let authority: Authority = address.parse()?;
+    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING)
+        .keep_alive_while_idle(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    // It ends when the peer is gone, or when nobody sends and no stream is open any more.
+    let running = tokio::spawn(connection);
+    let over = async move {
+        let _however_it_ended = running.await;
+    };
+    Ok((Link { sender, authority }, over))
+}
+
+/// Passes on what the instance says of its health, until it says no more. True when it had been well.
+async fn watch_health(link: &Link, service: &'static str, ready: &watch::Sender<Option<Link>>) -> bool {
+    let mut client = HealthClient::new(link.clone());
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let Ok(Ok(answer)) = timeout(HEALTH_TIMEOUT, client.watch(request)).await else { return false };
+    let mut states = answer.into_inner();
+    let Ok(first) = timeout(HEALTH_TIMEOUT, states.message()).await else { return false };
+    let mut state = first;
+    let mut was_well = false;
+    while let Ok(Some(answer)) = state {
+        let well = answer.status() == ServingStatus::Serving;
+        was_well |= well;
+        ready.send_if_modified(|held| {
+            let changed = held.is_some() != well;
+            *held = well.then(|| link.clone());
+            changed
+        });
+        state = states.message().await;
+    }
+    was_well
+}

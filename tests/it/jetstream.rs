@@ -1,0 +1,99 @@
+//! The JetStream home against a real server: the suite that the embedded home passes, and what only it has.
+
+use std::{sync::Arc, time::Duration};
+
+use acgs_events::{
+    JetStream,
+    conformance::{self, envelope},
+    jetstream::Options,
+};
+use acgs_tests::nats::Nats;
+use acgs_vocabulary::{
+    Severity,
+    event::EventKind,
+    ports::{EventLog, KeyValue, PortError},
+};
+
+fn options(url: String) -> Options {
+    Options { url, replicas: 1, events_max: 100_000, duplicate_window_ms: 120_000 }
+}
+
+#[tokio::test]
+async fn passes_the_suite() {
+    let nats = Nats::start().await;
+    let home = Arc::new(JetStream::open(&options(nats.url())).await.unwrap());
+    conformance::events(home.clone()).await;
+    conformance::keys(home.clone()).await;
+    conformance::blobs(home).await;
+}
+
+#[tokio::test]
+async fn a_second_process_finds_what_the_first_made() {
+    let nats = Nats::start().await;
+    let first = JetStream::open(&options(nats.url())).await.unwrap();
+    let second = JetStream::open(&options(nats.url())).await.unwrap();
+    first.append(envelope("a", "acgs.x"), Some(0)).await.unwrap();
+    let lost = second.append(envelope("b", "acgs.x"), Some(0)).await;
+    assert_eq!(lost, Err(PortError::Conflict { expected: 0, found: 1 }), "the second lost the race");
+    first.put("k", b"v".to_vec(), Some(0)).await.unwrap();
+    assert_eq!(second.get("k").await.unwrap().unwrap().value, b"v");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_unavailable_and_comes_back() {
+    let mut nats = Nats::start().await;
+    let home = JetStream::open(&options(nats.url())).await.unwrap();
+    home.append(envelope("a", "acgs.x"), None).await.unwrap();
+    let mut subscriber = home.subscribe(0, "acgs.>").await.unwrap();
+    assert_eq!(subscriber.recv().await.unwrap().sequence, 1);
+    let mut connected = home.connected();
+    nats.kill().await;
+    connected.wait_for(|connected| !connected).await.unwrap();
+    let refused = home.append(envelope("b", "acgs.x"), None).await;
+    assert!(matches!(refused, Err(PortError::Unavailable(_))), "{refused:?}");
+    nats.start_again().await;
+    connected.wait_for(|connected| *connected).await.unwrap();
+    let appended = loop {
+        // The first requests after a restart may still be refused: JetStream itself has to come up.
+        match home.append(envelope("b", "acgs.x"), None).await {
+            Ok(appended) => break appended,
+            Err(PortError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(appended.sequence, 2, "what was acknowledged is still there");
+    let next = tokio::time::timeout(Duration::from_secs(20), subscriber.recv()).await.unwrap().unwrap();
+    assert_eq!((next.sequence, next.envelope.event_id.as_str()), (2, "b"), "a subscription goes on");
+}
+
+/// What the original's subscribers listen to, with plain NATS, each with a kind that it must receive.
+#[tokio::test]
+async fn the_originals_subscribers_receive() {
+    use futures_util::StreamExt;
+    let nats = Nats::start().await;
+    let home = JetStream::open(&options(nats.url())).await.unwrap();
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let cases = [
+        ("acgs.quality.alert.*", EventKind::QualityAlert(Severity::Critical)),
+        ("acgs.drift.detected.*", EventKind::DriftDetected(Severity::High)),
+        ("acgs.performance.alert.*", EventKind::PerformanceAlert(Severity::Medium)),
+        ("acgs.compliance.violation.*", EventKind::ConstitutionRefused),
+        ("acgs.drift.>", EventKind::DriftDetectionCompleted),
+        ("acgs.performance.>", EventKind::PerformanceMetricsSubmitted),
+    ];
+    for (place, (filter, kind)) in cases.into_iter().enumerate() {
+        let mut subscriber = plain.subscribe(filter).await.unwrap();
+        // What comes back on the same connection shows that the subscription before it is there.
+        let mut echo = plain.subscribe("echo").await.unwrap();
+        plain.publish("echo", "".into()).await.unwrap();
+        echo.next().await.unwrap();
+        home.append(envelope(&place.to_string(), &kind.subject()), None).await.unwrap();
+        let message = tokio::time::timeout(Duration::from_secs(5), subscriber.next()).await.unwrap().unwrap();
+        assert_eq!(message.subject.as_str(), kind.subject());
+        assert_eq!(message.headers.unwrap().get("Nats-Msg-Id").unwrap().as_str(), place.to_string());
+    }
+    // Every kind is caught by the stream: an append without a stream for its subject would fail.
+    for (place, kind) in EventKind::ALL.into_iter().enumerate() {
+        home.append(envelope(&format!("all-{place}"), &kind.subject()), None).await.unwrap();
+    }
+}

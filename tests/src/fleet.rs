@@ -1,0 +1,154 @@
+//! A mesh of processes: the real binary, one role each, that tests may kill, stop and start again. It must not know a test.
+
+use std::{net::SocketAddr, process::Stdio, time::Duration};
+
+use acgs_contracts::orchestrator::v1::{
+    ListServicesRequest, orchestrator_service_client::OrchestratorServiceClient,
+};
+use acgs_mesh::client::{MeshChannel, connect};
+use acgs_vocabulary::{Constitution, constitution::PLATFORM};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::{binary, nats::Nats};
+
+/// A process that does not do what it is asked for by then never will.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One process.
+pub struct Process {
+    /// Its role on the command line.
+    pub role: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+}
+
+/// The constitution that all are under.
+pub fn constitution() -> Constitution {
+    Constitution::new(vec![PLATFORM.into()]).expect("the platform's")
+}
+
+impl Process {
+    /// Starts a role on a free port, or on this one.
+    pub async fn start(role: &str, port: u16, flags: &[String]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["serve", role, "--json", "--set", &format!("listen.{role}={port}")]);
+        for flag in flags {
+            command.args(["--set", flag]);
+        }
+        let log = std::env::var("ACGS_TEST_LOG").unwrap_or_else(|_| "error".into());
+        command.env("LOG_LEVEL", log).env_remove("NATS_URL");
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("says where it listens");
+        let line = line.expect("its output").unwrap_or_else(|| panic!("{role} ended at once"));
+        let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let address = said[role].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        // What it prints later must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { role: role.into(), address, child }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let status =
+            std::process::Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("ends");
+    }
+
+    /// SIGTERM; true when it ends well in time.
+    pub async fn stop(mut self) -> bool {
+        self.signal("TERM");
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.is_ok_and(|status| status.expect("its status").success())
+    }
+}
+
+/// A nats-server, an orchestrator, and judges.
+pub struct Fleet {
+    /// Shared by all.
+    pub nats: Nats,
+    /// The orchestrator.
+    pub orchestrator: Process,
+    /// The judges.
+    pub judges: Vec<Process>,
+    flags: Vec<String>,
+}
+
+impl Fleet {
+    /// With so many instances of each judge.
+    pub async fn start(instances: usize) -> Self {
+        Self::start_with(instances, &[]).await
+    }
+
+    /// With settings of the orchestrator.
+    pub async fn start_with(instances: usize, flags: &[&str]) -> Self {
+        let nats = Nats::start().await;
+        let shared = vec![format!("nats.url={}", nats.url()), "drain.grace_ms=3000".into()];
+        let mut own = shared.clone();
+        own.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let orchestrator = Process::start("orchestrator", 0, &own).await;
+        let mut flags = shared;
+        flags.push(format!("mesh.orchestrators=[\"{}\"]", orchestrator.address));
+        let mut fleet = Self { nats, orchestrator, judges: Vec::new(), flags };
+        for role in ["quality", "drift", "performance"] {
+            for _ in 0..instances {
+                fleet.add(role).await;
+            }
+        }
+        fleet.wait_for(3 * instances).await;
+        fleet
+    }
+
+    /// Another judge.
+    pub async fn add(&mut self, role: &str) {
+        let judge = Process::start(role, 0, &self.flags).await;
+        self.judges.push(judge);
+    }
+
+    /// Takes a judge out by its place.
+    pub fn take(&mut self, role: &str, place: usize) -> Process {
+        let index = self.judges.iter().enumerate().filter(|(_, judge)| judge.role == role).nth(place);
+        let index = index.map(|(index, _)| index).expect("a judge");
+        self.judges.remove(index)
+    }
+
+    /// Waits until so many judges are registered.
+    pub async fn wait_for(&self, judges: usize) {
+        let mut client = self.client().await;
+        let since = std::time::Instant::now();
+        loop {
+            let known =
+                client.list_services(ListServicesRequest::default()).await.expect("lists").into_inner();
+            if known.services.len() == judges {
+                break;
+            }
+            assert!(since.elapsed() < PATIENCE, "{} of {judges} judges", known.services.len());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A channel to the orchestrator.
+    pub async fn channel(&self) -> MeshChannel {
+        connect(&format!("http://{}", self.orchestrator.address), constitution()).await.expect("connects")
+    }
+
+    /// A client of the orchestrator.
+    pub async fn client(&self) -> OrchestratorServiceClient<MeshChannel> {
+        OrchestratorServiceClient::new(self.channel().await)
+    }
+}

@@ -1,0 +1,78 @@
+//! A real nats-server on a free port, with a store of its own, that tests may kill, stop and start again. It must not know a
+//! test.
+
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use tokio::process::{Child, Command};
+
+use crate::root;
+
+/// A server that is not up by then is not coming.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server.
+pub struct Nats {
+    port: u16,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+/// The binary that `cargo xtask test` installs, or the one named by NATS_SERVER.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("NATS_SERVER")
+        .map_or_else(|| root().join(".tools/python/bin/nats-server"), PathBuf::from);
+    assert!(path.exists(), "{} is missing: `cargo xtask test` installs it", path.display());
+    path
+}
+
+impl Nats {
+    /// A new server.
+    pub async fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let mut server = Self { port, folder: tempfile::tempdir().expect("a folder"), child: None };
+        server.start_again().await;
+        server
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.expect("ends");
+        }
+    }
+
+    /// On the same port and store.
+    pub async fn start_again(&mut self) {
+        let child = Command::new(binary())
+            .args(["--jetstream", "--addr", "127.0.0.1", "--port", &self.port.to_string()])
+            .arg("--store_dir")
+            .arg(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("starts");
+        self.child = Some(child);
+        let since = Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            assert!(since.elapsed() < PATIENCE, "nats-server does not listen");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
