@@ -8,8 +8,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use prost::Message;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let mut files = Vec::new();
     collect(Path::new("proto"), &mut files)?;
@@ -18,13 +16,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rerun-if-changed={}", file.display());
     }
 
-    let descriptors = protox::Compiler::new(["proto"])?
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(&files)?
-        .file_descriptor_set();
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(&files)?;
+    let descriptors = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.binpb"), descriptors.encode_to_vec())?;
+    // As the compiler writes it: the Rust form has no place for options such as google.api.http.
+    fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
 
     tonic_prost_build::configure()
         .build_transport(false)

@@ -9,5 +9,6 @@ mod jetstream;
 mod judges;
 mod noise;
 mod refusals;
+mod rest;
 mod streams;
 mod unary;

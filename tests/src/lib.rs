@@ -1,6 +1,7 @@
 //! The harness: a whole mesh on free ports, clients for it, and rows to feed it. It must not know a test.
 
 pub mod fleet;
+pub mod http;
 pub mod nats;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

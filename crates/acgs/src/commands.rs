@@ -51,6 +51,17 @@ pub enum Command {
     Constitution(constitution::ConstitutionCommand),
 }
 
+impl Command {
+    /// What traces and metrics of this process come from.
+    #[must_use]
+    pub fn service_name(&self) -> &'static str {
+        match self {
+            Self::Serve(serve) => serve.service_name(),
+            _ => "acgs",
+        }
+    }
+}
+
 /// A bar on a terminal, now and then a line elsewhere.
 #[derive(Debug)]
 pub struct Progress {

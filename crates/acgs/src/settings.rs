@@ -23,6 +23,10 @@ pub struct Settings {
     pub constitution: ConstitutionSettings,
     /// What to tell.
     pub log: Log,
+    /// What to export.
+    pub telemetry: TelemetrySettings,
+    /// Who may call from pages.
+    pub web: Web,
     /// Threads.
     pub runtime: Runtime,
     /// Where events and state are kept.
@@ -75,6 +79,36 @@ pub struct ConstitutionSettings {
 pub struct Log {
     /// The least level.
     pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// What to export.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// A collector's OTLP endpoint over gRPC; empty exports nothing.
+    pub otlp_endpoint: String,
+    /// Share of traces that begin here which are recorded.
+    pub sampled: f64,
+}
+
+/// Who may call from pages.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Origins; `*` for any.
+    pub origins: Vec<String>,
 }
 
 /// Threads.

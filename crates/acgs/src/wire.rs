@@ -1,6 +1,7 @@
 //! Wiring: settings to running servers. It must not decide anything that a room decides.
 
 mod announce;
+mod doors;
 mod home;
 pub mod remote;
 mod server_group;
@@ -13,7 +14,7 @@ use std::{
 };
 
 use acgs_contracts::{
-    drift::v1::drift_service_server::DriftServiceServer,
+    DESCRIPTORS, drift::v1::drift_service_server::DriftServiceServer,
     orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer,
     performance::v1::performance_service_server::PerformanceServiceServer,
     quality::v1::quality_service_server::QualityServiceServer,
@@ -24,15 +25,24 @@ use acgs_lane::{
     Connector,
     in_process::{InProcess, JudgeFactory},
 };
-use acgs_mesh::{clock::SystemClock, health::HealthSwitch, metrics::Metrics, refusals::Refusals, server};
+use acgs_mesh::{
+    calls::Calls,
+    clock::SystemClock,
+    health::HealthSwitch,
+    metrics::Metrics,
+    refusals::Refusals,
+    server::{self, Doors},
+};
 use acgs_orchestrator::{
     OrchestratorFace, Parts, alerts::Alerts, directory::Directory, leases::Leases, registry::AllowList,
 };
 use acgs_vocabulary::{
     Constitution, JudgeKind,
-    ports::{Clock, EventLog, EventSink, FindingSink, NoSink},
+    ports::{Clock, EventLog, EventSink, FindingSink, KeyValue, NoSink},
+    text,
 };
 use anyhow::Context;
+use doors::Sources;
 use remote::{Remote, service_of};
 use server_group::Group;
 use tokio::task::{JoinHandle, JoinSet};
@@ -132,38 +142,54 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     let outbox = home
         .as_ref()
         .map(|home| Outbox::start(Arc::clone(&home.log), Arc::clone(&clock), settings.nats.outbox_max));
-    let sink: Arc<dyn FindingSink> = match &outbox {
-        Some(outbox) => {
-            let outbox: Arc<dyn EventSink> = Arc::new(outbox.clone());
-            Arc::new(LogSink::new(outbox, Arc::clone(&clock), constitution.clone()))
-        }
+    let log_sink = outbox.as_ref().map(|outbox| {
+        let outbox: Arc<dyn EventSink> = Arc::new(outbox.clone());
+        LogSink::new(outbox, Arc::clone(&clock), constitution.clone())
+    });
+    let sink: Arc<dyn FindingSink> = match &log_sink {
+        Some(sink) => Arc::new(sink.clone()),
         None => Arc::new(NoSink),
     };
     let references =
         home.as_ref().map(|home| ReferenceStore::new(Arc::clone(&home.keys), Arc::clone(&home.blobs)));
+    let keys = home.as_ref().map(|home| Arc::clone(&home.keys));
     let health = HealthSwitch::new(&services(role));
     let refusals = Arc::new(Refusals::default());
     let audit = Arc::clone(&refusals).run(Arc::clone(&sink), Arc::clone(&clock), stop.clone());
+    let metrics = Metrics::new(constitution.clone());
+    let calls = metrics.add(|registry| Calls::new(DESCRIPTORS, registry));
+    let sources =
+        Sources { calls: calls.clone(), sink: log_sink, uptime_start: text::rfc3339(clock.now_ms()) };
     let mut group = Group {
         plumbing: server::Plumbing {
             constitution: constitution.clone(),
             refusals: Arc::clone(&refusals),
             health: health.clone(),
-            metrics: Metrics::new(constitution.clone()),
+            metrics,
+            calls,
+            clock: Arc::clone(&clock),
+            web_origins: settings.web.origins.clone(),
         },
         host: settings.listen.host,
         stop: stop.clone(),
         grace: Duration::from_millis(settings.drain.grace_ms),
         servers: JoinSet::new(),
     };
-    let tools = Tools { settings, constitution: &constitution, clock: &clock, sink: &sink, stop: &stop };
+    let tools = Tools {
+        settings,
+        constitution: &constitution,
+        clock: &clock,
+        sink: &sink,
+        sources: &sources,
+        stop: &stop,
+    };
     let unserved = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     let mut addresses =
         Addresses { quality: unserved, drift: unserved, performance: unserved, orchestrator: unserved };
     for judge in JudgeKind::ALL {
         if role == Role::All || role == Role::Judge(judge) {
-            let (port, services) = tools.judge_routes(judge, references.clone());
-            *address_of(&mut addresses, judge) = group.add(port, services).await?;
+            let (port, services, doors) = tools.judge_routes(judge, keys.clone(), references.clone());
+            *address_of(&mut addresses, judge) = group.add(port, services, doors).await?;
         }
     }
     let mut judges = None;
@@ -173,10 +199,11 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         addresses.orchestrator = listener.local_addr()?;
         let outbox = outbox.clone().context("an orchestrator has an outbox")?;
         let references = references.clone().context("an orchestrator has references")?;
-        let (face, remote) = tools.orchestrator(role, home, outbox, references, addresses.orchestrator)?;
+        let (face, remote, doors) =
+            tools.orchestrator(role, home, outbox, references, addresses.orchestrator)?;
         let service =
             OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        group.serve(listener, Routes::new(service));
+        group.serve(listener, Routes::new(service), doors);
         judges = remote;
         orchestrator = Some(face);
     }
@@ -282,32 +309,47 @@ struct Tools<'a> {
     constitution: &'a Constitution,
     clock: &'a Arc<dyn Clock>,
     sink: &'a Arc<dyn FindingSink>,
+    sources: &'a Sources,
     stop: &'a CancellationToken,
 }
 
 impl Tools<'_> {
-    fn judge_routes(&self, judge: JudgeKind, references: Option<ReferenceStore>) -> (u16, Routes) {
-        let Tools { settings, constitution, clock, sink, stop } = self;
+    /// A judge's services; its standing orders run from now on.
+    fn judge_routes(
+        &self,
+        judge: JudgeKind,
+        keys: Option<Arc<dyn KeyValue>>,
+        references: Option<ReferenceStore>,
+    ) -> (u16, Routes, Doors) {
+        let Tools { settings, constitution, clock, sink, sources, stop } = self;
         let (constitution, clock, sink, stop) =
             ((*constitution).clone(), Arc::clone(clock), Arc::clone(sink), (*stop).clone());
         match judge {
             JudgeKind::Quality => {
-                let face = acgs_quality::QualityFace::new(settings.quality, constitution, clock, sink, stop);
+                let face =
+                    acgs_quality::QualityFace::new(settings.quality, constitution, clock, sink, keys, stop);
+                tokio::spawn(face.clone().run_monitors());
+                let doors = sources.quality(&face);
                 let service = QualityServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-                (settings.listen.quality, Routes::new(service))
+                (settings.listen.quality, Routes::new(service), doors)
             }
             JudgeKind::Drift => {
                 let face =
                     acgs_drift::DriftFace::new(settings.drift, constitution, clock, sink, references, stop);
+                tokio::spawn(face.clone().run_monitors());
+                let doors = sources.drift(&face);
                 let service = DriftServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-                (settings.listen.drift, Routes::new(service))
+                (settings.listen.drift, Routes::new(service), doors)
             }
             JudgeKind::Performance => {
                 let config = settings.performance.clone();
-                let face = acgs_performance::PerformanceFace::new(config, constitution, clock, sink, stop);
+                let face =
+                    acgs_performance::PerformanceFace::new(config, constitution, clock, sink, keys, stop);
+                tokio::spawn(face.clone().run_monitors());
+                let doors = sources.performance(&face);
                 let service =
                     PerformanceServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-                (settings.listen.performance, Routes::new(service))
+                (settings.listen.performance, Routes::new(service), doors)
             }
         }
     }
@@ -319,7 +361,7 @@ impl Tools<'_> {
         outbox: Outbox,
         references: ReferenceStore,
         bound: SocketAddr,
-    ) -> anyhow::Result<(OrchestratorFace, Option<Remote>)> {
+    ) -> anyhow::Result<(OrchestratorFace, Option<Remote>, Doors)> {
         let mesh = &self.settings.mesh;
         let allowed = AllowList::parse(&mesh.allowed).context("mesh.allowed")?;
         let directory = Directory::start(allowed, mesh.lease_ms, Arc::clone(self.clock), self.stop.clone());
@@ -344,6 +386,7 @@ impl Tools<'_> {
             let owner = format!("{}:{}", announcement.host, announcement.port);
             Leases::new(Arc::clone(&home.keys), Arc::clone(self.clock), &owner, mesh.stream_lease_ms)
         });
+        let doors = self.sources.orchestrator(&directory);
         let face = OrchestratorFace::new(Parts {
             config: self.settings.orchestrator,
             constitution: self.constitution.clone(),
@@ -357,7 +400,7 @@ impl Tools<'_> {
             leases,
             stop: self.stop.clone(),
         });
-        Ok((face, remote))
+        Ok((face, remote, doors))
     }
 }
 

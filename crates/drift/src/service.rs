@@ -2,12 +2,20 @@
 //! parts; it converts and no more.
 
 pub mod judge;
+pub mod monitor;
 pub mod store;
 
+mod comparison;
 mod reference_message;
 mod report_message;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use acgs_columns::{RecordBatch, Schema, numbers::numbers};
 use acgs_contracts::drift::v1 as proto;
@@ -16,10 +24,13 @@ use acgs_vocabulary::{
     Constitution, Problem,
     convert::{batch, rows, schema},
     event::EventKind,
+    history::History,
+    monitoring::Monitors,
     ports::{Clock, FindingSink, Judgement},
     problem::Kind,
     text,
 };
+use monitor::Gathered;
 use proto::drift_service_server::DriftService;
 use tokio::sync::Semaphore;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -27,7 +38,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    compare::{self, TESTS},
     config::Config,
     detect::{self, PSI_MAX, Samples},
     pane::{DriftPane, Places},
@@ -39,8 +49,6 @@ use crate::{
 const ID_BYTES_MAX: usize = 128;
 /// Long computations at a time; others wait for their turn.
 const COMPUTING_MAX: usize = 2;
-/// Most values of one sample to compare.
-const SAMPLE_MAX: usize = 1_000_000;
 
 /// Answers `DriftService`.
 #[derive(Clone)]
@@ -51,6 +59,9 @@ pub struct DriftFace {
     sink: Arc<dyn FindingSink>,
     stop: CancellationToken,
     store: Option<ReferenceStore>,
+    monitors: Monitors<Gathered>,
+    history: Option<History>,
+    retrainings: Arc<AtomicU64>,
     computing: Arc<Semaphore>,
 }
 
@@ -72,6 +83,10 @@ impl DriftFace {
         store: Option<ReferenceStore>,
         stop: CancellationToken,
     ) -> Self {
+        let keys = store.as_ref().map(ReferenceStore::keys);
+        let history = keys.clone().map(|keys| History::start(keys, "detections"));
+        let monitors = Monitors::new(keys, Arc::clone(&clock), "drift");
+        let computing = Arc::new(Semaphore::new(COMPUTING_MAX));
         Self {
             config,
             constitution,
@@ -79,8 +94,35 @@ impl DriftFace {
             sink,
             store,
             stop,
-            computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
+            monitors,
+            history,
+            retrainings: Arc::default(),
+            computing,
         }
+    }
+
+    /// Detections that call for a retraining.
+    #[must_use]
+    pub fn retraining_triggers(&self) -> u64 {
+        self.retrainings.load(Ordering::Relaxed)
+    }
+
+    /// Models with a standing order.
+    #[must_use]
+    pub fn monitored(&self) -> usize {
+        self.monitors.count()
+    }
+
+    /// Judges what is gathered for standing orders when it is due, until the end.
+    pub async fn run_monitors(self) {
+        let judge = |about: String, (reference, pane): Gathered| {
+            if pane.row_count >= self.config.rows_min {
+                let report = detect::report(&self.config, &reference, &pane, |_| None);
+                let request = proto::DetectRequest { model_id: about, ..Default::default() };
+                self.conclude(&request, &report);
+            }
+        };
+        self.monitors.run(self.stop.cancelled(), judge).await;
     }
 
     /// Long computations go to threads of their own, a few at a time, so that they do not hold up other calls.
@@ -98,54 +140,96 @@ impl DriftFace {
     }
 
     fn store(&self) -> Result<&ReferenceStore, Problem> {
-        self.store.as_ref().ok_or_else(|| {
-            let message =
-                "this process has no home for references; several processes share them through NATS";
-            Problem::new(Kind::Precondition, "HOME_REQUIRED", message)
-        })
+        self.store.as_ref().ok_or_else(|| Problem::home_required("references"))
+    }
+
+    /// The reference that is asked for by name, or the model's own when no data is given to compare with.
+    async fn stored_reference(
+        &self,
+        request: &proto::DetectRequest,
+    ) -> Result<Option<Arc<Reference>>, Problem> {
+        if !request.reference_data.is_empty() {
+            return Ok(None);
+        }
+        match &request.reference {
+            Some(selector) => {
+                let found = self.store()?.load(&selector.name, selector.version, &request.model_id).await?;
+                Ok(Some(Arc::new(found)))
+            }
+            None if request.model_id.is_empty() || self.store.is_none() => Ok(None),
+            None => match self.store()?.load("", 0, &request.model_id).await {
+                Ok(found) => Ok(Some(Arc::new(found))),
+                Err(problem) if problem.kind() == Kind::NotFound => Ok(None),
+                Err(problem) => Err(problem),
+            },
+        }
+    }
+
+    /// Publishes what was found, and keeps it among the last detections.
+    fn conclude(&self, request: &proto::DetectRequest, report: &detect::Report) -> proto::DetectResponse {
+        let now_ms = self.clock.now_ms();
+        let response = self.response(request, report, now_ms);
+        self.retrainings.fetch_add(u64::from(response.retraining_required), Ordering::Relaxed);
+        let payload = serde_json::json!({
+            "model_id": request.model_id,
+            "drift_detected": response.drift_detected,
+            "retraining_required": response.retraining_required,
+            "features_with_ks_drift": response.features_with_ks_drift,
+            "features_with_psi_drift": response.features_with_psi_drift,
+            "drift_severity": response.drift_severity,
+        });
+        if let Some(history) = &self.history {
+            let mut record = payload.clone();
+            record["detection_id"] = response.detection_id.as_str().into();
+            record["timestamp"] = response.timestamp.as_str().into();
+            history.offer("", &response.detection_id, &record);
+        }
+        self.sink.publish(Judgement {
+            kind: EventKind::DriftDetectionCompleted,
+            id: response.detection_id.clone(),
+            about: request.model_id.clone(),
+            payload,
+            findings: detect::findings(&self.config, report),
+        });
+        response
+    }
+
+    fn publish_stored(&self, stored: &Reference) {
+        self.sink.publish(Judgement {
+            kind: EventKind::ReferenceStored,
+            id: format!("reference-{}-{}", stored.name, stored.version),
+            about: stored.model_id.clone(),
+            payload: serde_json::json!({
+                "name": stored.name, "version": stored.version, "model_id": stored.model_id,
+                "row_count": stored.row_count,
+            }),
+            findings: Vec::new(),
+        });
     }
 
     async fn detect_now(&self, request: proto::DetectRequest) -> Result<proto::DetectResponse, Problem> {
-        let now_ms = self.clock.now_ms();
         let request = Arc::new(request);
         for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
             if value.len() > ID_BYTES_MAX {
                 return Err(Problem::field(path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
             }
         }
-        let (mut report, name, version) = match &request.reference {
-            Some(selector) if request.reference_data.is_empty() => {
-                let reference =
-                    self.store()?.load(&selector.name, selector.version, &request.model_id).await?;
+        let (mut report, name, version) = match self.stored_reference(&request).await? {
+            Some(reference) => {
                 let report = self.against_stored(&reference, &request)?;
-                (report, reference.name, reference.version)
+                (report, reference.name.clone(), reference.version)
             }
-            _ => {
+            None => {
                 let (face, asked) = (self.clone(), Arc::clone(&request));
                 let report = self.apart(move || face.against_sample(&asked)).await??;
                 (report, String::new(), 0)
             }
         };
-        let findings = detect::findings(&self.config, &report);
         report
             .features
             .iter_mut()
             .for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
-        let response = self.response(&request, &report, now_ms);
-        self.sink.publish(Judgement {
-            kind: EventKind::DriftDetectionCompleted,
-            id: response.detection_id.clone(),
-            about: request.model_id.clone(),
-            payload: serde_json::json!({
-                "model_id": request.model_id,
-                "drift_detected": response.drift_detected,
-                "retraining_required": response.retraining_required,
-                "features_with_ks_drift": response.features_with_ks_drift,
-                "features_with_psi_drift": response.features_with_psi_drift,
-                "drift_severity": response.drift_severity,
-            }),
-            findings,
-        });
+        let response = self.conclude(&request, &report);
         Ok(proto::DetectResponse {
             report: Some(report_message::report(&self.config, &report, &name, version)),
             ..response
@@ -154,7 +238,7 @@ impl DriftFace {
 
     fn against_stored(
         &self,
-        reference: &Reference,
+        reference: &Arc<Reference>,
         request: &proto::DetectRequest,
     ) -> Result<detect::Report, Problem> {
         let schema = match &request.schema {
@@ -167,7 +251,10 @@ impl DriftFace {
             return Err(Problem::field("current_data", "MISSING_FIELD", message));
         }
         let mut pane = DriftPane::new(reference);
-        current.iter().for_each(|batch| pane.push(reference, batch));
+        for batch in &current {
+            pane.push(reference, batch);
+            monitor::gather(&self.monitors, &request.model_id, reference, batch);
+        }
         Ok(detect::report(&self.config, reference, &pane, |_| None))
     }
 
@@ -269,58 +356,6 @@ fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
     values
 }
 
-fn compare_now(request: &proto::CompareRequest) -> Result<proto::CompareResponse, Problem> {
-    let of_categories = !request.reference_categories.is_empty() || !request.current_categories.is_empty();
-    let lengths = [
-        ("reference", request.reference.len(), of_categories),
-        ("current", request.current.len(), of_categories),
-        ("reference_categories", request.reference_categories.len(), !of_categories),
-        ("current_categories", request.current_categories.len(), !of_categories),
-    ];
-    for (path, length, other) in lengths {
-        if length > SAMPLE_MAX {
-            return Err(Problem::field(
-                path,
-                "TOO_MANY_ROWS",
-                format!("holds {length} values, at most {SAMPLE_MAX}"),
-            ));
-        }
-        if length == 0 && !other {
-            return Err(Problem::field(path, "EMPTY_DATA", "holds no values"));
-        }
-        if length > 0 && other {
-            return Err(Problem::field(path, "MIXED_SAMPLES", "numbers and categories cannot be mixed"));
-        }
-    }
-    if request.tests.len() > TESTS.len() {
-        let message = format!("names {} tests, there are {}", request.tests.len(), TESTS.len());
-        return Err(Problem::field("tests", "TOO_MANY", message));
-    }
-    if let Some(index) = request.tests.iter().position(|test| !TESTS.contains(&test.as_str())) {
-        let message = format!("{:?} is none of {TESTS:?}", request.tests[index]);
-        return Err(Problem::field(format!("tests[{index}]"), "UNKNOWN_TEST", message));
-    }
-    let (then, now) = (compare::sorted(&request.reference), compare::sorted(&request.current));
-    let run = |test: &str| {
-        if of_categories {
-            compare::categorical(test, &request.reference_categories, &request.current_categories)
-        } else {
-            compare::numeric(test, &then, &now)
-        }
-    };
-    let outcomes: Vec<compare::Outcome> = if request.tests.is_empty() {
-        TESTS.iter().map(|test| run(test)).filter(|outcome| outcome.not_applicable.is_empty()).collect()
-    } else {
-        request.tests.iter().map(|test| run(test)).collect()
-    };
-    let count = |numbers: &[f64], categories: &[String]| if of_categories { categories.len() } else { numbers.len() } as u64;
-    Ok(proto::CompareResponse {
-        results: outcomes.into_iter().map(report_message::outcome).collect(),
-        reference_count: count(&then, &request.reference_categories),
-        current_count: count(&now, &request.current_categories),
-    })
-}
-
 #[tonic::async_trait]
 impl DriftService for DriftFace {
     async fn detect(
@@ -335,7 +370,7 @@ impl DriftService for DriftFace {
         request: Request<proto::CompareRequest>,
     ) -> Result<Response<proto::CompareResponse>, Status> {
         let request = request.into_inner();
-        Ok(Response::new(self.apart(move || compare_now(&request)).await??))
+        Ok(Response::new(self.apart(move || comparison::compare_now(&request)).await??))
     }
 
     async fn put_reference(
@@ -380,16 +415,7 @@ impl DriftService for DriftFace {
         frozen.created_ms = self.clock.now_ms();
         frozen.constitutional_hash = self.constitution.current().to_owned();
         let stored = store.put(frozen).await?;
-        self.sink.publish(Judgement {
-            kind: EventKind::ReferenceStored,
-            id: format!("reference-{}-{}", stored.name, stored.version),
-            about: stored.model_id.clone(),
-            payload: serde_json::json!({
-                "name": stored.name, "version": stored.version, "model_id": stored.model_id,
-                "row_count": stored.row_count,
-            }),
-            findings: Vec::new(),
-        });
+        self.publish_stored(&stored);
         Ok(Response::new(proto::PutReferenceResponse {
             reference: Some(reference_message::to_proto(&stored)),
         }))
@@ -425,6 +451,61 @@ impl DriftService for DriftFace {
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
-        Ok(Response::new(over_grpc::serve(judge::judge(self.config), incoming, self.stop.clone(), wrap)))
+        Ok(Response::new(over_grpc::serve(
+            judge::monitored(self.config, self.monitors.clone()),
+            incoming,
+            self.stop.clone(),
+            wrap,
+        )))
+    }
+
+    async fn register_model(
+        &self,
+        request: Request<proto::RegisterModelRequest>,
+    ) -> Result<Response<proto::RegisterModelResponse>, Status> {
+        Ok(Response::new(self.register(request.into_inner()).await?))
+    }
+
+    async fn list_models(
+        &self,
+        _request: Request<proto::ListModelsRequest>,
+    ) -> Result<Response<proto::ListModelsResponse>, Status> {
+        Ok(Response::new(self.models().await?))
+    }
+
+    async fn start_monitoring(
+        &self,
+        request: Request<proto::StartMonitoringRequest>,
+    ) -> Result<Response<proto::StartMonitoringResponse>, Status> {
+        Ok(Response::new(self.start_monitor(request.into_inner()).await?))
+    }
+
+    async fn stop_monitoring(
+        &self,
+        request: Request<proto::StopMonitoringRequest>,
+    ) -> Result<Response<proto::StopMonitoringResponse>, Status> {
+        let was_monitored = self.monitors.stop(&request.into_inner().model_id).await?;
+        Ok(Response::new(proto::StopMonitoringResponse { was_monitored }))
+    }
+
+    async fn list_monitors(
+        &self,
+        _request: Request<proto::ListMonitorsRequest>,
+    ) -> Result<Response<proto::ListMonitorsResponse>, Status> {
+        Ok(Response::new(self.list_monitors_now().await?))
+    }
+
+    async fn get_detection(
+        &self,
+        request: Request<proto::GetDetectionRequest>,
+    ) -> Result<Response<proto::GetDetectionResponse>, Status> {
+        Ok(Response::new(self.detection(request.into_inner()).await?))
+    }
+
+    async fn list_detections(
+        &self,
+        request: Request<proto::ListDetectionsRequest>,
+    ) -> Result<Response<proto::ListDetectionsResponse>, Status> {
+        Ok(Response::new(self.detections(request.into_inner()).await?))
     }
 }

@@ -1,9 +1,12 @@
 //! Findings of direct calls, and whatever else the mesh has to say, into the outbox. It must not know who asks.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use acgs_vocabulary::{
-    Constitution, Severity,
+    Constitution, JudgeKind, Severity,
     event::{Envelope, EventKind},
     ports::{Clock, EventSink, FindingSink, Judgement},
     text,
@@ -15,13 +18,38 @@ pub struct LogSink {
     outbox: Arc<dyn EventSink>,
     clock: Arc<dyn Clock>,
     constitution: Constitution,
+    alerts: Arc<[AtomicU64; 3]>,
 }
 
 impl LogSink {
     /// Into this outbox.
     #[must_use]
     pub fn new(outbox: Arc<dyn EventSink>, clock: Arc<dyn Clock>, constitution: Constitution) -> Self {
-        Self { outbox, clock, constitution }
+        Self { outbox, clock, constitution, alerts: Arc::default() }
+    }
+
+    /// Alerts of calls to a judge's service.
+    #[must_use]
+    pub fn alerts(&self, judge: JudgeKind) -> u64 {
+        self.alerts[place(judge)].load(Ordering::Relaxed)
+    }
+}
+
+fn place(judge: JudgeKind) -> usize {
+    match judge {
+        JudgeKind::Quality => 0,
+        JudgeKind::Drift => 1,
+        JudgeKind::Performance => 2,
+    }
+}
+
+/// The judge that an alert is of.
+fn judge_of(subject: &str) -> Option<JudgeKind> {
+    match subject.split('.').collect::<Vec<_>>()[..] {
+        [_, "quality", "alert", _] => Some(JudgeKind::Quality),
+        [_, "drift", "detected", _] => Some(JudgeKind::Drift),
+        [_, "performance", "alert", _] => Some(JudgeKind::Performance),
+        _ => None,
     }
 }
 
@@ -29,6 +57,9 @@ impl FindingSink for LogSink {
     fn publish(&self, judgement: Judgement) {
         for envelope in envelopes(&judgement, self.clock.now_ms(), &self.constitution) {
             let id = judgement.id.as_str();
+            if let Some(judge) = judge_of(&envelope.subject) {
+                self.alerts[place(judge)].fetch_add(1, Ordering::Relaxed);
+            }
             if !self.outbox.offer(envelope) {
                 tracing::warn!(id, "an event was lost: the outbox is full");
             }

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Status, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
 
-use crate::refusals::Refusals;
+use crate::{refusals::Refusals, telemetry};
 
 /// What the metadata says: exactly one value, or it is wrong.
 fn sent(headers: &HeaderMap) -> Option<&str> {
@@ -139,6 +139,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         stamp(&self.constitution, request.headers_mut());
+        telemetry::inject(request.headers_mut());
         let (answer, constitution) = (self.inner.call(request), self.constitution.clone());
         Box::pin(async move {
             let response = answer.await.map_err(Into::into)?;

@@ -1,8 +1,8 @@
 //! Plumbing over tower and tonic: the constitution on the wire, health, metrics, servers that drain, clients.
 //! It must never know any service's messages but health's.
 //!
-//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`server`], [`client`], [`discover`],
-//! [`pool`], [`clock`].
+//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`calls`], [`server`], [`client`], [`discover`],
+//! [`pool`], [`rest`], [`clock`].
 
 pub mod constitution;
 
@@ -12,6 +12,10 @@ pub mod health;
 
 pub mod metrics;
 
+pub mod telemetry;
+
+pub mod calls;
+
 pub mod server;
 
 pub mod client;
@@ -19,5 +23,7 @@ pub mod client;
 pub mod discover;
 
 pub mod pool;
+
+pub mod rest;
 
 pub mod clock;

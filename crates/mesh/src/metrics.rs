@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use acgs_vocabulary::Constitution;
-use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+use axum::{
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -27,8 +30,8 @@ impl Metrics {
     }
 
     /// Adds a room's metrics.
-    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn add<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The text.
@@ -45,16 +48,10 @@ impl Metrics {
         }
     }
 
-    /// `GET /metrics`.
-    pub fn route(&self) -> Router {
-        let metrics = self.clone();
-        Router::new().route(
-            "/metrics",
-            get(move || {
-                let metrics = metrics.clone();
-                async move { ([(CONTENT_TYPE, CONTENT)], metrics.text()).into_response() }
-            }),
-        )
+    /// The text as an answer.
+    #[must_use]
+    pub fn answer(&self) -> Response {
+        ([(CONTENT_TYPE, CONTENT)], self.text()).into_response()
     }
 }
 

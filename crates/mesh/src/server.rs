@@ -1,32 +1,51 @@
-//! A server on a listener that it is given: guarded services, open ones (health, reflection, metrics), and an end in
-//! five steps. It must not know what the services do.
+//! A server on a listener that it is given: guarded services over gRPC, gRPC-Web and JSON, open ones (health, reflection,
+//! metrics), and an end in five steps. It must not know what the services do.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use acgs_contracts::{DESCRIPTORS, grpc::health::v1::health_server::HealthServer};
-use acgs_vocabulary::Constitution;
-use axum::Router;
+use acgs_vocabulary::{Constitution, ports::Clock, text};
+use axum::{
+    Json, Router,
+    http::{StatusCode, header::ACCEPT},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
+use tonic_web::GrpcWebLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{constitution::ConstitutionLayer, health::HealthSwitch, metrics::Metrics, refusals::Refusals};
+use crate::{
+    calls::{Calls, CallsLayer},
+    constitution::ConstitutionLayer,
+    health::HealthSwitch,
+    metrics::Metrics,
+    refusals::Refusals,
+    rest,
+};
 
 /// Bytes in flight on one stream: a few lane frames.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes in flight on one connection: one stalled stream must not stop the others.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// Streams of one connection; hyper's default is not used by tonic, which would have no bound.
-const STREAMS_MAX: u32 = 256;
+const STREAMS_MAX: u32 = 1_024;
 /// Bytes of all headers of a request.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// A connection without an answer to a ping for this long is over.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Headers that pages of other origins may read.
+const EXPOSED: [&str; 4] =
+    ["grpc-status", "grpc-message", "grpc-status-details-bin", acgs_vocabulary::constitution::HEADER];
 
-/// What a server is made of.
+/// What servers of one process share.
 #[derive(Clone, Debug)]
 pub struct Plumbing {
     /// Guards the services.
@@ -37,30 +56,55 @@ pub struct Plumbing {
     pub health: HealthSwitch,
     /// Tells numbers.
     pub metrics: Metrics,
+    /// Counts calls.
+    pub calls: Calls,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Origins of pages that may call; `*` for any, none for nobody.
+    pub web_origins: Vec<String>,
 }
 
-/// Why a server ended.
-#[derive(Debug)]
-pub enum ServeError {
-    /// The transport failed.
-    Transport(tonic::transport::Error),
-    /// The listener could not be used.
-    Listener(io::Error),
-    /// Reflection could not be built.
-    Reflection(tonic_reflection::server::Error),
+/// Numbers of a server as JSON fields.
+pub type Fields = Arc<dyn Fn() -> Map<String, Value> + Send + Sync>;
+
+/// What a server says of itself over plain HTTP.
+#[derive(Clone)]
+pub struct Doors {
+    /// Its services by full name: their RPCs are reached as JSON.
+    pub services: Vec<&'static str>,
+    /// Its name at `/health` and `/metrics`.
+    pub name: &'static str,
+    /// More fields of `/health`.
+    pub health: Fields,
+    /// Fields of `/metrics` as JSON.
+    pub numbers: Fields,
 }
 
-impl std::fmt::Display for ServeError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Transport(error) => write!(formatter, "the transport failed: {error}"),
-            Self::Listener(error) => write!(formatter, "the listener cannot be used: {error}"),
-            Self::Reflection(error) => write!(formatter, "reflection cannot be built: {error}"),
-        }
+impl fmt::Debug for Doors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Doors").field("services", &self.services).finish_non_exhaustive()
     }
 }
 
-impl std::error::Error for ServeError {}
+/// Why a server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("the transport failed: {0}")]
+    Transport(tonic::transport::Error),
+    /// The listener could not be used.
+    #[error("the listener cannot be used: {0}")]
+    Listener(io::Error),
+    /// Reflection could not be built.
+    #[error("reflection cannot be built: {0}")]
+    Reflection(tonic_reflection::server::Error),
+    /// The JSON side could not be built.
+    #[error("the descriptors cannot be read: {0}")]
+    Descriptors(prost_reflect::DescriptorError),
+    /// An origin is no origin.
+    #[error("web.origins: {0:?} is no origin such as https://example.org")]
+    Origin(String),
+}
 
 /// Serves until `stop` is cancelled: then nothing new is accepted, and open calls may end within `grace`. Long
 /// streams watch the same token and end themselves.
@@ -71,18 +115,11 @@ pub async fn serve(
     listener: TcpListener,
     guarded: Routes,
     plumbing: Plumbing,
+    doors: Doors,
     stop: CancellationToken,
     grace: Duration,
 ) -> Result<(), ServeError> {
-    let guard = ConstitutionLayer::new(plumbing.constitution.clone(), Arc::clone(&plumbing.refusals));
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
-    let open = Routes::new(HealthServer::new(plumbing.health.face()))
-        .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
-        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
-    let open: Router = without_fallback(open);
-    // An unknown method is answered behind the guard, like a known one.
-    let router = guarded.into_axum_router().layer(guard).merge(open).merge(plumbing.metrics.route());
+    let router = router(guarded, &plumbing, &doors)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
         .accept_http1(true)
@@ -113,7 +150,88 @@ pub async fn serve(
     }
 }
 
+/// Everything that is served on one port.
+fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Router, ServeError> {
+    let guard = ConstitutionLayer::new(plumbing.constitution.clone(), Arc::clone(&plumbing.refusals));
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let open = Routes::new(HealthServer::new(plumbing.health.face()))
+        .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
+    let open: Router = without_fallback(open).layer(GrpcWebLayer::new());
+    // An unknown method is answered behind the guard, like a known one; a call is counted whatever the guard says.
+    let guarded = guarded.into_axum_router().layer(guard).layer(CallsLayer(plumbing.calls.clone()));
+    let json = rest::routes(DESCRIPTORS, &doors.services, &plumbing.constitution, &guarded)
+        .map_err(ServeError::Descriptors)?;
+    let web = cors(&plumbing.web_origins)?;
+    Ok(guarded
+        .layer(GrpcWebLayer::new())
+        .merge(open)
+        .merge(json)
+        .merge(health(plumbing, doors))
+        .merge(numbers(plumbing, doors))
+        .layer(web))
+}
+
 /// Two routers can only be merged when one of them has a fallback.
 fn without_fallback(routes: Routes) -> Router {
     routes.into_axum_router().reset_fallback()
+}
+
+fn cors(origins: &[String]) -> Result<CorsLayer, ServeError> {
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        let origin = |text: &String| {
+            let form = text.starts_with("http://") || text.starts_with("https://");
+            HeaderValue::from_str(text).ok().filter(|_| form).ok_or_else(|| ServeError::Origin(text.clone()))
+        };
+        AllowOrigin::list(origins.iter().map(origin).collect::<Result<Vec<_>, _>>()?)
+    };
+    Ok(CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers(tower_http::cors::Any)
+        .expose_headers(EXPOSED.map(HeaderName::from_static)))
+}
+
+/// What every plain answer says.
+fn signed(plumbing: &Plumbing, name: &str, mut fields: Map<String, Value>) -> Map<String, Value> {
+    fields.insert("service".into(), name.into());
+    fields.insert("constitutional_hash".into(), plumbing.constitution.current().into());
+    fields.insert("timestamp".into(), text::rfc3339(plumbing.clock.now_ms()).into());
+    fields
+}
+
+/// `GET /health`: 200 while the service takes work, else 503.
+fn health(plumbing: &Plumbing, doors: &Doors) -> Router {
+    let (plumbing, doors) = (plumbing.clone(), doors.clone());
+    let answer = move || {
+        let well = doors.services.first().is_some_and(|service| plumbing.health.is_serving(service));
+        let mut fields = Map::new();
+        fields.insert("status".into(), if well { "healthy" } else { "unhealthy" }.into());
+        fields.extend((doors.health)());
+        let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let body = Json(Value::Object(signed(&plumbing, doors.name, fields)));
+        std::future::ready((code, body).into_response())
+    };
+    Router::new().route("/health", get(answer))
+}
+
+/// `GET /metrics`: Prometheus text, or JSON in the original's fields for those who accept it.
+fn numbers(plumbing: &Plumbing, doors: &Doors) -> Router {
+    let (plumbing, doors) = (plumbing.clone(), doors.clone());
+    let answer = move |headers: HeaderMap| {
+        let json = headers
+            .get_all(ACCEPT)
+            .iter()
+            .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("application/json")));
+        let response: Response = if json {
+            Json(Value::Object(signed(&plumbing, doors.name, (doors.numbers)()))).into_response()
+        } else {
+            plumbing.metrics.answer()
+        };
+        std::future::ready(response)
+    };
+    Router::new().route("/metrics", get(answer))
 }

@@ -24,7 +24,7 @@ pub struct PerformancePane {
 }
 
 /// The columns of the roles that matter here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
     score: Option<usize>,
     prediction: Option<usize>,

@@ -3,9 +3,19 @@
 
 pub mod judge;
 
-mod report_message;
+pub mod monitor;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+mod report_message;
+mod targets;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use acgs_columns::Schema;
 use acgs_contracts::performance::v1 as proto;
@@ -14,9 +24,12 @@ use acgs_statistics::score::area_exact;
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     event::EventKind,
-    ports::{Clock, FindingSink, Judgement},
+    history::History,
+    monitoring::Monitors,
+    ports::{Clock, FindingSink, Judgement, KeyValue},
     text,
 };
+use monitor::Gathered;
 use proto::performance_service_server::PerformanceService;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +56,10 @@ pub struct PerformanceFace {
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
     stop: CancellationToken,
+    keys: Option<Arc<dyn KeyValue>>,
+    monitors: Monitors<Gathered>,
+    history: Option<History>,
+    violations: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for PerformanceFace {
@@ -52,17 +69,47 @@ impl fmt::Debug for PerformanceFace {
 }
 
 impl PerformanceFace {
-    /// With its targets, and what it hands findings to. When `stop` is cancelled, lanes are handed
-    /// over.
+    /// With its targets, what it hands findings to, and where targets, standing orders and the last submissions are kept
+    /// (`None`: nowhere, and the calls about them say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
     pub fn new(
         config: Config,
         constitution: Constitution,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn FindingSink>,
+        keys: Option<Arc<dyn KeyValue>>,
         stop: CancellationToken,
     ) -> Self {
-        Self { config: Arc::new(config), constitution, clock, sink, stop }
+        let history = keys.clone().map(|keys| History::start(keys, "metrics"));
+        let monitors = Monitors::new(keys.clone(), Arc::clone(&clock), "performance");
+        Self {
+            config: Arc::new(config),
+            constitution,
+            clock,
+            sink,
+            stop,
+            keys,
+            monitors,
+            history,
+            violations: Arc::default(),
+        }
+    }
+
+    /// Targets that submissions have missed.
+    #[must_use]
+    pub fn sla_violations(&self) -> u64 {
+        self.violations.load(Ordering::Relaxed)
+    }
+
+    /// Services with a standing order.
+    #[must_use]
+    pub fn monitored(&self) -> usize {
+        self.monitors.count()
+    }
+
+    /// Judges what is gathered for standing orders when it is due, until the end.
+    pub async fn run_monitors(self) {
+        self.monitors.run(self.stop.cancelled(), |about, held| self.conclude_gathered(about, held)).await;
     }
 
     fn check_metrics(&self, request: &proto::SubmitMetricsRequest) -> Result<BTreeMap<String, f64>, Problem> {
@@ -94,7 +141,10 @@ impl PerformanceFace {
         Ok(metrics)
     }
 
-    fn submit(&self, request: proto::SubmitMetricsRequest) -> Result<proto::SubmitMetricsResponse, Problem> {
+    async fn submit(
+        &self,
+        request: proto::SubmitMetricsRequest,
+    ) -> Result<proto::SubmitMetricsResponse, Problem> {
         let now_ms = self.clock.now_ms();
         let metrics = self.check_metrics(&request)?;
         let at_ms = if request.timestamp.is_empty() {
@@ -108,9 +158,19 @@ impl PerformanceFace {
                 )
             })?
         };
-        let violations = sla::violations(&self.config.sla_targets, &metrics);
+        let targets = self.targets(&request.service_id).await?;
+        let violations = sla::violations(&targets, &metrics);
+        self.violations.fetch_add(violations.len() as u64, Ordering::Relaxed);
+        monitor::gather_metrics(&self.monitors, &request.service_id, &metrics);
         let metric_id = text::unique_id("perf-", now_ms);
         let findings: Vec<Finding> = violations.iter().map(finding).collect();
+        if let Some(history) = &self.history {
+            let record = serde_json::json!({
+                "timestamp": text::rfc3339(at_ms), "measured_ms": at_ms, "metrics": metrics,
+                "sla_compliance": violations.is_empty(), "constitutional_hash": self.constitution.current(),
+            });
+            history.offer(&request.service_id, &metric_id, &record);
+        }
         self.sink.publish(Judgement {
             kind: EventKind::PerformanceMetricsSubmitted,
             id: metric_id.clone(),
@@ -204,7 +264,7 @@ impl PerformanceService for PerformanceFace {
         &self,
         request: Request<proto::SubmitMetricsRequest>,
     ) -> Result<Response<proto::SubmitMetricsResponse>, Status> {
-        Ok(Response::new(self.submit(request.into_inner())?))
+        Ok(Response::new(self.submit(request.into_inner()).await?))
     }
 
     async fn evaluate_model(
@@ -224,10 +284,53 @@ impl PerformanceService for PerformanceFace {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
         Ok(Response::new(over_grpc::serve(
-            judge::judge((*self.config).clone()),
+            judge::monitored((*self.config).clone(), self.monitors.clone()),
             incoming,
             self.stop.clone(),
             wrap,
         )))
+    }
+
+    async fn configure_sla(
+        &self,
+        request: Request<proto::ConfigureSlaRequest>,
+    ) -> Result<Response<proto::ConfigureSlaResponse>, Status> {
+        Ok(Response::new(self.configure(request.into_inner()).await?))
+    }
+
+    async fn get_sla_status(
+        &self,
+        request: Request<proto::GetSlaStatusRequest>,
+    ) -> Result<Response<proto::GetSlaStatusResponse>, Status> {
+        Ok(Response::new(self.status(request.into_inner()).await?))
+    }
+
+    async fn get_metrics_history(
+        &self,
+        request: Request<proto::GetMetricsHistoryRequest>,
+    ) -> Result<Response<proto::GetMetricsHistoryResponse>, Status> {
+        Ok(Response::new(self.metrics_history(request.into_inner()).await?))
+    }
+
+    async fn start_monitoring(
+        &self,
+        request: Request<proto::StartMonitoringRequest>,
+    ) -> Result<Response<proto::StartMonitoringResponse>, Status> {
+        Ok(Response::new(self.start_monitor(request.into_inner()).await?))
+    }
+
+    async fn stop_monitoring(
+        &self,
+        request: Request<proto::StopMonitoringRequest>,
+    ) -> Result<Response<proto::StopMonitoringResponse>, Status> {
+        let was_monitored = self.monitors.stop(&request.into_inner().service_id).await?;
+        Ok(Response::new(proto::StopMonitoringResponse { was_monitored }))
+    }
+
+    async fn list_monitors(
+        &self,
+        _request: Request<proto::ListMonitorsRequest>,
+    ) -> Result<Response<proto::ListMonitorsResponse>, Status> {
+        Ok(Response::new(self.list_monitors_now().await?))
     }
 }

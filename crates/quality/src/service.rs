@@ -3,19 +3,25 @@
 
 pub mod judge;
 
+pub mod monitor;
+
 mod report_message;
 
 use std::{fmt, sync::Arc};
 
+use acgs_columns::Schema;
 use acgs_contracts::quality::v1 as proto;
 use acgs_lane::over_grpc;
 use acgs_vocabulary::{
-    Constitution, Problem, Severity,
+    Constitution, Finding, Problem, Severity,
     convert::{batch, rows, schema},
     event::EventKind,
-    ports::{Clock, FindingSink, Judgement},
+    history::History,
+    monitoring::Monitors,
+    ports::{Clock, FindingSink, Judgement, KeyValue},
     text,
 };
+use monitor::Gathered;
 use proto::quality_service_server::QualityService;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +44,8 @@ pub struct QualityFace {
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
     stop: CancellationToken,
+    monitors: Monitors<Gathered>,
+    history: Option<History>,
 }
 
 impl fmt::Debug for QualityFace {
@@ -47,17 +55,28 @@ impl fmt::Debug for QualityFace {
 }
 
 impl QualityFace {
-    /// With its thresholds, and what it hands findings to. When `stop` is cancelled, lanes are handed
-    /// over.
+    /// With its thresholds, what it hands findings to, and where standing orders and the last assessments are kept (`None`:
+    /// nowhere, and the calls about them say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
     pub fn new(
         config: Config,
         constitution: Constitution,
         clock: Arc<dyn Clock>,
         sink: Arc<dyn FindingSink>,
+        keys: Option<Arc<dyn KeyValue>>,
         stop: CancellationToken,
     ) -> Self {
-        Self { config, constitution, clock, sink, stop }
+        let history = keys.clone().map(|keys| History::start(keys, "assessments"));
+        let monitors = Monitors::new(keys, Arc::clone(&clock), "quality");
+        Self { config, constitution, clock, sink, stop, monitors, history }
+    }
+
+    /// Judges what is gathered for standing orders when it is due, until the end.
+    pub async fn run_monitors(self) {
+        let judge = |about, (schema, pane): Gathered| {
+            self.conclude(&schema, &pane, about);
+        };
+        self.monitors.run(self.stop.cancelled(), judge).await;
     }
 
     fn assess_now(&self, request: proto::AssessRequest) -> Result<proto::AssessResponse, Problem> {
@@ -91,44 +110,75 @@ impl QualityFace {
             }
         };
         let mut pane = QualityPane::new(&schema);
-        batches.iter().for_each(|batch| pane.push(batch));
-        let freshness = Freshness { until_ms: now_ms, horizon_ms: self.config.freshness_horizon_ms };
-        let report = report::report(&self.config, &schema, &pane, freshness);
-        let findings = report::findings(&self.config, &report);
-        let assessment_id = text::unique_id("qa-", now_ms);
-        self.sink.publish(Judgement {
-            kind: EventKind::QualityAssessmentCompleted,
-            id: assessment_id.clone(),
-            about: service_id,
-            payload: serde_json::json!({
-                "overall_score": report.overall_score,
-                "missing_value_rate": report.missing_value_rate,
-                "outlier_rate": report.outlier_rate,
-                "freshness_score": report.freshness_score.unwrap_or(1.0),
-                "record_count": report.row_count,
-            }),
-            findings: findings.clone(),
-        });
+        for batch in &batches {
+            pane.push(batch);
+            monitor::gather(&self.monitors, &service_id, batch);
+        }
+        let (report, findings, assessment_id) = self.conclude(&schema, &pane, service_id);
         Ok(proto::AssessResponse {
             assessment_id,
             overall_score: report.overall_score,
             missing_value_rate: report.missing_value_rate,
             outlier_rate: report.outlier_rate,
             freshness_score: report.freshness_score.unwrap_or(1.0),
-            violations: findings
-                .iter()
-                .filter(|finding| finding.severity > Severity::Low)
-                .map(violation)
-                .collect(),
+            violations: violations(&findings).collect(),
             recommendations: recommendations(&findings),
             constitutional_hash: self.constitution.current().to_owned(),
             timestamp: text::rfc3339(now_ms),
             report: Some(report_message::report(&report)),
         })
     }
+
+    /// Judges rows, publishes what was found, and keeps it among the last assessments.
+    fn conclude(
+        &self,
+        schema: &Schema,
+        pane: &QualityPane,
+        service_id: String,
+    ) -> (report::Report, Vec<Finding>, String) {
+        let now_ms = self.clock.now_ms();
+        let freshness = Freshness { until_ms: now_ms, horizon_ms: self.config.freshness_horizon_ms };
+        let report = report::report(&self.config, schema, pane, freshness);
+        let findings = report::findings(&self.config, &report);
+        let assessment_id = text::unique_id("qa-", now_ms);
+        let payload = serde_json::json!({
+            "overall_score": report.overall_score,
+            "missing_value_rate": report.missing_value_rate,
+            "outlier_rate": report.outlier_rate,
+            "freshness_score": report.freshness_score.unwrap_or(1.0),
+            "record_count": report.row_count,
+        });
+        if let Some(history) = &self.history {
+            let mut record = payload.clone();
+            record["assessment_id"] = assessment_id.as_str().into();
+            record["service_id"] = service_id.as_str().into();
+            record["timestamp"] = text::rfc3339(now_ms).into();
+            let violation = |violation: proto::Violation| {
+                serde_json::json!({
+                    "type": violation.r#type, "severity": violation.severity, "value": violation.value,
+                    "threshold": violation.threshold, "description": violation.description,
+                    "field": violation.field,
+                })
+            };
+            record["violations"] = violations(&findings).map(violation).collect();
+            history.offer("", &assessment_id, &record);
+        }
+        self.sink.publish(Judgement {
+            kind: EventKind::QualityAssessmentCompleted,
+            id: assessment_id.clone(),
+            about: service_id,
+            payload,
+            findings: findings.clone(),
+        });
+        (report, findings, assessment_id)
+    }
 }
 
-fn violation(finding: &acgs_vocabulary::Finding) -> proto::Violation {
+fn violations(findings: &[Finding]) -> impl Iterator<Item = proto::Violation> + '_ {
+    findings.iter().filter(|finding| finding.severity > Severity::Low).map(violation)
+}
+
+fn violation(finding: &Finding) -> proto::Violation {
     proto::Violation {
         r#type: finding.rule.clone(),
         severity: finding.severity.as_str().into(),
@@ -139,7 +189,7 @@ fn violation(finding: &acgs_vocabulary::Finding) -> proto::Violation {
     }
 }
 
-fn recommendations(findings: &[acgs_vocabulary::Finding]) -> Vec<String> {
+fn recommendations(findings: &[Finding]) -> Vec<String> {
     let advice = findings.iter().filter_map(|finding| {
         Some(match finding.rule.as_str() {
             "missing_values" => "Find where values get lost, or impute them before they reach the model.",
@@ -176,8 +226,44 @@ impl QualityService for QualityFace {
         request: Request<Streaming<proto::JudgeRequest>>,
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
-        let judge = judge::judge(self.config);
+        let judge = judge::monitored(self.config, self.monitors.clone());
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
         Ok(Response::new(over_grpc::serve(judge, incoming, self.stop.clone(), wrap)))
+    }
+
+    async fn start_monitoring(
+        &self,
+        request: Request<proto::StartMonitoringRequest>,
+    ) -> Result<Response<proto::StartMonitoringResponse>, Status> {
+        Ok(Response::new(self.start_monitor(request.into_inner()).await?))
+    }
+
+    async fn stop_monitoring(
+        &self,
+        request: Request<proto::StopMonitoringRequest>,
+    ) -> Result<Response<proto::StopMonitoringResponse>, Status> {
+        let was_monitored = self.monitors.stop(&request.into_inner().service_id).await?;
+        Ok(Response::new(proto::StopMonitoringResponse { was_monitored }))
+    }
+
+    async fn list_monitors(
+        &self,
+        _request: Request<proto::ListMonitorsRequest>,
+    ) -> Result<Response<proto::ListMonitorsResponse>, Status> {
+        Ok(Response::new(self.list_monitors_now().await?))
+    }
+
+    async fn get_assessment(
+        &self,
+        request: Request<proto::GetAssessmentRequest>,
+    ) -> Result<Response<proto::GetAssessmentResponse>, Status> {
+        Ok(Response::new(self.assessment(request.into_inner()).await?))
+    }
+
+    async fn list_assessments(
+        &self,
+        request: Request<proto::ListAssessmentsRequest>,
+    ) -> Result<Response<proto::ListAssessmentsResponse>, Status> {
+        Ok(Response::new(self.assessments(request.into_inner()).await?))
     }
 }

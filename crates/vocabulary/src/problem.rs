@@ -96,6 +96,14 @@ impl Problem {
         problem
     }
 
+    /// This process has nowhere to keep what is asked for.
+    #[must_use]
+    pub fn home_required(what: &str) -> Self {
+        let message =
+            format!("this process has no home for {what}; several processes share one through NATS");
+        Self::new(Kind::Precondition, "HOME_REQUIRED", message)
+    }
+
     /// Our fault; the details go to the log, not to the caller.
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {

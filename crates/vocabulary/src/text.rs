@@ -40,6 +40,13 @@ pub fn unique_id(prefix: &str, now_ms: i64) -> String {
     prefix.chars().chain((0..26).rev().map(digit)).collect()
 }
 
+/// The 26 characters of an id turned around, so that later ones sort first; `None` when they are none.
+#[must_use]
+pub fn complement(characters: &str) -> Option<String> {
+    let place = |byte: u8| ALPHABET.iter().position(|known| *known == byte);
+    characters.bytes().map(|byte| place(byte).map(|place| char::from(ALPHABET[31 - place]))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,17 @@ impl From<Role> for wire::Role {
 }
 
 impl Serve {
+    /// The original's name of the role.
+    pub(super) fn service_name(&self) -> &'static str {
+        match self.role {
+            Role::All => "acgs",
+            Role::Quality => "data-quality-service",
+            Role::Drift => "drift-detection-service",
+            Role::Performance => "performance-monitoring-service",
+            Role::Orchestrator => "analytics-orchestrator",
+        }
+    }
+
     /// Serves until told to stop.
     ///
     /// # Errors

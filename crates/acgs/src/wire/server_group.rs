@@ -6,7 +6,7 @@ use std::{
 };
 
 use acgs_contracts::constitution::v1::constitution_service_server::ConstitutionServiceServer;
-use acgs_mesh::server::{self, Plumbing};
+use acgs_mesh::server::{self, Doors, Plumbing};
 use anyhow::Context;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -35,21 +35,27 @@ impl Group {
     }
 
     /// Serves on a port, and says on which.
-    pub(super) async fn add(&mut self, port: u16, services: Routes) -> anyhow::Result<SocketAddr> {
+    pub(super) async fn add(
+        &mut self,
+        port: u16,
+        services: Routes,
+        doors: Doors,
+    ) -> anyhow::Result<SocketAddr> {
         let listener = self.bind(port).await?;
         let bound = listener.local_addr()?;
-        self.serve(listener, services);
+        self.serve(listener, services, doors);
         Ok(bound)
     }
 
     /// Serves on a listener, together with the constitution's service.
-    pub(super) fn serve(&mut self, listener: TcpListener, services: Routes) {
+    pub(super) fn serve(&mut self, listener: TcpListener, services: Routes, doors: Doors) {
         let face = ConstitutionFace::new(self.plumbing.constitution.clone());
         let services = services.add_service(ConstitutionServiceServer::new(face));
         self.servers.spawn(server::serve(
             listener,
             services,
             self.plumbing.clone(),
+            doors,
             self.stop.clone(),
             self.grace,
         ));

@@ -1,12 +1,17 @@
 //! The lane judge: the domain behind the lane protocol.
 
+use std::sync::Arc;
+
 use acgs_columns::RecordBatch;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use acgs_vocabulary::{Problem, VerdictStatus, Window, monitoring::Monitors};
 use bytes::Bytes;
 use prost::Message;
 
-use super::{reference_message, report_message};
+use super::{
+    monitor::{self, Gathered},
+    reference_message, report_message,
+};
 use crate::{
     config::Config,
     detect,
@@ -15,19 +20,27 @@ use crate::{
 };
 
 /// Says what a pane holds and what a window comes to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DriftAssessor {
     config: Config,
+    monitors: Option<Monitors<Gathered>>,
 }
 
-/// The reference of a lane, and where its features are in the rows; `None` when the lane has no reference.
+/// The reference of a lane, and where its features are in the rows (`None` when the lane has no reference), and whose
+/// rows they are.
 #[derive(Debug)]
-pub struct Plan(Option<(Reference, Places)>);
+pub struct Plan(Option<(Arc<Reference>, Places)>, String);
 
 /// A judge for one lane.
 #[must_use]
 pub fn judge(config: Config) -> PaneJudge<DriftAssessor> {
-    PaneJudge::new(DriftAssessor { config })
+    PaneJudge::new(DriftAssessor { config, monitors: None })
+}
+
+/// A judge for one lane whose rows standing orders see too.
+#[must_use]
+pub(super) fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<DriftAssessor> {
+    PaneJudge::new(DriftAssessor { config, monitors: Some(monitors) })
 }
 
 impl Assessor for DriftAssessor {
@@ -36,11 +49,11 @@ impl Assessor for DriftAssessor {
 
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let Some((_, content)) = configs.iter().find(|(kind, _)| kind == "reference") else {
-            return Ok(Plan(None));
+            return Ok(Plan(None, open.model_id.clone()));
         };
         let reference = reference_message::decode(content)?;
         let places = Places::new(&reference, &open.schema);
-        Ok(Plan(Some((reference, places))))
+        Ok(Plan(Some((Arc::new(reference), places)), open.model_id.clone()))
     }
 
     fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
@@ -62,7 +75,12 @@ impl Assessor for DriftAssessor {
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         match &plan.0 {
-            Some((reference, places)) => pane.push_at(reference, places, rows),
+            Some((reference, places)) => {
+                pane.push_at(reference, places, rows);
+                if let Some(monitors) = &self.monitors {
+                    monitor::gather(monitors, &plan.1, reference, rows);
+                }
+            }
             None => pane.row_count += rows.rows() as u64,
         }
     }

@@ -158,6 +158,30 @@ impl ReferenceStore {
         }
     }
 
+    /// Models that have a reference, by name, at most so many.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn models(&self, count: usize) -> Result<Vec<String>, Problem> {
+        let mut models = std::collections::BTreeSet::new();
+        let mut request = proto::ListReferencesRequest { page_size: PAGE_MAX, ..Default::default() };
+        loop {
+            let page = self.list(&request).await?;
+            let named = page.references.into_iter().map(|reference| reference.model_id);
+            models.extend(named.filter(|model| !model.is_empty()));
+            if page.next_page_token.is_empty() || models.len() >= count {
+                return Ok(models.into_iter().take(count).collect());
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// The home of its keys.
+    #[must_use]
+    pub fn keys(&self) -> Arc<dyn KeyValue> {
+        Arc::clone(&self.keys)
+    }
+
     async fn newest(&self, name: &str) -> Result<u64, Problem> {
         let prefix = format!("reference/{name}/");
         let (mut newest, mut after) = (0, String::new());

@@ -38,7 +38,7 @@ fn a_service_lives_by_its_heartbeats() {
 #[test]
 fn who_is_not_on_the_list_does_not_register() {
     let mut registry =
-        registry(&["10.0.0.0/8:8000-8100", "*.judges.svc:8010", "localhost:*", "[fd00::]/8:80"]);
+        registry(&["10.0.0.0/8:8000-8100", "*.judges.svc:8010", "localhost:*", "[fd00::/8]:80"]);
     for (host, port, allowed) in [
         ("10.1.2.3", 8000, true),
         ("10.1.2.3", 8101, false),

@@ -3,11 +3,14 @@
 use acgs_columns::RecordBatch;
 use acgs_contracts::drift::v1::Reference;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use acgs_vocabulary::{Problem, VerdictStatus, Window, monitoring::Monitors};
 use bytes::Bytes;
 use prost::Message;
 
-use super::report_message;
+use super::{
+    monitor::{self, Gathered},
+    report_message,
+};
 use crate::{
     config::Config,
     pane::{PerformancePane, Roles},
@@ -18,11 +21,13 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct PerformanceAssessor {
     config: Config,
+    monitors: Option<Monitors<Gathered>>,
 }
 
 /// Which columns matter, and the reference's loss.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
+    service_id: String,
     roles: Roles,
     baseline_loss: Option<f64>,
 }
@@ -30,7 +35,13 @@ pub struct Plan {
 /// A judge for one lane.
 #[must_use]
 pub fn judge(config: Config) -> PaneJudge<PerformanceAssessor> {
-    PaneJudge::new(PerformanceAssessor { config })
+    PaneJudge::new(PerformanceAssessor { config, monitors: None })
+}
+
+/// A judge for one lane whose rows standing orders see too.
+#[must_use]
+pub(super) fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<PerformanceAssessor> {
+    PaneJudge::new(PerformanceAssessor { config, monitors: Some(monitors) })
 }
 
 impl Assessor for PerformanceAssessor {
@@ -51,7 +62,11 @@ impl Assessor for PerformanceAssessor {
         };
         // A loss of a few rows is nothing to be measured by.
         let baseline = baseline.filter(|baseline| baseline.labelled_count >= self.config.labelled_min);
-        Ok(Plan { roles: Roles::new(&open.schema), baseline_loss: baseline.map(|baseline| baseline.brier) })
+        Ok(Plan {
+            service_id: open.service_id.clone(),
+            roles: Roles::new(&open.schema),
+            baseline_loss: baseline.map(|baseline| baseline.brier),
+        })
     }
 
     fn pane(&self, _plan: &Self::Plan, labels_only: bool) -> Self::Pane {
@@ -68,6 +83,10 @@ impl Assessor for PerformanceAssessor {
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.push(&plan.roles, rows);
+        // The rows of such a pane were seen before; only their labels are new.
+        if let Some(monitors) = self.monitors.as_ref().filter(|_| !pane.labels_only) {
+            monitor::gather_rows(monitors, &plan.service_id, plan.roles, plan.baseline_loss, rows);
+        }
     }
 
     fn merge(&self, _plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane) {

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use acgs_vocabulary::{Problem, VerdictStatus, Window, monitoring::Monitors};
 use bytes::Bytes;
 use prost::Message;
 
-use super::report_message;
+use super::{
+    monitor::{self, Gathered},
+    report_message,
+};
 use crate::{
     config::Config,
     pane::QualityPane,
@@ -16,40 +19,57 @@ use crate::{
 };
 
 /// Says what a pane holds and what a window comes to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct QualityAssessor {
     config: Config,
+    monitors: Option<Monitors<Gathered>>,
+}
+
+/// The columns of a lane, and whose rows they are.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    schema: Arc<Schema>,
+    service_id: String,
 }
 
 /// A judge for one lane.
 #[must_use]
 pub fn judge(config: Config) -> PaneJudge<QualityAssessor> {
-    PaneJudge::new(QualityAssessor { config })
+    PaneJudge::new(QualityAssessor { config, monitors: None })
+}
+
+/// A judge for one lane whose rows standing orders see too.
+#[must_use]
+pub(super) fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<QualityAssessor> {
+    PaneJudge::new(QualityAssessor { config, monitors: Some(monitors) })
 }
 
 impl Assessor for QualityAssessor {
-    type Plan = Arc<Schema>;
+    type Plan = Plan;
     type Pane = QualityPane;
 
     fn plan(&self, open: &Open, _configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
-        Ok(Arc::clone(&open.schema))
+        Ok(Plan { schema: Arc::clone(&open.schema), service_id: open.service_id.clone() })
     }
 
     fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
-        QualityPane::new(plan)
+        QualityPane::new(&plan.schema)
     }
 
     fn pane_bytes(&self, plan: &Self::Plan) -> usize {
-        plan.fields().len() * size_of::<crate::pane::ColumnPane>() + 256
+        plan.schema.fields().len() * size_of::<crate::pane::ColumnPane>() + 256
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.columns.len() == plan.fields().len()
+        pane.columns.len() == plan.schema.fields().len()
             && pane.columns.iter().all(|column| column.sketch.is_sound())
     }
 
-    fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.push(rows);
+        if let Some(monitors) = &self.monitors {
+            monitor::gather(monitors, &plan.service_id, rows);
+        }
     }
 
     fn merge(&self, _plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane) {
@@ -59,7 +79,7 @@ impl Assessor for QualityAssessor {
     fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment {
         let freshness =
             Freshness { until_ms: window.end_ms, horizon_ms: window.end_ms.saturating_sub(window.start_ms) };
-        let report = report::report(&self.config, plan, pane, freshness);
+        let report = report::report(&self.config, &plan.schema, pane, freshness);
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),

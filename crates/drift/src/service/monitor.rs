@@ -1,0 +1,181 @@
+//! Models, standing orders and the last detections: what arrives for a model, judged together. The face's other half.
+
+use std::sync::Arc;
+
+use acgs_columns::RecordBatch;
+use acgs_contracts::drift::v1 as proto;
+use acgs_vocabulary::{
+    Problem,
+    convert::{rows, schema},
+    history::KEPT,
+    monitoring::Monitors,
+    text,
+};
+use serde_json::Value;
+
+use super::{DriftFace, ID_BYTES_MAX, store};
+use crate::{
+    pane::DriftPane,
+    reference::{self, Reference},
+};
+
+/// Between two judgements, when nothing is said.
+const INTERVAL_SECONDS: u32 = 300;
+/// Detections of a list, when nothing is said.
+const LIMIT: u32 = 10;
+/// Models of a list.
+const MODELS_MAX: usize = 1_000;
+
+/// Rows of one model against one reference.
+pub type Gathered = (Arc<Reference>, DriftPane);
+
+/// Keeps rows for the order of their model, if there is one.
+pub(super) fn gather(
+    monitors: &Monitors<Gathered>,
+    model_id: &str,
+    reference: &Arc<Reference>,
+    rows: &RecordBatch,
+) {
+    if monitors.watches(model_id) {
+        monitors.gather(
+            model_id,
+            |(held, _)| held.name == reference.name && held.version == reference.version,
+            || (Arc::clone(reference), DriftPane::new(reference)),
+            |(held, pane)| pane.push(held, rows),
+        );
+    }
+}
+
+fn record(value: &Value) -> proto::DetectionRecord {
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let names = |name: &str| {
+        let names = value[name].as_array().into_iter().flatten();
+        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    };
+    proto::DetectionRecord {
+        detection_id: text("detection_id"),
+        model_id: text("model_id"),
+        drift_detected: value["drift_detected"].as_bool().unwrap_or_default(),
+        retraining_required: value["retraining_required"].as_bool().unwrap_or_default(),
+        features_with_ks_drift: names("features_with_ks_drift"),
+        features_with_psi_drift: names("features_with_psi_drift"),
+        drift_severity: text("drift_severity"),
+        timestamp: text("timestamp"),
+    }
+}
+
+impl DriftFace {
+    pub(super) async fn register(
+        &self,
+        request: proto::RegisterModelRequest,
+    ) -> Result<proto::RegisterModelResponse, Problem> {
+        let store = self.store()?;
+        let now_ms = self.clock.now_ms();
+        let schema = match &request.schema {
+            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
+            None => rows::infer(&request.reference_data, rows::NamedRoles::default(), "reference_data")?,
+        };
+        let header = proto::ReferenceHeader {
+            name: request.model_id.clone(),
+            model_id: request.model_id.clone(),
+            ..proto::ReferenceHeader::default()
+        };
+        store::check_header(&header, &schema).map_err(|problem| {
+            if problem.field_path() == Some("header.name") { named(&request) } else { problem }
+        })?;
+        let batches = rows::batches(&request.reference_data, &schema, "reference_data")?;
+        let frozen = self.apart(move || reference::freeze(&schema, &batches, 0)).await?;
+        let mut frozen = frozen.map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
+        frozen.name.clone_from(&request.model_id);
+        frozen.model_id.clone_from(&request.model_id);
+        frozen.created_ms = now_ms;
+        self.constitution.current().clone_into(&mut frozen.constitutional_hash);
+        let stored = store.put(frozen).await?;
+        self.publish_stored(&stored);
+        Ok(proto::RegisterModelResponse {
+            message: format!("Model {} registered", stored.name),
+            model_id: stored.name,
+            reference_records: stored.row_count,
+            reference_version: stored.version,
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(now_ms),
+        })
+    }
+
+    pub(super) async fn models(&self) -> Result<proto::ListModelsResponse, Problem> {
+        let models = self.store()?.models(MODELS_MAX).await?;
+        Ok(proto::ListModelsResponse {
+            count: models.len() as u32,
+            models,
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(self.clock.now_ms()),
+        })
+    }
+
+    pub(super) async fn start_monitor(
+        &self,
+        request: proto::StartMonitoringRequest,
+    ) -> Result<proto::StartMonitoringResponse, Problem> {
+        for (path, id, least) in [("model_id", &request.model_id, 1), ("service_id", &request.service_id, 0)]
+        {
+            if !(least..=ID_BYTES_MAX).contains(&id.len()) {
+                let message = format!("has {} bytes, not {least} to {ID_BYTES_MAX}", id.len());
+                return Err(Problem::field(path, "BAD_NAME", message));
+            }
+        }
+        let order =
+            self.monitors.start(&request.model_id, request.monitoring_interval, INTERVAL_SECONDS).await?;
+        Ok(proto::StartMonitoringResponse {
+            message: format!("Drift monitoring started for {}", order.about),
+            interval_seconds: order.interval_seconds,
+            constitutional_hash: self.constitution.current().to_owned(),
+        })
+    }
+
+    pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
+        let monitor = |order: acgs_vocabulary::monitoring::Order| proto::Monitor {
+            model_id: order.about,
+            interval_seconds: order.interval_seconds,
+            started_at: order.started_at,
+        };
+        let monitors = self.monitors.list().await?.into_iter().map(monitor).collect();
+        Ok(proto::ListMonitorsResponse { monitors })
+    }
+
+    pub(super) async fn detection(
+        &self,
+        request: proto::GetDetectionRequest,
+    ) -> Result<proto::GetDetectionResponse, Problem> {
+        let id = request.detection_id;
+        let history = self.history.as_ref().ok_or_else(|| Problem::home_required("detections"))?;
+        let found = history.get("", &id).await?;
+        let found = found.ok_or_else(|| Problem::missing("detection", id, "UNKNOWN_DETECTION"))?;
+        Ok(proto::GetDetectionResponse { detection: Some(record(&found)) })
+    }
+
+    pub(super) async fn detections(
+        &self,
+        request: proto::ListDetectionsRequest,
+    ) -> Result<proto::ListDetectionsResponse, Problem> {
+        let limit = if request.limit == 0 { LIMIT } else { request.limit } as usize;
+        if limit > KEPT {
+            return Err(Problem::field("limit", "OUT_OF_RANGE", format!("is {limit}, not 1 to {KEPT}")));
+        }
+        let history = self.history.as_ref().ok_or_else(|| Problem::home_required("detections"))?;
+        let detections: Vec<_> = history.recent("", limit).await?.iter().map(record).collect();
+        Ok(proto::ListDetectionsResponse {
+            count: detections.len() as u32,
+            detections,
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(self.clock.now_ms()),
+        })
+    }
+}
+
+fn named(request: &proto::RegisterModelRequest) -> Problem {
+    let message = format!(
+        "has {} bytes, not 1 to {ID_BYTES_MAX} of letters, digits, `_`, `-` and `.`",
+        request.model_id.len()
+    );
+    Problem::field("model_id", "BAD_NAME", message)
+}

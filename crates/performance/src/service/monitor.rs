@@ -1,0 +1,130 @@
+//! Standing orders: what arrives for a service, by call or by lane, judged together. A part of the face.
+
+use std::collections::BTreeMap;
+
+use acgs_columns::RecordBatch;
+use acgs_contracts::performance::v1 as proto;
+use acgs_vocabulary::{Problem, event::EventKind, monitoring::Monitors, ports::Judgement, text};
+
+use super::{PerformanceFace, finding, targets::check_service};
+use crate::{
+    pane::{PerformancePane, Roles},
+    report, sla,
+};
+
+/// Between two judgements, when nothing is said.
+const INTERVAL_SECONDS: u32 = 60;
+
+/// What arrived for a service.
+#[derive(Clone, Debug)]
+pub enum Gathered {
+    /// Submitted metrics: sums and counts by name.
+    Metrics(BTreeMap<String, (f64, u64)>),
+    /// Rows of lanes.
+    Rows(Roles, Option<f64>, Box<PerformancePane>),
+}
+
+/// Keeps the rows of a lane for the order of its service, if there is one.
+pub(super) fn gather_rows(
+    monitors: &Monitors<Gathered>,
+    service_id: &str,
+    roles: Roles,
+    baseline_loss: Option<f64>,
+    rows: &RecordBatch,
+) {
+    if monitors.watches(service_id) {
+        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if *known == roles && *loss == baseline_loss);
+        let begin = || Gathered::Rows(roles, baseline_loss, Box::default());
+        monitors.gather(service_id, same, begin, |held| {
+            if let Gathered::Rows(_, _, pane) = held {
+                pane.push(&roles, rows);
+            }
+        });
+    }
+}
+
+/// Keeps submitted metrics likewise.
+pub(super) fn gather_metrics(
+    monitors: &Monitors<Gathered>,
+    service_id: &str,
+    metrics: &BTreeMap<String, f64>,
+) {
+    if monitors.watches(service_id) {
+        let same = |held: &Gathered| matches!(held, Gathered::Metrics(_));
+        monitors.gather(
+            service_id,
+            same,
+            || Gathered::Metrics(BTreeMap::new()),
+            |held| {
+                if let Gathered::Metrics(sums) = held {
+                    for (name, value) in metrics {
+                        let (sum, count) = sums.entry(name.clone()).or_default();
+                        *sum += value;
+                        *count += 1;
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl PerformanceFace {
+    pub(super) async fn start_monitor(
+        &self,
+        request: proto::StartMonitoringRequest,
+    ) -> Result<proto::StartMonitoringResponse, Problem> {
+        check_service(&request.service_id)?;
+        let order =
+            self.monitors.start(&request.service_id, request.monitoring_interval, INTERVAL_SECONDS).await?;
+        Ok(proto::StartMonitoringResponse {
+            message: format!("Performance monitoring started for {}", order.about),
+            interval_seconds: order.interval_seconds,
+            constitutional_hash: self.constitution.current().to_owned(),
+        })
+    }
+
+    pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
+        let monitor = |order: acgs_vocabulary::monitoring::Order| proto::Monitor {
+            service_id: order.about,
+            interval_seconds: order.interval_seconds,
+            started_at: order.started_at,
+        };
+        let monitors = self.monitors.list().await?.into_iter().map(monitor).collect();
+        Ok(proto::ListMonitorsResponse { monitors })
+    }
+
+    /// Judges what was gathered for a service, and publishes it.
+    pub(super) fn conclude_gathered(&self, service_id: String, gathered: Gathered) {
+        let now_ms = self.clock.now_ms();
+        let (payload, findings) = match gathered {
+            Gathered::Metrics(sums) => {
+                let mean = |(sum, count): &(f64, u64)| sum / (*count).max(1) as f64;
+                let means: BTreeMap<String, f64> =
+                    sums.iter().map(|(name, held)| (name.clone(), mean(held))).collect();
+                let violations = sla::violations(&self.config.sla_targets, &means);
+                let payload = serde_json::json!({
+                    "metrics": means, "sla_compliance": violations.is_empty(),
+                    "measured_at": text::rfc3339(now_ms),
+                    "violations": violations.iter().map(|violation| &violation.metric).collect::<Vec<_>>(),
+                });
+                (payload, violations.iter().map(finding).collect())
+            }
+            Gathered::Rows(roles, baseline_loss, pane) => {
+                let report = report::report(&self.config, &roles, &pane, baseline_loss, 0);
+                let payload = serde_json::json!({
+                    "row_count": report.row_count, "error_rate": report.error_rate,
+                    "latency_p95_ms": report.latency_ms.map(|latency| latency[2]), "labelled_count": report.labelled_count,
+                    "brier": report.brier.map(|brier| brier.value),
+                });
+                (payload, report::findings(&self.config, &report))
+            }
+        };
+        self.sink.publish(Judgement {
+            kind: EventKind::PerformanceMetricsSubmitted,
+            id: text::unique_id("perf-", now_ms),
+            about: service_id,
+            payload,
+            findings,
+        });
+    }
+}

@@ -1,0 +1,121 @@
+//! Standing orders and the last assessments: what arrives for a service, judged together. The face's other half.
+
+use std::sync::Arc;
+
+use acgs_columns::{RecordBatch, Schema};
+use acgs_contracts::quality::v1 as proto;
+use acgs_vocabulary::{Problem, history::KEPT, monitoring::Monitors, text};
+use serde_json::Value;
+
+use super::{ID_BYTES_MAX, QualityFace};
+use crate::pane::QualityPane;
+
+/// Between two judgements, when nothing is said.
+const INTERVAL_SECONDS: u32 = 60;
+/// Assessments of a list, when nothing is said.
+const LIMIT: u32 = 10;
+
+/// Rows of one service and one schema.
+pub type Gathered = (Arc<Schema>, QualityPane);
+
+/// Keeps rows for the order of their service, if there is one.
+pub(super) fn gather(monitors: &Monitors<Gathered>, service_id: &str, rows: &RecordBatch) {
+    if monitors.watches(service_id) {
+        let schema = rows.schema();
+        monitors.gather(
+            service_id,
+            |(held, _)| held == schema,
+            || (Arc::clone(schema), QualityPane::new(schema)),
+            |(_, pane)| pane.push(rows),
+        );
+    }
+}
+
+fn record(value: &Value) -> proto::AssessmentRecord {
+    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    let number = |name: &str| value[name].as_f64().unwrap_or_default();
+    let violation = |value: &Value| {
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        proto::Violation {
+            r#type: text("type"),
+            severity: text("severity"),
+            value: value["value"].as_f64().unwrap_or_default(),
+            threshold: value["threshold"].as_f64().unwrap_or_default(),
+            description: text("description"),
+            field: text("field"),
+        }
+    };
+    proto::AssessmentRecord {
+        assessment_id: text("assessment_id"),
+        service_id: text("service_id"),
+        overall_score: number("overall_score"),
+        missing_value_rate: number("missing_value_rate"),
+        outlier_rate: number("outlier_rate"),
+        freshness_score: number("freshness_score"),
+        record_count: value["record_count"].as_u64().unwrap_or_default(),
+        violations: value["violations"].as_array().into_iter().flatten().map(violation).collect(),
+        timestamp: text("timestamp"),
+    }
+}
+
+pub(super) fn check_id(path: &str, id: &str) -> Result<(), Problem> {
+    if (1..=ID_BYTES_MAX).contains(&id.len()) {
+        return Ok(());
+    }
+    Err(Problem::field(path, "BAD_NAME", format!("has {} bytes, not 1 to {ID_BYTES_MAX}", id.len())))
+}
+
+impl QualityFace {
+    pub(super) async fn start_monitor(
+        &self,
+        request: proto::StartMonitoringRequest,
+    ) -> Result<proto::StartMonitoringResponse, Problem> {
+        check_id("service_id", &request.service_id)?;
+        let order =
+            self.monitors.start(&request.service_id, request.monitoring_interval, INTERVAL_SECONDS).await?;
+        Ok(proto::StartMonitoringResponse {
+            message: format!("Quality monitoring started for {}", order.about),
+            interval_seconds: order.interval_seconds,
+            constitutional_hash: self.constitution.current().to_owned(),
+        })
+    }
+
+    pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
+        let monitor = |order: acgs_vocabulary::monitoring::Order| proto::Monitor {
+            service_id: order.about,
+            interval_seconds: order.interval_seconds,
+            started_at: order.started_at,
+        };
+        let monitors = self.monitors.list().await?.into_iter().map(monitor).collect();
+        Ok(proto::ListMonitorsResponse { monitors })
+    }
+
+    pub(super) async fn assessment(
+        &self,
+        request: proto::GetAssessmentRequest,
+    ) -> Result<proto::GetAssessmentResponse, Problem> {
+        let id = request.assessment_id;
+        let history = self.history.as_ref().ok_or_else(|| Problem::home_required("assessments"))?;
+        let found = history.get("", &id).await?;
+        let found = found.ok_or_else(|| Problem::missing("assessment", id, "UNKNOWN_ASSESSMENT"))?;
+        Ok(proto::GetAssessmentResponse { assessment: Some(record(&found)) })
+    }
+
+    pub(super) async fn assessments(
+        &self,
+        request: proto::ListAssessmentsRequest,
+    ) -> Result<proto::ListAssessmentsResponse, Problem> {
+        let limit = if request.limit == 0 { LIMIT } else { request.limit } as usize;
+        if limit > KEPT {
+            return Err(Problem::field("limit", "OUT_OF_RANGE", format!("is {limit}, not 1 to {KEPT}")));
+        }
+        let history = self.history.as_ref().ok_or_else(|| Problem::home_required("assessments"))?;
+        let assessments: Vec<_> = history.recent("", limit).await?.iter().map(record).collect();
+        Ok(proto::ListAssessmentsResponse {
+            count: assessments.len() as u32,
+            assessments,
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(self.clock.now_ms()),
+        })
+    }
+}

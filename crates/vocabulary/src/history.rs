@@ -1,0 +1,109 @@
+//! The last records of a kind, by id, in the key-value home: written behind the caller's back, newest first, bounded. It must
+//! not know what a record says.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::{
+    constitution::sha256_hex,
+    ports::{KeyValue, PortError},
+    text,
+};
+
+/// Records of one group that are kept.
+pub const KEPT: usize = 1_000;
+/// Records that wait to be written; more are counted and left out.
+const WAITING_MAX: usize = 1_024;
+/// Writes after which older ones are given up.
+const PRUNE_EVERY: u64 = 64;
+
+/// The records. Clones share them.
+#[derive(Clone, Debug)]
+pub struct History {
+    keys: Arc<dyn KeyValue>,
+    prefix: &'static str,
+    writes: mpsc::Sender<(String, String, Vec<u8>)>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Ids end in 26 characters that sort by time; turned around, the newest comes first.
+fn key_of(id: &str) -> Option<String> {
+    id.get(id.len().checked_sub(26)?..).and_then(text::complement)
+}
+
+fn group_prefix(prefix: &str, group: &str) -> String {
+    let group =
+        if group.is_empty() { "all".to_owned() } else { sha256_hex(group.as_bytes())[..32].to_owned() };
+    format!("history/{prefix}/{group}/")
+}
+
+impl History {
+    /// Starts the task that writes; it ends with the last clone.
+    #[must_use]
+    pub fn start(keys: Arc<dyn KeyValue>, prefix: &'static str) -> Self {
+        let (writes, mut waiting) = mpsc::channel::<(String, String, Vec<u8>)>(WAITING_MAX);
+        let home = Arc::clone(&keys);
+        tokio::spawn(async move {
+            let mut count = 0_u64;
+            while let Some((group, key, value)) = waiting.recv().await {
+                let written = home.put(&format!("{group}{key}"), value, None).await;
+                if let Err(error) = written {
+                    tracing::warn!(%error, "a record was not kept");
+                }
+                count += 1;
+                if count % PRUNE_EVERY == 0
+                    && let Err(error) = prune(&*home, &group).await
+                {
+                    tracing::warn!(%error, "old records were not given up");
+                }
+            }
+        });
+        Self { keys, prefix, writes, dropped: Arc::default() }
+    }
+
+    /// Keeps a record of a group under an id; never waits.
+    pub fn offer(&self, group: &str, id: &str, record: &Value) {
+        let Some(key) = key_of(id) else { return };
+        let item = (group_prefix(self.prefix, group), key, record.to_string().into_bytes());
+        if self.writes.try_send(item).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) % 1_000 == 0 {
+            tracing::warn!("records come faster than the home takes them; some are not kept");
+        }
+    }
+
+    /// The newest records of a group, at most so many.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn recent(&self, group: &str, count: usize) -> Result<Vec<Value>, PortError> {
+        let mut found = Vec::new();
+        for key in self.keys.list(&group_prefix(self.prefix, group), "", count.min(KEPT)).await? {
+            if let Some(held) = self.keys.get(&key).await? {
+                found.extend(serde_json::from_slice(&held.value).ok());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The record of an id.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn get(&self, group: &str, id: &str) -> Result<Option<Value>, PortError> {
+        let Some(key) = key_of(id) else { return Ok(None) };
+        let held = self.keys.get(&format!("{}{key}", group_prefix(self.prefix, group))).await?;
+        Ok(held.and_then(|held| serde_json::from_slice(&held.value).ok()))
+    }
+}
+
+async fn prune(keys: &dyn KeyValue, group: &str) -> Result<(), PortError> {
+    let all = keys.list(group, "", KEPT + 2 * PRUNE_EVERY as usize).await?;
+    for key in all.iter().skip(KEPT) {
+        keys.delete(key).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Standing orders: what arrives for somebody is gathered and judged together, again and again. The orders are in the
+//! key-value home; what is gathered is in this process. It must not know what is judged.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Problem,
+    constitution::sha256_hex,
+    ports::{Clock, KeyValue},
+    text,
+};
+
+/// Most orders of one kind.
+pub const ORDERS_MAX: usize = 1_000;
+/// Longest interval, in seconds.
+pub const INTERVAL_SECONDS_MAX: u32 = 86_400;
+/// How often standing orders are looked at, and how many of these pass between two readings of them.
+const TICK: Duration = Duration::from_millis(250);
+const REFRESH_TICKS: u64 = 20;
+/// Different schemas or references that are gathered apart for one order; rows of more are not gathered.
+const APART_MAX: usize = 16;
+
+/// A standing order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The service or model.
+    pub about: String,
+    /// Between two judgements.
+    pub interval_seconds: u32,
+    /// RFC 3339.
+    pub started_at: String,
+}
+
+/// The orders of one kind, and what is gathered for them. Clones share both.
+#[derive(Debug)]
+pub struct Monitors<P> {
+    keys: Option<Arc<dyn KeyValue>>,
+    clock: Arc<dyn Clock>,
+    kind: &'static str,
+    orders: Arc<RwLock<BTreeMap<String, (Order, u64)>>>,
+    any: Arc<AtomicBool>,
+    gathered: Arc<Mutex<HashMap<String, Vec<P>>>>,
+}
+
+impl<P> Clone for Monitors<P> {
+    fn clone(&self) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            clock: Arc::clone(&self.clock),
+            kind: self.kind,
+            orders: Arc::clone(&self.orders),
+            any: Arc::clone(&self.any),
+            gathered: Arc::clone(&self.gathered),
+        }
+    }
+}
+
+impl<P> Monitors<P> {
+    /// Of a kind, in a home; without one, orders are refused.
+    #[must_use]
+    pub fn new(keys: Option<Arc<dyn KeyValue>>, clock: Arc<dyn Clock>, kind: &'static str) -> Self {
+        Self {
+            keys,
+            clock,
+            kind,
+            orders: Arc::default(),
+            any: Arc::default(),
+            gathered: Arc::new(Mutex::new(HashMap::new())),
+        }
+    }
+
+    fn home(&self) -> Result<&Arc<dyn KeyValue>, Problem> {
+        self.keys.as_ref().ok_or_else(|| Problem::home_required("standing orders"))
+    }
+
+    fn prefix(&self) -> String {
+        format!("monitors/{}/", self.kind)
+    }
+
+    fn key(&self, about: &str) -> String {
+        format!("{}{}", self.prefix(), &sha256_hex(about.as_bytes())[..32])
+    }
+
+    /// Starts an order, or changes its interval.
+    ///
+    /// # Errors
+    /// `HOME_REQUIRED`, `OUT_OF_RANGE`, `MONITORS`, or the home's trouble.
+    pub async fn start(&self, about: &str, interval_seconds: u32, default: u32) -> Result<Order, Problem> {
+        let home = self.home()?;
+        let interval_seconds = if interval_seconds == 0 { default } else { interval_seconds };
+        if interval_seconds > INTERVAL_SECONDS_MAX {
+            let message = format!("is {interval_seconds}, not 1 to {INTERVAL_SECONDS_MAX}");
+            return Err(Problem::field("monitoring_interval", "OUT_OF_RANGE", message));
+        }
+        let known = self.list().await?;
+        if known.len() >= ORDERS_MAX && !known.iter().any(|order| order.about == about) {
+            return Err(Problem::exhausted("MONITORS", format!("there are {ORDERS_MAX} already"), 60_000));
+        }
+        let started_at = text::rfc3339(self.clock.now_ms());
+        let order = Order { about: about.to_owned(), interval_seconds, started_at };
+        let value = serde_json::to_vec(&order).map_err(|error| Problem::internal(error.to_string()))?;
+        home.put(&self.key(about), value, None).await?;
+        self.refresh().await?;
+        Ok(order)
+    }
+
+    /// Ends an order; false when there was none.
+    ///
+    /// # Errors
+    /// `HOME_REQUIRED`, or the home's trouble.
+    pub async fn stop(&self, about: &str) -> Result<bool, Problem> {
+        let (home, key) = (self.home()?, self.key(about));
+        let was = home.get(&key).await?.is_some();
+        home.delete(&key).await?;
+        self.refresh().await?;
+        Ok(was)
+    }
+
+    /// The orders, by name.
+    ///
+    /// # Errors
+    /// `HOME_REQUIRED`, or the home's trouble.
+    pub async fn list(&self) -> Result<Vec<Order>, Problem> {
+        let home = self.home()?;
+        let mut orders = Vec::new();
+        for key in home.list(&self.prefix(), "", ORDERS_MAX).await? {
+            let held = home.get(&key).await?;
+            orders.extend(held.and_then(|held| serde_json::from_slice::<Order>(&held.value).ok()));
+        }
+        orders.sort_by(|one, other| one.about.cmp(&other.about));
+        Ok(orders)
+    }
+
+    /// Looks at the orders anew: other processes give them too.
+    ///
+    /// # Errors
+    /// `HOME_REQUIRED`, or the home's trouble.
+    pub async fn refresh(&self) -> Result<(), Problem> {
+        let now = self.list().await?;
+        let now_us = self.clock.monotonic_us();
+        let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        let mut fresh = BTreeMap::new();
+        for order in now {
+            let due_us = match orders.get(&order.about) {
+                Some((known, due_us)) if known.interval_seconds == order.interval_seconds => *due_us,
+                _ => now_us + u64::from(order.interval_seconds) * 1_000_000,
+            };
+            fresh.insert(order.about.clone(), (order, due_us));
+        }
+        self.any.store(!fresh.is_empty(), Ordering::Relaxed);
+        self.gathered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|about, _| fresh.contains_key(about));
+        *orders = fresh;
+        Ok(())
+    }
+
+    /// How many orders there are, as they were last read.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.orders.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether what arrives for somebody is gathered.
+    #[must_use]
+    pub fn watches(&self, about: &str) -> bool {
+        self.any.load(Ordering::Relaxed)
+            && self.orders.read().unwrap_or_else(PoisonError::into_inner).contains_key(about)
+    }
+
+    /// Adds to what fits, or begins something new.
+    pub fn gather(
+        &self,
+        about: &str,
+        fits: impl Fn(&P) -> bool,
+        begin: impl FnOnce() -> P,
+        add: impl FnOnce(&mut P),
+    ) {
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = gathered.entry(about.to_owned()).or_default();
+        match held.iter().position(fits) {
+            Some(place) => add(&mut held[place]),
+            None if held.len() < APART_MAX => {
+                let mut new = begin();
+                add(&mut new);
+                held.push(new);
+            }
+            None => {}
+        }
+    }
+
+    /// Has what is due judged, and looks at the orders anew now and then, until `stop` is done.
+    pub async fn run(&self, stop: impl Future<Output = ()>, judge: impl Fn(String, P)) {
+        tokio::pin!(stop);
+        let mut ticks = tokio::time::interval(TICK);
+        let mut rounds = 0_u64;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = &mut stop => return,
+            }
+            if self.keys.is_some()
+                && rounds.is_multiple_of(REFRESH_TICKS)
+                && let Err(problem) = self.refresh().await
+            {
+                tracing::warn!(%problem, kind = self.kind, "standing orders could not be read");
+            }
+            rounds += 1;
+            for (about, held) in self.due() {
+                judge(about, held);
+            }
+        }
+    }
+
+    /// What was gathered for the orders that are due now; each is due again an interval later.
+    #[must_use]
+    pub fn due(&self) -> Vec<(String, P)> {
+        let now_us = self.clock.monotonic_us();
+        let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for (about, (order, due_us)) in orders.iter_mut().filter(|(_, (_, due_us))| *due_us <= now_us) {
+            *due_us = now_us + u64::from(order.interval_seconds) * 1_000_000;
+            found.extend(gathered.remove(about).into_iter().flatten().map(|held| (about.clone(), held)));
+        }
+        found
+    }
+}
