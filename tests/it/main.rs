@@ -7,6 +7,7 @@ mod contract;
 mod failover;
 mod jetstream;
 mod judges;
+mod mesh;
 mod noise;
 mod refusals;
 mod rest;

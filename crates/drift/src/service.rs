@@ -6,6 +6,7 @@ pub mod monitor;
 pub mod store;
 
 mod comparison;
+mod freeze;
 mod reference_message;
 mod report_message;
 
@@ -22,7 +23,7 @@ use acgs_contracts::drift::v1 as proto;
 use acgs_lane::over_grpc;
 use acgs_vocabulary::{
     Constitution, Problem,
-    convert::{batch, rows, schema},
+    convert::{rows, schema},
     event::EventKind,
     history::History,
     monitoring::Monitors,
@@ -377,45 +378,7 @@ impl DriftService for DriftFace {
         &self,
         request: Request<Streaming<proto::PutReferenceRequest>>,
     ) -> Result<Response<proto::PutReferenceResponse>, Status> {
-        use proto::put_reference_request::Message;
-        let store = self.store()?;
-        let mut incoming = request.into_inner();
-        let first = incoming.next().await.transpose()?.and_then(|message| message.message);
-        let Some(Message::Header(header)) = first else {
-            return Err(Problem::field("message", "HEADER_FIRST", "the first message is the header").into());
-        };
-        let fields = header.schema.clone().unwrap_or_default();
-        let schema = schema::schema(&fields).map_err(|problem| problem.within("header.schema"))?;
-        store::check_header(&header, &schema)?;
-        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(message) = incoming.next().await {
-            let Some(Message::Batch(message)) = message?.message else {
-                return Err(Problem::field("message", "HEADER_FIRST", "after the header come batches").into());
-            };
-            let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
-            rows += batch.rows() as u64;
-            bytes += batch.size_bytes() + batch.dictionary_bytes();
-            if rows > reference::ROWS_MAX || bytes > reference::BYTES_MAX {
-                let (rows_max, mib_max) = (reference::ROWS_MAX, reference::BYTES_MAX >> 20);
-                let message = format!("a reference has at most {rows_max} rows in at most {mib_max} MiB");
-                return Err(Problem::field("batch", "TOO_MANY_ROWS", message).into());
-            }
-            batches.push(batch);
-        }
-        if batches.is_empty() {
-            return Err(Problem::field("batch", "EMPTY_DATA", "a reference needs rows").into());
-        }
-        let window_ms = header.window_ms;
-        let mut frozen = self
-            .apart(move || reference::freeze(&schema, &batches, window_ms))
-            .await?
-            .map_err(|error| Problem::field("header.window_ms", "BAD_WINDOW", error))?;
-        frozen.name = header.name;
-        frozen.model_id = header.model_id;
-        frozen.created_ms = self.clock.now_ms();
-        frozen.constitutional_hash = self.constitution.current().to_owned();
-        let stored = store.put(frozen).await?;
-        self.publish_stored(&stored);
+        let stored = self.freeze_stream(request.into_inner()).await?;
         Ok(Response::new(proto::PutReferenceResponse {
             reference: Some(reference_message::to_proto(&stored)),
         }))

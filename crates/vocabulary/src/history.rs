@@ -56,7 +56,7 @@ impl History {
                     tracing::warn!(%error, "a record was not kept");
                 }
                 count += 1;
-                if count % PRUNE_EVERY == 0
+                if count.is_multiple_of(PRUNE_EVERY)
                     && let Err(error) = prune(&*home, &group).await
                 {
                     tracing::warn!(%error, "old records were not given up");
@@ -70,7 +70,9 @@ impl History {
     pub fn offer(&self, group: &str, id: &str, record: &Value) {
         let Some(key) = key_of(id) else { return };
         let item = (group_prefix(self.prefix, group), key, record.to_string().into_bytes());
-        if self.writes.try_send(item).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) % 1_000 == 0 {
+        if self.writes.try_send(item).is_err()
+            && self.dropped.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000)
+        {
             tracing::warn!("records come faster than the home takes them; some are not kept");
         }
     }

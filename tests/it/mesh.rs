@@ -1,0 +1,386 @@
+//! The mesh of processes with its bus: nothing is lost while NATS is away, a slow instance does not slow callers, a stream has
+//! one owner.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use acgs_contracts::{
+    common::v1::Severity,
+    grpc::health::v1::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    },
+    orchestrator::v1::{
+        AcknowledgeAlertRequest, AlertState, AnalyzeRequest, ExplainAlertRequest, ListAlertsRequest,
+        ListServicesRequest, RegisterServiceRequest, ResolveAlertRequest, WatchServicesRequest,
+    },
+};
+use acgs_tests::{
+    PATIENCE, Stream,
+    fleet::{Fleet, Process, constitution},
+    open, reason, rows,
+};
+use futures_util::StreamExt;
+use prost_types::{Struct, Value, value::Kind};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::Code;
+
+const WINDOW_MS: i64 = 100;
+
+/// A window's rows; every third window is far too empty, which is an alert.
+async fn window(stream: &mut Stream, seq: u64) {
+    let first = (seq as i64 - 1) * WINDOW_MS;
+    let times: Vec<i64> = (first..first + WINDOW_MS).collect();
+    let mut batch = acgs_vocabulary::convert::batch::to_proto(&rows(first, &times, 0.0));
+    if seq.is_multiple_of(3) {
+        batch.columns[2].validity = vec![0; times.len().div_ceil(8)].into();
+        batch.columns[4].validity = vec![0; times.len().div_ceil(8)].into();
+    }
+    let rows = acgs_contracts::orchestrator::v1::Rows { seq, batch: Some(batch), ..Default::default() };
+    stream.send(acgs_contracts::orchestrator::v1::stream_windows_request::Message::Rows(rows)).await;
+}
+
+async fn health(process: &Process, service: &str) -> ServingStatus {
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", process.address)).unwrap();
+    let mut client = HealthClient::new(channel.connect().await.unwrap());
+    client.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner().status()
+}
+
+async fn wait_for_health(process: &Process, service: &str, wanted: ServingStatus) {
+    let since = Instant::now();
+    while health(process, service).await != wanted {
+        assert!(since.elapsed() < PATIENCE, "{service} is not {wanted:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Every alert that reports tell reaches a plain subscriber exactly once, by its id, though NATS dies in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_alert_is_lost_while_nats_is_away() {
+    let away = Duration::from_secs(
+        std::env::var("ACGS_TEST_NATS_AWAY_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(4),
+    );
+    let mut fleet =
+        Fleet::start_with(1, &["orchestrator.alerts.resolve_after=1", "orchestrator.alerts.cooldown_ms=0"])
+            .await;
+    let url = fleet.nats.url();
+    let mut stream = Stream::open(fleet.client().await, open("away", WINDOW_MS)).await.unwrap();
+    let mut told = BTreeSet::new();
+    let mut seq = 0;
+    let mut feed = async |stream: &mut Stream, told: &mut BTreeSet<String>, time: Duration| {
+        let since = Instant::now();
+        while since.elapsed() < time {
+            seq += 1;
+            window(stream, seq).await;
+            let pause = tokio::time::sleep(Duration::from_millis(10));
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    message = stream.next() => note(message.unwrap().unwrap(), told),
+                }
+            }
+        }
+    };
+    feed(&mut stream, &mut told, Duration::from_millis(500)).await;
+    fleet.nats.kill().await;
+    wait_for_health(
+        &fleet.orchestrator,
+        "acgs.orchestrator.v1.OrchestratorService",
+        ServingStatus::NotServing,
+    )
+    .await;
+    assert_eq!(health(&fleet.orchestrator, "acgs.home").await, ServingStatus::NotServing);
+    assert_eq!(health(&fleet.orchestrator, "").await, ServingStatus::Serving, "the process lives");
+    // A new stream could not have a lease; the one that runs goes on.
+    let refused = Stream::open(fleet.client().await, open("new", WINDOW_MS)).await.err().unwrap();
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::Unavailable, "HOME_UNAVAILABLE"));
+    feed(&mut stream, &mut told, away).await;
+    fleet.nats.start_again().await;
+    wait_for_health(&fleet.orchestrator, "acgs.orchestrator.v1.OrchestratorService", ServingStatus::Serving)
+        .await;
+    feed(&mut stream, &mut told, Duration::from_millis(500)).await;
+    stream
+        .send(acgs_contracts::orchestrator::v1::stream_windows_request::Message::End(
+            acgs_contracts::orchestrator::v1::End {},
+        ))
+        .await;
+    let (rest, status) = stream.rest().await;
+    assert!(status.is_none(), "{status:?}");
+    rest.into_iter().for_each(|message| note(message, &mut told));
+    assert!(told.len() > 20, "{}", told.len());
+
+    // What the stream of events holds, by plain NATS.
+    let plain = async_nats::jetstream::new(async_nats::connect(&url).await.unwrap());
+    let events = plain.get_stream("ACGS_EVENTS").await.unwrap();
+    let config = async_nats::jetstream::consumer::pull::OrderedConfig {
+        filter_subject: "acgs.quality.alert.*".into(),
+        ..Default::default()
+    };
+    let mut messages = events.create_consumer(config).await.unwrap().messages().await.unwrap();
+    let mut seen = BTreeSet::new();
+    while seen.len() < told.len() {
+        let message = tokio::time::timeout(PATIENCE, messages.next()).await.expect("an alert is missing");
+        let envelope: serde_json::Value = serde_json::from_slice(&message.unwrap().unwrap().payload).unwrap();
+        assert_eq!(envelope["constitutional_hash"], acgs_vocabulary::constitution::PLATFORM);
+        assert!(
+            seen.insert(envelope["event_id"].as_str().unwrap().to_owned()),
+            "an alert came twice: {envelope}"
+        );
+    }
+    assert_eq!(seen, told);
+}
+
+fn note(
+    message: acgs_contracts::orchestrator::v1::stream_windows_response::Message,
+    told: &mut BTreeSet<String>,
+) {
+    if let acgs_contracts::orchestrator::v1::stream_windows_response::Message::Report(report) = message {
+        told.extend(report.alerts.into_iter().map(|alert| alert.alert_id));
+    }
+}
+
+/// Passes bytes on, each way later than they came.
+async fn slow_door(to: std::net::SocketAddr, by: Duration) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let onward = TcpStream::connect(to).await.unwrap();
+            for stream in [&from, &onward] {
+                stream.set_nodelay(true).unwrap();
+            }
+            let (from_read, from_write) = from.into_split();
+            let (to_read, to_write) = onward.into_split();
+            tokio::spawn(late(from_read, to_write, by));
+            tokio::spawn(late(to_read, from_write, Duration::ZERO));
+        }
+    });
+    address
+}
+
+async fn late(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    by: Duration,
+) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (pieces, mut waiting) = tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(1_024);
+    tokio::spawn(async move {
+        while let Some((due, piece)) = waiting.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if pieces.send((tokio::time::Instant::now() + by, buffer[..length].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn record(value: f64) -> Struct {
+    let value = Value { kind: Some(Kind::NumberValue(value)) };
+    Struct { fields: [("x".to_owned(), value)].into() }
+}
+
+/// The 99th percentile of `Analyze`, and how many calls were made.
+async fn analyze(fleet: &Fleet, callers: usize, time: Duration) -> (Duration, usize) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..callers {
+        let mut client = fleet.client().await;
+        tasks.spawn(async move {
+            let since = Instant::now();
+            let mut times = Vec::new();
+            while since.elapsed() < time {
+                let request = AnalyzeRequest {
+                    analysis_type: "quality".into(),
+                    data: (0..20).map(|row| record(f64::from(row))).collect(),
+                    ..AnalyzeRequest::default()
+                };
+                let called = Instant::now();
+                client.analyze(request).await.unwrap();
+                times.push(called.elapsed());
+            }
+            times
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        times.extend(done.unwrap());
+    }
+    times.sort();
+    (times[times.len() * 99 / 100], times.len())
+}
+
+/// Calls that a process has answered, from its own numbers.
+async fn judged(process: &Process) -> u64 {
+    let text = acgs_tests::http::request(process.address, "GET", "/metrics", &[], "").await.text();
+    let line =
+        |line: &&str| line.starts_with("rpc_server_call_duration_seconds_count") && line.contains("/Judge\"");
+    text.lines().filter(line).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_instance_gets_little_and_slows_nobody() {
+    let fleet = Fleet::start(2).await;
+    let (healthy, _) = analyze(&fleet, 2, Duration::from_secs(2)).await;
+    // A third judge that everybody reaches 50 ms late.
+    let slow = Process::start("quality", 0, &[]).await;
+    let door = slow_door(slow.address, Duration::from_millis(50)).await;
+    let mut client = fleet.client().await;
+    let register = RegisterServiceRequest {
+        service_id: "slow".into(),
+        service_name: "data-quality-service".into(),
+        host: door.ip().to_string(),
+        port: door.port().into(),
+        capabilities: vec!["quality".into()],
+        ..RegisterServiceRequest::default()
+    };
+    let registered = client.register_service(register.clone()).await.unwrap().into_inner();
+    assert_eq!(registered.lease_ms, 1_500);
+    let beats = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let beat = acgs_contracts::orchestrator::v1::HeartbeatRequest {
+                service_id: "slow".into(),
+                ..Default::default()
+            };
+            client.heartbeat(beat).await.unwrap();
+        }
+    });
+    analyze(&fleet, 2, Duration::from_secs(3)).await;
+    let before = judged(&slow).await;
+    let (p99, calls) = analyze(&fleet, 2, Duration::from_secs(3)).await;
+    let share = (judged(&slow).await - before) as f64 / calls as f64;
+    beats.abort();
+    eprintln!("slow instance: {:.3} % of {calls} calls, p99 {p99:?} against {healthy:?}", share * 100.0);
+    assert!(before > 0 || share > 0.0, "the slow one was never asked");
+    assert!(share < 0.01, "{share}");
+    assert!(p99 < 2 * healthy + Duration::from_millis(2), "{p99:?} against {healthy:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_has_one_owner() {
+    let mut fleet = Fleet::start_with(1, &["mesh.stream_lease_ms=2000"]).await;
+    let nats = format!("nats.url={}", fleet.nats.url());
+    let second = Process::start("orchestrator", 0, &[nats, "mesh.stream_lease_ms=2000".into()]).await;
+    let other = async || {
+        let url = format!("http://{}", second.address);
+        let channel = acgs_mesh::client::connect(&url, constitution()).await.unwrap();
+        acgs_contracts::orchestrator::v1::orchestrator_service_client::OrchestratorServiceClient::new(channel)
+    };
+    let mut stream = Stream::open(fleet.client().await, open("owned", WINDOW_MS)).await.unwrap();
+    window(&mut stream, 1).await;
+    let refused = Stream::open(other().await, open("owned", WINDOW_MS)).await.err().unwrap();
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::FailedPrecondition, "NOT_OWNER"));
+    let details = tonic_types::StatusExt::get_error_details(&refused);
+    assert_eq!(details.error_info().unwrap().metadata["address"], fleet.orchestrator.address.to_string());
+    let resumed = acgs_contracts::orchestrator::v1::Open { resume_after: 5, ..open("owned", WINDOW_MS) };
+    let refused = Stream::open(other().await, resumed).await.err().unwrap();
+    assert_eq!(reason(&refused).0, "NOT_OWNER", "also a client that comes back is told where to go");
+    // The owner dies without a word: when its lease has run out, the stream may begin elsewhere.
+    let dead = std::mem::replace(&mut fleet.orchestrator, second);
+    dead.kill().await;
+    let since = Instant::now();
+    loop {
+        match Stream::open(fleet.client().await, open("owned", WINDOW_MS)).await {
+            Ok(_) => break,
+            Err(status) => assert_eq!(reason(&status).0, "NOT_OWNER"),
+        }
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_are_seen_as_they_come_and_go() {
+    let mut fleet = Fleet::start(1).await;
+    let mut client = fleet.client().await;
+    let mut watch = client
+        .watch_services(WatchServicesRequest { capability: "drift".into() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().services.len(), 1);
+    fleet.add("drift").await;
+    while watch.message().await.unwrap().unwrap().services.len() != 2 {}
+    let since = Instant::now();
+    fleet.take("drift", 0).kill().await;
+    while watch.message().await.unwrap().unwrap().services.len() != 1 {}
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    let since = Instant::now();
+    assert!(fleet.take("drift", 0).stop().await);
+    while !watch.message().await.unwrap().unwrap().services.is_empty() {}
+    assert!(since.elapsed() < Duration::from_secs(1), "it says goodbye: {:?}", since.elapsed());
+    let forbidden = RegisterServiceRequest {
+        service_id: "evil".into(),
+        service_name: "x".into(),
+        host: "169.254.169.254".into(),
+        port: 80,
+        capabilities: vec!["quality".into()],
+        ..RegisterServiceRequest::default()
+    };
+    let refused = client.register_service(forbidden).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::PermissionDenied, "NOT_ALLOWED"));
+    let all = client.list_services(ListServicesRequest::default()).await.unwrap().into_inner();
+    assert_eq!(all.total_services, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_are_kept_acknowledged_explained_and_resolved() {
+    let fleet = Fleet::start(1).await;
+    let mut stream = Stream::open(
+        fleet.client().await,
+        acgs_contracts::orchestrator::v1::Open { model_id: "m".into(), ..open("alerts", WINDOW_MS) },
+    )
+    .await
+    .unwrap();
+    for seq in [1, 2, 3, 4] {
+        window(&mut stream, seq).await;
+    }
+    let mut client = fleet.client().await;
+    let since = Instant::now();
+    let found = loop {
+        let request =
+            ListAlertsRequest { state: AlertState::Open.into(), model_id: "m".into(), ..Default::default() };
+        let found = client.list_alerts(request).await.unwrap().into_inner().alerts;
+        if !found.is_empty() {
+            break found;
+        }
+        assert!(since.elapsed() < PATIENCE);
+    };
+    let id = found[0].alert_id.clone();
+    let explained =
+        client.explain_alert(ExplainAlertRequest { alert_id: id.clone() }).await.unwrap().into_inner();
+    assert!(explained.explanation.len() >= 3 && explained.changes.len() == 1, "{explained:?}");
+    let seen = AcknowledgeAlertRequest { alert_id: id.clone(), by: "ada".into(), note: "looking".into() };
+    let seen = client.acknowledge_alert(seen).await.unwrap().into_inner().alert.unwrap();
+    assert_eq!((seen.acknowledged_by.as_str(), seen.note.as_str()), ("ada", "looking"));
+    let over = ResolveAlertRequest { alert_id: id.clone(), by: "ada".into(), ..Default::default() };
+    let over = client.resolve_alert(over).await.unwrap().into_inner().alert.unwrap();
+    assert_eq!((over.state(), over.resolved_by.as_str()), (AlertState::Resolved, "ada"));
+    let open_now = ListAlertsRequest { state: AlertState::Open.into(), ..Default::default() };
+    let open_now = client.list_alerts(open_now).await.unwrap().into_inner().alerts;
+    assert!(open_now.iter().all(|alert| alert.alert_id != id));
+    let grave = ListAlertsRequest { severity: Severity::Critical.into(), page_size: 1, ..Default::default() };
+    client.list_alerts(grave).await.unwrap();
+    for (id, by, code, why) in [
+        ("0".repeat(32), "ada", Code::NotFound, "UNKNOWN_ALERT"),
+        ("x".into(), "ada", Code::NotFound, "UNKNOWN_ALERT"),
+        (id.clone(), "", Code::InvalidArgument, "BAD_NAME"),
+    ] {
+        let request = AcknowledgeAlertRequest { alert_id: id, by: by.into(), ..Default::default() };
+        let refused = client.acknowledge_alert(request).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).0.as_str()), (code, why));
+    }
+    let refused =
+        client.list_alerts(ListAlertsRequest { page_token: "?".into(), ..Default::default() }).await;
+    assert_eq!(reason(&refused.unwrap_err()).0, "BAD_PAGE_TOKEN");
+    let refused = client.list_alerts(ListAlertsRequest { page_size: 5_000, ..Default::default() }).await;
+    assert_eq!(reason(&refused.unwrap_err()).0, "BAD_PAGE_SIZE");
+}
