@@ -1,11 +1,16 @@
 //! `acgs bench`: the numbers of docs/benchmarks.md, each with its baseline from the same run. The profile is frozen
 //! here, so that later defaults do not change what is measured.
 
+mod bus;
 mod cpu;
 mod discard;
 mod latency;
 mod memory;
+mod mesh;
+mod pool;
+mod processes;
 mod profile;
+mod rest;
 mod throughput;
 mod unary;
 
@@ -43,6 +48,14 @@ enum What {
     Unary,
     /// Resident memory, idle and under load.
     Memory,
+    /// Rows per CPU second through a mesh of processes; needs nats-server.
+    Mesh,
+    /// What the pool adds to a unary call.
+    Pool,
+    /// From a finding to NATS's acknowledgement; needs nats-server.
+    Bus,
+    /// What JSON costs beside gRPC.
+    Rest,
 }
 
 /// One measured number.
@@ -103,6 +116,18 @@ impl Bench {
         }
         if wanted(What::Memory) {
             figures.extend(memory::measure(10_000_000 / scale).await?);
+        }
+        if wanted(What::Mesh) {
+            figures.extend(mesh::measure(&settings, 4_000 / scale).await?);
+        }
+        if wanted(What::Pool) {
+            figures.extend(pool::measure(48_000 / scale).await?);
+        }
+        if wanted(What::Bus) {
+            figures.extend(bus::measure(&settings, 20 / scale as u64).await?);
+        }
+        if wanted(What::Rest) {
+            figures.extend(rest::measure(&settings, 500 / scale).await?);
         }
         self.print(&figures);
         Ok(ExitCode::SUCCESS)

@@ -35,9 +35,13 @@ pub(super) async fn measure(settings: &Settings, batches: usize) -> anyhow::Resu
     ])
 }
 
-struct Speed {
-    per_cpu_second: f64,
-    per_second: f64,
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speed {
+    pub(super) per_cpu_second: f64,
+    pub(super) per_second: f64,
+    /// Of this process.
+    pub(super) cpu_seconds: f64,
 }
 
 async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
@@ -51,7 +55,7 @@ async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Spe
     speed
 }
 
-async fn through_bare(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
+pub(super) async fn through_bare(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
     let layer = acgs_mesh::constitution::ConstitutionLayer::new(settings.constitution()?, Arc::default());
@@ -78,7 +82,11 @@ pub(super) fn local(settings: &Settings, home: &tempfile::TempDir) -> Settings {
     local
 }
 
-async fn send(channel: acgs_mesh::client::MeshChannel, batches: usize, name: &str) -> anyhow::Result<Speed> {
+pub(super) async fn send(
+    channel: acgs_mesh::client::MeshChannel,
+    batches: usize,
+    name: &str,
+) -> anyhow::Result<Speed> {
     let mut rows = Rows::new()?;
     let (mut distinct, mut bytes): (Vec<Message>, usize) = (Vec::new(), 0);
     for _ in 0..DISTINCT {
@@ -108,5 +116,9 @@ async fn send(channel: acgs_mesh::client::MeshChannel, batches: usize, name: &st
     let rows = (batches * BATCH_ROWS) as f64;
     let cpu_seconds = cpu::seconds(std::process::id())? - cpu_before;
     progress.finish();
-    Ok(Speed { per_cpu_second: rows / cpu_seconds, per_second: rows / started.elapsed().as_secs_f64() })
+    Ok(Speed {
+        per_cpu_second: rows / cpu_seconds,
+        per_second: rows / started.elapsed().as_secs_f64(),
+        cpu_seconds,
+    })
 }
