@@ -1,11 +1,16 @@
 //! The commands, one file each, and the command line that names them.
 
+pub mod alerts;
 pub mod bench;
 pub mod constitution;
 pub mod demo;
+pub mod doctor;
+pub mod probe;
 pub mod serve;
+pub mod services;
 pub mod stream;
 pub mod watch;
+pub mod windows;
 
 mod flights;
 mod months;
@@ -20,7 +25,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[command(
     name = "acgs",
     version,
-    after_help = "Start here:\n  acgs demo                    a year of real flights through the whole mesh\n  acgs serve all               the mesh on ports 8010 to 8013\n  acgs stream FILE --timestamp COLUMN   your own data\n\nSettings: deploy/acgs.toml lists them all. A file (--config), the environment (ACGS_SECTION__KEY) and --set\noverride them in this order. CONSTITUTIONAL_HASH and LOG_LEVEL are read too."
+    after_help = "Start here:\n  acgs demo                    a year of real flights through the whole mesh\n  acgs serve all               the mesh on ports 8010 to 8013\n  acgs doctor                  what is wrong, and how to mend it\n  acgs stream FILE --timestamp COLUMN   your own data\n\nSettings: deploy/acgs.toml lists them all. A file (--config), the environment (ACGS_SECTION__KEY) and --set\noverride them in this order. CONSTITUTIONAL_HASH and LOG_LEVEL are read too."
 )]
 pub struct Cli {
     /// Settings that differ from the defaults, as TOML.
@@ -45,6 +50,18 @@ pub enum Command {
     Stream(Box<stream::StreamFile>),
     /// Print events as they come.
     Watch(watch::Watch),
+    /// Look at a mesh as a whole.
+    Mesh(services::MeshCommand),
+    /// List the services that have registered with an orchestrator.
+    Services(services::Services),
+    /// Show the last windows, with what each judge said of them.
+    Windows(windows::Windows),
+    /// Look at alerts, and say what is done about them.
+    Alerts(alerts::Alerts),
+    /// Find what is wrong, and say how to mend it.
+    Doctor(doctor::Doctor),
+    /// Ask a server for its health, for containers.
+    Probe(probe::Probe),
     /// Measure speed beside a baseline in the same run.
     Bench(bench::Bench),
     /// Check documents against the constitutional hash.

@@ -41,6 +41,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Demo(command) => command.run(settings).await,
             Command::Stream(command) => command.run(settings).await,
             Command::Watch(command) => command.run(settings).await,
+            Command::Mesh(command) => command.run(settings).await,
+            Command::Services(command) => command.run(settings).await,
+            Command::Windows(command) => command.run(settings).await,
+            Command::Alerts(command) => command.run(settings).await,
+            Command::Doctor(command) => command.run(settings).await,
+            Command::Probe(command) => command.run(settings).await,
             Command::Bench(command) => command.run(settings).await,
             Command::Constitution(command) => command.run(settings).await,
         };

