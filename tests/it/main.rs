@@ -12,4 +12,5 @@ mod noise;
 mod refusals;
 mod rest;
 mod streams;
+mod telemetry;
 mod unary;

@@ -112,10 +112,28 @@ pub struct Stream {
 
 impl Stream {
     /// Opens; the first answer is read.
-    pub async fn open(
-        mut client: OrchestratorServiceClient<MeshChannel>,
-        open: Open,
-    ) -> Result<Self, Status> {
+    pub async fn open(client: OrchestratorServiceClient<MeshChannel>, open: Open) -> Result<Self, Status> {
+        Self::open_with(client, open).await
+    }
+
+    /// Opens over any channel.
+    pub async fn open_over<T>(channel: T, open: Open) -> Result<Self, Status>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
+        Self::open_with(OrchestratorServiceClient::new(channel), open).await
+    }
+
+    async fn open_with<T>(mut client: OrchestratorServiceClient<T>, open: Open) -> Result<Self, Status>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+    {
         let (out, messages) = mpsc::channel(64);
         let first = StreamWindowsRequest { message: Some(stream_windows_request::Message::Open(open)) };
         out.send(first).await.expect("queues");

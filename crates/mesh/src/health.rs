@@ -13,6 +13,7 @@ use proto::{
 };
 use tokio::sync::watch;
 use tokio_stream::{StreamExt, wrappers::WatchStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// Most services of one List, as gRFC A90 has it.
@@ -22,6 +23,7 @@ const LIST_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct HealthSwitch {
     states: watch::Sender<BTreeMap<String, bool>>,
+    over: CancellationToken,
 }
 
 impl HealthSwitch {
@@ -29,7 +31,7 @@ impl HealthSwitch {
     #[must_use]
     pub fn new(services: &[&str]) -> Self {
         let states = services.iter().chain([&""]).map(|name| ((*name).to_owned(), true)).collect();
-        Self { states: watch::Sender::new(states) }
+        Self { states: watch::Sender::new(states), over: CancellationToken::new() }
     }
 
     /// A service, or with the empty name the server, goes up or down.
@@ -50,10 +52,15 @@ impl HealthSwitch {
         self.states.send_modify(|states| states.values_mut().for_each(|serving| *serving = false));
     }
 
+    /// Ends those who watch, so that they do not hold a server that stops.
+    pub fn end_watches(&self) {
+        self.over.cancel();
+    }
+
     /// What answers the health RPCs.
     #[must_use]
     pub fn face(&self) -> HealthFace {
-        HealthFace { states: self.states.subscribe() }
+        HealthFace { states: self.states.subscribe(), over: self.over.clone() }
     }
 }
 
@@ -61,6 +68,7 @@ impl HealthSwitch {
 #[derive(Clone, Debug)]
 pub struct HealthFace {
     states: watch::Receiver<BTreeMap<String, bool>>,
+    over: CancellationToken,
 }
 
 fn response(serving: Option<bool>) -> HealthCheckResponse {
@@ -110,6 +118,7 @@ impl Health for HealthFace {
             let now = response(states.get(&service).copied());
             (last.replace(now) != Some(now)).then_some(Ok(now))
         });
-        Ok(Response::new(Box::pin(changes)))
+        let until_over = futures_util::StreamExt::take_until(changes, self.over.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(until_over)))
     }
 }

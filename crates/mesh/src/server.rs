@@ -135,7 +135,7 @@ pub async fn serve(
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return ended.map_err(ServeError::Transport),
-        () = stop.cancelled() => {}
+        () = stop.cancelled() => plumbing.health.end_watches(),
     }
     // Open calls would hold the server for ever: after the grace they are cut.
     match tokio::time::timeout(grace, serving).await {

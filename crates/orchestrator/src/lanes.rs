@@ -105,11 +105,15 @@ impl Lanes {
 
     /// Ready when every lane is open; an error when one is refused.
     fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Problem>> {
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.link.is_open()) {
-            match lane.link.poll(context, &mut lane.book) {
-                Poll::Ready(Said::Opened) => lane.down_since = None,
-                Poll::Ready(Said::Refused(problem)) => return Poll::Ready(Err(problem)),
-                Poll::Ready(Said::Up(_) | Said::Lost(_)) | Poll::Pending => {}
+        for lane in &mut self.lanes {
+            // What was lost is looked for again, which has to be polled too.
+            while !lane.link.is_open() {
+                match lane.link.poll(context, &mut lane.book) {
+                    Poll::Ready(Said::Opened) => lane.down_since = None,
+                    Poll::Ready(Said::Refused(problem)) => return Poll::Ready(Err(problem)),
+                    Poll::Ready(Said::Up(_) | Said::Lost(_)) => {}
+                    Poll::Pending => break,
+                }
             }
         }
         if self.lanes.iter().all(|lane| lane.link.is_open()) {

@@ -131,7 +131,13 @@ struct Reader {
 impl Reader {
     async fn run(self, mut incoming: Streaming<proto::StreamWindowsRequest>) {
         let mut ended = false;
-        while let Some(Ok(message)) = incoming.next().await {
+        loop {
+            let message = tokio::select! {
+                message = incoming.next() => message,
+                // The stream is over: a client that does not close its side does not hold the connection.
+                () = self.stream.closed() => return,
+            };
+            let Some(Ok(message)) = message else { break };
             let input = self.read(message);
             ended |= matches!(input, Ok(Input::End { .. }));
             match input {
