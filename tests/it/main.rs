@@ -11,6 +11,7 @@ mod mesh;
 mod noise;
 mod refusals;
 mod rest;
+mod stalled;
 mod streams;
 mod telemetry;
 mod unary;
