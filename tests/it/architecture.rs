@@ -10,19 +10,47 @@ use std::{
 use acgs_tests::root;
 
 /// Which of our packages a package may use. Arrows go down only.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("acgs-contracts", &[]),
     ("acgs-columns", &[]),
     ("acgs-windowing", &[]),
     ("acgs-statistics", &[]),
     ("acgs-vocabulary", &["acgs-contracts", "acgs-columns"]),
     ("acgs-lane", &["acgs-contracts", "acgs-columns", "acgs-vocabulary"]),
-    ("acgs-quality", &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"]),
-    ("acgs-drift", &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"]),
+    (
+        "acgs-quality",
+        &[
+            "acgs-contracts",
+            "acgs-columns",
+            "acgs-statistics",
+            "acgs-vocabulary",
+            "acgs-standing",
+            "acgs-lane",
+        ],
+    ),
+    (
+        "acgs-drift",
+        &[
+            "acgs-contracts",
+            "acgs-columns",
+            "acgs-statistics",
+            "acgs-vocabulary",
+            "acgs-standing",
+            "acgs-lane",
+        ],
+    ),
     (
         "acgs-performance",
-        &["acgs-contracts", "acgs-columns", "acgs-statistics", "acgs-vocabulary", "acgs-lane"],
+        &[
+            "acgs-contracts",
+            "acgs-columns",
+            "acgs-statistics",
+            "acgs-vocabulary",
+            "acgs-standing",
+            "acgs-lane",
+        ],
     ),
+    ("acgs-standing", &["acgs-vocabulary"]),
     ("acgs-mesh", &["acgs-contracts", "acgs-vocabulary"]),
     ("acgs-events", &["acgs-vocabulary"]),
     (

@@ -37,6 +37,7 @@ fn script() -> Vec<LaneDown> {
             seq: 1,
             batch: Some(batch),
             runs: vec![Run { pane: 1, length: 50 }],
+            again: false,
         })),
         down(lane_down::Message::Close(Close { window: Some(window), revision: 0, panes: vec![1] })),
     ]
@@ -164,6 +165,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             seq: 1,
             batch: rows(0, &(0..90).collect::<Vec<i64>>(), 0.5),
             runs: vec![(1, 30), (2, 60)],
+            again: false,
         },
         LaneDown::Tick { watermark_ms: 1_000 },
         LaneDown::Close { window, revision: 3, panes: vec![1, 2] },

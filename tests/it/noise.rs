@@ -203,7 +203,12 @@ fn lane_messages() -> BoxedStrategy<Vec<LaneDown>> {
             Message::Restore(Restore { through_seq, panes, carry, more })
         }),
         (0..3_u64).prop_map(|pane| Message::OpenPane(OpenPane { pane, ..OpenPane::default() })),
-        (0..6_u64, batch, runs).prop_map(|(seq, batch, runs)| Message::Rows(LaneRows { seq, batch, runs })),
+        (0..6_u64, batch, runs).prop_map(|(seq, batch, runs)| Message::Rows(LaneRows {
+            seq,
+            batch,
+            runs,
+            again: seq % 2 == 1
+        })),
         time().prop_map(|watermark_ms| Message::Tick(Tick { watermark_ms })),
         (option::of((time(), time())), vec(0..3_u64, 0..3)).prop_map(|(window, panes)| {
             let window = window.map(|(start_ms, end_ms)| acgs_contracts::common::v1::WindowId {

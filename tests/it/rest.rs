@@ -304,6 +304,13 @@ async fn a_monitor_judges_what_arrives_and_invents_nothing() {
         counts.push(event.envelope.payload["record_count"].as_u64().unwrap());
     }
     assert_eq!(counts, [10, 11, 12, 33], "three calls, and all of them together");
+    // Rows of a lane are gathered too, each once.
+    let mut opened = acgs_tests::open("watched-stream", 1_000);
+    opened.service_id = "watched".into();
+    let mut stream = mesh.stream(opened).await.unwrap();
+    stream.rows(1, &acgs_tests::rows(0, &(0..70).collect::<Vec<_>>(), 0.0)).await;
+    let event = tokio::time::timeout(acgs_tests::PATIENCE, events.recv()).await.unwrap().unwrap();
+    assert_eq!(event.envelope.payload["record_count"], 70);
     let listed = call(addresses.quality, &case("GET", "/monitors", Value::Null, &[])).await.json();
     assert_eq!(listed["monitors"][0]["service_id"], "watched", "{listed}");
     let stop = case("POST", "/monitor/stop", json!({"service_id": "watched"}), &[]);
@@ -355,6 +362,10 @@ async fn refusals_say_what_is_wrong_and_where() {
         );
         assert!(said["detail"].as_str().unwrap().contains(field), "{said}");
     }
+    // What the path says counts, whatever the query says.
+    let path = "/v1/assessments/qa-1?assessment_id=qa-2";
+    let answer = request(quality, "GET", path, &with, "").await;
+    assert!(answer.json()["detail"].as_str().unwrap().contains("qa-1"), "{}", answer.text());
     let bad = request(quality, "GET", "/assessments/recent?limit=x", &with, "").await;
     assert_eq!((bad.status.as_u16(), bad.json()["field"].as_str()), (400, Some("limit")));
     let unknown = request(quality, "GET", "/assessments/recent?colour=1", &with, "").await;
@@ -396,6 +407,16 @@ async fn pages_call_over_grpc_web_when_they_may() {
         assert_eq!(answer.headers.contains_key("access-control-allow-origin"), allowed);
         let text = answer.text();
         assert!(text.contains("grpc-status:0"), "{text:?}");
+    }
+    // A page that asks nobody, by a request that browsers send without asking.
+    let simple = json!({"service_id": "s", "constitutional_hash": PLATFORM}).to_string();
+    let sneaky = [("origin", "https://other.example"), ("content-type", "text/plain")];
+    let answer = request(quality, "POST", "/monitor/start", &sneaky, simple.clone()).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["reason"].as_str()), (403, Some("ORIGIN")));
+    let allowed = [("origin", "https://page.example"), ("content-type", "application/json")];
+    assert_eq!(request(quality, "POST", "/monitor/start", &allowed, simple).await.status, 200);
+    for (path, headers) in [("/nowhere", &[][..]), ("/", &[(HEADER, PLATFORM)][..])] {
+        assert_eq!(request(quality, "GET", path, headers, "").await.status, 404);
     }
     let unguarded = [("content-type", "application/grpc-web+proto"), ("x-grpc-web", "1")];
     let refused = request(quality, "POST", path, &unguarded, [0_u8; 5]).await;

@@ -19,11 +19,9 @@ async fn live(mut stream: Stream, first_seq: u64, count: u64) -> (Stream, Vec<Du
         let first = (seq as i64 - 1) * WINDOW_MS;
         let sent = Instant::now();
         stream.rows(seq, &rows(first, &(first..first + WINDOW_MS).collect::<Vec<_>>(), 0.0)).await;
-        while seq > 1 {
-            let message = stream.next().await.unwrap().unwrap();
-            if matches!(message, stream_windows_response::Message::Report(_)) {
-                break;
-            }
+        if seq > 1 {
+            let reported = |message: &_| matches!(message, stream_windows_response::Message::Report(_));
+            while !reported(&stream.next().await.unwrap().unwrap()) {}
         }
         times.push(sent.elapsed());
     }

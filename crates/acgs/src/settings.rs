@@ -253,6 +253,13 @@ impl Settings {
                 self.listen.host
             );
         }
+        if self.listen.host.is_unspecified() && self.mesh.advertise.is_empty() && !self.nats.url.is_empty() {
+            bail!(
+                "listen.host is {}, which is nowhere for others, and nats.url makes this process a part of a mesh: \
+                 set mesh.advertise to the host by which others reach it",
+                self.listen.host
+            );
+        }
         self.constitution()?;
         Ok(())
     }
@@ -362,6 +369,8 @@ mod tests {
         assert!(why(&[("ACGS_LISTEN__QUALTIY", "1")], &[]).contains("there is no setting"));
         assert!(why(&[], &["listen.host=0.0.0.0"]).contains("listen.insecure = true"));
         assert!(why(&[("CONSTITUTIONAL_HASH", "xyz")], &[]).contains("16 lower-case hex digits"));
+        let nowhere = ["listen.host=0.0.0.0", "listen.insecure=true", "nats.url=nats://n:1"];
+        assert!(why(&[], &nowhere).contains("mesh.advertise"));
         assert!(why(&[], &["listen"]).contains("key=value"));
         assert!(load(&[], &["listen.host=0.0.0.0", "listen.insecure=true"]).is_ok());
     }

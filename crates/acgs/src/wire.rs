@@ -45,7 +45,10 @@ use anyhow::Context;
 use doors::Sources;
 use remote::{Remote, service_of};
 use server_group::Group;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -109,6 +112,7 @@ pub struct Running {
     pub judges: Option<Remote>,
     role: Role,
     notice: Duration,
+    grace: Duration,
     health: HealthSwitch,
     stop: CancellationToken,
     announcing: CancellationToken,
@@ -186,9 +190,12 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     let unserved = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
     let mut addresses =
         Addresses { quality: unserved, drift: unserved, performance: unserved, orchestrator: unserved };
+    let mut factories = HashMap::new();
     for judge in JudgeKind::ALL {
         if role == Role::All || role == Role::Judge(judge) {
-            let (port, services, doors) = tools.judge_routes(judge, keys.clone(), references.clone());
+            let (port, services, doors, factory) =
+                tools.judge_routes(judge, keys.clone(), references.clone());
+            factories.insert(judge, factory);
             *address_of(&mut addresses, judge) = group.add(port, services, doors).await?;
         }
     }
@@ -200,7 +207,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         let outbox = outbox.clone().context("an orchestrator has an outbox")?;
         let references = references.clone().context("an orchestrator has references")?;
         let (face, remote, doors) =
-            tools.orchestrator(role, home, outbox, references, addresses.orchestrator)?;
+            tools.orchestrator(factories, home, outbox, references, addresses.orchestrator)?;
         let service =
             OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         group.serve(listener, Routes::new(service), doors);
@@ -242,6 +249,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         judges,
         role,
         notice: Duration::from_millis(settings.drain.notice_ms),
+        grace: Duration::from_millis(settings.drain.grace_ms),
         health,
         stop,
         announcing,
@@ -320,7 +328,7 @@ impl Tools<'_> {
         judge: JudgeKind,
         keys: Option<Arc<dyn KeyValue>>,
         references: Option<ReferenceStore>,
-    ) -> (u16, Routes, Doors) {
+    ) -> (u16, Routes, Doors, JudgeFactory) {
         let Tools { settings, constitution, clock, sink, sources, stop } = self;
         let (constitution, clock, sink, stop) =
             ((*constitution).clone(), Arc::clone(clock), Arc::clone(sink), (*stop).clone());
@@ -330,16 +338,20 @@ impl Tools<'_> {
                     acgs_quality::QualityFace::new(settings.quality, constitution, clock, sink, keys, stop);
                 tokio::spawn(face.clone().run_monitors());
                 let doors = sources.quality(&face);
+                let lanes = face.clone();
+                let factory: JudgeFactory = Arc::new(move || Box::new(lanes.lane_judge()));
                 let service = QualityServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-                (settings.listen.quality, Routes::new(service), doors)
+                (settings.listen.quality, Routes::new(service), doors, factory)
             }
             JudgeKind::Drift => {
                 let face =
                     acgs_drift::DriftFace::new(settings.drift, constitution, clock, sink, references, stop);
                 tokio::spawn(face.clone().run_monitors());
                 let doors = sources.drift(&face);
+                let lanes = face.clone();
+                let factory: JudgeFactory = Arc::new(move || Box::new(lanes.lane_judge()));
                 let service = DriftServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-                (settings.listen.drift, Routes::new(service), doors)
+                (settings.listen.drift, Routes::new(service), doors, factory)
             }
             JudgeKind::Performance => {
                 let config = settings.performance.clone();
@@ -347,16 +359,18 @@ impl Tools<'_> {
                     acgs_performance::PerformanceFace::new(config, constitution, clock, sink, keys, stop);
                 tokio::spawn(face.clone().run_monitors());
                 let doors = sources.performance(&face);
+                let lanes = face.clone();
+                let factory: JudgeFactory = Arc::new(move || Box::new(lanes.lane_judge()));
                 let service =
                     PerformanceServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-                (settings.listen.performance, Routes::new(service), doors)
+                (settings.listen.performance, Routes::new(service), doors, factory)
             }
         }
     }
 
     fn orchestrator(
         &self,
-        role: Role,
+        factories: HashMap<JudgeKind, JudgeFactory>,
         home: &home::Home,
         outbox: Outbox,
         references: ReferenceStore,
@@ -365,7 +379,7 @@ impl Tools<'_> {
         let mesh = &self.settings.mesh;
         let allowed = AllowList::parse(&mesh.allowed).context("mesh.allowed")?;
         let directory = Directory::start(allowed, mesh.lease_ms, Arc::clone(self.clock), self.stop.clone());
-        let remote = (role == Role::Orchestrator).then(|| {
+        let remote = factories.is_empty().then(|| {
             Remote::start(
                 &mesh.addresses,
                 &mesh.names,
@@ -377,7 +391,7 @@ impl Tools<'_> {
         });
         let connector: Arc<dyn Connector> = match &remote {
             Some(remote) => Arc::new(remote.clone()),
-            None => Arc::new(judges(self.settings)),
+            None => Arc::new(InProcess::new(factories)),
         };
         let announcement =
             announce::Announcement::of(&mesh.advertise, bound, "analytics-orchestrator", "orchestrator");
@@ -404,7 +418,7 @@ impl Tools<'_> {
     }
 }
 
-/// The three judges, each lane its own.
+/// The three judges, each lane its own, as no service has them: nothing is gathered for standing orders.
 #[must_use]
 pub fn judges(settings: &Settings) -> InProcess {
     let (quality, drift, performance) = (settings.quality, settings.drift, settings.performance.clone());
@@ -447,8 +461,10 @@ impl Running {
             tokio::time::sleep(self.notice).await;
         }
         self.stop.cancel();
-        if let Some(orchestrator) = &self.orchestrator {
-            orchestrator.drained().await;
+        if let Some(orchestrator) = &self.orchestrator
+            && timeout(self.grace, orchestrator.drained()).await.is_err()
+        {
+            tracing::error!("streams or their events were not done at the end of the grace");
         }
         let mut trouble = None;
         while let Some(ended) = self.servers.join_next().await {
@@ -463,8 +479,11 @@ impl Running {
         let audit = self.audit.await.context("the audit's task was lost");
         // Refusals of connections that were still open are told too.
         self.refusals.publish(&*self.sink, self.clock.now_ms());
-        if let Some(outbox) = &self.outbox {
-            outbox.flush().await;
+        if let Some(outbox) = &self.outbox
+            && timeout(self.grace, outbox.flush()).await.is_err()
+        {
+            let message = format!("{} events did not reach the log before the end", outbox.waiting());
+            trouble.get_or_insert(anyhow::anyhow!(message));
         }
         trouble.map_or(audit, Err)
     }

@@ -20,13 +20,12 @@ use std::{
 
 use acgs_columns::{RecordBatch, Schema, numbers::numbers};
 use acgs_contracts::drift::v1 as proto;
-use acgs_lane::over_grpc;
+use acgs_lane::{PaneJudge, over_grpc};
+use acgs_standing::{history::History, monitoring::Monitors};
 use acgs_vocabulary::{
     Constitution, Problem,
     convert::{rows, schema},
     event::EventKind,
-    history::History,
-    monitoring::Monitors,
     ports::{Clock, FindingSink, Judgement},
     problem::Kind,
     text,
@@ -50,6 +49,8 @@ use crate::{
 const ID_BYTES_MAX: usize = 128;
 /// Long computations at a time; others wait for their turn.
 const COMPUTING_MAX: usize = 2;
+/// References that are received at a time; each may be large.
+const UPLOADS_MAX: usize = 4;
 
 /// Answers `DriftService`.
 #[derive(Clone)]
@@ -64,6 +65,7 @@ pub struct DriftFace {
     history: Option<History>,
     retrainings: Arc<AtomicU64>,
     computing: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 impl fmt::Debug for DriftFace {
@@ -88,6 +90,7 @@ impl DriftFace {
         let history = keys.clone().map(|keys| History::start(keys, "detections"));
         let monitors = Monitors::new(keys, Arc::clone(&clock), "drift");
         let computing = Arc::new(Semaphore::new(COMPUTING_MAX));
+        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
         Self {
             config,
             constitution,
@@ -99,6 +102,7 @@ impl DriftFace {
             history,
             retrainings: Arc::default(),
             computing,
+            uploads,
         }
     }
 
@@ -114,10 +118,22 @@ impl DriftFace {
         self.monitors.count()
     }
 
+    /// A judge for one lane, whose rows standing orders see too.
+    #[must_use]
+    pub fn lane_judge(&self) -> PaneJudge<judge::DriftAssessor> {
+        judge::monitored(self.config, self.monitors.clone())
+    }
+
     /// Judges what is gathered for standing orders when it is due, until the end.
     pub async fn run_monitors(self) {
         let judge = |about: String, (reference, pane): Gathered| {
-            if pane.row_count >= self.config.rows_min {
+            if pane.row_count < self.config.rows_min {
+                // Too few to say anything: they wait for more.
+                let same =
+                    |(held, _): &Gathered| held.name == reference.name && held.version == reference.version;
+                let begin = || (Arc::clone(&reference), DriftPane::new(&reference));
+                self.monitors.gather(&about, same, begin, |(_, held)| held.merge(&pane));
+            } else {
                 let report = detect::report(&self.config, &reference, &pane, |_| None);
                 let request = proto::DetectRequest { model_id: about, ..Default::default() };
                 self.conclude(&request, &report);
@@ -414,12 +430,7 @@ impl DriftService for DriftFace {
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
-        Ok(Response::new(over_grpc::serve(
-            judge::monitored(self.config, self.monitors.clone()),
-            incoming,
-            self.stop.clone(),
-            wrap,
-        )))
+        Ok(Response::new(over_grpc::serve(self.lane_judge(), incoming, self.stop.clone(), wrap)))
     }
 
     async fn register_model(

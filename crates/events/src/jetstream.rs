@@ -27,6 +27,9 @@ pub const BUCKET: &str = "acgs-state";
 pub const OBJECTS: &str = "acgs-blobs";
 /// Older servers lack what the home needs: per-subject sequences on consumers' filters, and buckets.
 const OLDEST: (u64, u64) = (2, 10);
+/// From this version on, marks of deleted keys go by themselves; before, they stay.
+const EXPIRING: (u64, u64) = (2, 11);
+const MARKERS_KEEP: Duration = Duration::from_secs(3_600);
 /// A connection that is not there by then is not coming.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A request without an answer for this long has failed; it may have been carried out all the same.
@@ -92,7 +95,8 @@ impl JetStream {
         }
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
-        let (events, keys, objects) = create(&context, options).await?;
+        let markers = (version_of(&info.version) >= EXPIRING).then_some(MARKERS_KEEP);
+        let (events, keys, objects) = create(&context, options, markers).await?;
         Ok(Self { client, context, events, keys, objects, connected })
     }
 
@@ -143,23 +147,37 @@ async fn connect(options: &Options, announce: watch::Sender<bool>) -> Result<Cli
         });
     let servers: Vec<&str> = options.url.split(',').map(str::trim).collect();
     connecting.connect(servers).await.map_err(|error| {
-        PortError::Unavailable(format!("NATS cannot be reached at {}: {error}", options.url))
+        PortError::Unavailable(format!("NATS cannot be reached at {}: {error}", public(&options.url)))
     })
 }
 
-fn check_version(version: &str) -> Result<(), PortError> {
+fn version_of(version: &str) -> (u64, u64) {
     let mut numbers = version.split(['.', '-']).map(|number| number.parse::<u64>().unwrap_or(0));
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found >= OLDEST {
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn check_version(version: &str) -> Result<(), PortError> {
+    if version_of(version) >= OLDEST {
         return Ok(());
     }
     let message = format!("the NATS server is {version}; {}.{} or newer is needed", OLDEST.0, OLDEST.1);
     Err(PortError::Invalid(message))
 }
 
+/// A URL without user and password.
+fn public(url: &str) -> String {
+    let without = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        _ => url.to_owned(),
+    };
+    url.split(',').map(|url| without(url.trim())).collect::<Vec<_>>().join(",")
+}
+
 async fn create(
     context: &Context,
     options: &Options,
+    limit_markers: Option<Duration>,
 ) -> Result<(stream::Stream, kv::Store, object_store::ObjectStore), PortError> {
     let refused = |what: &str, error: &dyn fmt::Display| {
         PortError::Unavailable(format!("{what} cannot be made; is JetStream on? {error}"))
@@ -176,7 +194,12 @@ async fn create(
     };
     context.create_or_update_stream(events).await.map_err(|error| refused(STREAM, &error))?;
     let events = context.get_stream(STREAM).await.map_err(|error| refused(STREAM, &error))?;
-    let keys = kv::Config { bucket: BUCKET.into(), num_replicas: options.replicas, ..kv::Config::default() };
+    let keys = kv::Config {
+        bucket: BUCKET.into(),
+        num_replicas: options.replicas,
+        limit_markers,
+        ..kv::Config::default()
+    };
     let keys = context.create_or_update_key_value(keys).await.map_err(|error| refused(BUCKET, &error))?;
     let objects = match context.get_object_store(OBJECTS).await {
         Ok(objects) => objects,
@@ -195,6 +218,12 @@ async fn create(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_are_not_told() {
+        let told = public("nats://me:se@cret@one:4222, nats://two:4222,me:x@three");
+        assert_eq!(told, "nats://one:4222,nats://two:4222,three");
+    }
 
     #[test]
     fn old_servers_are_refused_by_name() {

@@ -2,7 +2,7 @@
 //! judge can go on where the first one was lost. Pure; it must not know how a lane is carried or who lost it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -32,8 +32,14 @@ pub struct Book {
     /// Pieces of a snapshot that is not whole yet.
     pieces: Vec<State>,
     log: VecDeque<Entry>,
+    /// Entries that the log has lost at its front: a place in it less this is its index.
+    trimmed: u64,
+    /// Closes without a verdict, by their place.
+    asked: HashMap<(Window, u32), u64>,
     /// Entries of the log that this lane was given.
     given: usize,
+    /// Entries of the log that an earlier lane was given.
+    given_before: usize,
     unsent_bytes: i64,
     unsent_frames: i64,
     newest_pane: PaneId,
@@ -59,13 +65,19 @@ impl Book {
         }
         let Some(message) = self.sighted(message) else { return };
         self.count(&message, 1);
+        if let LaneDown::Close { window, revision, .. } = &message
+            && self.keeps
+        {
+            let place = self.trimmed + self.log.len() as u64;
+            self.asked.insert((window.clone(), *revision), place);
+        }
         self.log.push_back(Entry { message, answered: false });
     }
 
     /// What is left of a message when panes are lost.
     fn sighted(&self, message: LaneDown) -> Option<LaneDown> {
         match message {
-            LaneDown::Rows { seq, batch, runs }
+            LaneDown::Rows { seq, batch, runs, again }
                 if runs.iter().any(|(pane, _)| *pane <= self.blind_through) =>
             {
                 let mut rows = Vec::with_capacity(batch.rows());
@@ -77,7 +89,7 @@ impl Book {
                     start += length;
                 }
                 let runs: Vec<_> = runs.into_iter().filter(|(pane, _)| *pane > self.blind_through).collect();
-                (!rows.is_empty()).then(|| LaneDown::Rows { seq, batch: batch.take(&rows), runs })
+                (!rows.is_empty()).then(|| LaneDown::Rows { seq, batch: batch.take(&rows), runs, again })
             }
             other => Some(other),
         }
@@ -103,7 +115,10 @@ impl Book {
             if entry.answered {
                 continue;
             }
-            let message = entry.message.clone();
+            let mut message = entry.message.clone();
+            if let LaneDown::Rows { again, .. } = &mut message {
+                *again = self.given <= self.given_before;
+            }
             self.count(&message, -1);
             return Some(message);
         }
@@ -135,13 +150,9 @@ impl Book {
 
     /// A close has its verdict.
     pub fn answered(&mut self, window: &Window, revision: u32) {
-        let is_it = |entry: &&mut Entry| match &entry.message {
-            LaneDown::Close { window: asked, revision: of, .. } => {
-                !entry.answered && asked == window && *of == revision
-            }
-            _ => false,
-        };
-        if let Some(entry) = self.log.iter_mut().find(is_it) {
+        let Some(place) = self.asked.remove(&(window.clone(), revision)) else { return };
+        let index = place.checked_sub(self.trimmed).and_then(|index| usize::try_from(index).ok());
+        if let Some(entry) = index.and_then(|index| self.log.get_mut(index)) {
             entry.answered = true;
         }
     }
@@ -185,14 +196,21 @@ impl Book {
                 _ => {}
             }
         }
-        self.given -= last + 1;
-        self.given += open.len();
+        self.trimmed += (last + 1 - open.len()) as u64;
+        self.given = self.given - (last + 1) + open.len();
+        self.given_before = self.given_before.saturating_sub(last + 1) + open.len();
+        for (index, entry) in open.iter().enumerate() {
+            if let LaneDown::Close { window, revision, .. } = &entry.message {
+                self.asked.insert((window.clone(), *revision), self.trimmed + index as u64);
+            }
+        }
         open.into_iter().rev().for_each(|entry| self.log.push_front(entry));
     }
 
     /// The lane was lost: everything since the last state is to be given again. Returns what restores that state.
     pub fn rewind(&mut self) -> Vec<LaneDown> {
         self.pieces.clear();
+        self.given_before = self.given_before.max(self.given);
         self.given = 0;
         (self.unsent_bytes, self.unsent_frames) = (0, 0);
         for entry in &self.log {

@@ -77,7 +77,7 @@ fn rows(seq: u64, runs: Vec<(PaneId, u32)>) -> LaneDown {
     for row in 0..length {
         builder.push(&[Cell::Integer(seq as i64 * 100 + i64::from(row))]).unwrap();
     }
-    LaneDown::Rows { seq, batch: builder.finish().unwrap(), runs }
+    LaneDown::Rows { seq, batch: builder.finish().unwrap(), runs, again: false }
 }
 
 fn window(number: i64) -> Window {

@@ -42,6 +42,8 @@ pub enum LaneDown {
         batch: RecordBatch,
         /// Panes and lengths; they cover the batch.
         runs: Vec<(PaneId, u32)>,
+        /// Whether an earlier judge of the lane was given them too.
+        again: bool,
     },
     /// Event time.
     Tick {

@@ -86,7 +86,13 @@ where
     let (answers, up) = mpsc::channel(LANE_QUEUE);
     tokio::spawn(async move {
         let mut incoming = incoming;
-        while let Some(message) = incoming.next().await {
+        loop {
+            let message = tokio::select! {
+                message = incoming.next() => message,
+                // Nobody listens any more: the judge is let go, whatever it does.
+                () = answers.closed() => return,
+            };
+            let Some(message) = message else { return };
             let read = message
                 .map_err(|status| problem_of(&status))
                 .and_then(|message| wire::up_from_proto(message.unwrap_or_default()));

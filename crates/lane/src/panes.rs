@@ -77,6 +77,9 @@ pub trait Assessor: Send {
     /// Adds rows to a pane.
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch);
 
+    /// Rows were added that no judge of the lane had been given before: for what is counted beside the lane.
+    fn noticed(&self, _plan: &Self::Plan, _pane: &Self::Pane, _rows: &RecordBatch) {}
+
     /// Adds another pane's rows.
     fn merge(&self, plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane);
 
@@ -225,6 +228,7 @@ impl<A: Assessor> PaneJudge<A> {
         seq: u64,
         batch: &RecordBatch,
         runs: &[(PaneId, u32)],
+        again: bool,
     ) -> Result<Vec<LaneUp>, Problem> {
         let Stage::Ready { open, plan } = &self.stage else { return Err(broken("the lane is not ready")) };
         if **batch.schema() != *open.schema {
@@ -251,6 +255,9 @@ impl<A: Assessor> PaneJudge<A> {
                 start += *length as usize;
                 if let Some((_, held)) = self.panes.get_mut(pane) {
                     self.assessor.push(plan, held, &rows);
+                    if !again {
+                        self.assessor.noticed(plan, held, &rows);
+                    }
                     self.dirty.insert(*pane);
                 }
             }
@@ -338,7 +345,7 @@ impl<A: Assessor> Judge for PaneJudge<A> {
             LaneDown::Config { digest, content } => self.config(digest, content),
             LaneDown::Restore(state) => self.restore(state),
             LaneDown::OpenPane { pane, key, labels_only } => self.open_pane(pane, key, labels_only),
-            LaneDown::Rows { seq, batch, runs } => self.rows(seq, &batch, &runs),
+            LaneDown::Rows { seq, batch, runs, again } => self.rows(seq, &batch, &runs, again),
             LaneDown::Close { window, revision, panes } => self.close(window, revision, &panes),
             // No detector lives in a lane's carry yet; event time is of no use to panes.
             LaneDown::Tick { .. } => Ok(Vec::new()),

@@ -63,7 +63,7 @@ impl Script {
                     runs.push((pane, length));
                 }
             }
-            let rows = LaneDown::Rows { seq: index as u64 + 1, batch: batch.clone(), runs };
+            let rows = LaneDown::Rows { seq: index as u64 + 1, batch: batch.clone(), runs, again: false };
             answers.extend(judge.apply(rows).expect("takes rows"));
         }
         answers

@@ -3,6 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use acgs_contracts::grpc::health::v1 as proto;
@@ -24,6 +28,7 @@ const LIST_MAX: usize = 100;
 pub struct HealthSwitch {
     states: watch::Sender<BTreeMap<String, bool>>,
     over: CancellationToken,
+    stopping: Arc<AtomicBool>,
 }
 
 impl HealthSwitch {
@@ -31,11 +36,13 @@ impl HealthSwitch {
     #[must_use]
     pub fn new(services: &[&str]) -> Self {
         let states = services.iter().chain([&""]).map(|name| ((*name).to_owned(), true)).collect();
-        Self { states: watch::Sender::new(states), over: CancellationToken::new() }
+        Self { states: watch::Sender::new(states), over: CancellationToken::new(), stopping: Arc::default() }
     }
 
     /// A service, or with the empty name the server, goes up or down.
     pub fn set(&self, service: &str, serving: bool) {
+        // What stops does not come up again.
+        let serving = serving && !self.stopping.load(Ordering::Relaxed);
         self.states.send_modify(|states| {
             states.insert(service.to_owned(), serving);
         });
@@ -47,8 +54,9 @@ impl HealthSwitch {
         self.states.borrow().get(service).copied().unwrap_or(false)
     }
 
-    /// Everything goes down.
+    /// Everything goes down, for good.
     pub fn all_down(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         self.states.send_modify(|states| states.values_mut().for_each(|serving| *serving = false));
     }
 

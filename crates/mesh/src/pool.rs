@@ -312,16 +312,19 @@ impl Shared {
             }
             let load =
                 |index| cache.get_ready_index(index).map_or(f64::INFINITY, |(_, member)| member.load());
-            let chosen = if load(other) < load(one) { other } else { one };
-            let room = |index| {
+            let room = |index: &usize| {
                 cache
-                    .get_ready_index(index)
+                    .get_ready_index(*index)
                     .is_some_and(|(_, member)| member.gauge.in_flight() < IN_FLIGHT_MAX)
             };
-            if !room(chosen) {
+            let (better, worse) = if load(other) < load(one) { (other, one) } else { (one, other) };
+            let Some(chosen) = [better, worse].into_iter().chain(0..count).find(room) else {
                 let message =
                     format!("every instance of {} has {IN_FLIGHT_MAX} calls open", self.health_service);
                 return Err((Box::new(request), Problem::exhausted("INSTANCES_BUSY", message, 100)));
+            };
+            if !matches!(cache.check_ready_index(&mut context, chosen), Ok(true)) {
+                continue;
             }
             let sending = cache.call_ready_index(chosen, request);
             // A connection takes the next call at once.

@@ -18,18 +18,18 @@ use axum::{
     response::Response,
     routing::{MethodFilter, on},
 };
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{Extensions, HeaderMap, HeaderValue, Request, header};
 use prost_reflect::{DescriptorError, DescriptorPool};
 use rule::Rule;
 use serde::de::DeserializeSeed;
-use tonic::Status;
+use tonic::{Status, transport::server::TcpConnectInfo};
 use tower::ServiceExt;
 use write::{Message, Sink};
 
 /// Largest body, in bytes.
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// Headers that go on to the RPC.
-const CARRIED: [&str; 4] = ["traceparent", "tracestate", "authorization", "grpc-timeout"];
+const CARRIED: [&str; 3] = ["traceparent", "tracestate", "authorization"];
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -37,6 +37,7 @@ struct Door {
     grpc: Router,
     constitution: Constitution,
     rule: Arc<Rule>,
+    origins: Arc<[String]>,
 }
 
 /// Routes for the unary RPCs of some services, which `grpc` answers.
@@ -47,6 +48,7 @@ pub fn routes(
     descriptors: &[u8],
     services: &[&str],
     constitution: &Constitution,
+    origins: &[String],
     grpc: &Router,
 ) -> Result<Router, DescriptorError> {
     let pool = DescriptorPool::decode(descriptors)?;
@@ -54,7 +56,12 @@ pub fn routes(
     for rule in rule::rules(&pool, services) {
         let Ok(filter) = MethodFilter::try_from(rule.method.clone()) else { continue };
         let path = rule.path.clone();
-        let door = Door { grpc: grpc.clone(), constitution: constitution.clone(), rule: Arc::new(rule) };
+        let door = Door {
+            grpc: grpc.clone(),
+            constitution: constitution.clone(),
+            rule: Arc::new(rule),
+            origins: Arc::from(origins),
+        };
         router = router.route(&path, on(filter, handle).with_state(door));
     }
     Ok(router.layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX)))
@@ -64,23 +71,32 @@ async fn handle(
     State(door): State<Door>,
     path: RawPathParams,
     RawQuery(query): RawQuery,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let mut pairs: Vec<(String, String)> =
-        path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    match query.as_deref().map(serde_urlencoded::from_str::<Vec<(String, String)>>).transpose() {
-        Ok(queried) => pairs.extend(queried.unwrap_or_default()),
-        Err(error) => {
-            let problem =
-                Problem::new(Kind::Invalid, "BAD_QUERY", format!("the query cannot be read: {error}"));
-            return answer::refusal(&problem.into(), Some(&door.constitution));
-        }
+    if let Err(problem) = door.check_origin(&headers) {
+        return refusal(&problem.into());
     }
-    // What is computed here belongs to the request, so it is bounded by the body's size.
+    let mut pairs: Vec<(String, String)> = match query.as_deref().map(serde_urlencoded::from_str).transpose()
+    {
+        Ok(queried) => queried.unwrap_or_default(),
+        Err(error) => {
+            let message = format!("the query cannot be read: {error}");
+            return refusal(&Problem::new(Kind::Invalid, "BAD_QUERY", message).into());
+        }
+    };
+    // The path says what it is about, whatever the query says: the last one counts.
+    pairs.extend(path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
     match request(&door.rule, &pairs, &headers, &body) {
-        Ok(request) => door.call(request).await,
-        Err(problem) => answer::refusal(&problem.into(), Some(&door.constitution)),
+        Ok(mut request) => {
+            if let Some(peer) = extensions.get::<TcpConnectInfo>() {
+                request.extensions_mut().insert(peer.clone());
+            }
+            door.call(request).await
+        }
+        // Nobody has checked the hash yet, so it is not told.
+        Err(problem) => refusal(&problem.into()),
     }
 }
 
@@ -145,6 +161,20 @@ fn bad_json(path: &str, error: &serde_json::Error) -> Problem {
 }
 
 impl Door {
+    /// A page of an origin that may not call changes nothing. Browsers say the origin of whatever could.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let allowed = |allowed: &String| allowed == "*" || origin.as_bytes() == allowed.as_bytes();
+        if self.rule.method == http::Method::GET || self.origins.iter().any(allowed) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Kind::Denied,
+            "ORIGIN",
+            "pages of this origin may not call; web.origins says which may",
+        ))
+    }
+
     async fn call(&self, request: Request<tonic::body::Body>) -> Response {
         let request = request.map(Body::new);
         // A router never fails: it answers.

@@ -7,7 +7,10 @@ use acgs_contracts::{DESCRIPTORS, grpc::health::v1::health_server::HealthServer}
 use acgs_vocabulary::{Constitution, ports::Clock, text};
 use axum::{
     Json, Router,
-    http::{StatusCode, header::ACCEPT},
+    http::{
+        StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -20,6 +23,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 use tonic_web::GrpcWebLayer;
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
@@ -161,16 +165,31 @@ fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Router,
     let open: Router = without_fallback(open).layer(GrpcWebLayer::new());
     // An unknown method is answered behind the guard, like a known one; a call is counted whatever the guard says.
     let guarded = guarded.into_axum_router().layer(guard).layer(CallsLayer(plumbing.calls.clone()));
-    let json = rest::routes(DESCRIPTORS, &doors.services, &plumbing.constitution, &guarded)
-        .map_err(ServeError::Descriptors)?;
+    let json =
+        rest::routes(DESCRIPTORS, &doors.services, &plumbing.constitution, &plumbing.web_origins, &guarded)
+            .map_err(ServeError::Descriptors)?;
     let web = cors(&plumbing.web_origins)?;
+    let guarded = guarded.layer(GrpcWebLayer::new());
+    let unknown = guarded.clone();
     Ok(guarded
-        .layer(GrpcWebLayer::new())
+        .reset_fallback()
+        .fallback(move |request| otherwise(unknown, request))
         .merge(open)
         .merge(json)
         .merge(health(plumbing, doors))
         .merge(numbers(plumbing, doors))
         .layer(web))
+}
+
+/// An unknown method of gRPC goes to the guard, and anything else is not here.
+async fn otherwise(grpc: Router, request: axum::extract::Request) -> Response {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+        // A router never fails: it answers.
+        let Ok(response) = grpc.oneshot(request).await;
+        return response;
+    }
+    (StatusCode::NOT_FOUND, Json(serde_json::json!({ "detail": "there is nothing here" }))).into_response()
 }
 
 /// Two routers can only be merged when one of them has a fallback.

@@ -2,26 +2,27 @@
 //! know protobuf, and it decides nothing that the core can decide.
 
 mod client;
+mod messages;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
-use acgs_columns::RecordBatch;
 use acgs_lane::{Connector, LaneUp};
 use acgs_vocabulary::{Problem, ports::Clock, problem::Kind};
 use client::Client;
+pub use messages::{ClientEnd, Input, Joined, Told};
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    core::{Action, Core, Label, LabelCounts, Receipt, Report, Totals},
+    core::{Action, Core, Receipt, Report},
     lanes::{Event, Lanes},
     leases::Lease,
     publish::{Publication, Publisher},
@@ -35,108 +36,6 @@ pub const CLIENT_QUEUE: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
 /// How long a draining stream waits for its judges.
 const DRAIN_US: u64 = 5_000_000;
-
-/// What a client is told.
-#[derive(Clone, Debug)]
-pub enum Told {
-    /// Frames are in.
-    Accepted {
-        /// Through this seq.
-        through_seq: u64,
-        /// Bytes that may be sent in addition.
-        credit_bytes: u64,
-        /// How the stream stands.
-        totals: Totals,
-    },
-    /// A window is judged.
-    Report(Arc<Report>),
-    /// The stream is over.
-    Closed(Totals),
-}
-
-/// The task's end of a client.
-#[derive(Debug)]
-pub struct ClientEnd {
-    /// Unique in the process.
-    pub id: u64,
-    /// What it delivers.
-    pub partition: String,
-    /// What it is told.
-    pub out: mpsc::Sender<Told>,
-    /// Why it is let go, when it is.
-    pub farewell: Arc<OnceLock<Problem>>,
-}
-
-/// What a client gets when it joins.
-#[derive(Clone, Copy, Debug)]
-pub struct Joined {
-    /// The last seq accepted from its partition.
-    pub accepted_through: u64,
-    /// Whether the stream was there already.
-    pub resumed: bool,
-}
-
-/// What the task is given.
-#[derive(Debug)]
-pub enum Input {
-    /// A client joins.
-    Join {
-        /// What it believes the stream to be.
-        spec: Box<StreamSpec>,
-        /// The last report it has.
-        resume_after: u64,
-        /// Its end.
-        client: ClientEnd,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Joined, Problem>>,
-    },
-    /// A frame of rows.
-    Rows {
-        /// Who.
-        client: u64,
-        /// Its number.
-        seq: u64,
-        /// The rows.
-        batch: RecordBatch,
-        /// When it was received.
-        received_us: u64,
-    },
-    /// A frame of labels.
-    Labels {
-        /// Who.
-        client: u64,
-        /// Its number.
-        seq: u64,
-        /// The labels.
-        labels: Vec<Label>,
-        /// Bytes that its credit counts.
-        bytes: u64,
-    },
-    /// Labels from another caller.
-    SubmitLabels {
-        /// The labels.
-        labels: Vec<Label>,
-        /// Where the counts go.
-        reply: oneshot::Sender<LabelCounts>,
-    },
-    /// A client has reports.
-    Ack {
-        /// Who.
-        client: u64,
-        /// Through this report.
-        through: u64,
-    },
-    /// A client's partition ends.
-    End {
-        /// Who.
-        client: u64,
-    },
-    /// A client is gone.
-    Leave {
-        /// Who.
-        client: u64,
-    },
-}
 
 /// What the task needs.
 #[derive(Clone, Debug)]
@@ -246,6 +145,8 @@ impl Actor {
             if let Some(since_us) = draining_since_us
                 && (self.core.is_quiet() || self.now_us().saturating_sub(since_us) > DRAIN_US)
             {
+                let left_us = DRAIN_US.saturating_sub(self.now_us().saturating_sub(since_us));
+                Self::tell_rest(&self.clients, &self.kept, Duration::from_micros(left_us)).await;
                 let message = "the server is stopping; open the stream again elsewhere";
                 self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", message));
                 return;
@@ -291,6 +192,7 @@ impl Actor {
             let problem = Problem::exhausted("STALLED_CLIENT", message, 1_000);
             let _first_word_stands = client.end.farewell.set(problem);
         }
+        self.lanes.let_go_of_silent();
         self.core.tick(now_ms, now_us)
     }
 
@@ -374,7 +276,7 @@ impl Actor {
         end: ClientEnd,
         now_ms: i64,
     ) -> Result<Joined, Problem> {
-        if self.had_clients && !self.core.spec().is_same_stream(spec) {
+        if !self.core.spec().is_same_stream(spec) {
             let message = "the stream is open with another schema, window, model or judges";
             return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
         }
@@ -461,8 +363,7 @@ impl Actor {
 
     fn is_abandoned(&self) -> bool {
         let keep_us = self.around.config.detached_keep_ms * 1_000;
-        self.had_clients
-            && self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
+        self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
     }
 
     fn farewell(&mut self, problem: &Problem) {
@@ -471,26 +372,38 @@ impl Actor {
         }
     }
 
+    /// Tells all clients what they have not been told, all at once, in so much time.
+    async fn tell_rest(clients: &[Client], kept: &VecDeque<Arc<Report>>, patience: Duration) {
+        let told = clients.iter().map(|client| async {
+            let rest = kept.iter().filter(|report| report.report_seq > client.told_through);
+            for report in rest {
+                if client.end.out.send(Told::Report(Arc::clone(report))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let _those_who_do_not_listen = timeout(patience, futures_util::future::join_all(told)).await;
+    }
+
     /// Tells the rest, and that it is over.
     async fn finish(mut self) {
         let totals = self.core.totals();
-        let patience = Duration::from_millis(self.around.config.stalled_client_ms);
+        let mut patience = Duration::from_millis(self.around.config.stalled_client_ms);
+        if self.around.stop.is_cancelled() {
+            patience = patience.min(Duration::from_micros(DRAIN_US));
+        }
+        Self::tell_rest(&self.clients, &self.kept, patience).await;
         for client in self.clients.drain(..) {
-            let rest = self.kept.iter().filter(|report| report.report_seq > client.told_through);
-            let rest: Vec<Told> = rest.map(|report| Told::Report(Arc::clone(report))).collect();
-            let last = [
-                Told::Accepted {
-                    through_seq: client.accepted_through,
-                    credit_bytes: client.owed_bytes,
-                    totals,
-                },
-                Told::Closed(totals),
-            ];
-            for told in rest.into_iter().chain(last) {
-                if client.end.out.send_timeout(told, patience).await.is_err() {
-                    break;
-                }
-            }
+            let accepted = Told::Accepted {
+                through_seq: client.accepted_through,
+                credit_bytes: client.owed_bytes,
+                totals,
+            };
+            let _nor_those_who_do_not_listen = client
+                .end
+                .out
+                .try_send(accepted)
+                .and_then(|()| client.end.out.try_send(Told::Closed(totals)));
         }
     }
 }

@@ -62,7 +62,7 @@ async fn ask(
         for (index, batch) in batches.iter().enumerate() {
             let Some(batch) = projection.apply(batch) else { continue };
             let runs = vec![(1, batch.rows() as u32)];
-            book.push(LaneDown::Rows { seq: index as u64 + 1, batch, runs });
+            book.push(LaneDown::Rows { seq: index as u64 + 1, batch, runs, again: false });
         }
         book.push(LaneDown::Close { window: window.clone(), revision: 0, panes: vec![1] });
         match verdict(&mut link, &mut book).await {

@@ -38,7 +38,10 @@ struct Lane {
     judge: JudgeKind,
     book: Book,
     link: Link,
+    /// Since when there is no judge that does anything.
     down_since: Option<Instant>,
+    /// Whether it has ever been open.
+    was_open: bool,
 }
 
 /// The lanes of a stream.
@@ -81,7 +84,7 @@ impl Lanes {
             open.snapshot_every_bytes = if remote { config.snapshot_every_bytes } else { 0 };
             let age_max_ms = if remote { config.age_max_ms } else { 0 };
             let link = Link::new(Arc::clone(connector), judge, open, reference.cloned(), age_max_ms);
-            Lane { judge, book: Book::new(remote), link, down_since: Some(Instant::now()) }
+            Lane { judge, book: Book::new(remote), link, down_since: Some(Instant::now()), was_open: false }
         };
         let mut lanes = Self { config, remote, lanes: opens.into_iter().map(lane).collect() };
         let opened = tokio::time::timeout(FIRST_PATIENCE, poll_fn(|context| lanes.poll_first(context))).await;
@@ -109,7 +112,7 @@ impl Lanes {
             // What was lost is looked for again, which has to be polled too.
             while !lane.link.is_open() {
                 match lane.link.poll(context, &mut lane.book) {
-                    Poll::Ready(Said::Opened) => lane.down_since = None,
+                    Poll::Ready(Said::Opened) => (lane.down_since, lane.was_open) = (None, true),
                     Poll::Ready(Said::Refused(problem)) => return Poll::Ready(Err(problem)),
                     Poll::Ready(Said::Up(_) | Said::Lost(_)) => {}
                     Poll::Pending => break,
@@ -140,6 +143,20 @@ impl Lanes {
         self.lanes.iter().all(|lane| lane.book.is_absent() || ready(lane))
     }
 
+    /// Lets go of judges that hold the stream and say nothing: a lane that is waited for and silent is as good as lost.
+    pub fn let_go_of_silent(&mut self) {
+        let patience = Duration::from_millis(self.config.patience_ms);
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.book.is_absent()) {
+            let (_, bytes, frames) = lane.book.unsent();
+            let (credit_bytes, credit_frames) = lane.link.credit();
+            let holds = credit_bytes <= bytes || credit_frames <= frames;
+            if self.remote && holds && lane.link.silence() >= patience {
+                tracing::warn!(judge = lane.judge.as_str(), "a judge holds a stream and says nothing");
+                lane.link.let_go();
+            }
+        }
+    }
+
     /// Sends what is queued, and waits for the next event.
     pub async fn next(&mut self) -> Event {
         poll_fn(|context| self.poll(context)).await
@@ -152,6 +169,8 @@ impl Lanes {
             let judge = lane.judge;
             match lane.link.poll(context, &mut lane.book) {
                 Poll::Ready(Said::Up(up)) => {
+                    // Only one that answers is there.
+                    lane.down_since = None;
                     match &up {
                         LaneUp::Verdict(verdict) => lane.book.answered(&verdict.window, verdict.revision),
                         LaneUp::Snapshot(state) => lane.book.snapshot(state.clone()),
@@ -160,13 +179,11 @@ impl Lanes {
                     return Poll::Ready(Event::Up(judge, up));
                 }
                 Poll::Ready(Said::Opened) => {
-                    let gap = lane.down_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-                    tracing::info!(
-                        judge = judge.as_str(),
-                        gap_ms = gap.as_millis() as u64,
-                        "a lane is open again"
-                    );
+                    lane.was_open = true;
+                    let gap_ms = lane.down_since.map_or(0, |since| since.elapsed().as_millis() as u64);
+                    tracing::info!(judge = judge.as_str(), gap_ms, "a lane is open again");
                     if lane.book.revive() {
+                        lane.down_since = None;
                         return Poll::Ready(Event::Back(judge));
                     }
                     // There may be something to send, or to hear, at once.
@@ -184,7 +201,18 @@ impl Lanes {
                     continue;
                 }
                 Poll::Ready(Said::Refused(problem)) => {
-                    self.lanes.remove(index);
+                    // One that took the lane before may be followed by one that does not, for now or for good.
+                    let again = lane.was_open && self.remote;
+                    let known = lane.book.is_absent();
+                    if again {
+                        lane.book.give_up();
+                        lane.link.let_go();
+                    } else {
+                        self.lanes.remove(index);
+                    }
+                    if known && again {
+                        continue;
+                    }
                     return Poll::Ready(Event::Lost(judge, problem));
                 }
                 Poll::Pending => index += 1,

@@ -161,6 +161,9 @@ impl Leases {
                     // Our own write, whose answer was lost.
                     Ok((found, Some(now))) if now.owner == held.owner && now.epoch == held.epoch => {
                         revision = found;
+                        if over {
+                            let _it_runs_out_anyway = self.write(&key, &held, revision).await;
+                        }
                     }
                     Ok(_) => {
                         tracing::warn!(stream = held.stream_id, "another orchestrator owns a stream of ours");
@@ -169,7 +172,8 @@ impl Leases {
                     }
                     Err(error) => tracing::warn!(%error, "a lease could not be read"),
                 },
-                // Nobody else can write either; when they can, the revision decides.
+                // While NATS is away from all, nobody else can write either. Cut off alone, this owner goes on until it hears
+                // of another: events are known by their window, so what both say of one is one.
                 Err(error) => tracing::warn!(%error, stream = held.stream_id, "a lease could not be renewed"),
             }
             if over {

@@ -104,7 +104,11 @@ impl Streams {
 
     async fn cell(&self, spec: &StreamSpec, resume_after: u64) -> Result<Cell, Problem> {
         let mut by_name = self.by_name.lock().await;
-        by_name.retain(|_, cell| cell.get().is_none_or(|stream| !stream.is_closed()));
+        // One that nobody opens any more was left by a client that went while it waited.
+        by_name.retain(|_, cell| match cell.get() {
+            Some(stream) => !stream.is_closed(),
+            None => Arc::strong_count(cell) > 1,
+        });
         if let Some(cell) = by_name.get(&spec.stream_id) {
             return Ok(Arc::clone(cell));
         }

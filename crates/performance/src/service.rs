@@ -19,13 +19,12 @@ use std::{
 
 use acgs_columns::Schema;
 use acgs_contracts::performance::v1 as proto;
-use acgs_lane::over_grpc;
+use acgs_lane::{PaneJudge, over_grpc};
+use acgs_standing::{history::History, monitoring::Monitors};
 use acgs_statistics::score::area_exact;
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     event::EventKind,
-    history::History,
-    monitoring::Monitors,
     ports::{Clock, FindingSink, Judgement, KeyValue},
     text,
 };
@@ -107,6 +106,12 @@ impl PerformanceFace {
         self.monitors.count()
     }
 
+    /// A judge for one lane, whose rows standing orders see too.
+    #[must_use]
+    pub fn lane_judge(&self) -> PaneJudge<judge::PerformanceAssessor> {
+        judge::monitored((*self.config).clone(), self.monitors.clone())
+    }
+
     /// Judges what is gathered for standing orders when it is due, until the end.
     pub async fn run_monitors(self) {
         self.monitors.run(self.stop.cancelled(), |about, held| self.conclude_gathered(about, held)).await;
@@ -161,7 +166,7 @@ impl PerformanceFace {
         let targets = self.targets(&request.service_id).await?;
         let violations = sla::violations(&targets, &metrics);
         self.violations.fetch_add(violations.len() as u64, Ordering::Relaxed);
-        monitor::gather_metrics(&self.monitors, &request.service_id, &metrics);
+        monitor::gather_metrics(&self.monitors, &request.service_id, &metrics, &targets);
         let metric_id = text::unique_id("perf-", now_ms);
         let findings: Vec<Finding> = violations.iter().map(finding).collect();
         if let Some(history) = &self.history {
@@ -283,12 +288,7 @@ impl PerformanceService for PerformanceFace {
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
-        Ok(Response::new(over_grpc::serve(
-            judge::monitored((*self.config).clone(), self.monitors.clone()),
-            incoming,
-            self.stop.clone(),
-            wrap,
-        )))
+        Ok(Response::new(over_grpc::serve(self.lane_judge(), incoming, self.stop.clone(), wrap)))
     }
 
     async fn configure_sla(

@@ -11,13 +11,12 @@ use std::{fmt, sync::Arc};
 
 use acgs_columns::Schema;
 use acgs_contracts::quality::v1 as proto;
-use acgs_lane::over_grpc;
+use acgs_lane::{PaneJudge, over_grpc};
+use acgs_standing::{history::History, monitoring::Monitors};
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     convert::{batch, rows, schema},
     event::EventKind,
-    history::History,
-    monitoring::Monitors,
     ports::{Clock, FindingSink, Judgement, KeyValue},
     text,
 };
@@ -69,6 +68,12 @@ impl QualityFace {
         let history = keys.clone().map(|keys| History::start(keys, "assessments"));
         let monitors = Monitors::new(keys, Arc::clone(&clock), "quality");
         Self { config, constitution, clock, sink, stop, monitors, history }
+    }
+
+    /// A judge for one lane, whose rows standing orders see too.
+    #[must_use]
+    pub fn lane_judge(&self) -> PaneJudge<judge::QualityAssessor> {
+        judge::monitored(self.config, self.monitors.clone())
     }
 
     /// Judges what is gathered for standing orders when it is due, until the end.
@@ -226,7 +231,7 @@ impl QualityService for QualityFace {
         request: Request<Streaming<proto::JudgeRequest>>,
     ) -> Result<Response<Self::JudgeStream>, Status> {
         let incoming = request.into_inner().map(|message| message.map(|message| message.message));
-        let judge = judge::monitored(self.config, self.monitors.clone());
+        let judge = self.lane_judge();
         let wrap = |message| proto::JudgeResponse { message: Some(message) };
         Ok(Response::new(over_grpc::serve(judge, incoming, self.stop.clone(), wrap)))
     }

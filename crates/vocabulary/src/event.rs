@@ -123,7 +123,7 @@ pub struct Envelope {
     pub traceparent: Option<String>,
     /// What happened.
     pub payload: Value,
-    /// SHA-256 of the event before it in the log, hex; set by the log.
+    /// SHA-256 of the event before it in the log, hex; set by a log that has one writer, null in others.
     pub previous_digest: Option<String>,
 }
 

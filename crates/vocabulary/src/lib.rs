@@ -2,8 +2,7 @@
 //! outside. Also the only translation between protobuf and these words, and the only map from errors to gRPC.
 //! It must never know channels, servers or NATS.
 //!
-//! Reading order: [`problem`], [`finding`], [`constitution`], [`event`], [`ports`], [`text`],
-//! [`history`], [`monitoring`], [`convert`].
+//! Reading order: [`problem`], [`finding`], [`constitution`], [`event`], [`ports`], [`text`], [`convert`].
 
 pub mod problem;
 
@@ -16,10 +15,6 @@ pub mod event;
 pub mod ports;
 
 pub mod text;
-
-pub mod history;
-
-pub mod monitoring;
 
 pub mod convert;
 

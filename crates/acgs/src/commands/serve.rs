@@ -98,7 +98,10 @@ impl Serve {
             }
             None => {
                 tracing::info!("stopping: streams are told, calls may finish");
-                running.stop().await?;
+                tokio::select! {
+                    stopped = running.stop() => stopped?,
+                    () = stop_signal() => anyhow::bail!("told to stop twice: what was open is cut"),
+                }
                 tracing::info!("stopped");
                 Ok(ExitCode::SUCCESS)
             }

@@ -1,6 +1,9 @@
 //! A judge says to orchestrators that it is there, again and again, and when it goes. It must not know what they do with it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use acgs_contracts::orchestrator::v1::{
     DeregisterServiceRequest, HeartbeatRequest, RegisterServiceRequest,
@@ -43,6 +46,11 @@ impl Announcement {
             }
             _ if !advertise.is_empty() => (advertise.to_owned(), bound.port()),
             _ => (bound.ip().to_string(), bound.port()),
+        };
+        // An address of IPv6 stands in brackets before a port.
+        let host = match host.parse::<Ipv6Addr>() {
+            Ok(address) => format!("[{address}]"),
+            Err(_) => host,
         };
         let service_id = format!("{capability}@{host}:{port}");
         Self { service_id, service_name, host, port, capability }

@@ -1,5 +1,7 @@
 //! A reference from a client's stream: header, batches, frozen. A part of the face.
 
+use std::time::Duration;
+
 use acgs_contracts::drift::v1 as proto;
 use acgs_vocabulary::{
     Problem,
@@ -11,6 +13,13 @@ use tonic::{Status, Streaming};
 use super::{DriftFace, store};
 use crate::reference::{self, Reference};
 
+/// A client that sends nothing for this long is let go.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
+
+fn silent() -> Problem {
+    Problem::exhausted("STALLED_CLIENT", "no batch came for too long; send the reference again", 1_000)
+}
+
 impl DriftFace {
     /// Freezes what a client streams under the next version of its name, and publishes that.
     pub(super) async fn freeze_stream(
@@ -19,6 +28,10 @@ impl DriftFace {
     ) -> Result<Reference, Status> {
         use proto::put_reference_request::Message;
         let store = self.store()?;
+        let Ok(_until_received) = self.uploads.try_acquire() else {
+            let message = "other references are being received; try again";
+            return Err(Problem::exhausted("UPLOADS", message, 1_000).into());
+        };
         let first = incoming.next().await.transpose()?.and_then(|message| message.message);
         let Some(Message::Header(header)) = first else {
             return Err(Problem::field("message", "HEADER_FIRST", "the first message is the header").into());
@@ -27,7 +40,9 @@ impl DriftFace {
         let schema = schema::schema(&fields).map_err(|problem| problem.within("header.schema"))?;
         store::check_header(&header, &schema)?;
         let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(message) = incoming.next().await {
+        loop {
+            let next = tokio::time::timeout(MESSAGE_PATIENCE, incoming.next()).await;
+            let Some(message) = next.map_err(|_| silent())? else { break };
             let Some(Message::Batch(message)) = message?.message else {
                 return Err(Problem::field("message", "HEADER_FIRST", "after the header come batches").into());
             };

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use acgs_columns::RecordBatch;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window, monitoring::Monitors};
+use acgs_standing::monitoring::Monitors;
+use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;
 
@@ -39,7 +40,7 @@ pub fn judge(config: Config) -> PaneJudge<DriftAssessor> {
 
 /// A judge for one lane whose rows standing orders see too.
 #[must_use]
-pub(super) fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<DriftAssessor> {
+pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<DriftAssessor> {
     PaneJudge::new(DriftAssessor { config, monitors: Some(monitors) })
 }
 
@@ -75,13 +76,14 @@ impl Assessor for DriftAssessor {
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         match &plan.0 {
-            Some((reference, places)) => {
-                pane.push_at(reference, places, rows);
-                if let Some(monitors) = &self.monitors {
-                    monitor::gather(monitors, &plan.1, reference, rows);
-                }
-            }
+            Some((reference, places)) => pane.push_at(reference, places, rows),
             None => pane.row_count += rows.rows() as u64,
+        }
+    }
+
+    fn noticed(&self, plan: &Self::Plan, _pane: &Self::Pane, rows: &RecordBatch) {
+        if let (Some(monitors), Some((reference, _))) = (&self.monitors, &plan.0) {
+            monitor::gather(monitors, &plan.1, reference, rows);
         }
     }
 

@@ -157,7 +157,7 @@ fn a_pane_of_another_reference_is_refused() {
     let mut first = opened(&reference(&rows(500, 0.0, &["a", "b"])));
     first.apply(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).unwrap();
     let batch = batch(&rows(40, 0.0, &["a"]));
-    let answers = first.apply(LaneDown::Rows { seq: 1, batch, runs: vec![(1, 40)] }).unwrap();
+    let answers = first.apply(LaneDown::Rows { seq: 1, batch, runs: vec![(1, 40)], again: false }).unwrap();
     let Some(LaneUp::Snapshot(state)) = answers.into_iter().next() else { panic!("a snapshot") };
     let mut other = opened(&reference(&rows(500, 0.0, &["a", "b", "c"])));
     assert_eq!(other.apply(LaneDown::Restore(state)).unwrap_err().reason(), "BAD_STATE");

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::drift::v1 as proto;
+use acgs_standing::{history::KEPT, monitoring::Monitors};
 use acgs_vocabulary::{
     Problem,
     convert::{rows, schema},
-    history::KEPT,
-    monitoring::Monitors,
     text,
 };
 use serde_json::Value;
@@ -133,7 +132,7 @@ impl DriftFace {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_vocabulary::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_standing::monitoring::Order| proto::Monitor {
             model_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,

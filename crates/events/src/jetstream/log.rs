@@ -141,7 +141,8 @@ impl EventLog for JetStream {
             ..pull::Config::default()
         };
         let consumer = self.events.create_consumer(config).await.map_err(trouble)?;
-        let mut messages = consumer.fetch().max_messages(count).messages().await.map_err(trouble)?;
+        let mut messages =
+            consumer.fetch().max_messages(count).expires(READER_KEEP).messages().await.map_err(trouble)?;
         let mut found = Vec::new();
         while let Some(message) = messages.next().await {
             found.extend(logged(&message.map_err(trouble)?));

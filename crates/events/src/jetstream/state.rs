@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use acgs_vocabulary::ports::{KeyValue, PortError, Versioned};
-use async_nats::jetstream::kv::{CreateErrorKind, Entry, Operation, UpdateErrorKind};
+use async_nats::jetstream::{
+    consumer::{AckPolicy, DeliverPolicy, pull},
+    kv::{CreateErrorKind, Entry, Operation, UpdateErrorKind},
+};
 use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::{JetStream, trouble};
@@ -13,16 +16,38 @@ use crate::bounds::{VALUE_BYTES_MAX, check_key, check_size};
 
 /// Changes that wait for a watcher.
 const WATCHER_QUEUE: usize = 64;
+/// Keys that are read at once, and how long for.
+const LIST_FETCH: usize = 1_000;
+const FETCH_PATIENCE: Duration = Duration::from_secs(2);
+/// The server forgets a reader that is gone after this long.
+const READER_KEEP: Duration = Duration::from_secs(5);
 /// Between attempts to go on with a watch.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
-/// NATS takes no key that begins or ends with a dot, so dots are written otherwise: `.` is `=d`, `=` is `=e`.
+/// Keys as subjects: `/` parts tokens, so that a prefix of whole parts can be asked for. `.` is written `=d`, `=` is `=e`,
+/// and a part without letters `=0`, which NATS would not take.
 fn escape(key: &str) -> String {
-    key.replace('=', "=e").replace('.', "=d")
+    let part = |part: &str| match part {
+        "" => "=0".to_owned(),
+        _ => part.replace('=', "=e").replace('.', "=d"),
+    };
+    key.split('/').map(part).collect::<Vec<_>>().join(".")
 }
 
 fn unescape(key: &str) -> String {
-    key.replace("=d", ".").replace("=e", "=")
+    let part = |part: &str| match part {
+        "=0" => String::new(),
+        _ => part.replace("=d", ".").replace("=e", "="),
+    };
+    key.split('.').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// The narrowest filter of subjects that catches every key with this prefix.
+fn filter(prefix: &str) -> String {
+    match prefix.rsplit_once('/') {
+        Some((whole, _)) => format!("{}.>", escape(whole)),
+        None => ">".to_owned(),
+    }
 }
 
 fn versioned(entry: &Entry) -> Option<Versioned> {
@@ -84,13 +109,35 @@ impl KeyValue for JetStream {
 
     async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
         self.reachable()?;
-        let all: Vec<String> =
-            self.keys.keys().await.map_err(trouble)?.try_collect().await.map_err(trouble)?;
-        let mut found: Vec<String> = all
-            .iter()
-            .map(|key| unescape(key))
-            .filter(|key| key.starts_with(prefix) && key.as_str() > after)
-            .collect();
+        let subject = |rest: &str| format!("{}{rest}", self.keys.prefix);
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ack_policy: AckPolicy::None,
+            filter_subject: subject(&filter(prefix)),
+            headers_only: true,
+            inactive_threshold: READER_KEEP,
+            ..pull::Config::default()
+        };
+        let consumer = self.keys.stream.create_consumer(config).await.map_err(trouble)?;
+        let mut left = consumer.cached_info().num_pending as usize;
+        let mut found = Vec::new();
+        while left > 0 {
+            let fetch = consumer.fetch().max_messages(left.min(LIST_FETCH)).expires(FETCH_PATIENCE);
+            let mut messages = fetch.messages().await.map_err(trouble)?;
+            let before = left;
+            while let Some(message) = messages.next().await {
+                let message = message.map_err(trouble)?;
+                left = left.saturating_sub(1);
+                let gone =
+                    message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
+                let key = message.subject.strip_prefix(&*self.keys.prefix).map(unescape);
+                found.extend(key.filter(|key| !gone && key.starts_with(prefix) && key.as_str() > after));
+            }
+            if left == before {
+                // Others deleted what was counted.
+                break;
+            }
+        }
         found.sort_unstable();
         found.truncate(count);
         Ok(found)
@@ -146,9 +193,13 @@ mod tests {
 
     #[test]
     fn keys_go_both_ways() {
-        for key in ["a.b", ".", "=d", "=e=d.", "references/x/1", "..=="] {
+        for key in ["a.b", ".", "=d", "=e=d.", "references/x/1", "..==", "/", "a//b/", "=0", "/=0/"] {
             assert_eq!(unescape(&escape(key)), key);
-            assert!(!escape(key).contains('.'), "{key}");
+            assert!(escape(key).split('.').all(|token| !token.is_empty()), "{key}");
         }
+        assert_eq!(
+            (filter("history/a.b/x"), filter("a"), filter("a/")),
+            ("history.a=db.>".into(), ">".into(), "a.>".into())
+        );
     }
 }

@@ -203,7 +203,7 @@ async fn instances_come_and_go() {
     call(&pool, 2, Duration::from_millis(100)).await;
     assert!(two.calls() > 0);
     // One that says that it is not well gets none.
-    one.health.all_down();
+    one.health.set(SERVICE, false);
     wait_for(&pool, 1, Duration::from_secs(1)).await;
     let before = one.calls();
     assert!(call(&pool, 2, Duration::from_millis(100)).await.1.is_empty());

@@ -10,8 +10,8 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use scalar::{MapKey, Scalar};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// How deep messages and values may nest.
-const DEPTH_MAX: usize = 64;
+/// How deep messages and values may nest: each level of JSON is up to three of the wire, which may have 100.
+const DEPTH_MAX: usize = 30;
 /// The field that carries the constitutional hash where a message has none of that name.
 pub(super) const HASH: &str = "constitutional_hash";
 

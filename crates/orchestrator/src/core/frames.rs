@@ -142,7 +142,7 @@ impl Core {
                 let Some(batch) = projection.apply(batch) else { continue };
                 let seq = self.lane_seq.entry(judge).or_default();
                 *seq += 1;
-                let rows = LaneDown::Rows { seq: *seq, batch, runs: runs.clone() };
+                let rows = LaneDown::Rows { seq: *seq, batch, runs: runs.clone(), again: false };
                 actions.push(Action::Down(judge, rows));
             }
             self.await_labels(batch, &runs, now_us, &mut actions);

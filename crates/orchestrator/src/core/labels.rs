@@ -282,7 +282,10 @@ impl Core {
             if let Ok(batch) = builder.finish() {
                 let seq = self.lane_seq.entry(JudgeKind::Performance).or_default();
                 *seq += 1;
-                actions.push(Action::Down(JudgeKind::Performance, LaneDown::Rows { seq: *seq, batch, runs }));
+                actions.push(Action::Down(
+                    JudgeKind::Performance,
+                    LaneDown::Rows { seq: *seq, batch, runs, again: false },
+                ));
             }
         }
         for (_, waiting, _) in &placed {

@@ -26,8 +26,18 @@ impl Core {
         if revision > answer.revision || known {
             return Vec::new();
         }
-        answer.verdict = Some(verdict);
-        if !in_time {
+        let newest = revision == answer.revision;
+        match &mut answer.verdict {
+            // A judge that has lost the window's panes takes back nothing that was said of them.
+            Some(held)
+                if verdict.status == VerdictStatus::Unavailable
+                    && held.status != VerdictStatus::Unavailable =>
+            {
+                held.revision = revision;
+            }
+            held => *held = Some(verdict),
+        }
+        if !in_time && newest {
             // The window was reported without it: it is reported again.
             let revision = memory.next_revision;
             memory.next_revision += 1;

@@ -28,6 +28,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between attempts to find a judge.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A lane that is lost before this age may have been the reason itself.
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// What a link comes to.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub(crate) struct Link {
     credit_bytes: i64,
     credit_frames: i64,
     pause: Duration,
+    opened_at: Instant,
+    heard_at: Instant,
 }
 
 impl fmt::Debug for Link {
@@ -102,12 +106,25 @@ impl Link {
             credit_bytes: CREDIT_BYTES as i64,
             credit_frames: i64::from(CREDIT_MESSAGES),
             pause: PAUSE_FIRST,
+            opened_at: Instant::now(),
+            heard_at: Instant::now(),
         }
     }
 
     /// Whether there is a judge.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
+    }
+
+    /// How long an open lane has said nothing.
+    pub(crate) fn silence(&self) -> Duration {
+        if self.is_open() { self.heard_at.elapsed() } else { Duration::ZERO }
+    }
+
+    /// Lets go of a judge that does not answer, and looks for another.
+    pub(crate) fn let_go(&mut self) {
+        let problem = Problem::new(Kind::Unavailable, "LANE_LOST", "the judge does not answer");
+        self.lost(problem);
     }
 
     /// Bytes and frames that may be given out in addition.
@@ -144,7 +161,11 @@ impl Link {
     fn opened(&mut self, opened: Opened, book: &mut Book) {
         self.restoring = book.rewind().into();
         (self.credit_bytes, self.credit_frames) = (opened.credit_bytes, opened.credit_frames);
-        self.pause = PAUSE_FIRST;
+        self.heard_at = Instant::now();
+        if self.opened_at.elapsed() > YOUNG {
+            self.pause = PAUSE_FIRST;
+        }
+        self.opened_at = Instant::now();
         let age = (self.age_max_ms > 0).then(|| jittered(self.age_max_ms));
         self.state = State::Open {
             down: PollSender::new(opened.handle.down),
@@ -185,6 +206,7 @@ impl Link {
         }
         let problem = match up.poll_recv(context) {
             Poll::Ready(Some(Ok(answer))) => {
+                self.heard_at = Instant::now();
                 if let LaneUp::Credit { bytes, messages } = &answer {
                     self.credit_bytes += *bytes as i64;
                     self.credit_frames += i64::from(*messages);
@@ -206,10 +228,12 @@ impl Link {
             }
         };
         if is_lost(&problem) {
-            // The judge may be gone and another there: no pause before the first look.
-            self.lost(problem.clone());
-            self.look();
-            return Poll::Ready(Said::Lost(problem));
+            // The judge may be gone and another there: no pause before the first look, unless lanes die young.
+            let said = self.lost(problem);
+            if self.opened_at.elapsed() > YOUNG {
+                self.look();
+            }
+            return Poll::Ready(said);
         }
         Poll::Ready(Said::Refused(problem))
     }
@@ -217,7 +241,7 @@ impl Link {
 
 /// Whether another judge may take what this one did not.
 fn is_lost(problem: &Problem) -> bool {
-    matches!(problem.kind(), Kind::Unavailable | Kind::Internal)
+    matches!(problem.kind(), Kind::Unavailable | Kind::Internal | Kind::Exhausted)
 }
 
 /// An age, give or take a tenth, so that lanes opened together do not move together.

@@ -3,7 +3,8 @@
 use acgs_columns::RecordBatch;
 use acgs_contracts::drift::v1::Reference;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window, monitoring::Monitors};
+use acgs_standing::monitoring::Monitors;
+use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;
 
@@ -40,7 +41,7 @@ pub fn judge(config: Config) -> PaneJudge<PerformanceAssessor> {
 
 /// A judge for one lane whose rows standing orders see too.
 #[must_use]
-pub(super) fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<PerformanceAssessor> {
+pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<PerformanceAssessor> {
     PaneJudge::new(PerformanceAssessor { config, monitors: Some(monitors) })
 }
 
@@ -83,6 +84,9 @@ impl Assessor for PerformanceAssessor {
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.push(&plan.roles, rows);
+    }
+
+    fn noticed(&self, plan: &Self::Plan, pane: &Self::Pane, rows: &RecordBatch) {
         // The rows of such a pane were seen before; only their labels are new.
         if let Some(monitors) = self.monitors.as_ref().filter(|_| !pane.labels_only) {
             monitor::gather_rows(monitors, &plan.service_id, plan.roles, plan.baseline_loss, rows);

@@ -105,7 +105,9 @@ fn late_labels_count_as_labels_not_as_rows() {
     let labelled: Vec<Row> = (0..50).map(|_| (Some(0.7), Some(1.0), None, None)).collect();
     for (pane, rows, labels_only) in [(1, unlabelled, false), (2, labelled, true)] {
         judge.apply(LaneDown::OpenPane { pane, key: "".into(), labels_only }).unwrap();
-        judge.apply(LaneDown::Rows { seq: pane, batch: batch(&rows), runs: vec![(pane, 50)] }).unwrap();
+        judge
+            .apply(LaneDown::Rows { seq: pane, batch: batch(&rows), runs: vec![(pane, 50)], again: false })
+            .unwrap();
     }
     let window = Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1_000 };
     let close = LaneDown::Close { window, revision: 1, panes: vec![1, 2] };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::performance::v1 as proto;
-use acgs_vocabulary::{Problem, event::EventKind, monitoring::Monitors, ports::Judgement, text};
+use acgs_standing::monitoring::Monitors;
+use acgs_vocabulary::{Problem, event::EventKind, ports::Judgement, text};
 
 use super::{PerformanceFace, finding, targets::check_service};
 use crate::{
@@ -18,8 +19,8 @@ const INTERVAL_SECONDS: u32 = 60;
 /// What arrived for a service.
 #[derive(Clone, Debug)]
 pub enum Gathered {
-    /// Submitted metrics: sums and counts by name.
-    Metrics(BTreeMap<String, (f64, u64)>),
+    /// Submitted metrics: sums and counts by name, and the targets that were in force last.
+    Metrics(BTreeMap<String, (f64, u64)>, BTreeMap<String, f64>),
     /// Rows of lanes.
     Rows(Roles, Option<f64>, Box<PerformancePane>),
 }
@@ -48,15 +49,17 @@ pub(super) fn gather_metrics(
     monitors: &Monitors<Gathered>,
     service_id: &str,
     metrics: &BTreeMap<String, f64>,
+    targets: &BTreeMap<String, f64>,
 ) {
     if monitors.watches(service_id) {
-        let same = |held: &Gathered| matches!(held, Gathered::Metrics(_));
+        let same = |held: &Gathered| matches!(held, Gathered::Metrics(..));
         monitors.gather(
             service_id,
             same,
-            || Gathered::Metrics(BTreeMap::new()),
+            || Gathered::Metrics(BTreeMap::new(), BTreeMap::new()),
             |held| {
-                if let Gathered::Metrics(sums) = held {
+                if let Gathered::Metrics(sums, in_force) = held {
+                    in_force.clone_from(targets);
                     for (name, value) in metrics {
                         let (sum, count) = sums.entry(name.clone()).or_default();
                         *sum += value;
@@ -84,7 +87,7 @@ impl PerformanceFace {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_vocabulary::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_standing::monitoring::Order| proto::Monitor {
             service_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,
@@ -97,11 +100,11 @@ impl PerformanceFace {
     pub(super) fn conclude_gathered(&self, service_id: String, gathered: Gathered) {
         let now_ms = self.clock.now_ms();
         let (payload, findings) = match gathered {
-            Gathered::Metrics(sums) => {
+            Gathered::Metrics(sums, targets) => {
                 let mean = |(sum, count): &(f64, u64)| sum / (*count).max(1) as f64;
                 let means: BTreeMap<String, f64> =
                     sums.iter().map(|(name, held)| (name.clone(), mean(held))).collect();
-                let violations = sla::violations(&self.config.sla_targets, &means);
+                let violations = sla::violations(&targets, &means);
                 let payload = serde_json::json!({
                     "metrics": means, "sla_compliance": violations.is_empty(),
                     "measured_at": text::rfc3339(now_ms),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use acgs_contracts::performance::v1 as proto;
-use acgs_vocabulary::{Problem, constitution::sha256_hex, history::KEPT, text};
+use acgs_standing::history::KEPT;
+use acgs_vocabulary::{Problem, constitution::sha256_hex, text};
 use serde_json::Value;
 
 use super::{ID_BYTES_MAX, METRICS_MAX, PerformanceFace};
@@ -14,8 +15,9 @@ const HOURS: u32 = 24;
 const HOURS_MAX: u32 = 720;
 /// What counts as recent, in milliseconds.
 const RECENT_MS: i64 = 3_600_000;
-/// Services of a status.
-const SERVICES_MAX: usize = 1_000;
+/// Services of a status, and submissions of each when several are asked for.
+const SERVICES_MAX: usize = 100;
+const SUBMISSIONS_OF_ALL: usize = 100;
 const SLA_PREFIX: &str = "sla/";
 
 /// A service's own targets, as they are kept.
@@ -110,7 +112,9 @@ impl PerformanceFace {
         &self,
         request: proto::GetSlaStatusRequest,
     ) -> Result<proto::GetSlaStatusResponse, Problem> {
-        let services = if request.service_id.is_empty() {
+        let all = request.service_id.is_empty();
+        let most = if all { SUBMISSIONS_OF_ALL } else { KEPT };
+        let services = if all {
             self.configured().await?
         } else {
             check_service(&request.service_id)?;
@@ -120,9 +124,8 @@ impl PerformanceFace {
         let now_ms = self.clock.now_ms();
         let mut sla_status = HashMap::new();
         for service in services {
-            let kept = history.recent(&service, KEPT).await?;
-            let recent: Vec<&Value> =
-                kept.iter().filter(|value| measured_since(value, now_ms - RECENT_MS)).collect();
+            let recent = |value: &Value| measured_since(value, now_ms - RECENT_MS);
+            let recent = history.recent_while(&service, most, recent).await?;
             let compliant = recent.iter().filter(|value| value["sla_compliance"] == true).count();
             let compliance_rate =
                 if recent.is_empty() { 1.0 } else { compliant as f64 / recent.len() as f64 };
@@ -156,9 +159,9 @@ impl PerformanceFace {
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("metrics"))?;
         let now_ms = self.clock.now_ms();
         let since_ms = now_ms - i64::from(hours) * 3_600_000;
-        let kept = history.recent(&request.service_id, limit).await?;
-        let metrics: Vec<_> =
-            kept.iter().filter(|value| measured_since(value, since_ms)).map(record).collect();
+        let wanted = |value: &Value| measured_since(value, since_ms);
+        let kept = history.recent_while(&request.service_id, limit, wanted).await?;
+        let metrics: Vec<_> = kept.iter().map(record).collect();
         Ok(proto::GetMetricsHistoryResponse {
             service_id: request.service_id,
             count: metrics.len() as u32,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window, monitoring::Monitors};
+use acgs_standing::monitoring::Monitors;
+use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;
 
@@ -40,7 +41,7 @@ pub fn judge(config: Config) -> PaneJudge<QualityAssessor> {
 
 /// A judge for one lane whose rows standing orders see too.
 #[must_use]
-pub(super) fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<QualityAssessor> {
+pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<QualityAssessor> {
     PaneJudge::new(QualityAssessor { config, monitors: Some(monitors) })
 }
 
@@ -65,8 +66,11 @@ impl Assessor for QualityAssessor {
             && pane.columns.iter().all(|column| column.sketch.is_sound())
     }
 
-    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+    fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
         pane.push(rows);
+    }
+
+    fn noticed(&self, plan: &Self::Plan, _pane: &Self::Pane, rows: &RecordBatch) {
         if let Some(monitors) = &self.monitors {
             monitor::gather(monitors, &plan.service_id, rows);
         }

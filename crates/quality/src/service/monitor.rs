@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::quality::v1 as proto;
-use acgs_vocabulary::{Problem, history::KEPT, monitoring::Monitors, text};
+use acgs_standing::{history::KEPT, monitoring::Monitors};
+use acgs_vocabulary::{Problem, text};
 use serde_json::Value;
 
 use super::{ID_BYTES_MAX, QualityFace};
@@ -81,7 +82,7 @@ impl QualityFace {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_vocabulary::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_standing::monitoring::Order| proto::Monitor {
             service_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,

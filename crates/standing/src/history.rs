@@ -1,15 +1,18 @@
 //! The last records of a kind, by id, in the key-value home: written behind the caller's back, newest first, bounded. It must
 //! not know what a record says.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::{
+use acgs_vocabulary::{
     constitution::sha256_hex,
     ports::{KeyValue, PortError},
     text,
@@ -19,7 +22,9 @@ use crate::{
 pub const KEPT: usize = 1_000;
 /// Records that wait to be written; more are counted and left out.
 const WAITING_MAX: usize = 1_024;
-/// Writes after which older ones are given up.
+/// Groups that one process keeps records of.
+const GROUPS_MAX: usize = 10_000;
+/// Writes of a group after which its older ones are given up.
 const PRUNE_EVERY: u64 = 64;
 
 /// The records. Clones share them.
@@ -49,13 +54,17 @@ impl History {
         let (writes, mut waiting) = mpsc::channel::<(String, String, Vec<u8>)>(WAITING_MAX);
         let home = Arc::clone(&keys);
         tokio::spawn(async move {
-            let mut count = 0_u64;
+            let mut writes: HashMap<String, u64> = HashMap::new();
             while let Some((group, key, value)) = waiting.recv().await {
-                let written = home.put(&format!("{group}{key}"), value, None).await;
-                if let Err(error) = written {
+                if !writes.contains_key(&group) && writes.len() >= GROUPS_MAX {
+                    tracing::warn!("records of more than {GROUPS_MAX} groups are not kept");
+                    continue;
+                }
+                if let Err(error) = home.put(&format!("{group}{key}"), value, None).await {
                     tracing::warn!(%error, "a record was not kept");
                 }
-                count += 1;
+                let count = writes.entry(group.clone()).or_default();
+                *count += 1;
                 if count.is_multiple_of(PRUNE_EVERY)
                     && let Err(error) = prune(&*home, &group).await
                 {
@@ -82,10 +91,26 @@ impl History {
     /// # Errors
     /// The home's trouble.
     pub async fn recent(&self, group: &str, count: usize) -> Result<Vec<Value>, PortError> {
+        self.recent_while(group, count, |_| true).await
+    }
+
+    /// Likewise, up to the first that is not wanted.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn recent_while(
+        &self,
+        group: &str,
+        count: usize,
+        wanted: impl Fn(&Value) -> bool + Send,
+    ) -> Result<Vec<Value>, PortError> {
         let mut found = Vec::new();
         for key in self.keys.list(&group_prefix(self.prefix, group), "", count.min(KEPT)).await? {
-            if let Some(held) = self.keys.get(&key).await? {
-                found.extend(serde_json::from_slice(&held.value).ok());
+            let Some(held) = self.keys.get(&key).await? else { continue };
+            match serde_json::from_slice(&held.value) {
+                Ok(record) if wanted(&record) => found.push(record),
+                Ok(_) => break,
+                Err(error) => tracing::warn!(%error, key, "a record cannot be read"),
             }
         }
         Ok(found)

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use acgs_vocabulary::{
     Problem,
     constitution::sha256_hex,
     ports::{Clock, KeyValue},

@@ -1,0 +1,114 @@
+//! What the task of a stream is given, and what it tells its clients.
+
+use std::sync::{Arc, OnceLock};
+
+use acgs_columns::RecordBatch;
+use acgs_vocabulary::Problem;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    core::{Label, LabelCounts, Report, Totals},
+    spec::StreamSpec,
+};
+
+/// What a client is told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Frames are in.
+    Accepted {
+        /// Through this seq.
+        through_seq: u64,
+        /// Bytes that may be sent in addition.
+        credit_bytes: u64,
+        /// How the stream stands.
+        totals: Totals,
+    },
+    /// A window is judged.
+    Report(Arc<Report>),
+    /// The stream is over.
+    Closed(Totals),
+}
+
+/// The task's end of a client.
+#[derive(Debug)]
+pub struct ClientEnd {
+    /// Unique in the process.
+    pub id: u64,
+    /// What it delivers.
+    pub partition: String,
+    /// What it is told.
+    pub out: mpsc::Sender<Told>,
+    /// Why it is let go, when it is.
+    pub farewell: Arc<OnceLock<Problem>>,
+}
+
+/// What a client gets when it joins.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// The last seq accepted from its partition.
+    pub accepted_through: u64,
+    /// Whether the stream was there already.
+    pub resumed: bool,
+}
+
+/// What the task is given.
+#[derive(Debug)]
+pub enum Input {
+    /// A client joins.
+    Join {
+        /// What it believes the stream to be.
+        spec: Box<StreamSpec>,
+        /// The last report it has.
+        resume_after: u64,
+        /// Its end.
+        client: ClientEnd,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Joined, Problem>>,
+    },
+    /// A frame of rows.
+    Rows {
+        /// Who.
+        client: u64,
+        /// Its number.
+        seq: u64,
+        /// The rows.
+        batch: RecordBatch,
+        /// When it was received.
+        received_us: u64,
+    },
+    /// A frame of labels.
+    Labels {
+        /// Who.
+        client: u64,
+        /// Its number.
+        seq: u64,
+        /// The labels.
+        labels: Vec<Label>,
+        /// Bytes that its credit counts.
+        bytes: u64,
+    },
+    /// Labels from another caller.
+    SubmitLabels {
+        /// The labels.
+        labels: Vec<Label>,
+        /// Where the counts go.
+        reply: oneshot::Sender<LabelCounts>,
+    },
+    /// A client has reports.
+    Ack {
+        /// Who.
+        client: u64,
+        /// Through this report.
+        through: u64,
+    },
+    /// A client's partition ends.
+    End {
+        /// Who.
+        client: u64,
+    },
+    /// A client is gone.
+    Leave {
+        /// Who.
+        client: u64,
+    },
+}

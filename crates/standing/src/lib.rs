@@ -1,0 +1,11 @@
+//! What the judges' services keep over the key-value port: standing orders, and the last records of what they judged.
+//! It must never know what is judged.
+//!
+//! Reading order: [`history`], [`monitoring`].
+
+pub mod history;
+
+pub mod monitoring;
+
+pub use history::History;
+pub use monitoring::Monitors;
