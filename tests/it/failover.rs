@@ -134,6 +134,8 @@ async fn killed_judges_are_not_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_judges_are_not_noticed() {
+    let seconds = std::env::var("ACGS_TEST_STOPPED_SECONDS").ok().and_then(|text| text.parse().ok());
+    let stopped_for = Duration::from_secs(seconds.unwrap_or(5));
     let fleet = Fleet::start_with(2, &["orchestrator.snapshot_every_bytes=100000"]).await;
     let (stop, load) = load(stream(&fleet, "stopped").await);
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -141,7 +143,7 @@ async fn stopped_judges_are_not_noticed() {
     for place in 0..2 {
         let stopped: Vec<_> = fleet.judges.iter().skip(place).step_by(2).collect();
         stopped.iter().for_each(|judge| judge.signal("STOP"));
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(stopped_for).await;
         stopped.iter().for_each(|judge| judge.signal("CONT"));
         fleet.wait_for(6).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;

@@ -329,6 +329,15 @@ async fn services_are_seen_as_they_come_and_go() {
     assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::PermissionDenied, "NOT_ALLOWED"));
     let all = client.list_services(ListServicesRequest::default()).await.unwrap().into_inner();
     assert_eq!(all.total_services, 2);
+    let text = acgs_tests::http::request(fleet.orchestrator.address, "GET", "/metrics", &[], "").await.text();
+    for line in [
+        "acgs_judges_ready{judge=\"drift\"} 0",
+        "acgs_judges_ready{judge=\"quality\"} 1",
+        "acgs_outbox_waiting 0",
+        "acgs_outbox_lost_total 0",
+    ] {
+        assert!(text.lines().any(|found| found.trim_end_matches(".0") == line), "{line} is not in {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

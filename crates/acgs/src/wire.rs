@@ -2,8 +2,10 @@
 
 mod announce;
 mod doors;
+mod gauges;
 mod home;
 pub mod remote;
+mod running;
 mod server_group;
 
 use std::{
@@ -38,17 +40,15 @@ use acgs_orchestrator::{
 };
 use acgs_vocabulary::{
     Constitution, JudgeKind,
-    ports::{Clock, EventLog, EventSink, FindingSink, KeyValue, NoSink},
+    ports::{Clock, EventSink, FindingSink, KeyValue, NoSink},
     text,
 };
 use anyhow::Context;
 use doors::Sources;
 use remote::{Remote, service_of};
+pub use running::Running;
 use server_group::Group;
-use tokio::{
-    task::{JoinHandle, JoinSet},
-    time::timeout,
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -97,35 +97,6 @@ impl Addresses {
     }
 }
 
-/// A process of a mesh, or a whole one.
-#[derive(Debug)]
-pub struct Running {
-    /// Where it listens.
-    pub addresses: Addresses,
-    /// What it serves under.
-    pub constitution: Constitution,
-    /// Its log, if it has a home.
-    pub log: Option<Arc<dyn EventLog>>,
-    /// Its home, for a person.
-    pub home: String,
-    /// Judges in other processes, if it is an orchestrator of such.
-    pub judges: Option<Remote>,
-    role: Role,
-    notice: Duration,
-    grace: Duration,
-    health: HealthSwitch,
-    stop: CancellationToken,
-    announcing: CancellationToken,
-    servers: JoinSet<Result<(), server::ServeError>>,
-    orchestrator: Option<OrchestratorFace>,
-    audit: JoinHandle<()>,
-    announcer: Option<JoinHandle<()>>,
-    refusals: Arc<Refusals>,
-    clock: Arc<dyn Clock>,
-    sink: Arc<dyn FindingSink>,
-    outbox: Option<Outbox>,
-}
-
 /// Starts all services on the settings' ports, judges in process.
 ///
 /// # Errors
@@ -161,6 +132,9 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     let refusals = Arc::new(Refusals::default());
     let audit = Arc::clone(&refusals).run(Arc::clone(&sink), Arc::clone(&clock), stop.clone());
     let metrics = Metrics::new(constitution.clone());
+    if let Some(outbox) = &outbox {
+        metrics.ask(gauges::outbox(outbox.clone()));
+    }
     let calls = metrics.add(|registry| Calls::new(DESCRIPTORS, registry));
     let sources =
         Sources { calls: calls.clone(), sink: log_sink, uptime_start: text::rfc3339(clock.now_ms()) };
@@ -211,6 +185,9 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         let service =
             OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         group.serve(listener, Routes::new(service), doors);
+        if let Some(remote) = &remote {
+            group.plumbing.metrics.ask(gauges::judges(remote.clone()));
+        }
         judges = remote;
         orchestrator = Some(face);
     }
@@ -428,63 +405,4 @@ pub fn judges(settings: &Settings) -> InProcess {
         (JudgeKind::Performance, Arc::new(move || Box::new(acgs_performance::judge(performance.clone())))),
     ];
     InProcess::new(HashMap::from(factories))
-}
-
-impl Running {
-    /// Events that are on their way to the log.
-    #[must_use]
-    pub fn outbox(&self) -> Option<&Outbox> {
-        self.outbox.as_ref()
-    }
-
-    /// Waits for a server to fail; that is the end of all.
-    pub async fn failed(&mut self) -> anyhow::Error {
-        match self.servers.join_next().await {
-            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended by itself"),
-            Some(Ok(Err(error))) => error.into(),
-            Some(Err(error)) => error.into(),
-        }
-    }
-
-    /// Ends in order: not ready, others told, streams told, lanes handed over, calls finished within the grace.
-    ///
-    /// # Errors
-    /// When a server did not end well.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.health.all_down();
-        self.announcing.cancel();
-        if let Some(announcer) = self.announcer.take() {
-            announcer.await.context("the task that registers was lost")?;
-        }
-        if self.role != Role::All {
-            // Those who watch our health send what is new elsewhere.
-            tokio::time::sleep(self.notice).await;
-        }
-        self.stop.cancel();
-        if let Some(orchestrator) = &self.orchestrator
-            && timeout(self.grace, orchestrator.drained()).await.is_err()
-        {
-            tracing::error!("streams or their events were not done at the end of the grace");
-        }
-        let mut trouble = None;
-        while let Some(ended) = self.servers.join_next().await {
-            let failed = match ended {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => anyhow::Error::from(error),
-                Err(error) => anyhow::Error::from(error).context("a server's task was lost"),
-            };
-            trouble.get_or_insert(failed);
-        }
-        // What was said last is in the log before the process ends.
-        let audit = self.audit.await.context("the audit's task was lost");
-        // Refusals of connections that were still open are told too.
-        self.refusals.publish(&*self.sink, self.clock.now_ms());
-        if let Some(outbox) = &self.outbox
-            && timeout(self.grace, outbox.flush()).await.is_err()
-        {
-            let message = format!("{} events did not reach the log before the end", outbox.waiting());
-            trouble.get_or_insert(anyhow::anyhow!(message));
-        }
-        trouble.map_or(audit, Err)
-    }
 }

@@ -9,8 +9,8 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
 
@@ -34,6 +34,11 @@ impl Metrics {
         add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Adds numbers that are asked for when they are read.
+    pub fn ask(&self, numbers: impl Fn() -> Vec<Measured> + Send + Sync + 'static) {
+        self.add(|registry| registry.register_collector(Box::new(Asked(numbers))));
+    }
+
     /// The text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -52,6 +57,57 @@ impl Metrics {
     #[must_use]
     pub fn answer(&self) -> Response {
         ([(CONTENT_TYPE, CONTENT)], self.text()).into_response()
+    }
+}
+
+/// One measured number.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Names and values.
+    pub labels: Vec<(&'static str, String)>,
+    /// A gauge, or as an error a counter.
+    pub value: Result<f64, u64>,
+}
+
+/// Numbers under one name, all gauges or all counters.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Without the `_total` of counters.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// The numbers.
+    pub samples: Vec<Sample>,
+}
+
+/// Asks for numbers when they are read.
+struct Asked<F>(F);
+
+impl<F> std::fmt::Debug for Asked<F> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Asked")
+    }
+}
+
+impl<F: Fn() -> Vec<Measured> + Send + Sync + 'static> Collector for Asked<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut write = |measured: &Measured| {
+            let Some(first) = measured.samples.first() else { return Ok(()) };
+            let kind = if first.value.is_ok() { MetricType::Gauge } else { MetricType::Counter };
+            let mut family = encoder.encode_descriptor(measured.name, measured.help, None, kind)?;
+            for sample in &measured.samples {
+                let encode = |encoder: MetricEncoder<'_>| match sample.value {
+                    Ok(value) => ConstGauge::new(value).encode(encoder),
+                    Err(value) => ConstCounter::new(value).encode(encoder),
+                };
+                if sample.labels.is_empty() {
+                    return encode(family);
+                }
+                encode(family.encode_family(&sample.labels)?)?;
+            }
+            Ok(())
+        };
+        (self.0)().iter().try_for_each(&mut write)
     }
 }
 

@@ -1,0 +1,66 @@
+//! Numbers of the mesh itself: events on their way, judges that take lanes. It must not count anything itself.
+
+use acgs_events::Outbox;
+use acgs_mesh::metrics::{Measured, Sample};
+use acgs_vocabulary::JudgeKind;
+
+use super::remote::Remote;
+
+/// Of the outbox.
+pub(super) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+    move || {
+        let one =
+            |name, help, value| Measured { name, help, samples: vec![Sample { labels: Vec::new(), value }] };
+        vec![
+            one(
+                "acgs_outbox_waiting",
+                "Events that the log has not acknowledged yet",
+                Ok(outbox.waiting() as f64),
+            ),
+            one("acgs_outbox_capacity", "Events that may wait", Ok(outbox.capacity() as f64)),
+            one("acgs_outbox_acknowledged", "Events that the log has", Err(outbox.acknowledged())),
+            one("acgs_outbox_retried", "Attempts after the first", Err(outbox.retried())),
+            one(
+                "acgs_outbox_lost",
+                "Events that no log takes, or that came when the outbox was full",
+                Err(outbox.lost()),
+            ),
+            one(
+                "acgs_outbox_slowest_seconds",
+                "Longest time from an event to its acknowledgement since the last scrape",
+                Ok(outbox.take_slowest_us() as f64 / 1e6),
+            ),
+        ]
+    }
+}
+
+/// Of the pools of judges.
+pub(super) fn judges(remote: Remote) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+    move || {
+        let mut ready = Vec::new();
+        let (mut open, mut latency) = (Vec::new(), Vec::new());
+        for judge in JudgeKind::ALL {
+            let instances = remote.pool(judge).map(acgs_mesh::pool::Pool::instances).unwrap_or_default();
+            let kind = ("judge", judge.as_str().to_owned());
+            ready.push(Sample { labels: vec![kind.clone()], value: Ok(instances.len() as f64) });
+            for instance in instances {
+                let labels = vec![kind.clone(), ("address", instance.address)];
+                open.push(Sample { labels: labels.clone(), value: Ok(instance.in_flight as f64) });
+                latency.push(Sample { labels, value: Ok(instance.latency_us / 1e6) });
+            }
+        }
+        vec![
+            Measured { name: "acgs_judges_ready", help: "Instances that take lanes", samples: ready },
+            Measured {
+                name: "acgs_judge_open_lanes",
+                help: "Lanes and calls that are open on an instance",
+                samples: open,
+            },
+            Measured {
+                name: "acgs_judge_latency_seconds",
+                help: "What an instance's first answers take, as a peak that decays",
+                samples: latency,
+            },
+        ]
+    }
+}

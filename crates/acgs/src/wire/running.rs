@@ -1,0 +1,107 @@
+//! A process of a mesh while it runs, and its end in order. It must not know how it was started.
+
+use std::{sync::Arc, time::Duration};
+
+use acgs_events::Outbox;
+use acgs_mesh::{health::HealthSwitch, refusals::Refusals, server};
+use acgs_orchestrator::OrchestratorFace;
+use acgs_vocabulary::{
+    Constitution,
+    ports::{Clock, EventLog, EventSink, FindingSink},
+};
+use anyhow::Context;
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Addresses, Role, remote::Remote};
+
+/// A process of a mesh, or a whole one.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// What it serves under.
+    pub constitution: Constitution,
+    /// Its log, if it has a home.
+    pub log: Option<Arc<dyn EventLog>>,
+    /// Its home, for a person.
+    pub home: String,
+    /// Judges in other processes, if it is an orchestrator of such.
+    pub judges: Option<Remote>,
+    pub(super) role: Role,
+    pub(super) notice: Duration,
+    pub(super) grace: Duration,
+    pub(super) health: HealthSwitch,
+    pub(super) stop: CancellationToken,
+    pub(super) announcing: CancellationToken,
+    pub(super) servers: JoinSet<Result<(), server::ServeError>>,
+    pub(super) orchestrator: Option<OrchestratorFace>,
+    pub(super) audit: JoinHandle<()>,
+    pub(super) announcer: Option<JoinHandle<()>>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) sink: Arc<dyn FindingSink>,
+    pub(super) outbox: Option<Outbox>,
+}
+
+impl Running {
+    /// Events that are on their way to the log.
+    #[must_use]
+    pub fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_ref()
+    }
+
+    /// Waits for a server to fail; that is the end of all.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.servers.join_next().await {
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended by itself"),
+            Some(Ok(Err(error))) => error.into(),
+            Some(Err(error)) => error.into(),
+        }
+    }
+
+    /// Ends in order: not ready, others told, streams told, lanes handed over, calls finished within the grace.
+    ///
+    /// # Errors
+    /// When a server did not end well.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.health.all_down();
+        self.announcing.cancel();
+        if let Some(announcer) = self.announcer.take() {
+            announcer.await.context("the task that registers was lost")?;
+        }
+        if self.role != Role::All {
+            // Those who watch our health send what is new elsewhere.
+            tokio::time::sleep(self.notice).await;
+        }
+        self.stop.cancel();
+        if let Some(orchestrator) = &self.orchestrator
+            && timeout(self.grace, orchestrator.drained()).await.is_err()
+        {
+            tracing::error!("streams or their events were not done at the end of the grace");
+        }
+        let mut trouble = None;
+        while let Some(ended) = self.servers.join_next().await {
+            let failed = match ended {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => anyhow::Error::from(error),
+                Err(error) => anyhow::Error::from(error).context("a server's task was lost"),
+            };
+            trouble.get_or_insert(failed);
+        }
+        // What was said last is in the log before the process ends.
+        let audit = self.audit.await.context("the audit's task was lost");
+        // Refusals of connections that were still open are told too.
+        self.refusals.publish(&*self.sink, self.clock.now_ms());
+        if let Some(outbox) = &self.outbox
+            && timeout(self.grace, outbox.flush()).await.is_err()
+        {
+            let message = format!("{} events did not reach the log before the end", outbox.waiting());
+            trouble.get_or_insert(anyhow::anyhow!(message));
+        }
+        trouble.map_or(audit, Err)
+    }
+}
