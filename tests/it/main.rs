@@ -1,5 +1,6 @@
 //! The one test binary: real servers on free ports, called through real channels.
 
+mod anything;
 mod architecture;
 mod binary;
 mod constitution;
@@ -7,6 +8,7 @@ mod contract;
 mod failover;
 mod jetstream;
 mod judges;
+mod kept;
 mod mesh;
 mod noise;
 mod refusals;

@@ -5,9 +5,11 @@ Starts a mesh of its own on free ports, and ends it by its pid.
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -158,6 +160,13 @@ def check_readme(addresses):
     example = {line.strip() for line in (ROOT / "clients/python/examples/stream.py").read_text().splitlines()}
     python = blocks("python")[0].splitlines()
     assert all(line.strip() in example for line in python), [line for line in python if line.strip() not in example]
+    curl = next(block for block in blocks("") if block.startswith("curl"))
+    _, _, header, url, _, body = shlex.split(curl.replace("\\\n", " "))
+    url = url.replace("127.0.0.1:8010", addresses["quality"])
+    request = urllib.request.Request(url, body.encode(), dict([header.split(": ")]))
+    with urllib.request.urlopen(request) as answer:
+        answer = json.load(answer)
+    assert answer["constitutional_hash"] == HASH and answer["missing_value_rate"] == 0.5, answer
     call = next(block for block in blocks("") if block.startswith("grpcurl"))
     call = call.replace("grpcurl ", os.environ["GRPCURL"] + " ", 1).replace("127.0.0.1:8010", addresses["quality"])
     done = subprocess.run(["bash", "-c", call], capture_output=True, text=True)
