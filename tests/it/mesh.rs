@@ -309,6 +309,19 @@ async fn services_are_seen_as_they_come_and_go() {
     assert_eq!(watch.message().await.unwrap().unwrap().services.len(), 1);
     fleet.add("drift").await;
     while watch.message().await.unwrap().unwrap().services.len() != 2 {}
+    let stream = Stream::open(client.clone(), open("load", WINDOW_MS)).await.unwrap();
+    let since = Instant::now();
+    loop {
+        let all = client.list_services(ListServicesRequest::default()).await.unwrap().into_inner();
+        // Each kind has one lane; a judge's own calls are not among them.
+        let mut loads: Vec<u32> = all.services.iter().map(|service| service.load).collect();
+        loads.sort_unstable();
+        if loads == [0, 1, 1, 1] {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{loads:?}");
+    }
+    drop(stream);
     let since = Instant::now();
     fleet.take("drift", 0).kill().await;
     while watch.message().await.unwrap().unwrap().services.len() != 1 {}

@@ -144,7 +144,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
             refusals: Arc::clone(&refusals),
             health: health.clone(),
             metrics,
-            calls,
+            calls: calls.clone(),
             clock: Arc::clone(&clock),
             web_origins: settings.web.origins.clone(),
         },
@@ -205,7 +205,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
                 announcement,
                 settings.mesh.orchestrators.clone(),
                 constitution.clone(),
-                health.clone(),
+                (health.clone(), calls.clone()),
                 Duration::from_millis(settings.mesh.heartbeat_ms),
                 announcing.clone(),
             )))

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Instant,
@@ -58,6 +58,7 @@ pub struct Calls {
     methods: Arc<HashMap<String, (Arc<str>, Sums)>>,
     durations: Family<Labels, Histogram>,
     exported: Exported<f64>,
+    open: Arc<AtomicU32>,
 }
 
 impl Calls {
@@ -83,7 +84,7 @@ impl Calls {
             .with_unit("s")
             .with_boundaries(BOUNDS_S.to_vec())
             .build();
-        Self { methods: Arc::new(methods), durations, exported }
+        Self { methods: Arc::new(methods), durations, exported, open: Arc::default() }
     }
 
     /// Calls of a method, `package.Service/Method`, that were answered and that were refused, and the mean duration of
@@ -95,6 +96,20 @@ impl Calls {
             (sums.answered.load(Ordering::Relaxed), sums.refused.load(Ordering::Relaxed));
         let all = (answered + refused).max(1) as f64;
         (answered, refused, sums.duration_us.load(Ordering::Relaxed) as f64 / all / 1_000.0)
+    }
+
+    /// Calls and streams that are open now, without health's.
+    #[must_use]
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, path: Arc<str>, span: Span) -> Call {
+        let counts = !path.starts_with("/grpc.health.");
+        if counts {
+            self.open.fetch_add(1, Ordering::Relaxed);
+        }
+        Call { calls: self.clone(), path, since: Instant::now(), span, counts, over: false }
     }
 
     fn known<'a>(&'a self, path: &'a str) -> Option<&'a (Arc<str>, Sums)> {
@@ -191,8 +206,7 @@ where
         if let Some(traceparent) = telemetry::traceparent_of(&span, request.headers()) {
             request.extensions_mut().insert(TraceParent(traceparent));
         }
-        let mut call =
-            Call { calls: self.calls.clone(), path, since: Instant::now(), span: span.clone(), over: false };
+        let mut call = self.calls.begin(path, span.clone());
         let answer = span.in_scope(|| self.inner.call(request)).instrument(span);
         Box::pin(async move {
             let response = answer.await?;
@@ -214,12 +228,17 @@ struct Call {
     path: Arc<str>,
     since: Instant,
     span: Span,
+    /// Whether it is among those that are open.
+    counts: bool,
     over: bool,
 }
 
 impl Call {
     fn end(&mut self, code: Code) {
         if !std::mem::replace(&mut self.over, true) {
+            if self.counts {
+                self.calls.open.fetch_sub(1, Ordering::Relaxed);
+            }
             self.calls.record(&self.path, code, self.since);
             self.span.record("rpc.response.status_code", code_name(code));
             // What a caller did wrong is not an error of the server (OpenTelemetry, RPC conventions).

@@ -4,7 +4,13 @@
 //! The wall clock decides only how soon a lease that nobody renews may be taken; that two never hold one is the
 //! compare-and-swap's work.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use acgs_vocabulary::{
     Problem,
@@ -13,10 +19,17 @@ use acgs_vocabulary::{
     problem::Kind,
 };
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Renewals within the life of a lease.
 const RENEWALS: u64 = 3;
+/// Leases taken between two looks for those that nobody took again.
+const SWEEP_EVERY: u64 = 256;
+/// A lease that has run out is forgotten after this long, with the count of its owners.
+const FORGET_MS: i64 = 86_400_000;
+/// Keys looked at together.
+const PAGE: usize = 256;
+const PREFIX: &str = "streams/";
 
 /// What a lease's key holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +49,8 @@ pub struct Leases {
     clock: Arc<dyn Clock>,
     owner: Arc<str>,
     life_ms: u64,
+    taken: Arc<AtomicU64>,
+    tasks: TaskTracker,
 }
 
 /// A lease that this process holds. Dropping it lets the stream go.
@@ -67,7 +82,7 @@ impl Drop for Lease {
 }
 
 fn key(stream_id: &str) -> String {
-    format!("streams/{}", &sha256_hex(stream_id.as_bytes())[..32])
+    format!("{PREFIX}{}", &sha256_hex(stream_id.as_bytes())[..32])
 }
 
 fn not_owner(held: &Held) -> Problem {
@@ -81,7 +96,7 @@ impl Leases {
     /// For the orchestrator that clients reach at this address; a lease lives this long without a renewal.
     #[must_use]
     pub fn new(keys: Arc<dyn KeyValue>, clock: Arc<dyn Clock>, owner: &str, life_ms: u64) -> Self {
-        Self { keys, clock, owner: owner.into(), life_ms }
+        Self { keys, clock, owner: owner.into(), life_ms, taken: Arc::default(), tasks: TaskTracker::new() }
     }
 
     async fn read(&self, key: &str) -> Result<(u64, Option<Held>), PortError> {
@@ -123,7 +138,12 @@ impl Leases {
                 expires_ms: self.clock.now_ms() + self.life_ms as i64,
             };
             match self.write(&key, &held, revision).await {
-                Ok(revision) => return Ok(self.keep(key, held, revision)),
+                Ok(revision) => {
+                    if self.taken.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+                        self.tasks.spawn(self.clone().sweep());
+                    }
+                    return Ok(self.keep(key, held, revision));
+                }
                 // Another was faster: look who.
                 Err(PortError::Conflict { .. }) => (revision, last) = self.read(&key).await?,
                 Err(error) => return Err(error.into()),
@@ -136,10 +156,40 @@ impl Leases {
         self.keys.put(key, value, Some(expected)).await
     }
 
+    /// Waits until every lease that was dropped is let go in the home too.
+    pub async fn settled(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn sweep(self) {
+        if let Err(error) = self.forget_old().await {
+            tracing::warn!(%error, "old leases could not be forgotten");
+        }
+    }
+
+    /// Without it, every stream that ever was would keep a key.
+    async fn forget_old(&self) -> Result<(), PortError> {
+        let mut after = String::new();
+        loop {
+            let page = self.keys.list(PREFIX, &after, PAGE).await?;
+            for key in &page {
+                let (_, held) = self.read(key).await?;
+                if held.is_some_and(|held| held.expires_ms < self.clock.now_ms() - FORGET_MS) {
+                    self.keys.delete(key).await?;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after.clone_from(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
     fn keep(&self, key: String, held: Held, revision: u64) -> Lease {
         let (lost, let_go) = (CancellationToken::new(), CancellationToken::new());
         let lease = Lease { epoch: held.epoch, lost: lost.clone(), let_go: let_go.clone() };
-        tokio::spawn(self.clone().renew(key, held, revision, lost, let_go));
+        self.tasks.spawn(self.clone().renew(key, held, revision, lost, let_go));
         lease
     }
 
@@ -154,7 +204,8 @@ impl Leases {
         let pause = Duration::from_millis((self.life_ms / RENEWALS).max(1));
         loop {
             let over = tokio::time::timeout(pause, let_go.cancelled()).await.is_ok();
-            held.expires_ms = if over { 0 } else { self.clock.now_ms() + self.life_ms as i64 };
+            held.expires_ms =
+                if over { self.clock.now_ms() } else { self.clock.now_ms() + self.life_ms as i64 };
             match self.write(&key, &held, revision).await {
                 Ok(written) => revision = written,
                 Err(PortError::Conflict { .. }) => match self.read(&key).await {
@@ -182,3 +233,7 @@ impl Leases {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "leases_tests.rs"]
+mod tests;

@@ -111,6 +111,9 @@ impl OrchestratorFace {
     /// Waits until every stream has ended and its events are in the log.
     pub async fn drained(&self) {
         self.streams.ended().await;
+        if let Some(leases) = &self.parts.leases {
+            leases.settled().await;
+        }
         self.publisher.flush().await;
     }
 

@@ -10,6 +10,7 @@ use acgs_contracts::orchestrator::v1::{
     orchestrator_service_client::OrchestratorServiceClient,
 };
 use acgs_mesh::{
+    calls::Calls,
     client::{MeshChannel, connect},
     health::HealthSwitch,
 };
@@ -62,20 +63,24 @@ pub(super) async fn run(
     announcement: Announcement,
     orchestrators: Vec<String>,
     constitution: Constitution,
-    health: HealthSwitch,
+    (health, calls): (HealthSwitch, Calls),
     every: Duration,
     stop: CancellationToken,
 ) {
     let mut tasks = JoinSet::new();
     for orchestrator in orchestrators {
         let (announcement, constitution) = (announcement.clone(), constitution.clone());
-        let (health, stop) = (health.clone(), stop.clone());
+        let (health, calls, stop) = (health.clone(), calls.clone(), stop.clone());
         tasks.spawn(async move {
             let mut client = None;
             let mut registered = false;
             loop {
-                let told =
-                    tell(&announcement, &orchestrator, &constitution, &health, &mut client, registered);
+                let beat = registered.then(|| HeartbeatRequest {
+                    service_id: announcement.service_id.clone(),
+                    draining: !health.is_serving(""),
+                    load: calls.open(),
+                });
+                let told = tell(&announcement, &orchestrator, &constitution, &mut client, beat);
                 registered = match timeout(ANSWER_TIMEOUT, told).await {
                     Ok(Ok(())) => true,
                     Ok(Err(status)) if status.code() == Code::NotFound => false,
@@ -108,9 +113,8 @@ async fn tell(
     announcement: &Announcement,
     orchestrator: &str,
     constitution: &Constitution,
-    health: &HealthSwitch,
     client: &mut Option<OrchestratorServiceClient<MeshChannel>>,
-    registered: bool,
+    beat: Option<HeartbeatRequest>,
 ) -> Result<(), tonic::Status> {
     let client = match client {
         Some(client) => client,
@@ -122,12 +126,7 @@ async fn tell(
             client.insert(OrchestratorServiceClient::new(channel))
         }
     };
-    if registered {
-        let beat = HeartbeatRequest {
-            service_id: announcement.service_id.clone(),
-            draining: !health.is_serving(""),
-            load: 0,
-        };
+    if let Some(beat) = beat {
         return client.heartbeat(beat).await.map(|_| ());
     }
     let request = RegisterServiceRequest {
