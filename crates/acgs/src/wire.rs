@@ -16,7 +16,7 @@ use std::{
 };
 
 use acgs_contracts::{
-    DESCRIPTORS, drift::v1::drift_service_server::DriftServiceServer,
+    drift::v1::drift_service_server::DriftServiceServer,
     orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer,
     performance::v1::performance_service_server::PerformanceServiceServer,
     quality::v1::quality_service_server::QualityServiceServer,
@@ -135,7 +135,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     if let Some(outbox) = &outbox {
         metrics.ask(gauges::outbox(outbox.clone()));
     }
-    let calls = metrics.add(|registry| Calls::new(DESCRIPTORS, registry));
+    let calls = metrics.add(Calls::new);
     let sources =
         Sources { calls: calls.clone(), sink: log_sink, uptime_start: text::rfc3339(clock.now_ms()) };
     let mut group = Group {

@@ -24,12 +24,11 @@ use prometheus_client::{
     metrics::{family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use prost_reflect::DescriptorPool;
 use tonic::Code;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::telemetry;
+use crate::{descriptors, telemetry};
 
 /// Bounds of durations, in seconds: from a tenth of a millisecond to what callers wait at most.
 pub const BOUNDS_S: [f64; 14] =
@@ -64,9 +63,9 @@ pub struct Calls {
 impl Calls {
     /// Of the methods in the descriptors; durations go into the registry and, where traces and metrics are exported, there.
     #[must_use]
-    pub fn new(descriptors: &[u8], registry: &mut Registry) -> Self {
+    pub fn new(registry: &mut Registry) -> Self {
         let mut methods = HashMap::new();
-        if let Ok(pool) = DescriptorPool::decode(descriptors) {
+        if let Ok(pool) = descriptors::pool() {
             for service in pool.services() {
                 for method in service.methods() {
                     let name = format!("{}/{}", service.full_name(), method.name());

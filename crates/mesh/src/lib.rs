@@ -1,8 +1,8 @@
 //! Plumbing over tower and tonic: the constitution on the wire, health, metrics, servers that drain, clients.
 //! It must never know any service's messages but health's.
 //!
-//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`calls`], [`server`], [`client`], [`discover`],
-//! [`pool`], [`rest`], [`clock`].
+//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`descriptors`], [`calls`], [`server`],
+//! [`client`], [`discover`], [`pool`], [`rest`], [`clock`].
 
 pub mod constitution;
 
@@ -13,6 +13,8 @@ pub mod health;
 pub mod metrics;
 
 pub mod telemetry;
+
+pub mod descriptors;
 
 pub mod calls;
 

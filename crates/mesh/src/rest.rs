@@ -19,7 +19,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use http::{Extensions, HeaderMap, HeaderValue, Request, header};
-use prost_reflect::{DescriptorError, DescriptorPool};
+use prost_reflect::DescriptorPool;
 use rule::Rule;
 use serde::de::DeserializeSeed;
 use tonic::{Status, transport::server::TcpConnectInfo};
@@ -41,19 +41,15 @@ struct Door {
 }
 
 /// Routes for the unary RPCs of some services, which `grpc` answers.
-///
-/// # Errors
-/// When the descriptors cannot be read.
 pub fn routes(
-    descriptors: &[u8],
+    descriptors: &DescriptorPool,
     services: &[&str],
     constitution: &Constitution,
     origins: &[String],
     grpc: &Router,
-) -> Result<Router, DescriptorError> {
-    let pool = DescriptorPool::decode(descriptors)?;
+) -> Router {
     let mut router = Router::new();
-    for rule in rule::rules(&pool, services) {
+    for rule in rule::rules(descriptors, services) {
         let Ok(filter) = MethodFilter::try_from(rule.method.clone()) else { continue };
         let path = rule.path.clone();
         let door = Door {
@@ -64,7 +60,7 @@ pub fn routes(
         };
         router = router.route(&path, on(filter, handle).with_state(door));
     }
-    Ok(router.layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX)))
+    router.layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
 async fn handle(

@@ -29,6 +29,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     calls::{Calls, CallsLayer},
     constitution::ConstitutionLayer,
+    descriptors,
     health::HealthSwitch,
     metrics::Metrics,
     refusals::Refusals,
@@ -165,9 +166,8 @@ fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Router,
     let open: Router = without_fallback(open).layer(GrpcWebLayer::new());
     // An unknown method is answered behind the guard, like a known one; a call is counted whatever the guard says.
     let guarded = guarded.into_axum_router().layer(guard).layer(CallsLayer(plumbing.calls.clone()));
-    let json =
-        rest::routes(DESCRIPTORS, &doors.services, &plumbing.constitution, &plumbing.web_origins, &guarded)
-            .map_err(ServeError::Descriptors)?;
+    let pool = descriptors::pool().map_err(ServeError::Descriptors)?;
+    let json = rest::routes(&pool, &doors.services, &plumbing.constitution, &plumbing.web_origins, &guarded);
     let web = cors(&plumbing.web_origins)?;
     let guarded = guarded.layer(GrpcWebLayer::new());
     let unknown = guarded.clone();

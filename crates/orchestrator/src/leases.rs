@@ -139,7 +139,7 @@ impl Leases {
             };
             match self.write(&key, &held, revision).await {
                 Ok(revision) => {
-                    if self.taken.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+                    if self.taken.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
                         self.tasks.spawn(self.clone().sweep());
                     }
                     return Ok(self.keep(key, held, revision));
