@@ -40,6 +40,20 @@ async fn a_second_process_finds_what_the_first_made() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_leaves_nothing_for_good() {
+    let nats = Nats::start().await;
+    let home = JetStream::open(&options(nats.url())).await.unwrap();
+    let revision = home.put("k", b"v".to_vec(), Some(0)).await.unwrap();
+    home.delete("k", Some(revision)).await.unwrap();
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let bucket = context.get_stream("KV_acgs-state").await.unwrap();
+    let marker = bucket.get_last_raw_message_by_subject("$KV.acgs-state.k").await.unwrap();
+    assert_eq!(marker.headers.get("Nats-TTL").unwrap().as_str(), "3600", "the marker expires: {marker:?}");
+    home.put("k", b"w".to_vec(), Some(0)).await.unwrap();
+    assert_eq!(home.get("k").await.unwrap().unwrap().value, b"w", "the name is free again");
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_is_unavailable_and_comes_back() {
     let mut nats = Nats::start().await;
     let home = JetStream::open(&options(nats.url())).await.unwrap();

@@ -85,8 +85,13 @@ pub async fn keys(keys: Arc<dyn KeyValue>) {
     keys.put("a/c", vec![], None).await.expect("puts");
     assert_eq!(keys.list("a", "", 10).await.expect("lists"), ["a", "a/b", "a/c"]);
     assert_eq!(keys.list("a/", "a/b", 10).await.expect("lists"), ["a/c"]);
-    keys.delete("a").await.expect("deletes");
-    keys.delete("a").await.expect("deletes what is not there");
+    let late = keys.delete("a", Some(first)).await;
+    assert_eq!(late, Err(PortError::Conflict { expected: first, found: second }));
+    keys.delete("a", Some(second)).await.expect("deletes");
+    keys.delete("a", None).await.expect("deletes what is not there");
+    let gone = keys.delete("a", Some(second)).await;
+    assert_eq!(gone, Err(PortError::Conflict { expected: second, found: 0 }));
+    assert_eq!(keys.list("a", "", 10).await.expect("lists"), ["a/b", "a/c"]);
     assert_eq!(keys.get("a").await, Ok(None));
     let mut seen = Vec::new();
     for _ in 0..5 {

@@ -62,6 +62,8 @@ pub struct JetStream {
     keys: kv::Store,
     objects: object_store::ObjectStore,
     connected: watch::Receiver<bool>,
+    /// How long markers of deleted keys are kept; `None` where the server keeps them for good.
+    markers: Option<Duration>,
 }
 
 impl fmt::Debug for JetStream {
@@ -97,7 +99,7 @@ impl JetStream {
         context.set_timeout(REQUEST_TIMEOUT);
         let markers = (version_of(&info.version) >= EXPIRING).then_some(MARKERS_KEEP);
         let (events, keys, objects) = create(&context, options, markers).await?;
-        Ok(Self { client, context, events, keys, objects, connected })
+        Ok(Self { client, context, events, keys, objects, connected, markers })
     }
 
     /// The server, and its version.

@@ -174,9 +174,13 @@ impl Leases {
         loop {
             let page = self.keys.list(PREFIX, &after, PAGE).await?;
             for key in &page {
-                let (_, held) = self.read(key).await?;
+                let (revision, held) = self.read(key).await?;
                 if held.is_some_and(|held| held.expires_ms < self.clock.now_ms() - FORGET_MS) {
-                    self.keys.delete(key).await?;
+                    match self.keys.delete(key, Some(revision)).await {
+                        // It has been taken just now.
+                        Ok(()) | Err(PortError::Conflict { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             match page.last() {

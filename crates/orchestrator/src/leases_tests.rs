@@ -30,8 +30,13 @@ impl KeyValue for Map {
         Ok(*last)
     }
 
-    async fn delete(&self, key: &str) -> Result<(), PortError> {
-        self.entries.lock().unwrap().1.remove(key);
+    async fn delete(&self, key: &str, expected: Option<u64>) -> Result<(), PortError> {
+        let entries = &mut self.entries.lock().unwrap().1;
+        let found = entries.get(key).map_or(0, |entry| entry.revision);
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
+            return Err(PortError::Conflict { expected, found });
+        }
+        entries.remove(key);
         Ok(())
     }
 

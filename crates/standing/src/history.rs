@@ -130,7 +130,7 @@ impl History {
 async fn prune(keys: &dyn KeyValue, group: &str) -> Result<(), PortError> {
     let all = keys.list(group, "", KEPT + 2 * PRUNE_EVERY as usize).await?;
     for key in all.iter().skip(KEPT) {
-        keys.delete(key).await?;
+        keys.delete(key, None).await?;
     }
     Ok(())
 }

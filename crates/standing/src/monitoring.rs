@@ -120,7 +120,7 @@ impl<P> Monitors<P> {
     pub async fn stop(&self, about: &str) -> Result<bool, Problem> {
         let (home, key) = (self.home()?, self.key(about));
         let was = home.get(&key).await?.is_some();
-        home.delete(&key).await?;
+        home.delete(&key, None).await?;
         self.refresh().await?;
         Ok(was)
     }

@@ -109,8 +109,8 @@ pub trait KeyValue: Debug + Send + Sync {
     /// revision.
     async fn put(&self, key: &str, value: Vec<u8>, expected: Option<u64>) -> Result<u64, PortError>;
 
-    /// Removes a key; absent is fine.
-    async fn delete(&self, key: &str) -> Result<(), PortError>;
+    /// Removes a key when its revision is the expected one (`None` = whatever is there; then absent is fine).
+    async fn delete(&self, key: &str, expected: Option<u64>) -> Result<(), PortError>;
 
     /// Keys that begin with this, sorted, after `after`, at most `count`.
     async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError>;

@@ -39,9 +39,9 @@ impl KeyValue for Embedded {
         self.write(|reply| Job::Put { key: key.to_owned(), value, expected, reply }).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), PortError> {
+    async fn delete(&self, key: &str, expected: Option<u64>) -> Result<(), PortError> {
         check_key(key)?;
-        self.write(|reply| Job::Delete { key: key.to_owned(), reply }).await
+        self.write(|reply| Job::Delete { key: key.to_owned(), expected, reply }).await
     }
 
     async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {

@@ -25,7 +25,7 @@ async fn keeps_what_it_acknowledged() {
         let home = open(folder.path(), 100_000);
         let appended = home.append(envelope("a", "acgs.x"), None).await.unwrap();
         let revision = home.put("k", b"v".to_vec(), None).await.unwrap();
-        home.delete("k").await.unwrap();
+        home.delete("k", None).await.unwrap();
         (appended.sequence, revision)
     };
     // The writer of the closed home may still be letting go of the folder.

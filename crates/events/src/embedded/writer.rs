@@ -26,7 +26,7 @@ const REVISION_KEY: &[u8] = b"\0revision";
 pub(super) enum Job {
     Append { envelope: Box<Envelope>, expected: Option<u64>, reply: Reply<Appended> },
     Put { key: String, value: Vec<u8>, expected: Option<u64>, reply: Reply<u64> },
-    Delete { key: String, reply: Reply<()> },
+    Delete { key: String, expected: Option<u64>, reply: Reply<()> },
     PutBlob { name: String, bytes: Vec<u8>, reply: Reply<()> },
     DeleteBlob { name: String, reply: Reply<()> },
 }
@@ -140,11 +140,9 @@ impl Writer {
                 let put = self.put(batch, key, value, expected);
                 self.answer(put, reply);
             }
-            Job::Delete { key, reply } => {
-                batch.remove(&self.parts.keys, key.as_bytes());
-                self.group.keys.insert(key.clone(), None);
-                self.group.changes.push((key, None));
-                self.answer(Ok(()), reply);
+            Job::Delete { key, expected, reply } => {
+                let deleted = self.delete(batch, key, expected);
+                self.answer(deleted, reply);
             }
             Job::PutBlob { name, bytes, reply } => {
                 batch.insert(&self.parts.blobs, name.into_bytes(), bytes);
@@ -218,16 +216,7 @@ impl Writer {
         value: Vec<u8>,
         expected: Option<u64>,
     ) -> Result<u64, PortError> {
-        if let Some(expected) = expected {
-            let held = match self.group.keys.get(&key) {
-                Some(held) => held.clone(),
-                None => self.parts.keys.get(key.as_bytes()).map_err(trouble)?.and_then(|held| decode(&held)),
-            };
-            let found = held.map_or(0, |held| held.revision);
-            if found != expected {
-                return Err(PortError::Conflict { expected, found });
-            }
-        }
+        self.expect(&key, expected)?;
         self.revision += 1;
         batch.insert(&self.parts.subjects, REVISION_KEY, self.revision.to_be_bytes());
         let held = Versioned { revision: self.revision, value };
@@ -235,6 +224,29 @@ impl Writer {
         self.group.keys.insert(key.clone(), Some(held.clone()));
         self.group.changes.push((key, Some(held)));
         Ok(self.revision)
+    }
+
+    fn delete(
+        &mut self,
+        batch: &mut WriteBatch,
+        key: String,
+        expected: Option<u64>,
+    ) -> Result<(), PortError> {
+        self.expect(&key, expected)?;
+        batch.remove(&self.parts.keys, key.as_bytes());
+        self.group.keys.insert(key.clone(), None);
+        self.group.changes.push((key, None));
+        Ok(())
+    }
+
+    fn expect(&self, key: &str, expected: Option<u64>) -> Result<(), PortError> {
+        let Some(expected) = expected else { return Ok(()) };
+        let held = match self.group.keys.get(key) {
+            Some(held) => held.clone(),
+            None => self.parts.keys.get(key.as_bytes()).map_err(trouble)?.and_then(|held| decode(&held)),
+        };
+        let found = held.map_or(0, |held| held.revision);
+        if found == expected { Ok(()) } else { Err(PortError::Conflict { expected, found }) }
     }
 
     /// Gives up the oldest events when there are more than are to be kept.

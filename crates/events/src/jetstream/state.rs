@@ -101,10 +101,25 @@ impl KeyValue for JetStream {
         }
     }
 
-    async fn delete(&self, key: &str) -> Result<(), PortError> {
+    async fn delete(&self, key: &str, expected: Option<u64>) -> Result<(), PortError> {
         check_key(key)?;
         self.reachable()?;
-        self.keys.delete(escape(key)).await.map_err(trouble)
+        let key = escape(key);
+        // A marker stays in the place of a key: one that expires, where the server can.
+        let purged = match (self.markers, expected) {
+            (Some(keep), Some(expected)) => {
+                self.keys.purge_expect_revision_with_ttl(&key, expected, keep).await
+            }
+            (Some(keep), None) => self.keys.purge_with_ttl(&key, keep).await,
+            (None, expected) => self.keys.purge_expect_revision(&key, expected).await,
+        };
+        match (purged, expected) {
+            (Err(error), Some(expected)) => match self.conflict(&key, expected).await {
+                PortError::Conflict { found, .. } if found == expected => Err(trouble(error)),
+                conflict => Err(conflict),
+            },
+            (purged, _) => purged.map_err(trouble),
+        }
     }
 
     async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
