@@ -4,6 +4,7 @@
 pub(crate) mod link;
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     sync::Arc,
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 const QUEUE_SOFT_MAX: usize = 256;
 /// A stream whose judges do not come up by then is opened without them.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+/// One that was given up for its silence is asked again after so many times the patience: meanwhile it holds nobody.
+const SILENT_PAUSES: u32 = 6;
 
 /// How lanes are kept.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +52,8 @@ pub struct Lanes {
     config: LaneConfig,
     remote: bool,
     lanes: Vec<Lane>,
+    /// To be told.
+    given_up: VecDeque<Event>,
 }
 
 impl fmt::Debug for Lanes {
@@ -86,7 +91,8 @@ impl Lanes {
             let link = Link::new(Arc::clone(connector), judge, open, reference.cloned(), age_max_ms);
             Lane { judge, book: Book::new(remote), link, down_since: Some(Instant::now()), was_open: false }
         };
-        let mut lanes = Self { config, remote, lanes: opens.into_iter().map(lane).collect() };
+        let mut lanes =
+            Self { config, remote, lanes: opens.into_iter().map(lane).collect(), given_up: VecDeque::new() };
         let opened = tokio::time::timeout(FIRST_PATIENCE, poll_fn(|context| lanes.poll_first(context))).await;
         match opened {
             Ok(Err(problem)) => Err(problem),
@@ -146,15 +152,24 @@ impl Lanes {
     /// Lets go of judges that hold the stream and say nothing: a lane that is waited for and silent is as good as lost.
     pub fn let_go_of_silent(&mut self) {
         let patience = Duration::from_millis(self.config.patience_ms);
+        let mut given_up = Vec::new();
         for lane in self.lanes.iter_mut().filter(|lane| !lane.book.is_absent()) {
             let (_, bytes, frames) = lane.book.unsent();
             let (credit_bytes, credit_frames) = lane.link.credit();
             let holds = credit_bytes <= bytes || credit_frames <= frames;
             if self.remote && holds && lane.link.silence() >= patience {
                 tracing::warn!(judge = lane.judge.as_str(), "a judge holds a stream and says nothing");
-                lane.link.let_go();
+                // The next one has as much time to say something.
+                let next = lane.down_since.is_some_and(|since| since.elapsed() >= patience);
+                let problem = lane.link.let_go(if next { patience * SILENT_PAUSES } else { Duration::ZERO });
+                lane.down_since.get_or_insert_with(Instant::now);
+                if next {
+                    lane.book.give_up();
+                    given_up.push(Event::Lost(lane.judge, problem));
+                }
             }
         }
+        self.given_up.extend(given_up);
     }
 
     /// Sends what is queued, and waits for the next event.
@@ -163,6 +178,9 @@ impl Lanes {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        if let Some(event) = self.given_up.pop_front() {
+            return Poll::Ready(event);
+        }
         let mut index = 0;
         while index < self.lanes.len() {
             let lane = &mut self.lanes[index];
@@ -206,7 +224,7 @@ impl Lanes {
                     let known = lane.book.is_absent();
                     if again {
                         lane.book.give_up();
-                        lane.link.let_go();
+                        lane.link.let_go(Duration::ZERO);
                     } else {
                         self.lanes.remove(index);
                     }

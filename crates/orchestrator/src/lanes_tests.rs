@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use acgs_columns::{Field, Kind, Role, Schema};
+use acgs_columns::{
+    Field, Kind, Role, Schema,
+    builder::{BatchBuilder, Cell},
+};
 use acgs_lane::LaneHandle;
 use acgs_vocabulary::problem::Kind as ProblemKind;
 use async_trait::async_trait;
@@ -129,4 +132,32 @@ async fn an_old_lane_is_opened_again_with_what_is_kept() {
     let mut ends = judges.ends.lock().unwrap();
     assert!(matches!(ends[1].0.try_recv(), Ok(LaneDown::Open(_))));
     assert!(matches!(ends[1].0.try_recv(), Ok(LaneDown::OpenPane { pane: 1, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn judges_that_say_nothing_are_let_go_and_then_given_up() {
+    let judges = Arc::new(Scripted::default());
+    let mut lanes = lanes(&judges, CONFIG).await.unwrap();
+    let schema = open()[0].1.schema.clone();
+    for seq in 1..=10 {
+        let mut builder = BatchBuilder::new(Arc::clone(&schema));
+        builder.push(&[Cell::Number(1.0)]).unwrap();
+        let batch = builder.finish().unwrap();
+        lanes.push(JudgeKind::Quality, LaneDown::Rows { seq, batch, runs: vec![(1, 1)], again: false });
+    }
+    let since = Instant::now();
+    let lost = loop {
+        lanes.let_go_of_silent();
+        if let Ok(event) = tokio::time::timeout(Duration::from_secs(1), lanes.next()).await {
+            break event;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "the stream is held for ever");
+    };
+    assert!(matches!(lost, Event::Lost(JudgeKind::Quality, _)), "{lost:?}");
+    assert!(lanes.ready(), "the stream goes on");
+    assert_eq!(judges.attempts.load(Ordering::Relaxed), 2, "another had its time too");
+    let waited = since.elapsed();
+    assert!((Duration::from_secs(20)..Duration::from_secs(24)).contains(&waited), "{waited:?}");
+    assert!(matches!(lanes.next().await, Event::Back(JudgeKind::Quality)));
+    assert!(since.elapsed() - waited >= Duration::from_secs(60), "and it is asked again later");
 }

@@ -121,10 +121,14 @@ impl Link {
         if self.is_open() { self.heard_at.elapsed() } else { Duration::ZERO }
     }
 
-    /// Lets go of a judge that does not answer, and looks for another.
-    pub(crate) fn let_go(&mut self) {
+    /// Lets go of a judge that does not answer, and looks for another after this long at least.
+    pub(crate) fn let_go(&mut self, pause: Duration) -> Problem {
         let problem = Problem::new(Kind::Unavailable, "LANE_LOST", "the judge does not answer");
-        self.lost(problem);
+        self.lost(problem.clone());
+        if !pause.is_zero() {
+            self.state = State::Pausing(Box::pin(sleep(pause)));
+        }
+        problem
     }
 
     /// Bytes and frames that may be given out in addition.
