@@ -210,7 +210,7 @@ async fn a_lane_that_breaks_tells_the_orchestrators_end() {
     lane.down.send(LaneDown::Release { panes: vec![1] }).await.unwrap();
     lane.down.send(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).await.unwrap();
     let problem = lane.up.recv().await.unwrap().unwrap_err();
-    assert_eq!(problem.reason(), "LANE_LOST");
+    assert_eq!(problem.reason(), "LANE_PROTOCOL", "the judge's own");
     assert!(problem.to_string().contains("not ready"), "{problem}");
     assert!(lane.up.recv().await.is_none(), "it is the last message");
 }

@@ -109,10 +109,12 @@ where
 #[must_use]
 pub fn problem_of(status: &Status) -> Problem {
     let kind = match status.code() {
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => Kind::Precondition,
+        Code::InvalidArgument => Kind::Invalid,
+        Code::OutOfRange => Kind::OutOfRange,
+        Code::FailedPrecondition => Kind::Precondition,
         Code::Unimplemented => Kind::Unimplemented,
         Code::ResourceExhausted => Kind::Exhausted,
         _ => Kind::Unavailable,
     };
-    Problem::new(kind, "LANE_LOST", format!("{:?}: {}", status.code(), status.message()))
+    Problem::told(kind, status, "LANE_LOST")
 }

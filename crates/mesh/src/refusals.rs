@@ -22,15 +22,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Refusals since the last event.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    counts: Mutex<HashMap<(Option<IpAddr>, &'static str), u64>>,
+    counts: Mutex<HashMap<(Option<IpAddr>, String), u64>>,
 }
 
 impl Refusals {
     /// Counts one.
-    pub fn record(&self, peer: Option<IpAddr>, reason: &'static str) {
+    pub fn record(&self, peer: Option<IpAddr>, reason: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = counts.contains_key(&(peer, reason)) || counts.len() < PEERS_MAX;
-        *counts.entry((peer.filter(|_| known), reason)).or_default() += 1;
+        let mut counted = (peer, reason.to_owned());
+        if counts.len() >= PEERS_MAX && !counts.contains_key(&counted) {
+            counted.0 = None;
+        }
+        *counts.entry(counted).or_default() += 1;
     }
 
     /// Publishes what was counted, and starts again.

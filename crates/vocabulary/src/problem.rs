@@ -3,7 +3,7 @@
 //! A problem says its reason in a word that programs can test (`ErrorInfo.reason`), a sentence for people, and where
 //! it applies the field, the wait or the missing thing. `docs/errors.md` lists the reasons.
 
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -46,7 +46,7 @@ pub struct Problem(Box<Inner>);
 #[derive(Clone, Debug, PartialEq)]
 struct Inner {
     kind: Kind,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
     field: Option<String>,
     retry_after_ms: Option<u64>,
@@ -61,7 +61,7 @@ impl Problem {
         let message = message.into();
         Self(Box::new(Inner {
             kind,
-            reason,
+            reason: reason.into(),
             message,
             field: None,
             retry_after_ms: None,
@@ -104,6 +104,22 @@ impl Problem {
         Self::new(Kind::Precondition, "HOME_REQUIRED", message)
     }
 
+    /// What another process of ours answered, as far as it says why; otherwise with this reason.
+    #[must_use]
+    pub fn told(kind: Kind, status: &Status, otherwise: &'static str) -> Self {
+        let details = status.get_error_details();
+        let Some(info) = details.error_info().filter(|info| info.domain == DOMAIN) else {
+            return Self::new(kind, otherwise, format!("{:?}: {}", status.code(), status.message()));
+        };
+        let mut problem = Self::new(kind, otherwise, status.message());
+        problem.0.reason = Cow::Owned(info.reason.clone());
+        problem.0.field =
+            details.bad_request().and_then(|bad| Some(bad.field_violations.first()?.field.clone()));
+        let after = details.retry_info().and_then(|retry| retry.retry_delay);
+        problem.0.retry_after_ms = after.map(|after| after.as_millis() as u64);
+        problem
+    }
+
     /// Our fault; the details go to the log, not to the caller.
     #[must_use]
     pub fn internal(message: impl Into<String>) -> Self {
@@ -131,8 +147,8 @@ impl Problem {
 
     /// The reason.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
-        self.0.reason
+    pub fn reason(&self) -> &str {
+        &self.0.reason
     }
 
     /// The kind.
@@ -182,7 +198,7 @@ impl From<Problem> for Status {
         let message = shorten(&problem.message);
         let mut details = ErrorDetails::new();
         let metadata = problem.metadata.iter().map(|(key, value)| ((*key).to_owned(), shorten(value)));
-        details.set_error_info(problem.reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
+        details.set_error_info(&*problem.reason, DOMAIN, metadata.collect::<HashMap<_, _>>());
         if let Some(field) = &problem.field {
             details.add_bad_request_violation(shorten(field), message.clone());
         }
@@ -193,7 +209,7 @@ impl From<Problem> for Status {
             details.set_resource_info(*resource, shorten(name), "", message.clone());
         }
         if problem.kind == Kind::Precondition {
-            details.add_precondition_failure_violation(problem.reason, "", message.clone());
+            details.add_precondition_failure_violation(&*problem.reason, "", message.clone());
         }
         Status::with_error_details(code, message, details)
     }
@@ -224,6 +240,12 @@ mod tests {
         assert_eq!(retry, Some(Duration::from_millis(1_500)));
         let status = Status::from(Problem::missing("reference", "r", "UNKNOWN_REFERENCE"));
         assert_eq!(status.get_error_details().resource_info().unwrap().resource_name, "r");
+        let told =
+            Problem::told(Kind::Exhausted, &Status::from(Problem::exhausted("PANES", "many", 7)), "LOST");
+        assert_eq!(told, Problem::exhausted("PANES", "many", 7));
+        let field = Problem::field("x", "BAD_SCHEMA", "is wrong");
+        assert_eq!(Problem::told(Kind::Invalid, &Status::from(field.clone()), "LOST"), field);
+        assert_eq!(Problem::told(Kind::Unavailable, &Status::unavailable("gone"), "LOST").reason(), "LOST");
         let long = Status::from(Problem::internal("ü".repeat(2_000)));
         assert!(long.message().len() <= MESSAGE_BYTES_MAX);
     }
