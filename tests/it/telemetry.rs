@@ -111,6 +111,17 @@ async fn a_trace_goes_all_the_way() {
     let carried = envelope["traceparent"].as_str().unwrap().to_owned();
     assert!(carried.starts_with(&format!("00-{TRACE}-")) && carried.ends_with("-01"), "{carried}");
     assert_eq!(event.headers.unwrap().get("traceparent").unwrap().as_str(), carried);
+    // Direct calls too; this one's caller does not record.
+    let mut assessed = plain.subscribe("acgs.quality.>").await.unwrap();
+    plain.flush().await.unwrap();
+    let traceparent = format!("00-{TRACE}-{PARENT}-00");
+    let headers = [("traceparent", traceparent.as_str()), ("content-type", "application/json")];
+    let body = format!(r#"{{"constitutional_hash": "{}", "data": [{{"x": 1}}]}}"#, constitution().current());
+    let answer = acgs_tests::http::request(judge.address, "POST", "/assess", &headers, body).await;
+    assert_eq!(answer.status, 200);
+    let event = tokio::time::timeout(PATIENCE, assessed.next()).await.unwrap().unwrap();
+    let carried_on = event.headers.unwrap().get("traceparent").unwrap().as_str().to_owned();
+    assert!(carried_on.starts_with(&format!("00-{TRACE}-")) && carried_on.ends_with("-00"), "{carried_on}");
     assert!(judge.stop().await && orchestrator.stop().await, "what is recorded goes out before the end");
 
     // By service: the span's name, its parent, and its own id.

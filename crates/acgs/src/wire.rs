@@ -34,6 +34,7 @@ use acgs_mesh::{
     metrics::Metrics,
     refusals::Refusals,
     server::{self, Doors},
+    telemetry,
 };
 use acgs_orchestrator::{
     OrchestratorFace, Parts, alerts::Alerts, directory::Directory, leases::Leases, registry::AllowList,
@@ -119,7 +120,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         .map(|home| Outbox::start(Arc::clone(&home.log), Arc::clone(&clock), settings.nats.outbox_max));
     let log_sink = outbox.as_ref().map(|outbox| {
         let outbox: Arc<dyn EventSink> = Arc::new(outbox.clone());
-        LogSink::new(outbox, Arc::clone(&clock), constitution.clone())
+        LogSink::new(outbox, Arc::clone(&clock), constitution.clone(), telemetry::traceparent)
     });
     let sink: Arc<dyn FindingSink> = match &log_sink {
         Some(sink) => Arc::new(sink.clone()),

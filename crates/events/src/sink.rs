@@ -19,13 +19,22 @@ pub struct LogSink {
     clock: Arc<dyn Clock>,
     constitution: Constitution,
     alerts: Arc<[AtomicU64; 3]>,
+    trace: Trace,
 }
+
+/// Where the W3C trace context of whoever publishes now can be asked.
+pub type Trace = fn() -> Option<Arc<str>>;
 
 impl LogSink {
     /// Into this outbox.
     #[must_use]
-    pub fn new(outbox: Arc<dyn EventSink>, clock: Arc<dyn Clock>, constitution: Constitution) -> Self {
-        Self { outbox, clock, constitution, alerts: Arc::default() }
+    pub fn new(
+        outbox: Arc<dyn EventSink>,
+        clock: Arc<dyn Clock>,
+        constitution: Constitution,
+        trace: Trace,
+    ) -> Self {
+        Self { outbox, clock, constitution, alerts: Arc::default(), trace }
     }
 
     /// Alerts of calls to a judge's service.
@@ -55,7 +64,9 @@ fn judge_of(subject: &str) -> Option<JudgeKind> {
 
 impl FindingSink for LogSink {
     fn publish(&self, judgement: Judgement) {
-        for envelope in envelopes(&judgement, self.clock.now_ms(), &self.constitution) {
+        let traceparent = (self.trace)().map(|trace| trace.to_string());
+        for mut envelope in envelopes(&judgement, self.clock.now_ms(), &self.constitution) {
+            envelope.traceparent.clone_from(&traceparent);
             let id = judgement.id.as_str();
             if let Some(judge) = judge_of(&envelope.subject) {
                 self.alerts[place(judge)].fetch_add(1, Ordering::Relaxed);

@@ -97,18 +97,15 @@ impl Calls {
         (answered, refused, sums.duration_us.load(Ordering::Relaxed) as f64 / all / 1_000.0)
     }
 
-    /// Calls and streams that are open now, without health's.
+    /// Calls and streams that are open now.
     #[must_use]
     pub fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
 
     fn begin(&self, path: Arc<str>, span: Span) -> Call {
-        let counts = !path.starts_with("/grpc.health.");
-        if counts {
-            self.open.fetch_add(1, Ordering::Relaxed);
-        }
-        Call { calls: self.clone(), path, since: Instant::now(), span, counts, over: false }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Call { calls: self.clone(), path, since: Instant::now(), span, over: false }
     }
 
     fn known<'a>(&'a self, path: &'a str) -> Option<&'a (Arc<str>, Sums)> {
@@ -227,17 +224,13 @@ struct Call {
     path: Arc<str>,
     since: Instant,
     span: Span,
-    /// Whether it is among those that are open.
-    counts: bool,
     over: bool,
 }
 
 impl Call {
     fn end(&mut self, code: Code) {
         if !std::mem::replace(&mut self.over, true) {
-            if self.counts {
-                self.calls.open.fetch_sub(1, Ordering::Relaxed);
-            }
+            self.calls.open.fetch_sub(1, Ordering::Relaxed);
             self.calls.record(&self.path, code, self.since);
             self.span.record("rpc.response.status_code", code_name(code));
             // What a caller did wrong is not an error of the server (OpenTelemetry, RPC conventions).

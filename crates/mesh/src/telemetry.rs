@@ -193,6 +193,12 @@ pub fn traceparent_of(span: &Span, headers: &HeaderMap) -> Option<Arc<str>> {
     valid.then(|| headers.get("traceparent")?.to_str().ok().map(Arc::from)).flatten()
 }
 
+/// The trace context of the current span, if there is one.
+#[must_use]
+pub fn traceparent() -> Option<Arc<str>> {
+    traceparent_of(&Span::current(), &HeaderMap::new())
+}
+
 /// Puts the trace of the current span into headers that go out.
 pub fn inject(headers: &mut HeaderMap) {
     let context = Span::current().context();

@@ -73,7 +73,7 @@ pub(super) async fn measure(settings: &Settings, seconds: u64) -> anyhow::Result
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let outbox =
         Outbox::start(Arc::clone(&log) as Arc<dyn EventLog>, Arc::clone(&clock), settings.nats.outbox_max);
-    let sink = LogSink::new(Arc::new(outbox.clone()), Arc::clone(&clock), settings.constitution()?);
+    let sink = LogSink::new(Arc::new(outbox.clone()), Arc::clone(&clock), settings.constitution()?, || None);
     let started = Instant::now();
     for number in 0..seconds * PER_SECOND {
         let due = Duration::from_micros(number * 1_000_000 / PER_SECOND);
