@@ -81,7 +81,9 @@ impl Record {
     /// What was measured, against what, since when, and what would end it.
     #[must_use]
     pub fn explain(&self) -> Vec<String> {
-        let Some(last) = self.last() else { return Vec::new() };
+        // The change that ended it has no finding of its own.
+        let opened = self.changes.iter().find(|change| change.state == AlertState::Open);
+        let Some(last) = opened.or(self.last()) else { return Vec::new() };
         let finding = &last.finding;
         let about = if last.subject.is_empty() { "the whole window" } else { &last.subject };
         let mut said = vec![
@@ -95,7 +97,10 @@ impl Record {
                 text::rfc3339(last.window.end_ms),
                 last.window.stream_id
             ),
-            format!("It has opened {} times; it opened last at {}.", self.openings, self.opened_at),
+            match self.openings {
+                1 => format!("It has opened once, at {}.", self.opened_at),
+                times => format!("It has opened {times} times; it opened last at {}.", self.opened_at),
+            },
         ];
         said.push(match self.state {
             AlertState::Open => {
@@ -290,3 +295,7 @@ impl Alerts {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "alerts_tests.rs"]
+mod tests;

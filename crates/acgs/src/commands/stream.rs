@@ -9,7 +9,8 @@ use acgs_contracts::{
         PutReferenceRequest, ReferenceHeader, drift_service_client::DriftServiceClient, put_reference_request,
     },
     orchestrator::v1::{
-        Harm, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response, window_spec,
+        AlertState, Harm, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response,
+        window_spec,
     },
 };
 use acgs_vocabulary::{
@@ -266,8 +267,12 @@ pub fn report_line(report: &WindowReport) -> String {
     let brier = performance.and_then(|performance| performance.brier.as_ref());
     let loss = brier.map_or("-".into(), |brier| format!("{:.3}", brier.value));
     let key = if window.key.is_empty() { String::new() } else { format!("  {}", window.key) };
-    let alerts: Vec<&str> = report.alerts.iter().map(|alert| alert.rule.as_str()).collect();
-    let alerts = if alerts.is_empty() { String::new() } else { format!("  ALERT {}", alerts.join(", ")) };
+    let told = |word: &str, state: AlertState| {
+        let rules = report.alerts.iter().filter(|alert| alert.state() == state);
+        let rules: Vec<&str> = rules.map(|alert| alert.rule.as_str()).collect();
+        if rules.is_empty() { String::new() } else { format!("  {word} {}", rules.join(", ")) }
+    };
+    let alerts = told("ALERT", AlertState::Open) + &told("over", AlertState::Resolved);
     format!(
         "{} .. {}{key}  rows {:<7} quality {quality}  drift {drift}  brier {loss}  rev {}{alerts}",
         rfc3339(window.start_ms),
@@ -324,3 +329,7 @@ pub fn state_word(state: i32) -> &'static str {
         _ => "unknown",
     }
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;
