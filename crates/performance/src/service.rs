@@ -118,10 +118,7 @@ impl PerformanceFace {
     }
 
     fn check_metrics(&self, request: &proto::SubmitMetricsRequest) -> Result<BTreeMap<String, f64>, Problem> {
-        if request.service_id.is_empty() || request.service_id.len() > ID_BYTES_MAX {
-            let message = format!("has {} bytes, not 1 to {ID_BYTES_MAX}", request.service_id.len());
-            return Err(Problem::field("service_id", "BAD_NAME", message));
-        }
+        targets::check_service(&request.service_id)?;
         if request.metrics.is_empty() || request.metrics.len() > METRICS_MAX {
             let reason = if request.metrics.is_empty() { "EMPTY_DATA" } else { "TOO_MANY" };
             let message = format!("holds {} metrics, not 1 to {METRICS_MAX}", request.metrics.len());

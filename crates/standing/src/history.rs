@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use acgs_vocabulary::{
+    Problem,
     constitution::sha256_hex,
     ports::{KeyValue, PortError},
     text,
@@ -26,6 +27,18 @@ const WAITING_MAX: usize = 1_024;
 const GROUPS_MAX: usize = 10_000;
 /// Writes of a group after which its older ones are given up.
 const PRUNE_EVERY: u64 = 64;
+
+/// How many records a caller wants: the field `limit` of a request, where 0 means the default.
+///
+/// # Errors
+/// `OUT_OF_RANGE` for more than are kept.
+pub fn limit(asked: u32, default: u32) -> Result<usize, Problem> {
+    let limit = if asked == 0 { default } else { asked } as usize;
+    if limit > KEPT {
+        return Err(Problem::field("limit", "OUT_OF_RANGE", format!("is {limit}, not 1 to {KEPT}")));
+    }
+    Ok(limit)
+}
 
 /// The records. Clones share them.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::drift::v1 as proto;
-use acgs_standing::{history::KEPT, monitoring::Monitors};
+use acgs_standing::{history, monitoring::Monitors};
 use acgs_vocabulary::{
     Problem,
     convert::{rows, schema},
@@ -156,10 +156,7 @@ impl DriftFace {
         &self,
         request: proto::ListDetectionsRequest,
     ) -> Result<proto::ListDetectionsResponse, Problem> {
-        let limit = if request.limit == 0 { LIMIT } else { request.limit } as usize;
-        if limit > KEPT {
-            return Err(Problem::field("limit", "OUT_OF_RANGE", format!("is {limit}, not 1 to {KEPT}")));
-        }
+        let limit = history::limit(request.limit, LIMIT)?;
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("detections"))?;
         let detections: Vec<_> = history.recent("", limit).await?.iter().map(record).collect();
         Ok(proto::ListDetectionsResponse {

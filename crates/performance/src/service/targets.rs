@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use acgs_contracts::performance::v1 as proto;
-use acgs_standing::history::KEPT;
+use acgs_standing::history::{self, KEPT};
 use acgs_vocabulary::{Problem, constitution::sha256_hex, text};
 use serde_json::Value;
 
@@ -148,11 +148,8 @@ impl PerformanceFace {
         request: proto::GetMetricsHistoryRequest,
     ) -> Result<proto::GetMetricsHistoryResponse, Problem> {
         check_service(&request.service_id)?;
-        let limit = if request.limit == 0 { LIMIT } else { request.limit } as usize;
+        let limit = history::limit(request.limit, LIMIT)?;
         let hours = if request.hours == 0 { HOURS } else { request.hours };
-        if limit > KEPT {
-            return Err(Problem::field("limit", "OUT_OF_RANGE", format!("is {limit}, not 1 to {KEPT}")));
-        }
         if hours > HOURS_MAX {
             return Err(Problem::field("hours", "OUT_OF_RANGE", format!("is {hours}, not 1 to {HOURS_MAX}")));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::quality::v1 as proto;
-use acgs_standing::{history::KEPT, monitoring::Monitors};
+use acgs_standing::{history, monitoring::Monitors};
 use acgs_vocabulary::{Problem, text};
 use serde_json::Value;
 
@@ -106,10 +106,7 @@ impl QualityFace {
         &self,
         request: proto::ListAssessmentsRequest,
     ) -> Result<proto::ListAssessmentsResponse, Problem> {
-        let limit = if request.limit == 0 { LIMIT } else { request.limit } as usize;
-        if limit > KEPT {
-            return Err(Problem::field("limit", "OUT_OF_RANGE", format!("is {limit}, not 1 to {KEPT}")));
-        }
+        let limit = history::limit(request.limit, LIMIT)?;
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("assessments"))?;
         let assessments: Vec<_> = history.recent("", limit).await?.iter().map(record).collect();
         Ok(proto::ListAssessmentsResponse {
