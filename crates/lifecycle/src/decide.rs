@@ -1,0 +1,380 @@
+//! What a command comes to: events on a copy of its model, or a refusal. Nothing is written here. It must not know where
+//! events are kept, or what time it is: orders say it.
+
+mod draft;
+mod jobs;
+mod people;
+mod versions;
+mod work;
+
+use std::sync::Arc;
+
+use crate::{
+    compliance::ComplianceEvidence,
+    event::{Artifact, Change, Event, Guard, NewVersion, Plan},
+    gates::Judged,
+    job::JobState,
+    model::{Broken, Model},
+    policy::Policy,
+    state::{Counts, State},
+    trigger::Trigger,
+};
+use draft::Draft;
+
+/// What all models share; deploy/acgs.toml holds the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Models; another is refused with MODELS.
+    pub models_max: usize,
+    /// Jobs that workers or gates have at once, over all models.
+    pub running_max: usize,
+    /// A worker that is silent for this long loses its lease, in milliseconds.
+    pub lease_ms: i64,
+    /// A training takes at most this long, in milliseconds.
+    pub train_ms: i64,
+    /// Judging takes at most this long, in milliseconds.
+    pub validate_ms: i64,
+    /// A job that nobody takes for this long expires, in milliseconds.
+    pub queue_ms: i64,
+    /// Attempts before a job is given up.
+    pub attempts_max: u32,
+    /// First wait before another attempt, in milliseconds; it doubles each time.
+    pub backoff_ms: i64,
+    /// Longest wait before another attempt, in milliseconds.
+    pub backoff_ms_max: i64,
+    /// Points that a waiting job gains each minute.
+    pub ageing_per_minute: i64,
+    /// Jobs given up in a row after which a model's circuit opens.
+    pub circuit_failures: u32,
+    /// How long it stays open, in milliseconds.
+    pub circuit_ms: i64,
+    /// A version that served is kept warm for at least this long, in milliseconds.
+    pub standby_ms: i64,
+    /// Versions kept warm whatever their age.
+    pub standbys_kept: usize,
+}
+
+/// Who asks, and when.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Wall time, milliseconds since the epoch.
+    pub now_ms: i64,
+    /// Who or what.
+    pub actor: String,
+    /// In [0, 1): where in its range a wait lies.
+    pub jitter: f64,
+}
+
+/// What is wanted of a model.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Make it known; known already, its names change.
+    RegisterModel {
+        /// For people.
+        model_name: String,
+        /// The service that serves it; may be empty.
+        service_id: String,
+    },
+    /// Supply evidence for the versions to come.
+    SupplyEvidence(Vec<ComplianceEvidence>),
+    /// Put a policy in force.
+    PutPolicy {
+        /// The policy.
+        policy: Arc<Policy>,
+        /// The revision that it replaces, when the caller knows it.
+        expected: Option<u64>,
+    },
+    /// Stop queueing and leasing, or go on.
+    SetFreeze {
+        /// Stop.
+        frozen: bool,
+        /// Why.
+        why: String,
+    },
+    /// A person has looked after a model whose retrainings did not help.
+    ClearLoop,
+    /// Make a version known.
+    RegisterVersion {
+        /// The version.
+        new: NewVersion,
+        /// It serves already: it becomes the first champion.
+        serving: bool,
+    },
+    /// Take a version out at once.
+    Quarantine {
+        /// Which.
+        version: String,
+        /// Why.
+        why: String,
+    },
+    /// Let a version out of quarantine; two people have to ask.
+    Release {
+        /// Which.
+        version: String,
+        /// Whether its artifact was read again and is what was registered.
+        intact: bool,
+    },
+    /// Put a retired version away.
+    Archive {
+        /// Which.
+        version: String,
+    },
+    /// Something may call for a retraining.
+    Trigger(Trigger),
+    /// A worker takes a job.
+    Lease {
+        /// Which.
+        job: u64,
+        /// Who.
+        worker: String,
+        /// What it is to do.
+        plan: Box<Plan>,
+    },
+    /// A worker has begun.
+    Start(Held),
+    /// A worker is alive.
+    Heartbeat(Held),
+    /// A worker failed, or what it sent is bad.
+    TrainFailed {
+        /// Its hold.
+        held: Held,
+        /// Whether another attempt may do better.
+        retryable: bool,
+        /// Why.
+        why: String,
+    },
+    /// A worker is done.
+    TrainSucceeded {
+        /// Its hold.
+        held: Held,
+        /// What came out.
+        outcome: Box<Trained>,
+    },
+    /// The job cannot be done: its data are not there.
+    Unready {
+        /// Which.
+        job: u64,
+        /// Why.
+        why: String,
+    },
+    /// Gates were judged.
+    GatesJudged {
+        /// Of which job.
+        job: u64,
+        /// Of which version.
+        version: String,
+        /// How.
+        judged: Judged,
+    },
+    /// A person agrees, or does not.
+    Decide {
+        /// To which job.
+        job: u64,
+        /// Whether.
+        approved: bool,
+        /// Why.
+        why: String,
+    },
+    /// Somebody ends a job.
+    Cancel {
+        /// Which.
+        job: u64,
+        /// Why.
+        why: String,
+    },
+    /// Somebody queues a dead letter again.
+    Requeue {
+        /// Which.
+        job: u64,
+    },
+    /// Let time do what it does.
+    Due,
+}
+
+/// A worker's claim on a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The job.
+    pub job: u64,
+    /// The worker.
+    pub worker: String,
+    /// The fence that it was given.
+    pub fence: u64,
+}
+
+/// What a worker brings back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Trained {
+    /// The model file.
+    pub artifact: Artifact,
+    /// SHA-256 of the data set that it was trained on, 64 hex digits.
+    pub data_digest: String,
+    /// SHA-256 of the scores of the held-out records.
+    pub scores_digest: String,
+    /// What the trainer measured.
+    pub metrics: std::collections::BTreeMap<String, f64>,
+    /// What it knows about principles.
+    pub evidence: Vec<ComplianceEvidence>,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Done; or there was nothing to do.
+    Done,
+    /// The revision of the policy.
+    Policy(u64),
+    /// The job that a trigger made or joined.
+    Job {
+        /// Its number.
+        job: u64,
+        /// Where it stands.
+        state: JobState,
+        /// Whether the job was there before, and the trigger added nothing or itself.
+        known: bool,
+    },
+    /// The trigger is below what the policy looks at.
+    Ignored,
+    /// A worker has the job, with this fence.
+    Leased(u64),
+    /// The job is another's, or nobody's: the current fence, 0 for none.
+    Stale(u64),
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such model.
+    #[error("there is no model {0:?}")]
+    UnknownModel(String),
+    /// No such version.
+    #[error("there is no version {0:?}")]
+    UnknownVersion(String),
+    /// No such job.
+    #[error("there is no job-{0}")]
+    UnknownJob(u64),
+    /// The model has no policy.
+    #[error("model {0:?} has no policy; put one first")]
+    NoPolicy(String),
+    /// The name is taken.
+    #[error("version {0:?} is there already")]
+    VersionExists(String),
+    /// The artifact is another version's.
+    #[error("version {0:?} has the same artifact")]
+    DigestExists(String),
+    /// A bound is reached.
+    #[error("{0}")]
+    Full(String),
+    /// Another wrote first.
+    #[error("the policy is revision {found}, not {expected}")]
+    Revision {
+        /// What the caller believed.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// The table does not allow it.
+    #[error("{0}")]
+    WrongState(String),
+    /// A champion cannot be taken out without one to take its place.
+    #[error("{0:?} serves and there is no version on standby to take its place")]
+    NoStandby(String),
+    /// The same person cannot do both.
+    #[error("{0}")]
+    SamePerson(String),
+    /// The job may not be taken now.
+    #[error("{0}")]
+    NotNow(String),
+    /// Our own mistake.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// Events that are decided and not yet written, with what they make of the model.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The model; empty for all.
+    pub model_id: Arc<str>,
+    /// As it is afterwards; `None` when only what concerns all has changed.
+    pub model: Option<Arc<Model>>,
+    /// What concerns all, afterwards.
+    pub counts: Counts,
+    /// In order; may be none.
+    pub events: Vec<Event>,
+    /// For whoever asked.
+    pub answer: Answer,
+}
+
+/// Decides a command.
+///
+/// # Errors
+/// When it is refused; then nothing has happened.
+pub fn decide(
+    state: &State,
+    limits: &Limits,
+    order: &Order,
+    model_id: &str,
+    command: Command,
+) -> Result<Decision, Refusal> {
+    if model_id.is_empty() {
+        return Ok(for_all(state, order, command));
+    }
+    let mut draft = Draft::new(state, limits, order, model_id);
+    if !draft.model.model_id.is_empty() {
+        draft.due()?;
+    } else if !matches!(command, Command::RegisterModel { .. }) {
+        return Err(Refusal::UnknownModel(model_id.to_owned()));
+    }
+    let answer = match command {
+        Command::RegisterModel { model_name, service_id } => draft.register_model(model_name, service_id),
+        Command::SupplyEvidence(evidence) => draft.supply_evidence(evidence),
+        Command::PutPolicy { policy, expected } => draft.put_policy(policy, expected),
+        Command::SetFreeze { frozen, why } => draft.set_freeze(frozen, why),
+        Command::ClearLoop => draft.clear_loop(),
+        Command::RegisterVersion { new, serving } => draft.register_version(new, serving),
+        Command::Quarantine { version, why } => draft.quarantine(&version, &why),
+        Command::Release { version, intact } => draft.release(&version, intact),
+        Command::Archive { version } => draft.archive(&version),
+        Command::Trigger(trigger) => draft.trigger(trigger),
+        Command::Lease { job, worker, plan } => draft.lease(job, worker, plan),
+        Command::Start(held) => draft.start(&held),
+        Command::Heartbeat(held) => draft.heartbeat(&held),
+        Command::TrainFailed { held, retryable, why } => draft.train_failed(&held, retryable, &why),
+        Command::TrainSucceeded { held, outcome } => draft.train_succeeded(&held, *outcome),
+        Command::Unready { job, why } => draft.unready(job, &why),
+        Command::GatesJudged { job, version, judged } => draft.gates_judged(job, &version, judged),
+        Command::Decide { job, approved, why } => draft.decide_job(job, approved, &why),
+        Command::Cancel { job, why } => draft.cancel(job, &why),
+        Command::Requeue { job } => draft.requeue(job),
+        Command::Due => Ok(Answer::Done),
+    }?;
+    Ok(draft.finish(answer))
+}
+
+/// A freeze of everything is the only thing that concerns no model.
+fn for_all(state: &State, order: &Order, command: Command) -> Decision {
+    let mut counts = state.counts().clone();
+    let mut events = Vec::new();
+    if let Command::SetFreeze { frozen, why } = command {
+        counts.events += 1;
+        counts.frozen = frozen.then(|| why.clone());
+        events.push(Event {
+            number: counts.events,
+            at_ms: order.now_ms,
+            model_id: Arc::from(""),
+            actor: order.actor.clone(),
+            guards: Vec::<Guard>::new(),
+            change: Change::FreezeSet { frozen, why },
+        });
+    }
+    Decision { model_id: Arc::from(""), model: None, counts, events, answer: Answer::Done }
+}
+
+#[cfg(test)]
+#[path = "decide/tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "decide/explorer.rs"]
+mod explorer;

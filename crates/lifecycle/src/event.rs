@@ -1,0 +1,386 @@
+//! What has happened: the only thing that is kept. State is what these add up to. It must not know who decides.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use acgs_vocabulary::Severity;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    compliance::ComplianceEvidence,
+    gates::GateResult,
+    job::JobStep,
+    policy::{Mode, Policy},
+    stage::StageStep,
+    trigger::{Evidence, TriggerKind},
+};
+
+/// One thing that has happened to one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts all events, from 1; also the fence of the lease that it grants.
+    pub number: u64,
+    /// Wall time, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The model; empty for what concerns all.
+    pub model_id: Arc<str>,
+    /// Who or what did it.
+    pub actor: String,
+    /// What was looked at, and how it came out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
+    /// What.
+    pub change: Change,
+}
+
+/// A condition of a decision with the values that it had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Its name.
+    pub name: String,
+    /// How it came out.
+    pub holds: bool,
+    /// What was found.
+    pub found: String,
+    /// What it was held against.
+    pub bound: String,
+}
+
+impl Guard {
+    /// A condition with its values.
+    #[must_use]
+    pub fn new(name: &str, holds: bool, found: impl ToString, bound: impl ToString) -> Self {
+        Self { name: name.into(), holds, found: found.to_string(), bound: bound.to_string() }
+    }
+}
+
+/// A file that is a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// SHA-256 of its bytes, 64 hex digits.
+    pub digest: String,
+    /// Its size; 0 when it is elsewhere and nobody said.
+    pub size_bytes: u64,
+    /// What can read it, such as `acgs-linear/1`.
+    pub format: String,
+    /// Where it is; empty for the mesh's own home.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uri: String,
+}
+
+/// The records that a version was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataWindow {
+    /// Event time of the first, inclusive.
+    pub from_ms: i64,
+    /// Event time of the last, exclusive.
+    pub until_ms: i64,
+    /// How many.
+    pub rows: u64,
+    /// SHA-256 of the data set's bytes, 64 hex digits.
+    pub digest: String,
+}
+
+/// What a worker is given to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What it is trained on.
+    pub train: DataWindow,
+    /// What it is judged on; the worker sees it without labels.
+    pub holdout: DataWindow,
+    /// Both together, for the refit; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refit: Option<DataWindow>,
+    /// The version that serves; empty without one.
+    pub parent: String,
+    /// Which trainer.
+    pub trainer: String,
+    /// For the trainer.
+    pub hyperparameters: BTreeMap<String, String>,
+}
+
+/// A version as it is registered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NewVersion {
+    /// Its name, unique in the model.
+    pub version: String,
+    /// What serves.
+    pub artifact: Artifact,
+    /// What it was made of, if anybody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataWindow>,
+    /// The version that it follows; empty without one.
+    pub parent: String,
+    /// What its maker measured.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// What is known about principles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<ComplianceEvidence>,
+    /// The job that made it; 0 without one.
+    #[serde(default)]
+    pub job: u64,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A model is known.
+    ModelRegistered {
+        /// For people.
+        model_name: String,
+        /// The service that serves it; may be empty.
+        service_id: String,
+    },
+    /// Something is known about principles, for the versions to come.
+    EvidenceSupplied {
+        /// What.
+        evidence: Vec<ComplianceEvidence>,
+    },
+    /// A policy is in force.
+    PolicyPut {
+        /// Counts the model's policies.
+        revision: u64,
+        /// What it says.
+        policy: Arc<Policy>,
+    },
+    /// Nothing is queued or leased any more, or again.
+    FreezeSet {
+        /// Whether it is frozen.
+        frozen: bool,
+        /// Why.
+        why: String,
+    },
+    /// A person has looked after a model whose retrainings did not help.
+    LoopCleared,
+    /// A version is known.
+    VersionRegistered(Box<NewVersion>),
+    /// A version takes a step.
+    VersionMoved {
+        /// Which.
+        version: String,
+        /// Which step.
+        step: StageStep,
+        /// Why.
+        why: String,
+    },
+    /// One of two people wants a version out of quarantine.
+    ReleaseAsked {
+        /// Which.
+        version: String,
+    },
+    /// Gates were judged.
+    GatesJudged {
+        /// The version.
+        version: String,
+        /// How each came out, with what it looked at.
+        results: Vec<GateResult>,
+    },
+    /// A trigger became a job.
+    JobObserved(Box<Observed>),
+    /// A job takes a step.
+    JobMoved {
+        /// Which.
+        job: u64,
+        /// Which step, with what belongs to it.
+        #[serde(flatten)]
+        moved: JobMoved,
+    },
+    /// A worker that no longer holds the lease sent something; it was refused.
+    StaleRefused {
+        /// Of which job.
+        job: u64,
+        /// Who.
+        worker: String,
+        /// With which fence.
+        fence: u64,
+        /// What it sent.
+        what: String,
+    },
+    /// Retrainings in a row did not help: a person is needed.
+    HelpNeeded {
+        /// How many.
+        in_a_row: u32,
+    },
+}
+
+/// A job as it begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Its number among all jobs, from 1.
+    pub job: u64,
+    /// What set it off.
+    pub kind: TriggerKind,
+    /// How grave.
+    pub severity: Severity,
+    /// What the policy says of the kind.
+    pub mode: Mode,
+    /// Same evidence, same key.
+    pub dedupe_key: String,
+    /// Why.
+    pub evidence: Evidence,
+    /// Event time of the evidence.
+    pub event_time_ms: i64,
+    /// Wall time at which it is queued.
+    pub coalesce_until_ms: i64,
+    /// Records that a trainer could have, if anybody counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// A person says that cooldown, budget and loop protection do not count.
+    #[serde(default)]
+    pub overrides: bool,
+}
+
+/// A step of a job, with what belongs to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum JobMoved {
+    /// More evidence.
+    Merge {
+        /// Of the evidence.
+        dedupe_key: String,
+        /// Why too.
+        evidence: Evidence,
+        /// Of the evidence.
+        severity: Severity,
+        /// Of the evidence.
+        event_time_ms: i64,
+    },
+    /// Not to be done.
+    Suppress {
+        /// Why.
+        why: String,
+        /// Event time from which it may be; absent when event time does not decide.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_event_ms: Option<i64>,
+    },
+    /// Into the queue.
+    Queue {
+        /// Its place: higher first.
+        rank: i64,
+        /// Wall time at which it is given up.
+        expires_at_ms: i64,
+    },
+    /// Another takes its place.
+    Supersede {
+        /// Which.
+        by: u64,
+    },
+    /// A worker takes it; the event's number is the fence.
+    Lease {
+        /// Who.
+        worker: String,
+        /// Wall time by which it has to be heard of.
+        deadline_ms: i64,
+        /// What it is to do.
+        plan: Box<Plan>,
+    },
+    /// The worker has begun.
+    Start {
+        /// Wall time by which it has to be heard of.
+        deadline_ms: i64,
+        /// Wall time by which it has to be done.
+        phase_until_ms: i64,
+    },
+    /// The worker is alive.
+    Renew {
+        /// Wall time by which it has to be heard of.
+        deadline_ms: i64,
+    },
+    /// It is tried again later.
+    BackOff {
+        /// How often it was tried.
+        attempt: u32,
+        /// Wall time from which.
+        until_ms: i64,
+        /// Why.
+        why: String,
+    },
+    /// It is not tried again by itself.
+    GiveUp {
+        /// Why.
+        why: String,
+        /// Wall time until which the model's circuit stays open; absent when it stays closed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        circuit_until_ms: Option<i64>,
+    },
+    /// The wait is over.
+    Return {
+        /// Its place.
+        rank: i64,
+        /// Wall time at which it is given up.
+        expires_at_ms: i64,
+    },
+    /// An artifact came back.
+    Evaluate {
+        /// The version that it is now.
+        version: String,
+        /// SHA-256 of the scores of the held-out records.
+        scores_digest: String,
+        /// Wall time by which the gates have to be done.
+        phase_until_ms: i64,
+    },
+    /// A person has to agree.
+    Await {
+        /// Wall time by which.
+        until_ms: i64,
+        /// Whether the new version is surely better than what served.
+        helped: bool,
+    },
+    /// Good.
+    Succeed {
+        /// Event time until which kinds of this class and below do not trigger again.
+        cooldown_until_ms: i64,
+        /// Whether the new version is surely better than what served.
+        helped: bool,
+    },
+    /// Not good enough.
+    Reject {
+        /// Why.
+        why: String,
+        /// Event time until which kinds of this class and below do not trigger again.
+        cooldown_until_ms: i64,
+        /// Whether a person decided so: that is no sign that retraining does not help.
+        by_person: bool,
+    },
+    /// Too late.
+    Expire,
+    /// Ended.
+    Cancel {
+        /// Why.
+        why: String,
+    },
+    /// Queued again by a person.
+    Requeue {
+        /// Its place.
+        rank: i64,
+        /// Wall time at which it is given up.
+        expires_at_ms: i64,
+    },
+}
+
+impl JobMoved {
+    /// The step.
+    #[must_use]
+    pub fn step(&self) -> JobStep {
+        match self {
+            Self::Merge { .. } => JobStep::Merge,
+            Self::Suppress { .. } => JobStep::Suppress,
+            Self::Queue { .. } => JobStep::Queue,
+            Self::Supersede { .. } => JobStep::Supersede,
+            Self::Lease { .. } => JobStep::Lease,
+            Self::Start { .. } => JobStep::Start,
+            Self::Renew { .. } => JobStep::Renew,
+            Self::BackOff { .. } => JobStep::BackOff,
+            Self::GiveUp { .. } => JobStep::GiveUp,
+            Self::Return { .. } => JobStep::Return,
+            Self::Evaluate { .. } => JobStep::Evaluate,
+            Self::Await { .. } => JobStep::Await,
+            Self::Succeed { .. } => JobStep::Succeed,
+            Self::Reject { .. } => JobStep::Reject,
+            Self::Expire => JobStep::Expire,
+            Self::Cancel { .. } => JobStep::Cancel,
+            Self::Requeue { .. } => JobStep::Requeue,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The life of models: versions from registration to retirement, retraining jobs from a trigger to a judged result,
+//! policies that say what may trigger what, and gates that say what may serve. State is what the events say.
+//! It must never know gRPC, NATS, files or clocks: times are passed in.
+//!
+//! Reading order: [`stage`] and [`job`] (the two tables), [`trigger`], [`policy`], [`schedule`], [`event`], [`model`],
+//! [`state`] (what events add up to), [`decide`] (what a command comes to), [`gates`], [`compliance`].
+
+pub mod stage;
+
+pub mod job;
+
+pub mod trigger;
+
+pub mod policy;
+
+pub mod schedule;
+
+pub mod event;
+
+pub mod model;
+
+pub mod state;
+
+pub mod decide;
+
+pub mod gates;
+
+pub mod compliance;
+
+pub use decide::{Answer, Command, Order, Refusal};
+pub use event::{Change, Event, Guard};
+pub use policy::Policy;
+pub use state::State;

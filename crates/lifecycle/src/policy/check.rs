@@ -1,0 +1,155 @@
+//! Whether a policy can be meant: bounds, and what contradicts itself.
+
+use super::{Mode, Policy};
+use crate::{schedule, trigger::TriggerKind};
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+const YEAR_MS: i64 = 366 * 24 * HOUR_MS;
+const HYPERPARAMETERS_MAX: usize = 64;
+const TEXT_BYTES_MAX: usize = 1_024;
+const SLICES_MAX: usize = 16;
+
+/// What is wrong with a policy.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PolicyError {
+    /// It has not the form of one.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A value is out of its bounds.
+    #[error("{field}: {message}")]
+    Bound {
+        /// The path of the field.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Two parts cannot both be meant.
+    #[error("{field}: {message}")]
+    Contradiction {
+        /// The path of the field.
+        field: String,
+        /// What it contradicts.
+        message: String,
+    },
+}
+
+fn bound(field: impl Into<String>, fine: bool, message: impl Into<String>) -> Result<(), PolicyError> {
+    if fine { Ok(()) } else { Err(PolicyError::Bound { field: field.into(), message: message.into() }) }
+}
+
+fn sound(field: impl Into<String>, fine: bool, message: impl Into<String>) -> Result<(), PolicyError> {
+    if fine {
+        Ok(())
+    } else {
+        Err(PolicyError::Contradiction { field: field.into(), message: message.into() })
+    }
+}
+
+fn within(field: &str, value: i64, least: i64, most: i64) -> Result<(), PolicyError> {
+    bound(field, (least..=most).contains(&value), format!("is {value}, not {least} to {most}"))
+}
+
+impl Policy {
+    /// Bounds first, then what contradicts itself.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_rules()?;
+        self.check_training()?;
+        self.check_gates()?;
+        within("budget.retrainings", i64::from(self.budget.retrainings), 1, 1_000)?;
+        within("budget.period_ms", self.budget.period_ms, MINUTE_MS, 10 * YEAR_MS)?;
+        within("unhelpful_max", i64::from(self.unhelpful_max), 1, 100)?;
+        within("approval_ms", self.approval_ms, MINUTE_MS, 30 * 24 * HOUR_MS)
+    }
+
+    fn check_rules(&self) -> Result<(), PolicyError> {
+        for (kind, rule) in &self.triggers {
+            let path = |field: &str| format!("triggers.{}.{field}", kind.as_str());
+            within(&path("coalesce_ms"), rule.coalesce_ms, 0, HOUR_MS)?;
+            within(&path("cooldown_ms"), rule.cooldown_ms, 0, YEAR_MS)?;
+            match (&rule.cron, kind) {
+                (Some(cron), TriggerKind::Scheduled) => {
+                    let next = schedule::next_after(cron, 0);
+                    let told = next.as_ref().err().cloned().unwrap_or_default();
+                    bound(path("cron"), next.is_ok(), format!("{cron:?} is not a cron expression: {told}"))?;
+                    let never = "names no moment that ever comes";
+                    sound(path("cron"), next.is_ok_and(|next| next.is_some()), never)?;
+                }
+                (Some(_), _) => sound(path("cron"), false, "only `scheduled` has moments")?,
+                (None, TriggerKind::Scheduled) => {
+                    sound(path("cron"), rule.mode == Mode::Observe, "is missing: when is it to happen?")?;
+                }
+                (None, _) => {}
+            }
+            let endless = rule.mode == Mode::Observe || rule.cooldown_ms <= self.budget.period_ms;
+            sound(path("cooldown_ms"), endless, "is longer than budget.period_ms, which then means nothing")?;
+        }
+        Ok(())
+    }
+
+    fn check_training(&self) -> Result<(), PolicyError> {
+        let training = &self.training;
+        let named = (1..=128).contains(&training.trainer.len());
+        bound("training.trainer", named, "is the name of a trainer, 1 to 128 bytes")?;
+        within("training.window_ms", training.window_ms, MINUTE_MS, 10 * YEAR_MS)?;
+        within("training.holdout_ms", training.holdout_ms, 1, 10 * YEAR_MS)?;
+        let holds = training.holdout_ms < training.window_ms;
+        sound("training.holdout_ms", holds, "leaves nothing of training.window_ms to train on")?;
+        bound("training.rows_min", training.rows_min >= 1, "is 0")?;
+        bound("training.rows_max", training.rows_max <= 5_000_000, "is more than 5000000")?;
+        let fits = training.rows_min <= training.rows_max;
+        sound("training.rows_min", fits, "is more than training.rows_max lets in")?;
+        let given = training.hyperparameters.len();
+        bound("training.hyperparameters", given <= HYPERPARAMETERS_MAX, format!("{given} are too many"))?;
+        let long = training
+            .hyperparameters
+            .iter()
+            .find(|(name, value)| name.len().max(value.len()) > TEXT_BYTES_MAX);
+        bound("training.hyperparameters", long.is_none(), "one is longer than 1024 bytes")
+    }
+
+    fn check_gates(&self) -> Result<(), PolicyError> {
+        let gates = &self.gates;
+        let finite = |value: Option<f64>| value.is_none_or(f64::is_finite);
+        bound("gates.margin", gates.margin.is_finite() && gates.margin >= 0.0, "is not 0 or more")?;
+        bound("gates.loss_max", finite(gates.loss_max), "is not a number")?;
+        let area = gates.auc_min.is_none_or(|area| (0.0..=1.0).contains(&area));
+        bound("gates.auc_min", area, "is not in [0, 1]")?;
+        let confident = gates.confidence > 0.5 && gates.confidence < 1.0;
+        bound("gates.confidence", confident, "is not between 0.5 and 1")?;
+        within("gates.block_ms", gates.block_ms, 0, YEAR_MS)?;
+        let blocks = gates.block_ms == 0 || gates.block_ms * 2 <= self.training.holdout_ms;
+        sound("gates.block_ms", blocks, "leaves fewer than two blocks in training.holdout_ms")?;
+        bound("gates.rows_min", gates.rows_min >= 2, "is less than 2")?;
+        let slices = gates.slices.len();
+        bound("gates.slices", slices <= SLICES_MAX, format!("{slices} are too many"))?;
+        for (place, slice) in gates.slices.iter().enumerate() {
+            let path = |field: &str| format!("gates.slices[{place}].{field}");
+            bound(path("field"), !slice.field.is_empty(), "is empty")?;
+            bound(path("loss_max"), slice.loss_max.is_finite(), "is not a number")?;
+            bound(path("rows_min"), slice.rows_min >= 1, "is 0")?;
+        }
+        self.check_compliance()
+    }
+
+    fn check_compliance(&self) -> Result<(), PolicyError> {
+        let gate = &self.gates.compliance;
+        bound("gates.compliance.score_min", (0.0..=1.0).contains(&gate.score_min), "is not in [0, 1]")?;
+        let mut weights = 0.0;
+        for (place, principle) in gate.principles.iter().enumerate() {
+            let path = format!("gates.compliance.principles[{place}]");
+            let fine = (0.0..=1.0).contains(&principle.weight) && (0.0..=1.0).contains(&principle.minimum);
+            bound(&path, fine, "has a weight or a minimum outside [0, 1]")?;
+            let twice = gate.principles[..place].iter().any(|other| other.name == principle.name);
+            sound(&path, !twice, format!("{:?} is there twice", principle.name))?;
+            weights += principle.weight;
+        }
+        let whole = gate.principles.is_empty() || (weights - 1.0_f64).abs() < 1e-6;
+        sound("gates.compliance.principles", whole, format!("weights add up to {weights}, not 1"))?;
+        let asks = !(gate.required && gate.principles.is_empty());
+        sound("gates.compliance.required", asks, "asks for evidence of no principle")
+    }
+}

@@ -1,0 +1,235 @@
+//! All models, and what is found across them: who is next, how many run, what is due. It must not know commands.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use crate::{
+    event::{Change, Event},
+    job::JobState,
+    model::{Broken, Job, Model},
+};
+
+/// Everything that the events add up to.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    models: HashMap<Arc<str>, Arc<Model>>,
+    counts: Counts,
+    index: Index,
+}
+
+/// What concerns no single model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events so far.
+    pub events: u64,
+    /// Jobs so far.
+    pub jobs: u64,
+    /// Why nothing at all is queued or leased, when somebody said so.
+    pub frozen: Option<String>,
+}
+
+/// What can be seen without looking at every model.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Index {
+    summaries: HashMap<Arc<str>, Summary>,
+    /// Waiting jobs of models that may run one: the last is next.
+    queue: BTreeSet<(i64, std::cmp::Reverse<u64>, Arc<str>)>,
+    due: BTreeSet<(i64, Arc<str>)>,
+    running: usize,
+    /// Where a job is.
+    jobs: BTreeMap<u64, Arc<str>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Summary {
+    queued: Option<(i64, u64)>,
+    due_at_ms: Option<i64>,
+    running: bool,
+    jobs: Vec<u64>,
+}
+
+impl Summary {
+    fn of(model: &Model) -> Self {
+        let running = model.running().is_some();
+        let enabled = model.policy.as_ref().is_none_or(|policy| policy.enabled) && model.frozen.is_none();
+        let queued = model.queued().filter(|_| enabled && !running).map(|job| (job.rank, job.number));
+        let jobs = model.jobs.keys().copied().collect();
+        Self { queued, due_at_ms: model.due_at_ms(), running, jobs }
+    }
+}
+
+impl Index {
+    fn put(&mut self, model_id: &Arc<str>, summary: Summary) {
+        let old = self.summaries.insert(Arc::clone(model_id), summary.clone()).unwrap_or_default();
+        if old.queued != summary.queued {
+            if let Some((rank, job)) = old.queued {
+                self.queue.remove(&(rank, std::cmp::Reverse(job), Arc::clone(model_id)));
+            }
+            if let Some((rank, job)) = summary.queued {
+                self.queue.insert((rank, std::cmp::Reverse(job), Arc::clone(model_id)));
+            }
+        }
+        if old.due_at_ms != summary.due_at_ms {
+            if let Some(due_ms) = old.due_at_ms {
+                self.due.remove(&(due_ms, Arc::clone(model_id)));
+            }
+            if let Some(due_ms) = summary.due_at_ms {
+                self.due.insert((due_ms, Arc::clone(model_id)));
+            }
+        }
+        self.running = self.running - usize::from(old.running) + usize::from(summary.running);
+        if old.jobs != summary.jobs {
+            for job in &old.jobs {
+                self.jobs.remove(job);
+            }
+            for job in &summary.jobs {
+                self.jobs.insert(*job, Arc::clone(model_id));
+            }
+        }
+    }
+}
+
+impl State {
+    /// Takes an event of the log.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn apply(&mut self, event: &Event) -> Result<(), Broken> {
+        if event.number != self.counts.events + 1 {
+            let why = format!("it follows event {}", self.counts.events);
+            return Err(Broken { number: event.number, why });
+        }
+        if event.model_id.is_empty() {
+            if let Change::FreezeSet { frozen, why } = &event.change {
+                self.counts.frozen = frozen.then(|| why.clone());
+            }
+            self.counts.events = event.number;
+            return Ok(());
+        }
+        let mut model = self.models.remove(&event.model_id).unwrap_or_default();
+        let applied = Arc::make_mut(&mut model).apply(event);
+        let summary = Summary::of(&model);
+        if !model.model_id.is_empty() {
+            self.models.insert(Arc::clone(&event.model_id), model);
+            self.index.put(&event.model_id, summary);
+        }
+        applied?;
+        self.counts.events = event.number;
+        if let Change::JobObserved(observed) = &event.change {
+            self.counts.jobs = self.counts.jobs.max(observed.job);
+        }
+        Ok(())
+    }
+
+    /// Puts a model as it is now; returns what was there.
+    pub fn install(&mut self, model_id: &Arc<str>, model: Option<Arc<Model>>) -> Option<Arc<Model>> {
+        let summary = model.as_deref().map(Summary::of).unwrap_or_default();
+        self.index.put(model_id, summary);
+        match model {
+            Some(model) => self.models.insert(Arc::clone(model_id), model),
+            None => {
+                self.index.summaries.remove(model_id);
+                self.models.remove(model_id)
+            }
+        }
+    }
+
+    /// What concerns no single model.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Sets them, after events that were decided here or to go back.
+    pub fn set_counts(&mut self, counts: Counts) {
+        self.counts = counts;
+    }
+
+    /// A model.
+    #[must_use]
+    pub fn model(&self, model_id: &str) -> Option<&Arc<Model>> {
+        self.models.get(model_id)
+    }
+
+    /// How many models there are.
+    #[must_use]
+    pub fn models_count(&self) -> usize {
+        self.models.len()
+    }
+
+    /// All models, in no order.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.models.values()
+    }
+
+    /// A job that is still known here, with its model.
+    #[must_use]
+    pub fn job(&self, number: u64) -> Option<(&Arc<Model>, &Arc<Job>)> {
+        let model = self.models.get(self.index.jobs.get(&number)?)?;
+        Some((model, model.jobs.get(&number)?))
+    }
+
+    /// Jobs with a lower number than `before` (0 = all), the newest first.
+    pub fn jobs_before(&self, before: u64) -> impl Iterator<Item = (&Arc<Model>, &Arc<Job>)> {
+        let until = if before == 0 { u64::MAX } else { before };
+        self.index.jobs.range(..until).rev().filter_map(|(number, _)| self.job(*number))
+    }
+
+    /// Jobs that workers or gates have.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.index.running
+    }
+
+    /// How many wait for a worker and may have one.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.index.queue.len()
+    }
+
+    /// The next job that somebody who can do these may have; all trainers when the list is empty.
+    #[must_use]
+    pub fn next_job(&self, trainers: &[String]) -> Option<(&Arc<Model>, &Arc<Job>)> {
+        if self.counts.frozen.is_some() {
+            return None;
+        }
+        let fits = |model: &&Arc<Model>| {
+            let wanted = model.policy.as_ref().map(|policy| &policy.training.trainer);
+            trainers.is_empty() || wanted.is_some_and(|wanted| trainers.contains(wanted))
+        };
+        self.index.queue.iter().rev().find_map(|(_, job, model_id)| {
+            let model = self.models.get(model_id).filter(fits)?;
+            model.jobs.get(&job.0).filter(|job| job.state == JobState::Queued).map(|job| (model, job))
+        })
+    }
+
+    /// Models in which something is due, the longest first.
+    pub fn due(&self, now_ms: i64) -> impl Iterator<Item = &Arc<str>> {
+        self.index.due.iter().take_while(move |(due_ms, _)| *due_ms <= now_ms).map(|(_, model_id)| model_id)
+    }
+
+    /// When something is due next.
+    #[must_use]
+    pub fn next_due_ms(&self) -> Option<i64> {
+        self.index.due.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Whether the index is what the models say: for tests.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let mut index = Index::default();
+        for (model_id, model) in &self.models {
+            index.put(model_id, Summary::of(model));
+        }
+        index == self.index
+    }
+}
+
+impl PartialEq for State {
+    /// The same models and counts; the index follows from them.
+    fn eq(&self, other: &Self) -> bool {
+        self.models == other.models && self.counts == other.counts
+    }
+}
