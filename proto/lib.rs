@@ -32,6 +32,11 @@ pub mod acgs {
             include!(concat!(env!("OUT_DIR"), "/acgs.performance.v1.rs"));
         }
     }
+    pub mod lifecycle {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/acgs.lifecycle.v1.rs"));
+        }
+    }
     pub mod orchestrator {
         pub mod v1 {
             include!(concat!(env!("OUT_DIR"), "/acgs.orchestrator.v1.rs"));
@@ -47,7 +52,7 @@ pub mod grpc {
     }
 }
 
-pub use acgs::{common, constitution, drift, lane, orchestrator, performance, quality};
+pub use acgs::{common, constitution, drift, lane, lifecycle, orchestrator, performance, quality};
 
 /// The encoded `FileDescriptorSet` of every file in `proto/`, with imports and comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

@@ -140,7 +140,9 @@ async fn every_unary_rpc_survives_anything() {
             "QualityService" => addresses.quality,
             "DriftService" => addresses.drift,
             "PerformanceService" => addresses.performance,
-            "OrchestratorService" | "ConstitutionService" | "Health" => addresses.orchestrator,
+            "OrchestratorService" | "LifecycleService" | "ConstitutionService" | "Health" => {
+                addresses.orchestrator
+            }
             // Whoever adds a service says where it is.
             name => {
                 let streams = |one: prost_reflect::MethodDescriptor| {

@@ -63,6 +63,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "acgs-windowing",
             "acgs-vocabulary",
             "acgs-lane",
+            "acgs-lifecycle",
         ],
     ),
     (
@@ -77,6 +78,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "acgs-performance",
             "acgs-mesh",
             "acgs-events",
+            "acgs-lifecycle",
             "acgs-orchestrator",
         ],
     ),

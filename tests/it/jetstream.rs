@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use acgs_events::{
-    JetStream,
+    JetStream, RecordsKept,
     conformance::{self, envelope},
     jetstream::Options,
 };
@@ -15,7 +15,8 @@ use acgs_vocabulary::{
 };
 
 fn options(url: String) -> Options {
-    Options { url, replicas: 1, events_max: 100_000, duplicate_window_ms: 120_000 }
+    let records = RecordsKept { age: Duration::from_secs(3_600), bytes: 1 << 26 };
+    Options { url, replicas: 1, events_max: 100_000, duplicate_window_ms: 120_000, records }
 }
 
 #[tokio::test]
@@ -24,7 +25,9 @@ async fn passes_the_suite() {
     let home = Arc::new(JetStream::open(&options(nats.url())).await.unwrap());
     conformance::events(home.clone()).await;
     conformance::keys(home.clone()).await;
-    conformance::blobs(home).await;
+    conformance::blobs(home.clone()).await;
+    conformance::ledger(home.clone()).await;
+    conformance::records(home).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@ pub mod bench;
 pub mod constitution;
 pub mod demo;
 pub mod doctor;
+pub mod jobs;
+pub mod models;
+pub mod policy;
 pub mod probe;
 pub mod serve;
 pub mod services;
@@ -58,6 +61,12 @@ pub enum Command {
     Windows(windows::Windows),
     /// Look at alerts, and say what is done about them.
     Alerts(alerts::Alerts),
+    /// Look at models and their versions, also as they were.
+    Models(models::Models),
+    /// Look at retraining jobs, ask for one, and say what is done about them.
+    Jobs(jobs::Jobs),
+    /// Look at a model's policy, or put one in force.
+    Policy(policy::PolicyCommand),
     /// Find what is wrong, and say how to mend it.
     Doctor(doctor::Doctor),
     /// Ask a server for its health, for containers.

@@ -45,6 +45,8 @@ pub struct Settings {
     pub performance: acgs_performance::Config,
     /// The orchestrator.
     pub orchestrator: acgs_orchestrator::Config,
+    /// Models, versions and retraining.
+    pub lifecycle: acgs_lifecycle::decide::Limits,
 }
 
 /// Where to listen.
@@ -129,6 +131,10 @@ pub struct Home {
     pub durability: HomeDurability,
     /// Events kept.
     pub events_max: u64,
+    /// How long records of LOG streams are kept, in milliseconds.
+    pub records_ms_max: u64,
+    /// Bytes of records that are kept.
+    pub records_bytes_max: u64,
 }
 
 /// When an acknowledged write is safe.

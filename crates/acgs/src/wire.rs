@@ -3,7 +3,7 @@
 mod announce;
 mod doors;
 mod gauges;
-mod home;
+pub mod home;
 pub mod remote;
 mod running;
 mod server_group;
@@ -17,6 +17,7 @@ use std::{
 
 use acgs_contracts::{
     drift::v1::drift_service_server::DriftServiceServer,
+    lifecycle::v1::lifecycle_service_server::LifecycleServiceServer,
     orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer,
     performance::v1::performance_service_server::PerformanceServiceServer,
     quality::v1::quality_service_server::QualityServiceServer,
@@ -37,7 +38,12 @@ use acgs_mesh::{
     telemetry,
 };
 use acgs_orchestrator::{
-    OrchestratorFace, Parts, alerts::Alerts, directory::Directory, leases::Leases, registry::AllowList,
+    LifecycleFace, OrchestratorFace, Parts,
+    alerts::Alerts,
+    directory::Directory,
+    leases::Leases,
+    lifecycle::{Registrar, RegistrarParts, herald::Herald},
+    registry::AllowList,
 };
 use acgs_vocabulary::{
     Constitution, JudgeKind,
@@ -58,6 +64,7 @@ use crate::settings::Settings;
 /// Largest message of a service: lane frames, references' batches, and unary requests.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const ORCHESTRATOR: &str = "acgs.orchestrator.v1.OrchestratorService";
+const LIFECYCLE: &str = "acgs.lifecycle.v1.LifecycleService";
 /// What health says of the home.
 const HOME: &str = "acgs.home";
 
@@ -114,7 +121,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     let constitution = settings.constitution()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let stop = CancellationToken::new();
-    let home = home::open(settings, !matches!(role, Role::Judge(_))).await?;
+    let home = home::open(settings, !matches!(role, Role::Judge(_)), &clock).await?;
     let outbox = home
         .as_ref()
         .map(|home| Outbox::start(Arc::clone(&home.log), Arc::clone(&clock), settings.nats.outbox_max));
@@ -182,10 +189,12 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         let outbox = outbox.clone().context("an orchestrator has an outbox")?;
         let references = references.clone().context("an orchestrator has references")?;
         let (face, remote, doors) =
-            tools.orchestrator(factories, home, outbox, references, addresses.orchestrator)?;
+            tools.orchestrator(factories, home, outbox.clone(), references, addresses.orchestrator)?;
         let service =
             OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        group.serve(listener, Routes::new(service), doors);
+        let lifecycle = tools.lifecycle(home, &outbox).await?;
+        let routes = Routes::new(service).add_service(lifecycle);
+        group.serve(listener, routes, doors);
         if let Some(remote) = &remote {
             group.plumbing.metrics.ask(gauges::judges(remote.clone()));
         }
@@ -246,9 +255,9 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
 fn services(role: Role) -> Vec<&'static str> {
     let judges = JudgeKind::ALL.into_iter().map(service_of);
     match role {
-        Role::All => judges.chain([ORCHESTRATOR]).collect(),
+        Role::All => judges.chain([ORCHESTRATOR, LIFECYCLE]).collect(),
         Role::Judge(judge) => vec![service_of(judge)],
-        Role::Orchestrator => vec![ORCHESTRATOR],
+        Role::Orchestrator => vec![ORCHESTRATOR, LIFECYCLE],
     }
 }
 
@@ -281,6 +290,7 @@ async fn tell_health(
         health.set(HOME, up);
         if !matches!(role, Role::Judge(_)) {
             health.set(ORCHESTRATOR, up);
+            health.set(LIFECYCLE, up);
         }
         tokio::select! {
             changed = connected.changed() => if changed.is_err() { return },
@@ -393,6 +403,36 @@ impl Tools<'_> {
             stop: self.stop.clone(),
         });
         Ok((face, remote, doors))
+    }
+
+    /// The service of models, after everything that ever happened to them was read.
+    async fn lifecycle(
+        &self,
+        home: &home::Home,
+        outbox: &Outbox,
+    ) -> anyhow::Result<LifecycleServiceServer<LifecycleFace>> {
+        let registrar = Registrar::start(RegistrarParts {
+            ledger: Arc::clone(&home.ledger),
+            clock: Arc::clone(self.clock),
+            limits: self.settings.lifecycle,
+            constitution: self.constitution.clone(),
+            stop: self.stop.clone(),
+        });
+        let registrar = registrar.await.context("the ledger of models cannot be used")?;
+        let herald = Herald {
+            ledger: Arc::clone(&home.ledger),
+            keys: Arc::clone(&home.keys),
+            outbox: Arc::new(outbox.clone()),
+            stop: self.stop.clone(),
+        };
+        tokio::spawn(herald.run());
+        let face = LifecycleFace::new(
+            registrar,
+            Arc::clone(&home.blobs),
+            Arc::clone(&home.records),
+            Arc::clone(self.clock),
+        );
+        Ok(LifecycleServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 }
 

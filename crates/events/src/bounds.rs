@@ -21,6 +21,15 @@ pub(crate) fn check_key(key: &str) -> Result<(), PortError> {
     )))
 }
 
+/// A topic of records: a key of one part.
+pub(crate) fn check_topic(topic: &str) -> Result<(), PortError> {
+    check_key(topic)?;
+    if topic.contains(['/', '.']) {
+        return Err(PortError::Invalid(format!("{topic:?} is not a topic: it has `/` or `.`")));
+    }
+    Ok(())
+}
+
 /// A size within its bound.
 pub(crate) fn check_size(what: &str, bytes: usize, most: usize) -> Result<(), PortError> {
     if bytes <= most {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acgs_vocabulary::{
     event::Envelope,
-    ports::{Blobs, EventLog, KeyValue, PortError},
+    ports::{Blobs, Chunk, EventLog, KeyValue, Ledger, PortError, RecordLog},
 };
 
 /// An event for tests.
@@ -102,6 +102,72 @@ pub async fn keys(keys: Arc<dyn KeyValue>) {
     assert_eq!(seen[4], ("a".into(), None));
     for bad in ["", "a b", "ü", &"x".repeat(300)] {
         assert!(matches!(keys.put(bad, vec![], None).await, Err(PortError::Invalid(_))), "{bad:?}");
+    }
+}
+
+/// Only who has seen all before writes; followers miss nothing.
+pub async fn ledger(ledger: Arc<dyn Ledger>) {
+    let mut follower = ledger.follow(0).await.expect("follows");
+    assert_eq!(ledger.entries(0, 10).await, Ok(vec![]));
+    assert_eq!(ledger.enter(0, b"one".to_vec()).await, Ok(1));
+    assert_eq!(ledger.enter(0, b"x".to_vec()).await, Err(PortError::Conflict { expected: 0, found: 1 }));
+    assert_eq!(ledger.enter(7, b"x".to_vec()).await, Err(PortError::Conflict { expected: 7, found: 1 }));
+    let race = (0..20).map(|number: u8| {
+        let ledger = Arc::clone(&ledger);
+        tokio::spawn(async move { ledger.enter(1, vec![number]).await.is_ok() })
+    });
+    let mut winners = 0;
+    for attempt in race.collect::<Vec<_>>() {
+        winners += usize::from(attempt.await.expect("joins"));
+    }
+    assert_eq!(winners, 1, "one of many writers wins");
+    for number in 2..300_u64 {
+        assert_eq!(ledger.enter(number, number.to_be_bytes().to_vec()).await, Ok(number + 1));
+    }
+    let all = ledger.entries(0, 1_000).await.expect("reads");
+    assert!(all.iter().map(|(sequence, _)| *sequence).eq(1..=300), "no gap");
+    assert_eq!(
+        (all[0].1.as_slice(), ledger.entries(0, 1).await),
+        (&b"one"[..], Ok(vec![(1, b"one".to_vec())]))
+    );
+    for expected in 1..=300 {
+        assert_eq!(follower.recv().await.map(|(sequence, _)| sequence), Some(expected));
+    }
+    let long = vec![0; acgs_vocabulary::ports::ENTRY_BYTES_MAX + 1];
+    assert!(matches!(ledger.enter(300, long).await, Err(PortError::Invalid(_))));
+}
+
+/// Chunks by topic, in order.
+pub async fn records(records: Arc<dyn RecordLog>) {
+    let chunk = |number: i64| Chunk {
+        sequence: 0,
+        from_ms: number,
+        until_ms: number + 9,
+        content: bytes::Bytes::from(vec![number as u8; 1_000]),
+    };
+    assert_eq!((records.last_chunk("a").await, records.chunks("a", 0, 10).await), (Ok(0), Ok(vec![])));
+    let mut sequences = Vec::new();
+    for number in 0..300 {
+        let topic = if number % 3 == 0 { "b" } else { "a" };
+        sequences.push(records.record(topic, chunk(number)).await.expect("appends"));
+    }
+    assert!(sequences.is_sorted());
+    assert_eq!(records.last_chunk("b").await.ok(), Some(sequences[297]));
+    let (mut after, mut found) = (0, Vec::new());
+    loop {
+        let page = records.chunks("a", after, 64).await.expect("reads");
+        let Some(last) = page.last() else { break };
+        after = last.sequence;
+        found.extend(page);
+    }
+    let numbers: Vec<i64> = found.iter().map(|chunk| chunk.from_ms).collect();
+    assert!(numbers.iter().copied().eq((0..300).filter(|number| number % 3 != 0)), "{numbers:?}");
+    assert_eq!((found[0].until_ms, found[0].content.len()), (10, 1_000));
+    let labels = Chunk { from_ms: i64::MIN, until_ms: i64::MAX, ..chunk(0) };
+    let sequence = records.record("a", labels.clone()).await.expect("appends");
+    assert_eq!(records.chunks("a", sequence - 1, 5).await, Ok(vec![Chunk { sequence, ..labels }]));
+    for bad in ["", "a/b", "a.b", "a b"] {
+        assert!(matches!(records.record(bad, chunk(1)).await, Err(PortError::Invalid(_))), "{bad:?}");
     }
 }
 

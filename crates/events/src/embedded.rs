@@ -3,7 +3,9 @@
 //!
 //! It never opens a port and never claims to be NATS.
 
+mod ledger;
 mod log;
+mod records;
 mod state;
 mod writer;
 
@@ -14,7 +16,7 @@ use std::{
     thread,
 };
 
-use acgs_vocabulary::ports::PortError;
+use acgs_vocabulary::ports::{Clock, PortError};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 use tokio::sync::{broadcast, mpsc, watch};
 use writer::{Job, Writer};
@@ -23,7 +25,7 @@ use writer::{Job, Writer};
 const JOBS_MAX: usize = 1_024;
 /// Changes of keys that a watcher may be behind before it reads the keys anew.
 const CHANGES_MAX: usize = 1_024;
-/// Bytes that the engine holds in memory for each of its five parts before it writes them out.
+/// Bytes that the engine holds in memory for each of its parts before it writes them out.
 const MEMTABLE_BYTES: u64 = 2 << 20;
 /// Bytes of blocks that the engine keeps for reading.
 const CACHE_BYTES: u64 = 4 << 20;
@@ -46,6 +48,19 @@ pub struct Options {
     pub durability: Durability,
     /// Events kept; older ones are given up.
     pub events_max: u64,
+    /// How long records are kept, and how many bytes of them.
+    pub records: RecordsKept,
+    /// What the age of records is told by.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What is kept of records; the oldest go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordsKept {
+    /// Wall time since they came.
+    pub age: std::time::Duration,
+    /// Bytes over all topics.
+    pub bytes: u64,
 }
 
 /// A home in a folder. Clones share it.
@@ -54,6 +69,7 @@ pub struct Embedded {
     parts: Parts,
     jobs: mpsc::Sender<Job>,
     last: watch::Receiver<u64>,
+    ledger_last: watch::Receiver<u64>,
     changes: broadcast::Sender<Change>,
     folder: Arc<Path>,
 }
@@ -75,6 +91,12 @@ struct Parts {
     keys: Keyspace,
     /// Name to bytes.
     blobs: Keyspace,
+    /// Sequence to entry.
+    ledger: Keyspace,
+    /// Topic and sequence to chunk.
+    records: Keyspace,
+    /// Sequence to topic, time and bytes.
+    record_order: Keyspace,
 }
 
 impl fmt::Debug for Embedded {
@@ -114,17 +136,21 @@ impl Embedded {
             subjects: part("subjects")?,
             keys: part("keys")?,
             blobs: part("blobs")?,
+            ledger: part("ledger")?,
+            records: part("records")?,
+            record_order: part("record_order")?,
             database,
         };
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let writer = Writer::recover(parts.clone(), &options, changes.clone())?;
         let (announce, last) = watch::channel(writer.last_sequence());
+        let (announce_ledger, ledger_last) = watch::channel(writer.last_entry());
         thread::Builder::new()
             .name("acgs-store".into())
-            .spawn(move || writer.run(queue, &announce))
+            .spawn(move || writer.run(queue, &announce, &announce_ledger))
             .map_err(trouble)?;
-        Ok(Self { parts, jobs, last, changes, folder: options.folder.into() })
+        Ok(Self { parts, jobs, last, ledger_last, changes, folder: options.folder.into() })
     }
 
     /// The folder.

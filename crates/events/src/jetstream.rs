@@ -4,7 +4,9 @@
 //! A NATS that cannot be reached is an error at the start and "unavailable" afterwards; there is no silent fall-back.
 
 mod blobs;
+mod ledger;
 mod log;
+mod records;
 mod state;
 
 use std::{fmt, time::Duration};
@@ -19,8 +21,16 @@ use async_nats::{
 };
 use tokio::sync::watch;
 
+use crate::embedded::RecordsKept;
+
 /// The stream that holds every event.
 pub const STREAM: &str = "ACGS_EVENTS";
+/// The stream that holds the ledger, from which nothing is deleted.
+pub const LEDGER: &str = "ACGS_LEDGER";
+pub(crate) const LEDGER_SUBJECT: &str = "acgs-ledger";
+/// The stream that holds records.
+pub const RECORDS: &str = "ACGS_RECORDS";
+pub(crate) const RECORDS_SUBJECT: &str = "acgs-records";
 /// The bucket of keys.
 pub const BUCKET: &str = "acgs-state";
 /// The bucket of blobs.
@@ -51,6 +61,8 @@ pub struct Options {
     pub events_max: i64,
     /// How long a repeated event is known as one, in milliseconds.
     pub duplicate_window_ms: u64,
+    /// How long records are kept, and how many bytes of them.
+    pub records: RecordsKept,
 }
 
 /// A home on NATS. Clones share its connection.
@@ -59,6 +71,8 @@ pub struct JetStream {
     client: Client,
     context: Context,
     events: stream::Stream,
+    ledger: stream::Stream,
+    records: stream::Stream,
     keys: kv::Store,
     objects: object_store::ObjectStore,
     connected: watch::Receiver<bool>,
@@ -99,7 +113,8 @@ impl JetStream {
         context.set_timeout(REQUEST_TIMEOUT);
         let markers = (version_of(&info.version) >= EXPIRING).then_some(MARKERS_KEEP);
         let (events, keys, objects) = create(&context, options, markers).await?;
-        Ok(Self { client, context, events, keys, objects, connected, markers })
+        let (ledger, records) = create_logs(&context, options).await?;
+        Ok(Self { client, context, events, ledger, records, keys, objects, connected, markers })
     }
 
     /// The server, and its version.
@@ -215,6 +230,40 @@ async fn create(
         }
     };
     Ok((events, keys, objects))
+}
+
+async fn create_logs(
+    context: &Context,
+    options: &Options,
+) -> Result<(stream::Stream, stream::Stream), PortError> {
+    let refused = |what: &str, error: &dyn fmt::Display| {
+        PortError::Unavailable(format!("{what} cannot be made: {error}"))
+    };
+    let ledger = stream::Config {
+        name: LEDGER.into(),
+        subjects: vec![LEDGER_SUBJECT.into()],
+        deny_delete: true,
+        deny_purge: true,
+        num_replicas: options.replicas,
+        storage: stream::StorageType::File,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    let records = stream::Config {
+        name: RECORDS.into(),
+        subjects: vec![format!("{RECORDS_SUBJECT}.*")],
+        max_age: options.records.age,
+        max_bytes: i64::try_from(options.records.bytes).unwrap_or(-1),
+        num_replicas: options.replicas,
+        storage: stream::StorageType::File,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    context.create_or_update_stream(ledger).await.map_err(|error| refused(LEDGER, &error))?;
+    context.create_or_update_stream(records).await.map_err(|error| refused(RECORDS, &error))?;
+    let ledger = context.get_stream(LEDGER).await.map_err(|error| refused(LEDGER, &error))?;
+    let records = context.get_stream(RECORDS).await.map_err(|error| refused(RECORDS, &error))?;
+    Ok((ledger, records))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub mod sink;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
-pub use embedded::{Durability, Embedded, Options};
+pub use embedded::{Durability, Embedded, Options, RecordsKept};
 pub use jetstream::JetStream;
 pub use outbox::Outbox;
 pub use sink::LogSink;

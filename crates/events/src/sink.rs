@@ -127,6 +127,6 @@ fn source(kind: EventKind) -> &'static str {
         EventKind::PerformanceMetricsSubmitted | EventKind::PerformanceAlert(_) => {
             "performance-monitoring-service"
         }
-        EventKind::WindowReported | EventKind::ConstitutionRefused => "analytics-orchestrator",
+        _ => "analytics-orchestrator",
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     job::JobState,
     model::{Broken, Model},
     policy::Policy,
-    state::{Counts, State},
+    state::Counts,
     trigger::Trigger,
 };
 use draft::Draft;
@@ -291,6 +291,19 @@ pub enum Refusal {
     Broken(#[from] Broken),
 }
 
+/// What a decision looks at.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The model, if it is known.
+    pub model: Option<Arc<Model>>,
+    /// What concerns all.
+    pub counts: Counts,
+    /// Jobs that other models have running.
+    pub running_elsewhere: usize,
+    /// Models that there are.
+    pub models: usize,
+}
+
 /// Events that are decided and not yet written, with what they make of the model.
 #[derive(Clone, Debug)]
 pub struct Decision {
@@ -311,16 +324,16 @@ pub struct Decision {
 /// # Errors
 /// When it is refused; then nothing has happened.
 pub fn decide(
-    state: &State,
+    view: &View,
     limits: &Limits,
     order: &Order,
     model_id: &str,
     command: Command,
 ) -> Result<Decision, Refusal> {
     if model_id.is_empty() {
-        return Ok(for_all(state, order, command));
+        return Ok(for_all(&view.counts, order, command));
     }
-    let mut draft = Draft::new(state, limits, order, model_id);
+    let mut draft = Draft::new(view, limits, order, model_id);
     if !draft.model.model_id.is_empty() {
         draft.due()?;
     } else if !matches!(command, Command::RegisterModel { .. }) {
@@ -353,8 +366,8 @@ pub fn decide(
 }
 
 /// A freeze of everything is the only thing that concerns no model.
-fn for_all(state: &State, order: &Order, command: Command) -> Decision {
-    let mut counts = state.counts().clone();
+fn for_all(counts: &Counts, order: &Order, command: Command) -> Decision {
+    let mut counts = counts.clone();
     let mut events = Vec::new();
     if let Command::SetFreeze { frozen, why } = command {
         counts.events += 1;

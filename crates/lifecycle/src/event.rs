@@ -324,14 +324,14 @@ pub enum JobMoved {
     Await {
         /// Wall time by which.
         until_ms: i64,
-        /// Whether the new version is surely better than what served.
+        /// Whether the new version did better than what served.
         helped: bool,
     },
     /// Good.
     Succeed {
         /// Event time until which kinds of this class and below do not trigger again.
         cooldown_until_ms: i64,
-        /// Whether the new version is surely better than what served.
+        /// Whether the new version did better than what served.
         helped: bool,
     },
     /// Not good enough.

@@ -81,7 +81,7 @@ pub struct Judged {
     pub results: Vec<GateResult>,
     /// Whether none failed.
     pub passed: bool,
-    /// Whether the new version is surely better than what served.
+    /// Whether the new version did better than what served on the held-out records, or nothing served them.
     pub helped: bool,
 }
 
@@ -196,7 +196,7 @@ fn hard_metrics(gates: &Gates, holdout: &Holdout, losses: &[f64]) -> Vec<GateRes
     results
 }
 
-/// The new version against what was served on the same records, pair by pair. Also says whether it is surely better.
+/// The new version against what was served on the same records, pair by pair. Also says whether it did better.
 fn champion(gates: &Gates, holdout: &Holdout, losses: &[f64]) -> (GateResult, bool) {
     let mut pairs = Vec::with_capacity(losses.len());
     for (row, loss_now) in losses.iter().enumerate() {
@@ -231,7 +231,7 @@ fn champion(gates: &Gates, holdout: &Holdout, losses: &[f64]) -> (GateResult, bo
         ("draws".into(), bound.draws as f64),
     ];
     judged.bound = Some(gates.margin);
-    (judged, bound.upper < 0.0)
+    (judged, bound.mean < 0.0)
 }
 
 /// No part of the records may do worse than a floor.

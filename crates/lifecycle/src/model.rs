@@ -105,7 +105,7 @@ pub struct Job {
     pub plan: Option<Arc<Plan>>,
     /// What came of it.
     pub version: Option<String>,
-    /// Whether what came of it is surely better; known when the gates have judged.
+    /// Whether what came of it did better; known when the gates have judged.
     pub helped: bool,
     /// The last reason.
     pub why: String,

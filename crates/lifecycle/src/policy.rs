@@ -231,7 +231,7 @@ pub struct Policy {
     /// How many.
     #[serde(default = "Policy::budget")]
     pub budget: Budget,
-    /// Retrainings in a row that did not help, after which a person has to act, 1 to 100.
+    /// Retrainings in a row that were rejected or did no better than what served; then a person has to act, 1 to 100.
     #[serde(default = "Policy::unhelpful")]
     pub unhelpful_max: u32,
     /// How.
@@ -256,7 +256,7 @@ impl Policy {
     }
 
     const fn unhelpful() -> u32 {
-        2
+        3
     }
 
     const fn approval() -> i64 {
@@ -272,6 +272,14 @@ impl Policy {
             toml::from_str(toml).map_err(|error| PolicyError::Unreadable(error.to_string()))?;
         policy.check()?;
         Ok(policy)
+    }
+
+    /// As a file has it.
+    ///
+    /// # Errors
+    /// Never for a policy that was parsed.
+    pub fn to_toml(&self) -> Result<String, PolicyError> {
+        toml::to_string(self).map_err(|error| PolicyError::Unreadable(error.to_string()))
     }
 
     /// What is done about a kind.

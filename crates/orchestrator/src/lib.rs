@@ -3,7 +3,8 @@
 //! It must never know the NATS API or tonic's transport.
 //!
 //! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`desk`] (pure), [`lanes`],
-//! [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`analyze`], [`service`].
+//! [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`analyze`],
+//! [`lifecycle`], [`service`].
 
 pub mod config;
 
@@ -33,7 +34,9 @@ pub mod publish;
 
 pub mod analyze;
 
+pub mod lifecycle;
+
 pub mod service;
 
 pub use config::Config;
-pub use service::{OrchestratorFace, Parts};
+pub use service::{OrchestratorFace, Parts, lifecycle::LifecycleFace};

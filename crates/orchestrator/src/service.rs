@@ -2,6 +2,7 @@
 //! parts; it converts and no more.
 
 mod evidence;
+pub mod lifecycle;
 mod messages;
 mod open;
 mod services;

@@ -29,11 +29,25 @@ pub enum EventKind {
     ReferenceStored,
     /// Requests were refused for their constitutional hash, since the last such event.
     ConstitutionRefused,
+    /// A model is known.
+    ModelRegistered,
+    /// What is known or wanted of a model has changed.
+    ModelUpdated,
+    /// A version came into this stage.
+    ModelVersionStaged(&'static str),
+    /// A person is needed for a model.
+    ModelAlert(Severity),
+    /// A retraining was queued.
+    RetrainingRequired,
+    /// A retraining came into this state.
+    RetrainingStepped(&'static str),
+    /// A retraining is over, with or without a new version.
+    RetrainingCompleted,
 }
 
 impl EventKind {
     /// One of each, for contract tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::QualityAssessmentCompleted,
         Self::QualityAlert(Severity::High),
         Self::DriftDetectionCompleted,
@@ -43,6 +57,13 @@ impl EventKind {
         Self::WindowReported,
         Self::ReferenceStored,
         Self::ConstitutionRefused,
+        Self::ModelRegistered,
+        Self::ModelUpdated,
+        Self::ModelVersionStaged("champion"),
+        Self::ModelAlert(Severity::High),
+        Self::RetrainingRequired,
+        Self::RetrainingStepped("running"),
+        Self::RetrainingCompleted,
     ];
 
     /// The original's name of it.
@@ -58,6 +79,13 @@ impl EventKind {
             Self::WindowReported => "window_reported",
             Self::ReferenceStored => "reference_stored",
             Self::ConstitutionRefused => "constitutional_compliance_violation",
+            Self::ModelRegistered => "model_registered",
+            Self::ModelUpdated => "model_updated",
+            Self::ModelVersionStaged(_) => "model_version_staged",
+            Self::ModelAlert(_) => "model_alert",
+            Self::RetrainingRequired => "retraining_required",
+            Self::RetrainingStepped(_) => "model_retraining_stepped",
+            Self::RetrainingCompleted => "model_retraining_completed",
         }
     }
 
@@ -75,6 +103,13 @@ impl EventKind {
             Self::WindowReported => format!("{ROOT}.window.reported"),
             Self::ReferenceStored => format!("{ROOT}.drift.reference"),
             Self::ConstitutionRefused => format!("{ROOT}.compliance.violation.high"),
+            Self::ModelRegistered => format!("{ROOT}.model.lifecycle.registered"),
+            Self::ModelUpdated => format!("{ROOT}.model.lifecycle.updated"),
+            Self::ModelVersionStaged(stage) => format!("{ROOT}.model.version.{stage}"),
+            Self::ModelAlert(severity) => format!("{ROOT}.model.alert.{}", severity.token()),
+            Self::RetrainingRequired => format!("{ROOT}.model.retraining.required"),
+            Self::RetrainingStepped(state) => format!("{ROOT}.model.retraining.{state}"),
+            Self::RetrainingCompleted => format!("{ROOT}.model.retraining.completed"),
         }
     }
 
@@ -84,13 +119,14 @@ impl EventKind {
         match self {
             Self::QualityAlert(severity)
             | Self::DriftDetected(severity)
-            | Self::PerformanceAlert(severity) => match severity {
+            | Self::PerformanceAlert(severity)
+            | Self::ModelAlert(severity) => match severity {
                 Severity::Low => "LOW",
                 Severity::Medium => "NORMAL",
                 Severity::High => "HIGH",
                 Severity::Critical => "CRITICAL",
             },
-            Self::ConstitutionRefused => "HIGH",
+            Self::ConstitutionRefused | Self::RetrainingRequired => "HIGH",
             _ => "NORMAL",
         }
     }
@@ -168,11 +204,12 @@ mod tests {
     use super::*;
 
     /// What the original's subscribers listen to, of the kinds that there are.
-    const ORIGINAL_FILTERS: [&str; 4] = [
+    const ORIGINAL_FILTERS: [&str; 5] = [
         "acgs.quality.alert.*",
         "acgs.drift.detected.*",
         "acgs.performance.alert.*",
         "acgs.compliance.violation.*",
+        "acgs.model.retraining.completed",
     ];
 
     #[test]

@@ -77,6 +77,48 @@ pub trait EventLog: Debug + Send + Sync {
     async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError>;
 }
 
+/// Longest entry of a ledger, and longest chunk of records, in bytes.
+pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
+
+/// What is never given up: entries in one order, each written only by who has seen all before it.
+#[async_trait]
+pub trait Ledger: Debug + Send + Sync {
+    /// Appends an entry when the last sequence is the expected one (0 = none yet); returns its sequence.
+    async fn enter(&self, expected: u64, entry: Vec<u8>) -> Result<u64, PortError>;
+
+    /// Entries after a sequence, at most `count`, in order, without gaps from 1.
+    async fn entries(&self, after: u64, count: usize) -> Result<Vec<(u64, Vec<u8>)>, PortError>;
+
+    /// Entries after a sequence and then live.
+    async fn follow(&self, after: u64) -> Result<mpsc::Receiver<(u64, Vec<u8>)>, PortError>;
+}
+
+/// Some records of a topic, or labels of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Ascending in the log; 0 before it is there.
+    pub sequence: u64,
+    /// Least event time in it, in milliseconds; `i64::MIN` for labels, which have none.
+    pub from_ms: i64,
+    /// Greatest event time in it, in milliseconds; `i64::MAX` for labels.
+    pub until_ms: i64,
+    /// The records, encoded.
+    pub content: bytes::Bytes,
+}
+
+/// Records of models, kept by time and bytes as the home is set.
+#[async_trait]
+pub trait RecordLog: Debug + Send + Sync {
+    /// Appends to a topic, which has the form of a key without `/`; returns the sequence.
+    async fn record(&self, topic: &str, chunk: Chunk) -> Result<u64, PortError>;
+
+    /// Chunks of a topic after a sequence, at most `count`, in order.
+    async fn chunks(&self, topic: &str, after: u64, count: usize) -> Result<Vec<Chunk>, PortError>;
+
+    /// The last sequence of a topic; 0 when there is none.
+    async fn last_chunk(&self, topic: &str) -> Result<u64, PortError>;
+}
+
 /// Takes events for the log, and keeps them until it has them.
 #[async_trait]
 pub trait EventSink: Debug + Send + Sync {

@@ -11,7 +11,7 @@ use clap::Args;
 use tonic::Code;
 
 use super::{probe, services};
-use crate::{client::channel, settings::Settings};
+use crate::{client::channel, settings::Settings, wire::home::records_kept};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -70,6 +70,7 @@ async fn home(settings: &Settings, findings: &mut Findings) {
         replicas: settings.nats.replicas,
         events_max: i64::try_from(settings.home.events_max).unwrap_or(i64::MAX),
         duplicate_window_ms: settings.nats.duplicate_window_ms,
+        records: records_kept(settings),
     };
     match JetStream::open(&options).await {
         Ok(home) => findings.well(&format!("NATS answers: {}", home.server())),

@@ -14,7 +14,7 @@ use acgs_quality::QualityFace;
 use acgs_vocabulary::JudgeKind;
 use serde_json::{Map, Value, json};
 
-use super::{ORCHESTRATOR, remote::service_of, service_name};
+use super::{LIFECYCLE, ORCHESTRATOR, remote::service_of, service_name};
 
 const CONSTITUTION: &str = "acgs.constitution.v1.ConstitutionService";
 
@@ -131,7 +131,7 @@ impl Sources {
             }))
         };
         Doors {
-            services: vec![ORCHESTRATOR, CONSTITUTION],
+            services: vec![ORCHESTRATOR, LIFECYCLE, CONSTITUTION],
             name: "analytics-orchestrator",
             health: Arc::new(health),
             numbers: Arc::new(numbers),

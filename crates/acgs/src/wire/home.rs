@@ -1,10 +1,10 @@
 //! Which home a process has: NATS when there is a URL, else the embedded one where one process is enough, else none. It must
 //! not know what is kept there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use acgs_events::{Durability, Embedded, JetStream, Options, jetstream};
-use acgs_vocabulary::ports::{Blobs, EventLog, KeyValue};
+use acgs_events::{Durability, Embedded, JetStream, Options, RecordsKept, jetstream};
+use acgs_vocabulary::ports::{Blobs, Clock, EventLog, KeyValue, Ledger, RecordLog};
 use tokio::sync::watch;
 
 use crate::settings::{HomeDurability, Settings};
@@ -15,6 +15,8 @@ pub(super) struct Home {
     pub(super) log: Arc<dyn EventLog>,
     pub(super) keys: Arc<dyn KeyValue>,
     pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) records: Arc<dyn RecordLog>,
     /// Whether it can be reached, where that can change.
     pub(super) connected: Option<watch::Receiver<bool>>,
     /// For a person.
@@ -25,7 +27,11 @@ pub(super) struct Home {
 ///
 /// # Errors
 /// When the home that is set cannot be had: there is no silent fall-back.
-pub(super) async fn open(settings: &Settings, owns: bool) -> anyhow::Result<Option<Home>> {
+pub(super) async fn open(
+    settings: &Settings,
+    owns: bool,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<Home>> {
     let nats = &settings.nats;
     if !nats.url.is_empty() {
         let options = jetstream::Options {
@@ -33,6 +39,7 @@ pub(super) async fn open(settings: &Settings, owns: bool) -> anyhow::Result<Opti
             replicas: nats.replicas,
             events_max: i64::try_from(settings.home.events_max)?,
             duplicate_window_ms: nats.duplicate_window_ms,
+            records: records_kept(settings),
         };
         let home = Arc::new(JetStream::open(&options).await?);
         return Ok(Some(Home {
@@ -40,6 +47,8 @@ pub(super) async fn open(settings: &Settings, owns: bool) -> anyhow::Result<Opti
             connected: Some(home.connected()),
             log: Arc::clone(&home) as _,
             keys: Arc::clone(&home) as _,
+            ledger: Arc::clone(&home) as _,
+            records: Arc::clone(&home) as _,
             blobs: home,
         }));
     }
@@ -53,6 +62,8 @@ pub(super) async fn open(settings: &Settings, owns: bool) -> anyhow::Result<Opti
             HomeDurability::Always => Durability::Always,
         },
         events_max: settings.home.events_max,
+        records: records_kept(settings),
+        clock: Arc::clone(clock),
     })?);
     let label = format!(
         "embedded, one process, in {} (durability: {:?})",
@@ -64,6 +75,16 @@ pub(super) async fn open(settings: &Settings, owns: bool) -> anyhow::Result<Opti
         connected: None,
         log: Arc::clone(&home) as _,
         keys: Arc::clone(&home) as _,
+        ledger: Arc::clone(&home) as _,
+        records: Arc::clone(&home) as _,
         blobs: home,
     }))
+}
+
+/// What is kept of records.
+pub fn records_kept(settings: &Settings) -> RecordsKept {
+    RecordsKept {
+        age: Duration::from_millis(settings.home.records_ms_max),
+        bytes: settings.home.records_bytes_max,
+    }
 }

@@ -1,12 +1,39 @@
 //! The embedded home passes the suite, and keeps what it acknowledged over a restart.
 
-use acgs_vocabulary::ports::{EventLog, KeyValue};
+use std::time::Duration;
+
+use acgs_vocabulary::ports::{Chunk, EventLog, KeyValue, Ledger, RecordLog};
 
 use super::*;
 use crate::conformance::{self, envelope};
 
+const KEPT: RecordsKept = RecordsKept { age: Duration::from_secs(3_600), bytes: 1 << 30 };
+
+#[derive(Debug)]
+struct At(i64);
+
+impl Clock for At {
+    fn now_ms(&self) -> i64 {
+        self.0
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        0
+    }
+}
+
+fn options(folder: &Path, events_max: u64) -> Options {
+    Options {
+        folder: folder.into(),
+        durability: Durability::Always,
+        events_max,
+        records: KEPT,
+        clock: Arc::new(At(1_000)),
+    }
+}
+
 fn open(folder: &Path, events_max: u64) -> Embedded {
-    Embedded::open(Options { folder: folder.into(), durability: Durability::Always, events_max }).unwrap()
+    Embedded::open(options(folder, events_max)).unwrap()
 }
 
 #[tokio::test]
@@ -15,7 +42,9 @@ async fn passes_the_suite() {
     let home = Arc::new(open(folder.path(), 100_000));
     conformance::events(home.clone()).await;
     conformance::keys(home.clone()).await;
-    conformance::blobs(home).await;
+    conformance::blobs(home.clone()).await;
+    conformance::ledger(home.clone()).await;
+    conformance::records(home).await;
 }
 
 #[tokio::test]
@@ -26,18 +55,20 @@ async fn keeps_what_it_acknowledged() {
         let appended = home.append(envelope("a", "acgs.x"), None).await.unwrap();
         let revision = home.put("k", b"v".to_vec(), None).await.unwrap();
         home.delete("k", None).await.unwrap();
+        home.enter(0, b"entry".to_vec()).await.unwrap();
+        home.record("t", chunk(10)).await.unwrap();
         (appended.sequence, revision)
     };
     // The writer of the closed home may still be letting go of the folder.
     let home = loop {
-        let options =
-            Options { folder: folder.path().into(), durability: Durability::Always, events_max: 100 };
-        match Embedded::open(options) {
+        match Embedded::open(options(folder.path(), 100)) {
             Ok(home) => break home,
             Err(_) => tokio::task::yield_now().await,
         }
     };
     assert_eq!(home.last().await.unwrap(), sequence);
+    assert_eq!(home.enter(1, vec![]).await, Ok(2), "the ledger goes on");
+    assert_eq!(home.record("t", chunk(10)).await, Ok(2), "and so do records");
     let again = home.append(envelope("a", "acgs.x"), None).await.unwrap();
     assert!(again.duplicate, "the id is known after a restart");
     assert!(
@@ -61,4 +92,34 @@ async fn old_events_are_given_up() {
     assert!(kept.len() < 1_100 && kept[0].sequence > 1, "{}", kept.len());
     assert_eq!(home.last().await.unwrap(), 1_200);
     assert!(!home.append(envelope("0", "acgs.x"), None).await.unwrap().duplicate, "its id went with it");
+}
+
+fn chunk(bytes: usize) -> Chunk {
+    Chunk { sequence: 0, from_ms: 0, until_ms: 1, content: vec![7; bytes].into() }
+}
+
+#[tokio::test]
+async fn the_oldest_records_are_given_up_when_there_are_too_many_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = RecordsKept { bytes: 100_000, ..KEPT };
+    let home = Embedded::open(Options { records, ..options(folder.path(), 10) }).unwrap();
+    for _ in 0..200 {
+        home.record("t", chunk(1_000)).await.unwrap();
+    }
+    // The writer prunes after it has answered: the next write is decided after that.
+    home.record("other", chunk(1)).await.unwrap();
+    let kept = home.chunks("t", 0, 1_000).await.unwrap();
+    assert!((90..=99).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last().unwrap().sequence, 200);
+    drop(home);
+    let home = loop {
+        let later = Arc::new(At(1_001 + 3_600_000));
+        match Embedded::open(Options { records, clock: later, ..options(folder.path(), 10) }) {
+            Ok(home) => break home,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    while !home.chunks("t", 0, 1).await.unwrap().is_empty() {
+        home.record("other", chunk(1)).await.unwrap();
+    }
 }

@@ -1,16 +1,16 @@
 //! The one thread that writes: it takes all that waits, decides each in order, and commits them together.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use acgs_vocabulary::{
     constitution::{hex, sha256},
     event::Envelope,
-    ports::{Appended, EVENT_BYTES_MAX, PortError, Versioned},
+    ports::{Appended, Chunk, EVENT_BYTES_MAX, PortError, Versioned},
 };
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::{Change, Durability, Options, Parts, trouble};
+use super::{Change, Durability, Options, Parts, records::Records, trouble};
 
 /// Where a job's answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, PortError>>;
@@ -29,6 +29,8 @@ pub(super) enum Job {
     Delete { key: String, expected: Option<u64>, reply: Reply<()> },
     PutBlob { name: String, bytes: Vec<u8>, reply: Reply<()> },
     DeleteBlob { name: String, reply: Reply<()> },
+    Enter { entry: Vec<u8>, expected: u64, reply: Reply<u64> },
+    Record { topic: String, chunk: Chunk, reply: Reply<u64> },
 }
 
 /// Answers that wait for the commit.
@@ -43,6 +45,8 @@ pub(super) struct Writer {
     first: u64,
     revision: u64,
     digest: Option<String>,
+    entries: u64,
+    records: Records,
     group: Group,
 }
 
@@ -79,6 +83,10 @@ impl Writer {
             let (_, value) = held.into_inner().map_err(trouble)?;
             revision = revision.max(decode(&value).map_or(0, |held| held.revision));
         }
+        let newest = parts.ledger.last_key_value();
+        let entries = newest.map(|newest| newest.key()).transpose().map_err(trouble)?;
+        let entries = entries.map_or(0, |key| sequence(&key));
+        let records = Records::recover(&parts, options.records, Arc::clone(&options.clock))?;
         Ok(Self {
             parts,
             durability: options.durability,
@@ -88,6 +96,8 @@ impl Writer {
             first,
             revision,
             digest,
+            entries,
+            records,
             group: Group::default(),
         })
     }
@@ -96,7 +106,16 @@ impl Writer {
         self.last
     }
 
-    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>, announce: &watch::Sender<u64>) {
+    pub(super) fn last_entry(&self) -> u64 {
+        self.entries
+    }
+
+    pub(super) fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        announce: &watch::Sender<u64>,
+        announce_ledger: &watch::Sender<u64>,
+    ) {
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while jobs.blocking_recv_many(&mut waiting, GROUP_MAX) > 0 {
             let mut batch = self.parts.database.batch();
@@ -104,7 +123,8 @@ impl Writer {
                 batch = batch.durability(Some(PersistMode::SyncData));
             }
             // What the group would leave behind, should its commit fail.
-            let before = (self.last, self.revision, self.digest.clone());
+            let before = (self.last, self.revision, self.digest.clone(), self.entries);
+            let records_before = self.records.clone();
             for job in waiting.drain(..) {
                 self.decide(&mut batch, job);
             }
@@ -113,18 +133,21 @@ impl Writer {
             match &committed {
                 Ok(()) => {
                     announce.send_replace(self.last);
+                    announce_ledger
+                        .send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
                     for change in group.changes {
                         let _no_watcher = self.changes.send(change);
                     }
                 }
                 Err(error) => {
                     tracing::error!(%error, "a group of writes was lost");
-                    (self.last, self.revision, self.digest) = before;
+                    (self.last, self.revision, self.digest, self.entries) = before;
+                    self.records = records_before;
                 }
             }
             let failure = committed.err();
             group.answers.into_iter().for_each(|answer| answer(failure.as_ref()));
-            if let Err(error) = self.prune() {
+            if let Err(error) = self.prune().and_then(|()| self.records.prune(&self.parts)) {
                 tracing::warn!(%error, "old events could not be given up");
             }
         }
@@ -151,6 +174,20 @@ impl Writer {
             Job::DeleteBlob { name, reply } => {
                 batch.remove(&self.parts.blobs, name.into_bytes());
                 self.answer(Ok(()), reply);
+            }
+            Job::Enter { entry, expected, reply } => {
+                let entered = if expected == self.entries {
+                    self.entries += 1;
+                    batch.insert(&self.parts.ledger, self.entries.to_be_bytes(), entry);
+                    Ok(self.entries)
+                } else {
+                    Err(PortError::Conflict { expected, found: self.entries })
+                };
+                self.answer(entered, reply);
+            }
+            Job::Record { topic, chunk, reply } => {
+                let sequence = self.records.append(&self.parts, batch, &topic, &chunk);
+                self.answer(Ok(sequence), reply);
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Decision, Limits, Order, Refusal};
+use super::{Answer, Decision, Limits, Order, Refusal, View};
 use crate::{
     event::{Change, Event, Guard, JobMoved},
     model::{Job, Model, Version},
     policy::Policy,
     stage::StageStep,
-    state::{Counts, State},
+    state::Counts,
     trigger::severity_points,
 };
 
@@ -28,12 +28,11 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(state: &State, limits: &'a Limits, order: &'a Order, model_id: &str) -> Self {
-        let known = state.model(model_id);
-        let model = known.map(|known| (**known).clone()).unwrap_or_default();
-        let model_id = known.map_or_else(|| Arc::from(model_id), |known| Arc::clone(&known.model_id));
-        let running_elsewhere = state.running() - usize::from(model.running().is_some());
-        let (counts, models) = (state.counts().clone(), state.models_count());
+    pub(super) fn new(view: &View, limits: &'a Limits, order: &'a Order, model_id: &str) -> Self {
+        let model = view.model.as_deref().cloned().unwrap_or_default();
+        let model_id =
+            view.model.as_ref().map_or_else(|| Arc::from(model_id), |known| Arc::clone(&known.model_id));
+        let (counts, running_elsewhere, models) = (view.counts.clone(), view.running_elsewhere, view.models);
         Self { limits, order, model, counts, running_elsewhere, models, model_id, events: Vec::new() }
     }
 

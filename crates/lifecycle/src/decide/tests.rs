@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    State,
     gates::{GateResult, Outcome},
     job::JobState,
     policy::{Mode, Rule},
@@ -32,6 +33,7 @@ pub(super) const LIMITS: Limits = Limits {
 };
 
 const POLICY: &str = r#"
+    unhelpful_max = 2
     [triggers.performance_degradation]
     mode = "auto"
     cooldown_ms = 1000
@@ -85,13 +87,11 @@ impl Room {
 
     pub(super) fn by(&mut self, actor: &str, model_id: &str, command: Command) -> Result<Answer, Refusal> {
         let order = Order { now_ms: self.now_ms, actor: actor.into(), jitter: 0.5 };
-        let decision = decide(&self.state, &LIMITS, &order, model_id, command)?;
-        if let Some(model) = decision.model {
-            self.state.install(&decision.model_id, Some(model));
-        }
-        self.state.set_counts(decision.counts);
-        self.log.extend(decision.events);
-        Ok(decision.answer)
+        let mut working = self.state.working();
+        let (events, answer) = working.decide(&self.state, &LIMITS, &order, model_id, command)?;
+        self.state.commit(working);
+        self.log.extend(events);
+        Ok(answer)
     }
 
     fn trigger(&mut self, kind: TriggerKind, event_time_ms: i64) -> Answer {

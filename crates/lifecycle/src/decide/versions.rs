@@ -10,7 +10,10 @@ use crate::{
 
 impl Draft<'_> {
     pub(super) fn register_version(&mut self, new: NewVersion, serving: bool) -> Result<Answer, Refusal> {
-        if self.model.version(&new.version).is_some() {
+        if let Some(known) = self.model.version(&new.version) {
+            if known.new == new {
+                return Ok(Answer::Done);
+            }
             return Err(Refusal::VersionExists(new.version));
         }
         let same = |version: &&std::sync::Arc<crate::model::Version>| {

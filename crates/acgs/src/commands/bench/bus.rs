@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 
 use super::{Figure, processes::Process};
-use crate::settings::Settings;
+use crate::{settings::Settings, wire::home::records_kept};
 
 const PER_SECOND: u64 = 500;
 
@@ -64,6 +64,7 @@ pub(super) async fn measure(settings: &Settings, seconds: u64) -> anyhow::Result
         replicas: 1,
         events_max: 1_000_000,
         duplicate_window_ms: settings.nats.duplicate_window_ms,
+        records: records_kept(settings),
     };
     let log = Arc::new(Timed {
         home: JetStream::open(&options).await?,

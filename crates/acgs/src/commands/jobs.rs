@@ -1,0 +1,210 @@
+//! `acgs jobs`: retraining jobs, why each is where it is, and what people say of them.
+
+use std::process::ExitCode;
+
+use acgs_contracts::{
+    common::v1::Severity,
+    lifecycle::v1::{
+        ApproveJobRequest, CancelJobRequest, ExplainJobRequest, Job, ListJobsRequest,
+        RequestRetrainingRequest, RequeueJobRequest,
+    },
+};
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
+use serde_json::{Value, json};
+
+use super::models::{client, word};
+use crate::{client::explain, settings::Settings};
+
+/// Look at retraining jobs, ask for one, and say what is done about them.
+#[derive(Debug, Args)]
+pub struct Jobs {
+    /// The orchestrator; default: as these settings have it.
+    #[arg(long, global = true)]
+    address: Option<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Who you are; default: the user of this machine.
+    #[arg(long, global = true, env = "USER", default_value = "unknown")]
+    by: String,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// List jobs, the newest first; the default.
+    List {
+        /// Only of this model.
+        #[arg(long, default_value = "")]
+        model: String,
+        /// How many.
+        #[arg(long, short = 'n', default_value_t = 20)]
+        count: u32,
+    },
+    /// Ask for a retraining.
+    Request {
+        /// The model.
+        model: String,
+        /// Why.
+        #[arg(long)]
+        why: String,
+        /// Cooldown, budget and loop protection do not count this time.
+        #[arg(long)]
+        override_limits: bool,
+    },
+    /// Why a job is where it is: every step, with the values that decided it.
+    Explain {
+        /// Such as job-7.
+        job: String,
+    },
+    /// End a job.
+    Cancel {
+        /// Such as job-7.
+        job: String,
+        /// Why.
+        #[arg(long)]
+        why: String,
+    },
+    /// Queue a dead letter again.
+    Requeue {
+        /// Such as job-7.
+        job: String,
+    },
+    /// Agree to what a job brought.
+    Approve {
+        /// Such as job-7.
+        job: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Do not agree to it.
+    Deny {
+        /// Such as job-7.
+        job: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+}
+
+fn state(job: &Job) -> String {
+    word(job.state().as_str_name(), "JOB_STATE_")
+}
+
+fn trigger(job: &Job) -> String {
+    word(job.trigger().as_str_name(), "TRIGGER_KIND_")
+}
+
+fn as_json(job: &Job) -> Value {
+    let evidence = job.evidence.iter().map(|piece| {
+        json!({ "source": piece.source, "description": piece.description, "event_id": piece.event_id })
+    });
+    json!({
+        "job_id": job.job_id, "model_id": job.model_id, "state": state(job), "trigger": trigger(job),
+        "severity": job.severity().as_str_name(), "mode": word(job.mode().as_str_name(), "TRIGGER_MODE_"),
+        "evidence": evidence.collect::<Vec<_>>(), "triggers": job.triggers, "event_time_ms": job.event_time_ms,
+        "requester": job.requester, "attempt": job.attempt, "worker": job.worker, "version": job.version,
+        "why": job.why, "next_event_ms": job.next_event_ms, "observed_at": job.observed_at,
+        "stepped_at": job.stepped_at, "due_at": job.due_at,
+    })
+}
+
+impl Jobs {
+    /// Does what is asked.
+    ///
+    /// # Errors
+    /// When the orchestrator does not answer, or refuses.
+    pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
+        let mut client = client(&settings, self.address.as_ref()).await?;
+        let told = |status: tonic::Status| explain(&status);
+        let actor = self.by.clone();
+        let default = What::List { model: String::new(), count: 20 };
+        let job = match self.what.clone().unwrap_or(default) {
+            What::List { model, count } => {
+                let request = ListJobsRequest { model_id: model, limit: count, ..Default::default() };
+                let found = client.list_jobs(request).await.map_err(told)?.into_inner().jobs;
+                self.print(&found);
+                return Ok(ExitCode::SUCCESS);
+            }
+            What::Explain { job } => {
+                let answer = client.explain_job(ExplainJobRequest { job_id: job }).await.map_err(told)?;
+                let answer = answer.into_inner();
+                if self.json {
+                    let mut json = answer.job.as_ref().map(as_json).unwrap_or_default();
+                    json["explanation"] = answer.explanation.into();
+                    println!("{json}");
+                } else {
+                    self.print(answer.job.as_slice());
+                    answer.explanation.iter().for_each(|line| println!("{line}"));
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+            What::Request { model, why, override_limits } => {
+                let request = RequestRetrainingRequest {
+                    model_id: model,
+                    why,
+                    override_limits,
+                    actor,
+                    ..Default::default()
+                };
+                client.request_retraining(request).await.map_err(told)?.into_inner().job
+            }
+            What::Cancel { job, why } => {
+                let request = CancelJobRequest { job_id: job, why, actor };
+                client.cancel_job(request).await.map_err(told)?.into_inner().job
+            }
+            What::Requeue { job } => {
+                let request = RequeueJobRequest { job_id: job, actor };
+                client.requeue_job(request).await.map_err(told)?.into_inner().job
+            }
+            What::Approve { job, why } => {
+                let request = ApproveJobRequest { job_id: job, approved: true, why, actor };
+                client.approve_job(request).await.map_err(told)?.into_inner().job
+            }
+            What::Deny { job, why } => {
+                let request = ApproveJobRequest { job_id: job, approved: false, why, actor };
+                client.approve_job(request).await.map_err(told)?.into_inner().job
+            }
+        };
+        self.print(job.as_slice());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, found: &[Job]) {
+        if self.json {
+            found.iter().for_each(|job| println!("{}", as_json(job)));
+            return;
+        }
+        if found.is_empty() {
+            println!("no jobs");
+            return;
+        }
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED);
+        table.set_header([
+            "job", "model", "state", "trigger", "severity", "since", "worker", "version", "why",
+        ]);
+        for job in found {
+            let severity = match job.severity() {
+                Severity::Unspecified => String::new(),
+                severity => word(severity.as_str_name(), "SEVERITY_"),
+            };
+            let first = job.evidence.first().map(|piece| piece.description.clone()).unwrap_or_default();
+            table.add_row([
+                job.job_id.clone(),
+                job.model_id.clone(),
+                state(job),
+                trigger(job),
+                severity,
+                job.stepped_at.clone(),
+                job.worker.clone(),
+                job.version.clone(),
+                if job.why.is_empty() { first } else { job.why.clone() },
+            ]);
+        }
+        println!("{table}");
+    }
+}

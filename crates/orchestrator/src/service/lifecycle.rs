@@ -1,0 +1,460 @@
+//! The face: `LifecycleService` over the registrar. With its parts, the only place that knows its messages; it converts
+//! and no more.
+
+mod checks;
+mod explain;
+mod messages;
+
+use std::{fmt, sync::Arc};
+
+use acgs_contracts::lifecycle::v1 as proto;
+use acgs_lifecycle::{Answer, Command, Policy, event::NewVersion, policy::PolicyError, trigger::Trigger};
+use acgs_vocabulary::{
+    Problem, Severity,
+    constitution::sha256_hex,
+    ports::{Blobs, Clock, RecordLog},
+    problem::Kind,
+    text,
+};
+use checks::{actor, job_number, person, reason};
+use proto::lifecycle_service_server::LifecycleService;
+use tonic::{Request, Response, Status};
+
+use crate::lifecycle::{Registrar, topic};
+
+/// Longest policy, in bytes.
+const POLICY_BYTES_MAX: usize = 64 << 10;
+const LIST_DEFAULT: usize = 100;
+const LIST_MAX: u32 = 1_000;
+
+/// Answers `LifecycleService`.
+#[derive(Clone)]
+pub struct LifecycleFace {
+    registrar: Registrar,
+    blobs: Arc<dyn Blobs>,
+    records: Arc<dyn RecordLog>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for LifecycleFace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LifecycleFace").finish_non_exhaustive()
+    }
+}
+
+/// The key of an artifact in the blob home.
+#[must_use]
+pub fn artifact_key(digest: &str) -> String {
+    format!("artifacts/{digest}")
+}
+
+impl LifecycleFace {
+    /// Over what is kept.
+    #[must_use]
+    pub fn new(
+        registrar: Registrar,
+        blobs: Arc<dyn Blobs>,
+        records: Arc<dyn RecordLog>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { registrar, blobs, records, clock }
+    }
+
+    fn model(&self, model_id: &str) -> Result<proto::Model, Problem> {
+        let found = self.registrar.look(|state| state.model(model_id).map(|model| messages::model(model)));
+        found.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))
+    }
+
+    fn version(&self, model_id: &str, name: &str) -> Result<proto::Version, Problem> {
+        self.registrar.look(|state| {
+            let model = state.model(model_id);
+            let model = model.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))?;
+            let version = model.version(name);
+            let version = version.ok_or_else(|| Problem::missing("version", name, "UNKNOWN_VERSION"))?;
+            Ok(messages::version(model_id, version))
+        })
+    }
+
+    fn policy(&self, model_id: &str) -> Result<proto::Policy, Problem> {
+        self.registrar.look(|state| {
+            let model = state.model(model_id);
+            let model = model.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))?;
+            let policy = model.policy.as_ref();
+            let policy = policy.ok_or_else(|| Problem::missing("policy", model_id, "UNKNOWN_POLICY"))?;
+            messages::policy(model_id, model.policy_revision, policy)
+        })
+    }
+
+    async fn job(&self, number: u64) -> Result<proto::Job, Problem> {
+        let found = self.registrar.job(number).await?;
+        let (model_id, job) =
+            found.ok_or_else(|| Problem::missing("job", format!("job-{number}"), "UNKNOWN_JOB"))?;
+        Ok(messages::job(&model_id, &job))
+    }
+
+    /// Sends a command about a job to its model.
+    async fn on_job(
+        &self,
+        job_id: &str,
+        actor: &str,
+        command: impl FnOnce(u64) -> Command,
+    ) -> Result<proto::Job, Problem> {
+        let number = job_number(job_id)?;
+        let found = self.registrar.job(number).await?;
+        let (model_id, _) = found.ok_or_else(|| Problem::missing("job", job_id, "UNKNOWN_JOB"))?;
+        self.registrar.submit(actor, &model_id, command(number)).await?;
+        self.job(number).await
+    }
+
+    /// What has no uri is here, and is what it says.
+    async fn check_artifact(&self, new: &NewVersion) -> Result<(), Problem> {
+        if !new.artifact.uri.is_empty() {
+            return Ok(());
+        }
+        let digest = &new.artifact.digest;
+        let bytes = self.blobs.get(&artifact_key(digest)).await?;
+        let bytes = bytes.ok_or_else(|| Problem::missing("artifact", digest, "UNKNOWN_ARTIFACT"))?;
+        if new.artifact.size_bytes != 0 && new.artifact.size_bytes != bytes.len() as u64 {
+            let message = format!("is {}, the artifact has {} bytes", new.artifact.size_bytes, bytes.len());
+            return Err(Problem::field("artifact.size_bytes", "BAD_DIGEST", message));
+        }
+        Ok(())
+    }
+
+    /// Whether a version's artifact is still what was registered; one that is elsewhere is its keeper's matter.
+    async fn is_intact(&self, model_id: &str, version: &str) -> Result<bool, Problem> {
+        let version = self.version(model_id, version)?;
+        let artifact = version.artifact.unwrap_or_default();
+        if !artifact.uri.is_empty() {
+            return Ok(true);
+        }
+        let bytes = self.blobs.get(&artifact_key(&artifact.digest)).await?;
+        Ok(bytes.is_some_and(|bytes| sha256_hex(&bytes) == artifact.digest))
+    }
+
+    async fn retrain(
+        &self,
+        request: proto::RequestRetrainingRequest,
+    ) -> Result<proto::RequestRetrainingResponse, Problem> {
+        let description = reason("why", &request.why)?;
+        let kind = messages::asked_trigger(request.trigger())?;
+        checks::short("request_id", &request.request_id)?;
+        let severity = match request.severity() {
+            acgs_contracts::common::v1::Severity::Unspecified => Severity::Medium,
+            said => messages::severity(said),
+        };
+        let now_ms = self.clock.now_ms();
+        let known_ms = self
+            .registrar
+            .look(|state| state.model(&request.model_id).map(|model| model.event_time_ms))
+            .ok_or_else(|| Problem::missing("model", &request.model_id, "UNKNOWN_MODEL"))?;
+        if self.records.last_chunk(&topic(&request.model_id)).await? == 0 {
+            let message = "no records of the model are kept: it can be retrained from streams that are opened \
+                           with durability LOG only";
+            return Err(Problem::new(Kind::Precondition, "NO_RECORDS", message));
+        }
+        let newest_ms = if known_ms > 0 { known_ms } else { now_ms };
+        let source = match request.request_id.as_str() {
+            "" => text::unique_id("request-", now_ms),
+            id => format!("request {id}"),
+        };
+        let trigger = Trigger {
+            kind,
+            severity,
+            event_time_ms: request.event_time_ms.unwrap_or(newest_ms),
+            evidence: acgs_lifecycle::trigger::Evidence { source, description, event_id: String::new() },
+            reference_version: 0,
+            records: None,
+            overrides: request.override_limits,
+        };
+        let asks = actor(&request.actor)?;
+        match self.registrar.submit(&asks, &request.model_id, Command::Trigger(trigger)).await? {
+            Answer::Job { job, known, .. } => {
+                Ok(proto::RequestRetrainingResponse { job: Some(self.job(job).await?), known })
+            }
+            _ => {
+                let message = "the policy leaves triggers of this severity alone";
+                Err(Problem::new(Kind::Precondition, "BELOW_SEVERITY", message))
+            }
+        }
+    }
+}
+
+/// The limit of a list.
+fn limit(asked: u32) -> Result<usize, Problem> {
+    match asked {
+        0 => Ok(LIST_DEFAULT),
+        1..=LIST_MAX => Ok(asked as usize),
+        _ => Err(Problem::field("limit", "BAD_LIMIT", format!("is {asked}, at most {LIST_MAX}"))),
+    }
+}
+
+fn bad_policy(error: &PolicyError) -> Problem {
+    match error {
+        PolicyError::Unreadable(message) => Problem::field("document.toml", "BAD_POLICY", message),
+        PolicyError::Bound { field, message } | PolicyError::Contradiction { field, message } => {
+            Problem::field(field.clone(), "BAD_POLICY", message).within("document")
+        }
+    }
+}
+
+type Answered<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl LifecycleService for LifecycleFace {
+    async fn register_model(
+        &self,
+        request: Request<proto::RegisterModelRequest>,
+    ) -> Answered<proto::RegisterModelResponse> {
+        let request = request.into_inner();
+        checks::name("model_id", &request.model_id)?;
+        checks::short("model_name", &request.model_name)?;
+        checks::short("service_id", &request.service_id)?;
+        let evidence = messages::evidence(&request.evidence)?;
+        let asks = actor(&request.actor)?;
+        let (model_name, service_id) = (request.model_name, request.service_id);
+        let command = Command::RegisterModel { model_name, service_id };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        if !evidence.is_empty() {
+            let command = Command::SupplyEvidence(evidence);
+            self.registrar.submit(&asks, &request.model_id, command).await?;
+        }
+        let model = Some(self.model(&request.model_id)?);
+        Ok(Response::new(proto::RegisterModelResponse { model }))
+    }
+
+    async fn get_model(&self, request: Request<proto::GetModelRequest>) -> Answered<proto::GetModelResponse> {
+        let model = Some(self.model(&request.into_inner().model_id)?);
+        Ok(Response::new(proto::GetModelResponse { model }))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<proto::ListModelsRequest>,
+    ) -> Answered<proto::ListModelsResponse> {
+        let request = request.into_inner();
+        let limit = limit(request.limit)?;
+        let models = self.registrar.look(|state| {
+            let mut models: Vec<_> =
+                state.models().filter(|model| *model.model_id > *request.after).collect();
+            models.sort_unstable_by(|one, other| one.model_id.cmp(&other.model_id));
+            models.into_iter().take(limit).map(|model| messages::model(model)).collect()
+        });
+        Ok(Response::new(proto::ListModelsResponse { models }))
+    }
+
+    async fn register_version(
+        &self,
+        request: Request<proto::RegisterVersionRequest>,
+    ) -> Answered<proto::RegisterVersionResponse> {
+        let request = request.into_inner();
+        let (model_id, serving) = (request.model_id.clone(), request.serving);
+        self.model(&model_id)?;
+        let asks = actor(&request.actor)?;
+        let new = messages::new_version(request)?;
+        self.check_artifact(&new).await?;
+        let name = new.version.clone();
+        self.registrar.submit(&asks, &model_id, Command::RegisterVersion { new, serving }).await?;
+        let version = Some(self.version(&model_id, &name)?);
+        Ok(Response::new(proto::RegisterVersionResponse { version }))
+    }
+
+    async fn get_version(
+        &self,
+        request: Request<proto::GetVersionRequest>,
+    ) -> Answered<proto::GetVersionResponse> {
+        let request = request.into_inner();
+        let version = Some(self.version(&request.model_id, &request.version)?);
+        Ok(Response::new(proto::GetVersionResponse { version }))
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<proto::ListVersionsRequest>,
+    ) -> Answered<proto::ListVersionsResponse> {
+        let model_id = request.into_inner().model_id;
+        let versions =
+            self.registrar.look(|state| state.model(&model_id).map(|model| messages::versions(model)));
+        let versions = versions.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))?;
+        Ok(Response::new(proto::ListVersionsResponse { versions }))
+    }
+
+    async fn as_of(&self, request: Request<proto::AsOfRequest>) -> Answered<proto::AsOfResponse> {
+        let request = request.into_inner();
+        let time_ms = text::parse_rfc3339(&request.time).ok_or_else(|| {
+            Problem::field("time", "BAD_TIME", format!("{:?} is not RFC 3339", request.time))
+        })?;
+        let found = self.registrar.as_of(&request.model_id, time_ms).await?;
+        let (model, event_number) =
+            found.ok_or_else(|| Problem::missing("model", request.model_id, "UNKNOWN_MODEL"))?;
+        let versions = messages::versions(&model);
+        let model = Some(messages::model(&model));
+        Ok(Response::new(proto::AsOfResponse { model, versions, event_number }))
+    }
+
+    async fn quarantine_version(
+        &self,
+        request: Request<proto::QuarantineVersionRequest>,
+    ) -> Answered<proto::QuarantineVersionResponse> {
+        let request = request.into_inner();
+        let (asks, why) = (person(&request.actor)?, reason("why", &request.why)?);
+        let command = Command::Quarantine { version: request.version.clone(), why };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        let version = Some(self.version(&request.model_id, &request.version)?);
+        let champion = self.model(&request.model_id)?.champion;
+        Ok(Response::new(proto::QuarantineVersionResponse { version, champion }))
+    }
+
+    async fn release_version(
+        &self,
+        request: Request<proto::ReleaseVersionRequest>,
+    ) -> Answered<proto::ReleaseVersionResponse> {
+        let request = request.into_inner();
+        let asks = person(&request.actor)?;
+        let intact = self.is_intact(&request.model_id, &request.version).await?;
+        let command = Command::Release { version: request.version.clone(), intact };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        let version = Some(self.version(&request.model_id, &request.version)?);
+        Ok(Response::new(proto::ReleaseVersionResponse { version }))
+    }
+
+    async fn archive_version(
+        &self,
+        request: Request<proto::ArchiveVersionRequest>,
+    ) -> Answered<proto::ArchiveVersionResponse> {
+        let request = request.into_inner();
+        let asks = actor(&request.actor)?;
+        let command = Command::Archive { version: request.version.clone() };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        let version = Some(self.version(&request.model_id, &request.version)?);
+        Ok(Response::new(proto::ArchiveVersionResponse { version }))
+    }
+
+    async fn put_policy(
+        &self,
+        request: Request<proto::PutPolicyRequest>,
+    ) -> Answered<proto::PutPolicyResponse> {
+        let request = request.into_inner();
+        let asks = actor(&request.actor)?;
+        let toml = request.document.map(|document| document.toml).unwrap_or_default();
+        if toml.len() > POLICY_BYTES_MAX {
+            let message = format!("has {} bytes, at most {POLICY_BYTES_MAX}", toml.len());
+            return Err(Problem::field("document.toml", "TOO_LONG", message).into());
+        }
+        let policy = Policy::parse(&toml).map_err(|error| bad_policy(&error))?;
+        let (policy, expected) = (Arc::new(policy), request.expected_revision);
+        let command = Command::PutPolicy { policy, expected };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        let policy = Some(self.policy(&request.model_id)?);
+        Ok(Response::new(proto::PutPolicyResponse { policy }))
+    }
+
+    async fn get_policy(
+        &self,
+        request: Request<proto::GetPolicyRequest>,
+    ) -> Answered<proto::GetPolicyResponse> {
+        let policy = Some(self.policy(&request.into_inner().model_id)?);
+        Ok(Response::new(proto::GetPolicyResponse { policy }))
+    }
+
+    async fn set_freeze(
+        &self,
+        request: Request<proto::SetFreezeRequest>,
+    ) -> Answered<proto::SetFreezeResponse> {
+        let request = request.into_inner();
+        let asks = person(&request.actor)?;
+        let why = match request.frozen {
+            true => reason("why", &request.why)?,
+            false => request.why.chars().take(checks::TEXT_BYTES_MAX / 4).collect(),
+        };
+        let command = Command::SetFreeze { frozen: request.frozen, why };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        Ok(Response::new(proto::SetFreezeResponse {}))
+    }
+
+    async fn clear_loop(
+        &self,
+        request: Request<proto::ClearLoopRequest>,
+    ) -> Answered<proto::ClearLoopResponse> {
+        let request = request.into_inner();
+        let asks = person(&request.actor)?;
+        self.registrar.submit(&asks, &request.model_id, Command::ClearLoop).await?;
+        let model = Some(self.model(&request.model_id)?);
+        Ok(Response::new(proto::ClearLoopResponse { model }))
+    }
+
+    async fn request_retraining(
+        &self,
+        request: Request<proto::RequestRetrainingRequest>,
+    ) -> Answered<proto::RequestRetrainingResponse> {
+        Ok(Response::new(self.retrain(request.into_inner()).await?))
+    }
+
+    async fn list_jobs(&self, request: Request<proto::ListJobsRequest>) -> Answered<proto::ListJobsResponse> {
+        let request = request.into_inner();
+        let limit = limit(request.limit)?;
+        let before = match request.before.as_str() {
+            "" => 0,
+            job => job_number(job).map_err(|_| checks::bad_job("before"))?,
+        };
+        let wanted: Vec<_> = request.states().map(messages::job_state_of).collect();
+        let jobs = self.registrar.look(|state| {
+            let fits = |model: &str, job: &acgs_lifecycle::model::Job| {
+                (request.model_id.is_empty() || *model == *request.model_id)
+                    && (wanted.is_empty() || wanted.contains(&Some(job.state)))
+            };
+            let jobs = state.jobs_before(before).filter(|(model, job)| fits(&model.model_id, job));
+            jobs.take(limit).map(|(model, job)| messages::job(&model.model_id, job)).collect()
+        });
+        Ok(Response::new(proto::ListJobsResponse { jobs }))
+    }
+
+    async fn get_job(&self, request: Request<proto::GetJobRequest>) -> Answered<proto::GetJobResponse> {
+        let job = Some(self.job(job_number(&request.into_inner().job_id)?).await?);
+        Ok(Response::new(proto::GetJobResponse { job }))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<proto::CancelJobRequest>,
+    ) -> Answered<proto::CancelJobResponse> {
+        let request = request.into_inner();
+        let (asks, why) = (actor(&request.actor)?, reason("why", &request.why)?);
+        let job = self.on_job(&request.job_id, &asks, |job| Command::Cancel { job, why }).await?;
+        Ok(Response::new(proto::CancelJobResponse { job: Some(job) }))
+    }
+
+    async fn requeue_job(
+        &self,
+        request: Request<proto::RequeueJobRequest>,
+    ) -> Answered<proto::RequeueJobResponse> {
+        let request = request.into_inner();
+        let asks = person(&request.actor)?;
+        let job = self.on_job(&request.job_id, &asks, |job| Command::Requeue { job }).await?;
+        Ok(Response::new(proto::RequeueJobResponse { job: Some(job) }))
+    }
+
+    async fn approve_job(
+        &self,
+        request: Request<proto::ApproveJobRequest>,
+    ) -> Answered<proto::ApproveJobResponse> {
+        let request = request.into_inner();
+        let asks = person(&request.actor)?;
+        checks::text("why", &request.why)?;
+        let (approved, why) = (request.approved, request.why);
+        let job = self.on_job(&request.job_id, &asks, |job| Command::Decide { job, approved, why }).await?;
+        Ok(Response::new(proto::ApproveJobResponse { job: Some(job) }))
+    }
+
+    async fn explain_job(
+        &self,
+        request: Request<proto::ExplainJobRequest>,
+    ) -> Answered<proto::ExplainJobResponse> {
+        let number = job_number(&request.into_inner().job_id)?;
+        let job = Some(self.job(number).await?);
+        let events = self.registrar.events_of_job(number).await?;
+        let explanation = explain::lines(&events);
+        let events = events.iter().map(explain::event).collect();
+        Ok(Response::new(proto::ExplainJobResponse { job, events, explanation }))
+    }
+}

@@ -1,0 +1,79 @@
+//! Events of a job for programs and for people.
+
+use acgs_contracts::lifecycle::v1 as proto;
+use acgs_lifecycle::{Change, Event, Guard};
+use acgs_vocabulary::text;
+
+/// The name of what happened, as the ledger has it.
+fn what(event: &Event) -> String {
+    match &event.change {
+        Change::JobMoved { moved, .. } => format!("job_{}", snake(&format!("{:?}", moved.step()))),
+        Change::VersionMoved { step, .. } => format!("version_{}", step.as_str()),
+        change => snake(format!("{change:?}").split([' ', '(', '{']).next().unwrap_or("")),
+    }
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
+}
+
+fn guard(guard: &Guard) -> proto::Guard {
+    proto::Guard {
+        name: guard.name.clone(),
+        holds: guard.holds,
+        found: guard.found.clone(),
+        bound: guard.bound.clone(),
+    }
+}
+
+/// The message of an event.
+pub(super) fn event(event: &Event) -> proto::LifecycleEvent {
+    proto::LifecycleEvent {
+        number: event.number,
+        at: text::rfc3339(event.at_ms),
+        actor: event.actor.clone(),
+        what: what(event),
+        guards: event.guards.iter().map(guard).collect(),
+        detail_json: serde_json::to_string(&event.change).unwrap_or_default(),
+    }
+}
+
+/// A line for each event, and one for each condition that it looked at.
+pub(super) fn lines(events: &[Event]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for event in events {
+        let why = match &event.change {
+            Change::JobObserved(observed) => {
+                format!(": {}, {}", observed.kind.as_str(), observed.evidence.description)
+            }
+            Change::VersionRegistered(new) => format!(": {}", new.version),
+            Change::VersionMoved { version, why, .. } if why.is_empty() => format!(": {version}"),
+            Change::VersionMoved { version, why, .. } => format!(": {version}, {why}"),
+            Change::StaleRefused { worker, what, .. } => format!(": a {what} of worker {worker}"),
+            Change::JobMoved { moved, .. } => serde_json::to_value(moved)
+                .ok()
+                .and_then(|moved| moved["why"].as_str().map(|why| format!(": {why}")))
+                .unwrap_or_default(),
+            _ => String::new(),
+        };
+        lines.push(format!("{}  {} by {}{why}", text::rfc3339(event.at_ms), what(event), event.actor));
+        for guard in &event.guards {
+            let held = if guard.holds { "holds" } else { "FAILS" };
+            lines.push(format!("    {held}  {}: {}, asked for {}", guard.name, guard.found, guard.bound));
+        }
+        if let Change::GatesJudged { results, .. } = &event.change {
+            for result in results {
+                let outcome = format!("{:?}", result.outcome).to_uppercase();
+                lines.push(format!("    {outcome}  gate {}: {}", result.gate, result.description));
+            }
+        }
+    }
+    lines
+}
