@@ -9,6 +9,7 @@ mod failover;
 mod jetstream;
 mod judges;
 mod kept;
+mod lifecycle;
 mod mesh;
 mod noise;
 mod refusals;

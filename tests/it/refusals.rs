@@ -78,7 +78,7 @@ async fn a_bad_open_names_what_is_wrong() {
     });
     assert_eq!(unknown.await.1, "UNKNOWN_REFERENCE", "an unknown model has none of its own");
     let log = refused_open(&mesh, |open| open.durability = Durability::Log.into()).await;
-    assert_eq!(log, (Code::Unimplemented, "DURABILITY_LOG".into(), String::new()));
+    assert_eq!(log, (Code::InvalidArgument, "MISSING".into(), "open.model_id".into()));
     assert!(mesh.stream(open("s", 1_000)).await.is_ok(), "and it serves on");
 }
 

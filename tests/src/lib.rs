@@ -16,6 +16,7 @@ use acgs_columns::{
 };
 use acgs_contracts::{
     drift::v1::drift_service_client::DriftServiceClient,
+    lifecycle::v1::lifecycle_service_client::LifecycleServiceClient,
     orchestrator::v1::{
         Open, StreamWindowsRequest, StreamWindowsResponse, TumblingWindow, WindowReport, WindowSpec,
         orchestrator_service_client::OrchestratorServiceClient, stream_windows_request,
@@ -87,6 +88,11 @@ impl Mesh {
     /// A client of performance.
     pub async fn performance(&self) -> PerformanceServiceClient<MeshChannel> {
         PerformanceServiceClient::new(self.channel(self.running.addresses.performance).await)
+    }
+
+    /// A client of the service of models.
+    pub async fn lifecycle(&self) -> LifecycleServiceClient<MeshChannel> {
+        LifecycleServiceClient::new(self.channel(self.running.addresses.orchestrator).await)
     }
 
     /// A client of the orchestrator.
@@ -280,6 +286,34 @@ pub fn open(stream_id: &str, size_ms: i64) -> Open {
         ..Open::default()
     }
 }
+
+/// A policy that retrains when asked, and when performance or drift call for it.
+pub const POLICY: &str = r#"
+[triggers.performance_degradation]
+mode = "auto"
+cooldown_ms = 0
+[triggers.drift_detected]
+mode = "auto"
+coalesce_ms = 0
+cooldown_ms = 0
+[triggers.manual]
+mode = "auto"
+cooldown_ms = 0
+[triggers.compliance_violation]
+mode = "approve"
+cooldown_ms = 0
+[budget]
+retrainings = 1000
+period_ms = 86400000
+[training]
+trainer = "logistic"
+window_ms = 600000
+holdout_ms = 60000
+rows_min = 10
+[gates]
+margin = 0.5
+rows_min = 10
+"#;
 
 /// The repository.
 pub fn root() -> PathBuf {

@@ -397,6 +397,7 @@ impl Tools<'_> {
             references: Arc::new(references),
             log: Arc::clone(&home.log),
             outbox: Arc::new(outbox),
+            records: Arc::clone(&home.records),
             alerts: Alerts::new(Arc::clone(&home.keys), Arc::clone(self.clock)),
             directory,
             leases,

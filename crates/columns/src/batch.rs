@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     buffer::{Bitmap, Buffer},
+    builder::Cell,
     schema::{Kind, Schema},
 };
 
@@ -132,6 +133,20 @@ impl Column {
         match &self.values {
             Values::Integer(values) if self.is_valid(row) => Some(values[row]),
             _ => None,
+        }
+    }
+
+    /// The value of a row, whatever its kind.
+    #[must_use]
+    pub fn cell(&self, row: usize) -> Cell<'_> {
+        if !self.is_valid(row) {
+            return Cell::Null;
+        }
+        match &self.values {
+            Values::Double(values) => Cell::Number(values[row]),
+            Values::Integer(values) => Cell::Integer(values[row]),
+            Values::Boolean(bits) => Cell::Boolean(bits.get(row)),
+            Values::Text { codes, dictionary } => Cell::Text(&dictionary[codes[row] as usize]),
         }
     }
 

@@ -11,7 +11,11 @@ use std::{
 };
 
 use acgs_lane::{Connector, LaneUp};
-use acgs_vocabulary::{Problem, ports::Clock, problem::Kind};
+use acgs_vocabulary::{
+    Constitution, Problem,
+    ports::{Clock, RecordLog},
+    problem::Kind,
+};
 use client::Client;
 pub use messages::{ClientEnd, Input, Joined, Told};
 use tokio::{
@@ -48,6 +52,10 @@ pub struct Surroundings {
     pub connector: Arc<dyn Connector>,
     /// The log.
     pub publisher: Publisher,
+    /// Where frames of LOG streams are kept.
+    pub records: Arc<dyn RecordLog>,
+    /// What records carry.
+    pub constitution: Constitution,
     /// The end of everything.
     pub stop: CancellationToken,
 }

@@ -4,7 +4,7 @@
 //!
 //! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`desk`] (pure), [`lanes`],
 //! [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`analyze`],
-//! [`lifecycle`], [`service`].
+//! [`records`], [`lifecycle`], [`service`].
 
 pub mod config;
 
@@ -35,6 +35,8 @@ pub mod publish;
 pub mod analyze;
 
 pub mod lifecycle;
+
+pub mod records;
 
 pub mod service;
 

@@ -18,7 +18,7 @@ use acgs_vocabulary::{
     Constitution, JudgeKind, Problem, VerdictStatus, Window,
     convert::{batch, rows, schema},
     event,
-    ports::{Clock, EventLog, EventSink, PortError, ReferenceSource},
+    ports::{Clock, EventLog, EventSink, PortError, RecordLog, ReferenceSource},
     problem::Kind,
     text,
 };
@@ -40,6 +40,7 @@ use crate::{
     directory::Directory,
     leases::Leases,
     publish::Publisher,
+    records::recorder::Place,
     registry::Registered,
     streams::Streams,
 };
@@ -64,6 +65,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// Where events go.
     pub outbox: Arc<dyn EventSink>,
+    /// Where frames of LOG streams are kept.
+    pub records: Arc<dyn RecordLog>,
     /// Alerts as they stand.
     pub alerts: Alerts,
     /// The services there are.
@@ -103,6 +106,8 @@ impl OrchestratorFace {
             clock: Arc::clone(&parts.clock),
             connector: Arc::clone(&parts.connector),
             publisher: publisher.clone(),
+            records: Arc::clone(&parts.records),
+            constitution: parts.constitution.clone(),
             stop: parts.stop.clone(),
         };
         let streams = Streams::new(around, evidence::read, parts.leases.clone());
@@ -199,14 +204,19 @@ impl OrchestratorFace {
         let unknown = || Problem::missing("stream", header.stream_id.clone(), "UNKNOWN_STREAM");
         let stream = self.streams.find(&header.stream_id).await.ok_or_else(unknown)?;
         let mut total = LabelCounts::default();
+        let (source, mut seq) = (text::unique_id("labels-", self.parts.clock.now_ms()), 0);
         while let Some(message) = incoming.next().await {
             let Some(Message::Batch(message)) = message?.message else {
                 return Err(Problem::field("message", "HEADER_FIRST", "after the header come batches").into());
             };
             let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
+            seq += 1;
+            if let Some(recorder) = &stream.recorder {
+                recorder.labels(Place { partition: &source, seq }, &batch).await?;
+            }
             let (reply, counts) = tokio::sync::oneshot::channel();
             let input = Input::SubmitLabels { labels: labels(&schema, &batch), reply };
-            stream.send(input).await.map_err(|_| unknown())?;
+            stream.inputs.send(input).await.map_err(|_| unknown())?;
             let counts = counts.await.map_err(|_| unknown())?;
             total.matched += counts.matched;
             total.waiting += counts.waiting;

@@ -33,6 +33,8 @@ pub struct StreamSpec {
     pub model_version: String,
     /// The reference, if there is one.
     pub reference: Option<StoredReference>,
+    /// Whether frames are in the record log before they are acknowledged.
+    pub recorded: bool,
 }
 
 impl StreamSpec {
@@ -51,6 +53,7 @@ impl StreamSpec {
             && self.window == other.window
             && self.judges == other.judges
             && self.model_id == other.model_id
+            && self.recorded == other.recorded
             && (digest(self) == digest(other) || other.reference.is_none())
     }
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use acgs_vocabulary::{Problem, problem::Kind};
+use acgs_vocabulary::{Problem, problem::Kind, text};
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -16,11 +16,21 @@ use crate::{
     actor::{Actor, ClientEnd, INPUTS_MAX, Input, Joined, Surroundings},
     core::{Core, ReadEvidence},
     leases::Leases,
+    records::Recorder,
     spec::StreamSpec,
 };
 
 /// A stream, or one whose lanes are just being opened: whoever comes meanwhile waits for the same one.
-type Cell = Arc<OnceCell<mpsc::Sender<Input>>>;
+type Cell = Arc<OnceCell<Stream>>;
+
+/// A stream that runs.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// To its task.
+    pub inputs: mpsc::Sender<Input>,
+    /// To the record log, when it is kept there.
+    pub recorder: Option<Recorder>,
+}
 
 /// All streams. Clones share them.
 #[derive(Clone, Debug)]
@@ -54,10 +64,10 @@ impl Streams {
     }
 
     /// A stream that is there.
-    pub async fn find(&self, stream_id: &str) -> Option<mpsc::Sender<Input>> {
+    pub async fn find(&self, stream_id: &str) -> Option<Stream> {
         let by_name = self.by_name.lock().await;
         let stream = by_name.get(stream_id).and_then(|cell| cell.get());
-        stream.filter(|stream| !stream.is_closed()).cloned()
+        stream.filter(|stream| !stream.inputs.is_closed()).cloned()
     }
 
     /// Joins a client to its stream, which is made when it is not there and the client is not coming back.
@@ -70,13 +80,13 @@ impl Streams {
         resume_after: u64,
         client: ClientEnd,
         traceparent: Option<Arc<str>>,
-    ) -> Result<(mpsc::Sender<Input>, Joined), Problem> {
+    ) -> Result<(Stream, Joined), Problem> {
         let stream = self.find_or_make(&spec, resume_after, traceparent).await?;
         let (reply, answer) = oneshot::channel();
         let join = Input::Join { spec: Box::new(spec), resume_after, client, reply };
         let ended =
             || Problem::new(Kind::Unavailable, "STREAM_ENDED", "the stream has just ended; open it again");
-        stream.send(join).await.map_err(|_| ended())?;
+        stream.inputs.send(join).await.map_err(|_| ended())?;
         let joined = answer.await.map_err(|_| ended())??;
         Ok((stream, joined))
     }
@@ -86,7 +96,7 @@ impl Streams {
         spec: &StreamSpec,
         resume_after: u64,
         traceparent: Option<Arc<str>>,
-    ) -> Result<mpsc::Sender<Input>, Problem> {
+    ) -> Result<Stream, Problem> {
         let cell = self.cell(spec, resume_after).await?;
         let made = cell.get_or_try_init(|| self.make(spec, traceparent)).await.cloned();
         if made.is_err() {
@@ -106,7 +116,7 @@ impl Streams {
         let mut by_name = self.by_name.lock().await;
         // One that nobody opens any more was left by a client that went while it waited.
         by_name.retain(|_, cell| match cell.get() {
-            Some(stream) => !stream.is_closed(),
+            Some(stream) => !stream.inputs.is_closed(),
             None => Arc::strong_count(cell) > 1,
         });
         if let Some(cell) = by_name.get(&spec.stream_id) {
@@ -135,11 +145,7 @@ impl Streams {
         }
     }
 
-    async fn make(
-        &self,
-        spec: &StreamSpec,
-        traceparent: Option<Arc<str>>,
-    ) -> Result<mpsc::Sender<Input>, Problem> {
+    async fn make(&self, spec: &StreamSpec, traceparent: Option<Arc<str>>) -> Result<Stream, Problem> {
         let lease = match &self.leases {
             Some(leases) => Some(leases.acquire(&spec.stream_id).await?),
             None => None,
@@ -149,7 +155,13 @@ impl Streams {
         let actor = Actor::open(core, self.around.clone(), lease, traceparent).await?;
         let (stream, inputs) = mpsc::channel(INPUTS_MAX);
         self.tasks.spawn(actor.run(inputs));
-        Ok(stream)
+        let around = &self.around;
+        let instance = text::unique_id("", around.clock.now_ms());
+        let recorder = spec.recorded.then(|| {
+            let records = Arc::clone(&around.records);
+            Recorder::new(records, spec, &instance, around.constitution.current())
+        });
+        Ok(Stream { inputs: stream, recorder })
     }
 
     /// Waits until every stream has ended; they end when the surroundings stop.

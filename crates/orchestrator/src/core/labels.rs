@@ -87,7 +87,9 @@ impl OwnedCell {
         }
     }
 
-    fn cell(&self) -> Cell<'_> {
+    /// Borrowed.
+    #[must_use]
+    pub fn cell(&self) -> Cell<'_> {
         match self {
             Self::Null => Cell::Null,
             Self::Number(value) => Cell::Number(*value),

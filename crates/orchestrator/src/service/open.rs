@@ -7,7 +7,7 @@ use acgs_contracts::{common::v1 as common, orchestrator::v1 as proto};
 use acgs_vocabulary::{JudgeKind, Problem, convert::schema, ports::ReferenceSource};
 use acgs_windowing::{WindowKind, WindowSpec, spec::SpecError};
 
-use super::{ID_BYTES_MAX, is_label_field, not_yet};
+use super::{ID_BYTES_MAX, is_label_field};
 use crate::spec::StreamSpec;
 
 const OUT_OF_ORDERNESS_MS: i64 = 2_000;
@@ -37,9 +37,10 @@ pub(super) async fn spec(
     if let Some((path, _)) = names.iter().find(|(_, name)| name.len() > ID_BYTES_MAX) {
         return Err(Problem::field(*path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
     }
-    if open.durability() == proto::Durability::Log {
-        let message = "this version acknowledges in memory only; a record log comes in a later one";
-        return Err(not_yet("DURABILITY_LOG", message));
+    let recorded = open.durability() == proto::Durability::Log;
+    if recorded && open.model_id.is_empty() {
+        let message = "is empty; records are kept for a model";
+        return Err(Problem::field("model_id", "MISSING", message));
     }
     let fields = open.schema.as_ref().ok_or_else(|| Problem::field("schema", "MISSING", "is missing"))?;
     let rows = schema::schema(fields).map_err(|problem| problem.within("schema"))?;
@@ -84,6 +85,7 @@ pub(super) async fn spec(
         model_id: open.model_id.clone(),
         model_version: open.model_version.clone(),
         reference,
+        recorded,
     })
 }
 

@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use acgs_columns::Schema;
+use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::orchestrator::v1 as proto;
 use acgs_vocabulary::{Problem, convert::batch, ports::Clock, problem::Kind};
 use futures_core::Stream;
+use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,12 @@ use super::{Parts, messages, not_yet, open};
 use crate::{
     actor::{CLIENT_QUEUE, ClientEnd, Input, Told},
     core::labels,
+    records::{Recorder, recorder::Place},
     streams::Streams,
 };
 
+/// Frames of a client on their way into the record log.
+const KEEPING_MAX: usize = 32;
 /// A client says what it wants by then.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest frame, as columns count.
@@ -92,7 +96,8 @@ pub(super) async fn run(
     let (out, told) = mpsc::channel(CLIENT_QUEUE);
     let farewell = Arc::new(OnceLock::new());
     let client = streams.client_id();
-    let end = ClientEnd { id: client, partition: message.partition_id, out, farewell: Arc::clone(&farewell) };
+    let partition = message.partition_id;
+    let end = ClientEnd { id: client, partition: partition.clone(), out, farewell: Arc::clone(&farewell) };
     let (stream, joined) = streams.join(spec, message.resume_after, end, traceparent).await?;
     let opened = proto::Opened {
         accepted_through: joined.accepted_through,
@@ -102,7 +107,12 @@ pub(super) async fn run(
     let opened = proto::stream_windows_response::Message::Opened(opened);
     let reader = Reader {
         client,
-        stream,
+        stream: stream.inputs,
+        recording: stream.recorder.map(|recorder| Recording {
+            recorder,
+            partition: partition.into(),
+            next_seq: joined.accepted_through + 1,
+        }),
         rows,
         labels: label_fields,
         clock: Arc::clone(&parts.clock),
@@ -118,6 +128,13 @@ pub(super) async fn run(
     })
 }
 
+/// Whether an input can be taken at once.
+enum Keep {
+    Now(Result<Input, Problem>),
+    Later(Kept),
+}
+use Keep::{Later, Now};
+
 /// Reads a client until it is done or wrong.
 struct Reader {
     client: u64,
@@ -126,19 +143,49 @@ struct Reader {
     labels: Option<Arc<Schema>>,
     clock: Arc<dyn Clock>,
     farewell: Arc<OnceLock<Problem>>,
+    /// Where frames go before they are taken, when the stream is kept.
+    recording: Option<Recording>,
 }
 
+/// A client's frames on their way into the record log.
+struct Recording {
+    recorder: Recorder,
+    partition: Arc<str>,
+    /// Frames before it are kept already, frames after it are refused.
+    next_seq: u64,
+}
+
+/// A frame, or why there is none, once it is where it has to be.
+type Kept = Pin<Box<dyn Future<Output = Result<Input, Problem>> + Send>>;
+
 impl Reader {
-    async fn run(self, mut incoming: Streaming<proto::StreamWindowsRequest>) {
+    async fn run(mut self, mut incoming: Streaming<proto::StreamWindowsRequest>) {
         let mut ended = false;
+        let mut keeping: FuturesOrdered<Kept> = FuturesOrdered::new();
+        let mut open = true;
         loop {
-            let message = tokio::select! {
-                message = incoming.next() => message,
+            let input = tokio::select! {
+                message = incoming.next(), if open && keeping.len() < KEEPING_MAX => match message {
+                    Some(Ok(message)) => {
+                        let read = self.read(message);
+                        match self.keep(read, keeping.is_empty()) {
+                            Now(input) => input,
+                            Later(kept) => {
+                                keeping.push_back(kept);
+                                continue;
+                            }
+                        }
+                    }
+                    _ => {
+                        open = false;
+                        continue;
+                    }
+                },
+                Some(kept) = keeping.next() => kept,
                 // The stream is over: a client that does not close its side does not hold the connection.
                 () = self.stream.closed() => return,
+                else => break,
             };
-            let Some(Ok(message)) = message else { break };
-            let input = self.read(message);
             ended |= matches!(input, Ok(Input::End { .. }));
             match input {
                 Ok(input) => {
@@ -158,7 +205,36 @@ impl Reader {
         }
     }
 
-    fn read(&self, message: proto::StreamWindowsRequest) -> Result<Input, Problem> {
+    /// What has to be in the record log first comes later; what follows it too.
+    fn keep(&mut self, read: Result<(Input, Option<RecordBatch>), Problem>, none_waits: bool) -> Keep {
+        let (input, labels) = match read {
+            Ok(read) => read,
+            Err(problem) if none_waits => return Now(Err(problem)),
+            Err(problem) => return Later(Box::pin(std::future::ready(Err(problem)))),
+        };
+        let seq = match &input {
+            Input::Rows { seq, .. } | Input::Labels { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        let recording = self.recording.as_mut().filter(|recording| seq == Some(recording.next_seq));
+        let (Some(recording), Some(seq)) = (recording, seq) else {
+            return if none_waits { Now(Ok(input)) } else { Later(Box::pin(std::future::ready(Ok(input)))) };
+        };
+        recording.next_seq += 1;
+        let (recorder, partition) = (recording.recorder.clone(), Arc::clone(&recording.partition));
+        Later(Box::pin(async move {
+            let place = Place { partition: &partition, seq };
+            match (&input, labels) {
+                (Input::Rows { batch, .. }, _) => recorder.rows(place, batch).await?,
+                (_, Some(labels)) => recorder.labels(place, &labels).await?,
+                _ => {}
+            }
+            Ok(input)
+        }))
+    }
+
+    /// The input that a message is; the batch of labels too, which the input has in another form.
+    fn read(&self, message: proto::StreamWindowsRequest) -> Result<(Input, Option<RecordBatch>), Problem> {
         use proto::stream_windows_request::Message;
         let client = self.client;
         match message.message {
@@ -176,7 +252,7 @@ impl Reader {
                     let message = format!("has {} bytes, at most {FRAME_BYTES_MAX}", batch.size_bytes());
                     return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
                 }
-                Ok(Input::Rows { client, seq: rows.seq, batch, received_us })
+                Ok((Input::Rows { client, seq: rows.seq, batch, received_us }, None))
             }
             Some(Message::Labels(message)) => {
                 let Some(schema) = &self.labels else {
@@ -187,10 +263,11 @@ impl Reader {
                     message.batch.ok_or_else(|| Problem::field("labels.batch", "MISSING", "is missing"))?;
                 let batch = batch::batch(batch, schema).map_err(|problem| problem.within("labels.batch"))?;
                 let bytes = batch.size_bytes() as u64;
-                Ok(Input::Labels { client, seq: message.seq, labels: labels(schema, &batch), bytes })
+                let input = Input::Labels { client, seq: message.seq, labels: labels(schema, &batch), bytes };
+                Ok((input, self.recording.is_some().then_some(batch)))
             }
-            Some(Message::Ack(ack)) => Ok(Input::Ack { client, through: ack.through_report_seq }),
-            Some(Message::End(_)) => Ok(Input::End { client }),
+            Some(Message::Ack(ack)) => Ok((Input::Ack { client, through: ack.through_report_seq }, None)),
+            Some(Message::End(_)) => Ok((Input::End { client }, None)),
             Some(Message::Open(_)) => {
                 let message = "a stream is opened once; its schema does not change in mid-stream";
                 Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message))

@@ -1,0 +1,134 @@
+//! Puts a stream's frames into the record log before they are taken. It must not know what becomes of them.
+
+use std::{sync::Arc, time::Duration};
+
+use acgs_columns::{RecordBatch, Role};
+use acgs_interchange::{Tags, to_arrow_tagged};
+use acgs_vocabulary::{
+    Problem,
+    ports::{Chunk, ENTRY_BYTES_MAX, PortError, RecordLog},
+    problem::Kind,
+};
+
+use super::tag;
+use crate::{lifecycle::topic, spec::StreamSpec};
+
+/// While the home cannot be reached, a frame waits for this long before its client is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between attempts.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Of one life of a stream.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    log: Arc<dyn RecordLog>,
+    topic: Arc<str>,
+    tags: Arc<Tags>,
+}
+
+/// A frame's place in its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its partition.
+    pub partition: &'a str,
+    /// Its number there.
+    pub seq: u64,
+}
+
+impl Recorder {
+    /// For a stream; `instance` is unique to this life of it.
+    #[must_use]
+    pub fn new(
+        log: Arc<dyn RecordLog>,
+        spec: &StreamSpec,
+        instance: &str,
+        constitutional_hash: &str,
+    ) -> Self {
+        let tags = [
+            (tag::STREAM, &*spec.stream_id),
+            (tag::INSTANCE, instance),
+            (tag::MODEL, &spec.model_id),
+            (tag::VERSION, &spec.model_version),
+            (tag::HASH, constitutional_hash),
+        ];
+        let tags = tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { log, topic: topic(&spec.model_id).into(), tags: Arc::new(tags) }
+    }
+
+    /// Keeps a frame of rows.
+    ///
+    /// # Errors
+    /// `RECORD_TOO_LARGE`, or the home's trouble after a while.
+    pub async fn rows(&self, place: Place<'_>, batch: &RecordBatch) -> Result<(), Problem> {
+        self.keep(place, tag::ROWS, batch).await.map_err(|problem| problem.within("rows"))
+    }
+
+    /// Keeps a frame of labels.
+    ///
+    /// # Errors
+    /// As for rows.
+    pub async fn labels(&self, place: Place<'_>, batch: &RecordBatch) -> Result<(), Problem> {
+        self.keep(place, tag::LABELS, batch).await.map_err(|problem| problem.within("labels"))
+    }
+
+    async fn keep(&self, place: Place<'_>, holds: &str, batch: &RecordBatch) -> Result<(), Problem> {
+        let mut tags = (*self.tags).clone();
+        tags.insert(tag::PARTITION.to_owned(), place.partition.to_owned());
+        tags.insert(tag::SEQ.to_owned(), place.seq.to_string());
+        tags.insert(tag::HOLDS.to_owned(), holds.to_owned());
+        let mut chunks = Vec::new();
+        split(&tags, batch, &mut chunks)?;
+        for chunk in chunks {
+            self.write(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a home that is away: the client is not acknowledged meanwhile.
+    async fn write(&self, chunk: Chunk) -> Result<(), Problem> {
+        let written = async {
+            loop {
+                match self.log.record(&self.topic, chunk.clone()).await {
+                    Ok(_) => return Ok(()),
+                    Err(PortError::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                    Err(error) => return Err(Problem::from(error)),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| {
+            let message =
+                "the record log could not be reached; what was not acknowledged has to be sent again";
+            Err(Problem::new(Kind::Unavailable, "HOME_UNAVAILABLE", message))
+        })
+    }
+}
+
+/// Least and greatest event time of a batch; all of time when it has none.
+fn times(batch: &RecordBatch) -> (i64, i64) {
+    let Some(place) = batch.schema().index_of_role(Role::Timestamp) else { return (i64::MIN, i64::MAX) };
+    let column = &batch.columns()[place];
+    let known = (0..batch.rows()).filter_map(|row| column.integer(row));
+    known.fold((i64::MAX, i64::MIN), |(from_ms, until_ms), time_ms| {
+        (from_ms.min(time_ms), until_ms.max(time_ms))
+    })
+}
+
+/// Cuts a batch until each piece fits into a chunk.
+fn split(tags: &Tags, batch: &RecordBatch, chunks: &mut Vec<Chunk>) -> Result<(), Problem> {
+    let mut tags_here = tags.clone();
+    tags_here.insert(tag::PART.to_owned(), chunks.len().to_string());
+    let content = to_arrow_tagged(batch.schema(), std::slice::from_ref(batch), tags_here)
+        .map_err(|error| Problem::internal(error.to_string()))?;
+    if content.len() <= ENTRY_BYTES_MAX {
+        let (from_ms, until_ms) = times(batch);
+        chunks.push(Chunk { sequence: 0, from_ms, until_ms, content: content.into() });
+        return Ok(());
+    }
+    if batch.rows() == 1 {
+        let message = format!("a record has {} bytes, at most {ENTRY_BYTES_MAX}", content.len());
+        return Err(Problem::field("batch", "RECORD_TOO_LARGE", message));
+    }
+    let half = batch.rows() / 2;
+    split(tags, &batch.slice(0, half), chunks)?;
+    split(tags, &batch.slice(half, batch.rows() - half), chunks)
+}
