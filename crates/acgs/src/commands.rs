@@ -14,6 +14,7 @@ pub mod services;
 pub mod stream;
 pub mod watch;
 pub mod windows;
+pub mod worker;
 
 mod flights;
 mod months;
@@ -65,6 +66,8 @@ pub enum Command {
     Models(models::Models),
     /// Look at retraining jobs, ask for one, and say what is done about them.
     Jobs(jobs::Jobs),
+    /// Train for a mesh: take retraining jobs and bring back versions.
+    Worker(worker::Worker),
     /// Look at a model's policy, or put one in force.
     Policy(policy::PolicyCommand),
     /// Find what is wrong, and say how to mend it.

@@ -6,6 +6,7 @@
 pub mod settings;
 
 pub mod wire;
+pub mod worker;
 
 pub mod constitution_face;
 

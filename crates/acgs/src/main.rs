@@ -47,6 +47,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Alerts(command) => command.run(settings).await,
             Command::Models(command) => command.run(settings).await,
             Command::Jobs(command) => command.run(settings).await,
+            Command::Worker(command) => command.run(settings).await,
             Command::Policy(command) => command.run(settings).await,
             Command::Doctor(command) => command.run(settings).await,
             Command::Probe(command) => command.run(settings).await,

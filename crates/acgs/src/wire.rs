@@ -38,11 +38,11 @@ use acgs_mesh::{
     telemetry,
 };
 use acgs_orchestrator::{
-    LifecycleFace, OrchestratorFace, Parts,
+    LifecycleFace, LifecycleParts, OrchestratorFace, Parts,
     alerts::Alerts,
     directory::Directory,
     leases::Leases,
-    lifecycle::{Registrar, RegistrarParts, herald::Herald},
+    lifecycle::{Registrar, RegistrarParts, foreman::Foreman, herald::Herald, steward::Steward},
     registry::AllowList,
 };
 use acgs_vocabulary::{
@@ -427,12 +427,30 @@ impl Tools<'_> {
             stop: self.stop.clone(),
         };
         tokio::spawn(herald.run());
-        let face = LifecycleFace::new(
-            registrar,
+        let steward = Steward {
+            log: Arc::clone(&home.log),
+            keys: Arc::clone(&home.keys),
+            records: Arc::clone(&home.records),
+            registrar: registrar.clone(),
+            stop: self.stop.clone(),
+        };
+        tokio::spawn(steward.run());
+        let foreman = Foreman::new(
+            registrar.clone(),
             Arc::clone(&home.blobs),
             Arc::clone(&home.records),
-            Arc::clone(self.clock),
+            self.constitution.clone(),
         );
+        tokio::spawn(foreman.clone().run(self.stop.clone()));
+        let face = LifecycleFace::new(LifecycleParts {
+            registrar,
+            foreman,
+            blobs: Arc::clone(&home.blobs),
+            records: Arc::clone(&home.records),
+            clock: Arc::clone(self.clock),
+            limits: self.settings.lifecycle,
+            stop: self.stop.clone(),
+        });
         Ok(LifecycleServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 }

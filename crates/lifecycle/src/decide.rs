@@ -216,6 +216,8 @@ pub struct Trained {
     pub metrics: std::collections::BTreeMap<String, f64>,
     /// What it knows about principles.
     pub evidence: Vec<ComplianceEvidence>,
+    /// The constitution that it was made under.
+    pub constitutional_hash: String,
 }
 
 /// What a command came to.

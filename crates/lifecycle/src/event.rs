@@ -85,8 +85,10 @@ pub struct DataWindow {
 pub struct Plan {
     /// What it is trained on.
     pub train: DataWindow,
-    /// What it is judged on; the worker sees it without labels.
+    /// What it is judged on, as the worker sees it: without labels.
     pub holdout: DataWindow,
+    /// SHA-256 of the same records with their labels.
+    pub truth_digest: String,
     /// Both together, for the refit; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refit: Option<DataWindow>,
@@ -119,6 +121,9 @@ pub struct NewVersion {
     /// The job that made it; 0 without one.
     #[serde(default)]
     pub job: u64,
+    /// The constitution that it was made under; empty when its maker did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub constitutional_hash: String,
 }
 
 /// What has changed.

@@ -162,6 +162,8 @@ pub struct Model {
     pub unhelpful: u32,
     /// Newest event time of any trigger.
     pub event_time_ms: i64,
+    /// Event time of the last moment of the calendar that was a trigger.
+    pub scheduled_ms: Option<i64>,
     /// Counts versions that were ever registered.
     pub versions_made: u64,
 }

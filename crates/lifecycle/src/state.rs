@@ -38,7 +38,8 @@ struct Index {
     /// Waiting jobs of models that may run one: the last is next.
     queue: BTreeSet<(i64, std::cmp::Reverse<u64>, Arc<str>)>,
     due: BTreeSet<(i64, Arc<str>)>,
-    running: usize,
+    /// Models that have a job that workers or gates have.
+    running: BTreeSet<Arc<str>>,
     /// Where a job is.
     jobs: BTreeMap<u64, Arc<str>>,
 }
@@ -80,7 +81,11 @@ impl Index {
                 self.due.insert((due_ms, Arc::clone(model_id)));
             }
         }
-        self.running = self.running - usize::from(old.running) + usize::from(summary.running);
+        if summary.running {
+            self.running.insert(Arc::clone(model_id));
+        } else if old.running {
+            self.running.remove(model_id);
+        }
         if old.jobs != summary.jobs {
             for job in &old.jobs {
                 self.jobs.remove(job);
@@ -136,7 +141,7 @@ impl State {
     /// Somewhere to decide several commands, each seeing what those before it decided.
     #[must_use]
     pub fn working(&self) -> Working {
-        let (running, known) = (self.index.running, self.models.len());
+        let (running, known) = (self.index.running.len(), self.models.len());
         Working { models: HashMap::new(), counts: self.counts.clone(), running, known }
     }
 
@@ -179,7 +184,13 @@ impl State {
     /// Jobs that workers or gates have.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.index.running
+        self.index.running.len()
+    }
+
+    /// Those jobs, with their models.
+    pub fn jobs_in_work(&self) -> impl Iterator<Item = (&Arc<Model>, &Arc<Job>)> {
+        let models = self.index.running.iter().filter_map(|model_id| self.models.get(model_id));
+        models.filter_map(|model| model.running().map(|job| (model, job)))
     }
 
     /// How many wait for a worker and may have one.

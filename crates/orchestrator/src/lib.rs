@@ -41,4 +41,7 @@ pub mod records;
 pub mod service;
 
 pub use config::Config;
-pub use service::{OrchestratorFace, Parts, lifecycle::LifecycleFace};
+pub use service::{
+    OrchestratorFace, Parts,
+    lifecycle::{LifecycleFace, LifecycleParts},
+};

@@ -3,6 +3,8 @@
 
 pub mod entry;
 
+pub mod foreman;
+
 pub mod herald;
 
 pub mod history;
@@ -10,6 +12,8 @@ pub mod history;
 pub mod refusals;
 
 pub mod registrar;
+
+pub mod steward;
 
 pub use registrar::{Registrar, RegistrarParts};
 

@@ -142,6 +142,8 @@ fn envelopes(publication: &Publication, now_ms: i64, constitution: &Constitution
     payload["revision"] = report.revision.into();
     payload["model_id"] = publication.model_id.to_string().into();
     payload["service_id"] = publication.service_id.to_string().into();
+    let quality = report.findings.iter().filter(|(judge, _)| *judge == JudgeKind::Quality);
+    payload["quality_severity"] = serde_json::json!(quality.map(|(_, finding)| finding.severity).max());
     let alerts = report.alerts.iter().map(|alert| {
         let mut payload = serde_json::json!(alert);
         payload["model_id"] = publication.model_id.to_string().into();

@@ -150,6 +150,7 @@ impl Draft<'_> {
             metrics: outcome.metrics,
             evidence,
             job: held.job,
+            constitutional_hash: outcome.constitutional_hash,
         };
         self.move_job(held.job, moved, guards)?;
         self.push(Change::VersionRegistered(Box::new(new)), Vec::new())?;

@@ -119,6 +119,9 @@ impl Model {
 
     fn observe(&mut self, event: &Event, observed: &Observed) {
         self.event_time_ms = self.event_time_ms.max(observed.event_time_ms);
+        if observed.kind == TriggerKind::Scheduled {
+            self.scheduled_ms = self.scheduled_ms.max(Some(observed.event_time_ms));
+        }
         let job = Job {
             number: observed.job,
             kind: observed.kind,

@@ -1,26 +1,29 @@
 //! The face: `LifecycleService` over the registrar. With its parts, the only place that knows its messages; it converts
 //! and no more.
 
+mod ask;
 mod checks;
 mod explain;
 mod messages;
+mod transfer;
+mod work;
 
 use std::{fmt, sync::Arc};
 
 use acgs_contracts::lifecycle::v1 as proto;
-use acgs_lifecycle::{Answer, Command, Policy, event::NewVersion, policy::PolicyError, trigger::Trigger};
+use acgs_lifecycle::{Command, Policy, decide::Limits, policy::PolicyError};
 use acgs_vocabulary::{
-    Problem, Severity,
-    constitution::sha256_hex,
+    Problem,
     ports::{Blobs, Clock, RecordLog},
     problem::Kind,
     text,
 };
 use checks::{actor, job_number, person, reason};
 use proto::lifecycle_service_server::LifecycleService;
-use tonic::{Request, Response, Status};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::lifecycle::{Registrar, topic};
+use crate::lifecycle::{Registrar, foreman::Foreman};
 
 /// Longest policy, in bytes.
 const POLICY_BYTES_MAX: usize = 64 << 10;
@@ -31,9 +34,31 @@ const LIST_MAX: u32 = 1_000;
 #[derive(Clone)]
 pub struct LifecycleFace {
     registrar: Registrar,
+    foreman: Foreman,
     blobs: Arc<dyn Blobs>,
     records: Arc<dyn RecordLog>,
     clock: Arc<dyn Clock>,
+    limits: Limits,
+    stop: CancellationToken,
+}
+
+/// What it is made of.
+#[derive(Clone, Debug)]
+pub struct LifecycleParts {
+    /// What is known.
+    pub registrar: Registrar,
+    /// What lies between a queued job and a judged one.
+    pub foreman: Foreman,
+    /// Artifacts and data sets.
+    pub blobs: Arc<dyn Blobs>,
+    /// Records of models.
+    pub records: Arc<dyn RecordLog>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What workers are told.
+    pub limits: Limits,
+    /// The end of everything.
+    pub stop: CancellationToken,
 }
 
 impl fmt::Debug for LifecycleFace {
@@ -51,13 +76,9 @@ pub fn artifact_key(digest: &str) -> String {
 impl LifecycleFace {
     /// Over what is kept.
     #[must_use]
-    pub fn new(
-        registrar: Registrar,
-        blobs: Arc<dyn Blobs>,
-        records: Arc<dyn RecordLog>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { registrar, blobs, records, clock }
+    pub fn new(parts: LifecycleParts) -> Self {
+        let LifecycleParts { registrar, foreman, blobs, records, clock, limits, stop } = parts;
+        Self { registrar, foreman, blobs, records, clock, limits, stop }
     }
 
     fn model(&self, model_id: &str) -> Result<proto::Model, Problem> {
@@ -105,79 +126,12 @@ impl LifecycleFace {
         self.registrar.submit(actor, &model_id, command(number)).await?;
         self.job(number).await
     }
+}
 
-    /// What has no uri is here, and is what it says.
-    async fn check_artifact(&self, new: &NewVersion) -> Result<(), Problem> {
-        if !new.artifact.uri.is_empty() {
-            return Ok(());
-        }
-        let digest = &new.artifact.digest;
-        let bytes = self.blobs.get(&artifact_key(digest)).await?;
-        let bytes = bytes.ok_or_else(|| Problem::missing("artifact", digest, "UNKNOWN_ARTIFACT"))?;
-        if new.artifact.size_bytes != 0 && new.artifact.size_bytes != bytes.len() as u64 {
-            let message = format!("is {}, the artifact has {} bytes", new.artifact.size_bytes, bytes.len());
-            return Err(Problem::field("artifact.size_bytes", "BAD_DIGEST", message));
-        }
-        Ok(())
-    }
-
-    /// Whether a version's artifact is still what was registered; one that is elsewhere is its keeper's matter.
-    async fn is_intact(&self, model_id: &str, version: &str) -> Result<bool, Problem> {
-        let version = self.version(model_id, version)?;
-        let artifact = version.artifact.unwrap_or_default();
-        if !artifact.uri.is_empty() {
-            return Ok(true);
-        }
-        let bytes = self.blobs.get(&artifact_key(&artifact.digest)).await?;
-        Ok(bytes.is_some_and(|bytes| sha256_hex(&bytes) == artifact.digest))
-    }
-
-    async fn retrain(
-        &self,
-        request: proto::RequestRetrainingRequest,
-    ) -> Result<proto::RequestRetrainingResponse, Problem> {
-        let description = reason("why", &request.why)?;
-        let kind = messages::asked_trigger(request.trigger())?;
-        checks::short("request_id", &request.request_id)?;
-        let severity = match request.severity() {
-            acgs_contracts::common::v1::Severity::Unspecified => Severity::Medium,
-            said => messages::severity(said),
-        };
-        let now_ms = self.clock.now_ms();
-        let known_ms = self
-            .registrar
-            .look(|state| state.model(&request.model_id).map(|model| model.event_time_ms))
-            .ok_or_else(|| Problem::missing("model", &request.model_id, "UNKNOWN_MODEL"))?;
-        if self.records.last_chunk(&topic(&request.model_id)).await? == 0 {
-            let message = "no records of the model are kept: it can be retrained from streams that are opened \
-                           with durability LOG only";
-            return Err(Problem::new(Kind::Precondition, "NO_RECORDS", message));
-        }
-        let newest_ms = if known_ms > 0 { known_ms } else { now_ms };
-        let source = match request.request_id.as_str() {
-            "" => text::unique_id("request-", now_ms),
-            id => format!("request {id}"),
-        };
-        let trigger = Trigger {
-            kind,
-            severity,
-            event_time_ms: request.event_time_ms.unwrap_or(newest_ms),
-            evidence: acgs_lifecycle::trigger::Evidence { source, description, event_id: String::new() },
-            reference_version: 0,
-            records: None,
-            overrides: request.override_limits,
-        };
-        let asks = actor(&request.actor)?;
-        match self.registrar.submit(&asks, &request.model_id, Command::Trigger(trigger)).await? {
-            Answer::Job { job, known, .. } => {
-                Ok(proto::RequestRetrainingResponse { job: Some(self.job(job).await?), known })
-            }
-            _ => {
-                let message = "the policy leaves triggers of this severity alone";
-                Err(Problem::new(Kind::Precondition, "BELOW_SEVERITY", message))
-            }
-        }
-    }
+/// A model whose streams are acknowledged in memory cannot be retrained from them.
+fn no_records() -> Problem {
+    let message = "no records of the model are kept: streams have to be opened with durability LOG for that";
+    Problem::new(Kind::Precondition, "NO_RECORDS", message)
 }
 
 /// The limit of a list.
@@ -444,6 +398,46 @@ impl LifecycleService for LifecycleFace {
         let (approved, why) = (request.approved, request.why);
         let job = self.on_job(&request.job_id, &asks, |job| Command::Decide { job, approved, why }).await?;
         Ok(Response::new(proto::ApproveJobResponse { job: Some(job) }))
+    }
+
+    async fn put_artifact(
+        &self,
+        request: Request<Streaming<proto::PutArtifactRequest>>,
+    ) -> Answered<proto::PutArtifactResponse> {
+        Ok(Response::new(self.take_artifact(request.into_inner()).await?))
+    }
+
+    type GetArtifactStream = transfer::Pieces<proto::GetArtifactResponse>;
+
+    async fn get_artifact(
+        &self,
+        request: Request<proto::GetArtifactRequest>,
+    ) -> Answered<Self::GetArtifactStream> {
+        Ok(Response::new(self.give_artifact(&request.into_inner().digest).await?))
+    }
+
+    type ReadRecordsStream = transfer::Pieces<proto::ReadRecordsResponse>;
+
+    async fn read_records(
+        &self,
+        request: Request<proto::ReadRecordsRequest>,
+    ) -> Answered<Self::ReadRecordsStream> {
+        Ok(Response::new(self.give_records(request.into_inner()).await?))
+    }
+
+    type ReadDatasetStream = transfer::Pieces<proto::ReadDatasetResponse>;
+
+    async fn read_dataset(
+        &self,
+        request: Request<proto::ReadDatasetRequest>,
+    ) -> Answered<Self::ReadDatasetStream> {
+        Ok(Response::new(self.give_dataset(&request.into_inner()).await?))
+    }
+
+    type WorkStream = work::Told;
+
+    async fn work(&self, request: Request<Streaming<proto::WorkRequest>>) -> Answered<Self::WorkStream> {
+        Ok(Response::new(work::run(self.clone(), request.into_inner()).await?))
     }
 
     async fn explain_job(

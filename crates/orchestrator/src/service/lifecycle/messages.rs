@@ -1,5 +1,7 @@
 //! Models, versions, jobs and policies as messages, and back.
 
+use std::collections::{BTreeMap, HashMap};
+
 use acgs_contracts::{common::v1 as common, lifecycle::v1 as proto};
 use acgs_lifecycle::{
     Policy,
@@ -8,7 +10,7 @@ use acgs_lifecycle::{
     gates::{GateResult, Outcome},
     job::JobState,
     model::{Job, Model, Version},
-    policy::Mode,
+    policy::{Gates, Mode},
     stage::Stage,
     trigger::TriggerKind,
 };
@@ -152,13 +154,54 @@ fn gate(result: &GateResult) -> proto::GateResult {
     }
 }
 
-fn data(window: &DataWindow) -> proto::DataWindow {
+/// The message of a data set.
+pub(super) fn data(window: &DataWindow) -> proto::DataWindow {
     proto::DataWindow {
         from_ms: window.from_ms,
         until_ms: window.until_ms,
         rows: window.rows,
         digest: window.digest.clone(),
     }
+}
+
+/// The message of an artifact.
+pub(super) fn artifact(artifact: &Artifact) -> proto::Artifact {
+    proto::Artifact {
+        digest: artifact.digest.clone(),
+        size_bytes: artifact.size_bytes,
+        format: artifact.format.clone(),
+        uri: artifact.uri.clone(),
+    }
+}
+
+/// The gates that a policy asks for, a sentence each.
+pub(super) fn gates(gates: &Gates) -> Vec<String> {
+    let mut all = vec![
+        "schema: a finite score for every held-out record".to_owned(),
+        format!("holdout_rows: at least {}", gates.rows_min),
+        format!("champion: not worse by more than {} with confidence {}", gates.margin, gates.confidence),
+    ];
+    all.extend(gates.loss_max.map(|most| format!("loss: at most {most}")));
+    all.extend(gates.auc_min.map(|least| format!("auc: at least {least}")));
+    let floor = |slice: &acgs_lifecycle::policy::Slice| {
+        format!("slice:{}: loss of each part at most {}", slice.field, slice.loss_max)
+    };
+    all.extend(gates.slices.iter().map(floor));
+    if gates.compliance.required {
+        all.push(format!("compliance: weighted score at least {}", gates.compliance.score_min));
+    }
+    all
+}
+
+/// What a maker measured.
+pub(super) fn metrics(field: &str, given: HashMap<String, f64>) -> Result<BTreeMap<String, f64>, Problem> {
+    let fine = given.iter().all(|(name, value)| value.is_finite() && name.len() <= 128);
+    if given.len() > METRICS_MAX || !fine {
+        let message =
+            format!("are more than {METRICS_MAX}, not finite, or have a name of more than 128 bytes");
+        return Err(Problem::field(field, "BAD_METRICS", message));
+    }
+    Ok(given.into_iter().collect())
 }
 
 /// The message of a version.
@@ -169,12 +212,7 @@ pub(super) fn version(model_id: &str, version: &Version) -> proto::Version {
         version: new.version.clone(),
         number: version.number,
         stage: stage(version.stage).into(),
-        artifact: Some(proto::Artifact {
-            digest: new.artifact.digest.clone(),
-            size_bytes: new.artifact.size_bytes,
-            format: new.artifact.format.clone(),
-            uri: new.artifact.uri.clone(),
-        }),
+        artifact: Some(artifact(&new.artifact)),
         data: new.data.as_ref().map(data),
         parent: new.parent.clone(),
         metrics: new.metrics.iter().map(|(name, value)| (name.clone(), *value)).collect(),
@@ -277,12 +315,6 @@ pub(super) fn new_version(request: proto::RegisterVersionRequest) -> Result<NewV
     if let Some(data) = &request.data {
         checks::digest("data.digest", &data.digest)?;
     }
-    let finite = request.metrics.iter().all(|(name, value)| value.is_finite() && name.len() <= 128);
-    if request.metrics.len() > METRICS_MAX || !finite {
-        let message =
-            format!("are more than {METRICS_MAX}, not finite, or have a name of more than 128 bytes");
-        return Err(Problem::field("metrics", "BAD_METRICS", message));
-    }
     Ok(NewVersion {
         version: request.version,
         artifact: Artifact {
@@ -298,8 +330,9 @@ pub(super) fn new_version(request: proto::RegisterVersionRequest) -> Result<NewV
             digest: data.digest,
         }),
         parent: request.parent,
-        metrics: request.metrics.into_iter().collect(),
+        metrics: metrics("metrics", request.metrics)?,
         evidence: evidence(&request.evidence)?,
         job: 0,
+        constitutional_hash: String::new(),
     })
 }

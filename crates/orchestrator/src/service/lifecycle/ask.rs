@@ -1,0 +1,89 @@
+//! What the face asks before it sends a command: that an artifact is there, that records are.
+
+use acgs_contracts::lifecycle::v1 as proto;
+use acgs_lifecycle::{
+    Answer, Command,
+    event::NewVersion,
+    trigger::{Evidence, Trigger},
+};
+use acgs_vocabulary::{Problem, Severity, constitution::sha256_hex, problem::Kind, text};
+
+use super::{
+    LifecycleFace, artifact_key,
+    checks::{self, actor, reason},
+    messages, no_records,
+};
+use crate::lifecycle::topic;
+
+impl LifecycleFace {
+    /// What has no uri is here, and is what it says.
+    pub(super) async fn check_artifact(&self, new: &NewVersion) -> Result<(), Problem> {
+        if !new.artifact.uri.is_empty() {
+            return Ok(());
+        }
+        let digest = &new.artifact.digest;
+        let bytes = self.blobs.get(&artifact_key(digest)).await?;
+        let bytes = bytes.ok_or_else(|| Problem::missing("artifact", digest, "UNKNOWN_ARTIFACT"))?;
+        if new.artifact.size_bytes != 0 && new.artifact.size_bytes != bytes.len() as u64 {
+            let message = format!("is {}, the artifact has {} bytes", new.artifact.size_bytes, bytes.len());
+            return Err(Problem::field("artifact.size_bytes", "BAD_DIGEST", message));
+        }
+        Ok(())
+    }
+
+    /// Whether a version's artifact is still what was registered; one that is elsewhere is its keeper's matter.
+    pub(super) async fn is_intact(&self, model_id: &str, version: &str) -> Result<bool, Problem> {
+        let version = self.version(model_id, version)?;
+        let artifact = version.artifact.unwrap_or_default();
+        if !artifact.uri.is_empty() {
+            return Ok(true);
+        }
+        let bytes = self.blobs.get(&artifact_key(&artifact.digest)).await?;
+        Ok(bytes.is_some_and(|bytes| sha256_hex(&bytes) == artifact.digest))
+    }
+
+    pub(super) async fn retrain(
+        &self,
+        request: proto::RequestRetrainingRequest,
+    ) -> Result<proto::RequestRetrainingResponse, Problem> {
+        let description = reason("why", &request.why)?;
+        let kind = messages::asked_trigger(request.trigger())?;
+        checks::short("request_id", &request.request_id)?;
+        let severity = match request.severity() {
+            acgs_contracts::common::v1::Severity::Unspecified => Severity::Medium,
+            said => messages::severity(said),
+        };
+        let now_ms = self.clock.now_ms();
+        let known_ms = self
+            .registrar
+            .look(|state| state.model(&request.model_id).map(|model| model.event_time_ms))
+            .ok_or_else(|| Problem::missing("model", &request.model_id, "UNKNOWN_MODEL"))?;
+        if self.records.last_chunk(&topic(&request.model_id)).await? == 0 {
+            return Err(no_records());
+        }
+        let newest_ms = if known_ms > 0 { known_ms } else { now_ms };
+        let source = match request.request_id.as_str() {
+            "" => text::unique_id("request-", now_ms),
+            id => format!("request {id}"),
+        };
+        let trigger = Trigger {
+            kind,
+            severity,
+            event_time_ms: request.event_time_ms.unwrap_or(newest_ms),
+            evidence: Evidence { source, description, event_id: String::new() },
+            reference_version: 0,
+            records: None,
+            overrides: request.override_limits,
+        };
+        let asks = actor(&request.actor)?;
+        match self.registrar.submit(&asks, &request.model_id, Command::Trigger(trigger)).await? {
+            Answer::Job { job, known, .. } => {
+                Ok(proto::RequestRetrainingResponse { job: Some(self.job(job).await?), known })
+            }
+            _ => {
+                let message = "the policy leaves triggers of this severity alone";
+                Err(Problem::new(Kind::Precondition, "BELOW_SEVERITY", message))
+            }
+        }
+    }
+}
