@@ -51,6 +51,7 @@ pub struct WindowStream {
     outgoing: mpsc::Sender<StreamWindowsRequest>,
     incoming: Streaming<StreamWindowsResponse>,
     next_seq: u64,
+    accepted_through: u64,
     credit: i64,
 }
 
@@ -73,6 +74,7 @@ impl WindowStream {
                 outgoing,
                 incoming,
                 next_seq: opened.accepted_through + 1,
+                accepted_through: opened.accepted_through,
                 credit: opened.credit_bytes as i64,
             }),
             _ => bail!("the server did not open the stream"),
@@ -122,6 +124,20 @@ impl WindowStream {
     /// When the stream is gone.
     pub async fn end(&mut self, told: &mut Vec<stream_windows_response::Message>) -> anyhow::Result<()> {
         self.send(stream_windows_request::Message::End(End {}), told).await
+    }
+
+    /// Waits until the server has taken everything that was sent, and takes what it has said.
+    ///
+    /// # Errors
+    /// What the server says against it.
+    pub async fn settle(&mut self, told: &mut Vec<stream_windows_response::Message>) -> anyhow::Result<()> {
+        while self.accepted_through + 1 < self.next_seq {
+            match self.next().await? {
+                Some(message) => told.push(message),
+                None => bail!("the server closed the stream"),
+            }
+        }
+        Ok(())
     }
 
     async fn number(
@@ -187,9 +203,11 @@ impl WindowStream {
     }
 
     fn note(&mut self, message: StreamWindowsResponse) -> Option<stream_windows_response::Message> {
-        if let Some(stream_windows_response::Message::Accepted(Accepted { credit_bytes, .. })) =
-            &message.message
+        if let Some(stream_windows_response::Message::Accepted(Accepted {
+            credit_bytes, through_seq, ..
+        })) = &message.message
         {
+            self.accepted_through = self.accepted_through.max(*through_seq);
             self.credit += *credit_bytes as i64;
         }
         if let Some(stream_windows_response::Message::Report(report)) = &message.message

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Pieces of evidence that a job keeps; later ones only count.
 pub const EVIDENCE_MAX: usize = 16;
+/// Pieces of evidence that a job knows again; when it has so many, no more join it.
+pub const JOINED_MAX: usize = 256;
 
 /// What set it off, in the original's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! `acgs demo`: a year of real flights, scored by a real model, over real gRPC, with labels when the flights land.
 
+mod managed;
+
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
 
 use acgs_columns::Schema;
@@ -19,7 +21,7 @@ use acgs_vocabulary::{
     text::{parse_rfc3339, rfc3339},
 };
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{
     Progress,
@@ -43,8 +45,16 @@ const NAME: &str = "flights-lga-2013";
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Print one JSON object a line, the last one a summary by month.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The year again with a model that is looked after: retrained when its loss is surely worse, judged, exchanged.
+    Loop,
 }
 
 impl Demo {
@@ -58,6 +68,9 @@ impl Demo {
         settings.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
         (settings.listen.quality, settings.listen.drift) = (0, 0);
         (settings.listen.performance, settings.listen.orchestrator) = (0, 0);
+        if matches!(self.what, Some(What::Loop)) {
+            return managed::run(&settings, self.json).await;
+        }
         let running = wire::serve_all(&settings).await?;
         let told = self.tell(&running).await;
         running.stop().await?;

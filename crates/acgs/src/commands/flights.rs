@@ -13,7 +13,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::input::csv_records;
 
-const DATA: &[u8] = include_bytes!("../../../../examples/data/flights_lga_2013.csv.gz");
+pub(super) const DATA: &[u8] = include_bytes!("../../../../examples/data/flights_lga_2013.csv.gz");
 /// The reference is what was before this: January and February.
 pub(super) const REFERENCE_END: &str = "2013-03-01T00:00:00Z";
 /// Numeric inputs of the model.
@@ -22,7 +22,7 @@ const NUMERIC: [&str; 8] =
 const OUTCOMES: [&str; 3] = ["dep_delay", "arr_delay", "air_time"];
 
 /// One flight.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Flight {
     /// Its number in the file.
     pub(super) id: i64,
@@ -32,9 +32,11 @@ pub(super) struct Flight {
     pub(super) landed_ms: Option<i64>,
     carrier: String,
     numbers: [Option<f64>; NUMERIC.len()],
-    score: Option<f64>,
+    /// The model's probability of landing late.
+    pub(super) score: Option<f64>,
     outcomes: [Option<f64>; OUTCOMES.len()],
-    late: Option<bool>,
+    /// Whether it landed late; `None` when it was cancelled.
+    pub(super) late: Option<bool>,
 }
 
 /// All flights in order of departure.

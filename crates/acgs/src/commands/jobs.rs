@@ -98,7 +98,8 @@ fn trigger(job: &Job) -> String {
     word(job.trigger().as_str_name(), "TRIGGER_KIND_")
 }
 
-fn as_json(job: &Job) -> Value {
+/// A job as JSON.
+pub(super) fn as_json(job: &Job) -> Value {
     let evidence = job.evidence.iter().map(|piece| {
         json!({ "source": piece.source, "description": piece.description, "event_id": piece.event_id })
     });

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
 use super::stream::harm_word;
 
-const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 12] = [
     "January",
     "February",
     "March",

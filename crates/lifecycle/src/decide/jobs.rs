@@ -7,7 +7,7 @@ use crate::{
     model::Job,
     policy::{Mode, Policy},
     stage::{Stage, StageStep},
-    trigger::{Class, Trigger, dedupe_key},
+    trigger::{Class, JOINED_MAX, Trigger, dedupe_key},
 };
 
 /// A trigger that is suppressed for the same reason is written down again after this long.
@@ -28,12 +28,17 @@ impl Draft<'_> {
         let joins = |job: &&std::sync::Arc<Job>| job.kind == trigger.kind && job.state == JobState::Observed;
         if let Some(job) = self.model.jobs.values().find(joins) {
             let number = job.number;
+            if job.dedupe_keys.len() >= JOINED_MAX {
+                return Ok(Answer::Job { job: number, state: JobState::Observed, known: true });
+            }
             let (evidence, severity) = (trigger.evidence, trigger.severity);
             let event_time_ms = trigger.event_time_ms;
             let moved = JobMoved::Merge { dedupe_key, evidence, severity, event_time_ms };
             self.move_job(number, moved, Vec::new())?;
             return Ok(Answer::Job { job: number, state: JobState::Observed, known: true });
         }
+        // What is only written down waits for nothing.
+        let coalesce_ms = if rule.mode == Mode::Observe { 0 } else { rule.coalesce_ms };
         let observed = Observed {
             job: self.counts.jobs + 1,
             kind: trigger.kind,
@@ -42,11 +47,11 @@ impl Draft<'_> {
             dedupe_key,
             evidence: trigger.evidence,
             event_time_ms: trigger.event_time_ms,
-            coalesce_until_ms: self.now_ms() + rule.coalesce_ms,
+            coalesce_until_ms: self.now_ms() + coalesce_ms,
             records: trigger.records,
             overrides: trigger.overrides,
         };
-        if rule.coalesce_ms == 0
+        if coalesce_ms == 0
             && let Some(job) = self.suppressed_alike(&observed, &policy)
         {
             return Ok(Answer::Job { job, state: JobState::Suppressed, known: true });
@@ -54,7 +59,7 @@ impl Draft<'_> {
         let job = observed.job;
         self.counts.jobs = job;
         self.push(Change::JobObserved(Box::new(observed)), Vec::new())?;
-        if rule.coalesce_ms == 0 {
+        if coalesce_ms == 0 {
             self.settle(job, &policy)?;
         }
         Ok(Answer::Job { job, state: self.job(job)?.state, known: false })

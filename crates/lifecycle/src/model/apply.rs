@@ -229,9 +229,9 @@ fn step_job(job: &mut Job, event: &Event, moved: &JobMoved) {
             job.severity = job.severity.max(*severity);
             job.event_time_ms = job.event_time_ms.max(*event_time_ms);
             job.triggers += 1;
+            job.dedupe_keys.push(dedupe_key.clone());
             if job.evidence.len() < EVIDENCE_MAX {
                 job.evidence.push(evidence.clone());
-                job.dedupe_keys.push(dedupe_key.clone());
             }
         }
         JobMoved::Queue { rank, expires_at_ms }

@@ -65,16 +65,16 @@ impl Herald {
                 continue;
             };
             loop {
-                match tokio::time::timeout(QUIET, entries.recv()).await {
+                let quiet = match tokio::time::timeout(QUIET, entries.recv()).await {
                     Ok(Some((sequence, bytes))) => {
                         self.tell(sequence, &bytes).await;
                         told = sequence;
+                        false
                     }
                     Ok(None) => break,
-                    Err(_quiet) if told > written => {}
-                    Err(_quiet) => continue,
-                }
-                if told >= written + WRITE_EVERY || entries.is_empty() && told > written {
+                    Err(_nothing_came) => true,
+                };
+                if told >= written + WRITE_EVERY || quiet && told > written {
                     self.outbox.flush().await;
                     if self.write(told).await {
                         written = told;

@@ -2,12 +2,16 @@
 //! missed while a process is away; told twice, the same window is the same evidence. It must not know how judges decide, or
 //! what a policy makes of a trigger.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use acgs_lifecycle::{
     Command,
     schedule::last_within,
-    trigger::{Evidence, Trigger, TriggerKind},
+    trigger::{Evidence, Trigger, TriggerKind, dedupe_key},
 };
 use acgs_vocabulary::{
     Severity,
@@ -29,6 +33,8 @@ const WRITE_EVERY: u64 = 256;
 const QUIET: Duration = Duration::from_secs(1);
 /// Between attempts while the home cannot be reached.
 const RETRY: Duration = Duration::from_millis(250);
+/// Triggers that are known to be decided: a window is told again with every label that comes.
+const DECIDED_MAX: usize = 16_384;
 /// Models whose calendar is remembered.
 const CALENDARS_MAX: usize = 100_000;
 
@@ -45,6 +51,18 @@ pub struct Steward {
     pub registrar: Registrar,
     /// The end of everything.
     pub stop: CancellationToken,
+}
+
+/// What need not be asked again; losing it costs time only.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Event time through which a model's calendar was looked at.
+    calendars: HashMap<Arc<str>, i64>,
+    decided: HashSet<(String, Severity)>,
+}
+
+fn key(model_id: &str, trigger: &Trigger) -> (String, Severity) {
+    (dedupe_key(model_id, trigger), trigger.severity)
 }
 
 /// A window as the bus has it.
@@ -79,24 +97,25 @@ impl Steward {
                 None => tokio::time::sleep(RETRY).await,
             }
         };
-        let (mut written, mut calendars) = (read, HashMap::new());
+        let mut written = read;
+        let mut memory = Memory::default();
         loop {
             let Ok(mut events) = self.log.subscribe(read, &filter).await else {
                 tokio::time::sleep(RETRY).await;
                 continue;
             };
             loop {
-                match tokio::time::timeout(QUIET, events.recv()).await {
+                let quiet = match tokio::time::timeout(QUIET, events.recv()).await {
                     Ok(Some(logged)) => {
-                        self.take(&logged.envelope, &mut calendars).await;
+                        self.take(&logged.envelope, &mut memory).await;
                         read = logged.sequence;
+                        false
                     }
                     Ok(None) => break,
-                    Err(_quiet) if read > written => {}
-                    Err(_quiet) => continue,
-                }
-                let quiet = events.is_empty() && read > written;
-                if (read >= written + WRITE_EVERY || quiet) && self.write(read).await {
+                    Err(_nothing_came) => true,
+                };
+                let due = read >= written + WRITE_EVERY || quiet && read > written;
+                if due && self.write(read).await {
                     written = read;
                 }
             }
@@ -119,7 +138,7 @@ impl Steward {
             || self.keys.put(READ, read.to_string().into_bytes(), Some(revision)).await.is_ok()
     }
 
-    async fn take(&self, envelope: &Envelope, calendars: &mut HashMap<Arc<str>, i64>) {
+    async fn take(&self, envelope: &Envelope, memory: &mut Memory) {
         let Some(seen) = seen(envelope) else { return };
         let known = self.registrar.look(|state| {
             let model = state.model(&seen.model_id)?;
@@ -129,16 +148,17 @@ impl Steward {
         let Some((model_id, cron, scheduled_ms)) = known else { return };
         let mut triggers = found(&seen);
         if let Some(cron) = cron {
-            if calendars.len() >= CALENDARS_MAX {
-                calendars.clear();
+            if memory.calendars.len() >= CALENDARS_MAX {
+                memory.calendars.clear();
             }
-            let last_ms = calendars.entry(Arc::clone(&model_id)).or_insert(seen.end_ms);
+            let last_ms = memory.calendars.entry(Arc::clone(&model_id)).or_insert(seen.end_ms);
             let after_ms = scheduled_ms.unwrap_or(*last_ms).max(*last_ms);
             *last_ms = after_ms.max(seen.end_ms);
             triggers.extend(
                 last_within(&cron, after_ms, seen.end_ms).map(|moment_ms| scheduled(&seen, &cron, moment_ms)),
             );
         }
+        triggers.retain(|trigger| !memory.decided.contains(&key(&model_id, trigger)));
         if triggers.is_empty() {
             return;
         }
@@ -146,6 +166,10 @@ impl Steward {
         for mut trigger in triggers {
             // Without any there is nothing to train on; how many there are is counted when a worker asks.
             trigger.records = records.filter(|last| *last == 0);
+            if memory.decided.len() >= DECIDED_MAX {
+                memory.decided.clear();
+            }
+            memory.decided.insert(key(&model_id, &trigger));
             self.submit(&model_id, trigger).await;
         }
     }
