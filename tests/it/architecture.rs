@@ -94,6 +94,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "acgs-contracts",
             "acgs-columns",
             "acgs-events",
+            "acgs-interchange",
             "acgs-lane",
             "acgs-mesh",
             "acgs-vocabulary",

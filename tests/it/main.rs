@@ -18,3 +18,4 @@ mod stalled;
 mod streams;
 mod telemetry;
 mod unary;
+mod work;

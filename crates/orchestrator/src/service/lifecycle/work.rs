@@ -207,14 +207,25 @@ impl Session {
                 }
             }
             Some(Said::Completed(said)) => {
-                let job_id = said.job_id.clone();
-                self.completed(said).await.map(|taken| (job_id, taken))
+                let (job_id, fence) = (said.job_id.clone(), said.fence);
+                match self.completed(said).await {
+                    Ok(true) => match self.lost(&job_id, fence) {
+                        Some(why) => return self.revoke(&job_id, "BAD_RESULT", why).await,
+                        None => {
+                            self.holds = None;
+                            Ok((job_id, true))
+                        }
+                    },
+                    other => other.map(|taken| (job_id, taken)),
+                }
             }
             Some(Said::Failed(said)) => {
                 let why: String = said.why.chars().take(checks::TEXT_BYTES_MAX / 4).collect();
                 let retryable = said.retryable;
                 let command = |held| Command::TrainFailed { held, retryable, why };
-                self.about(&said.job_id, said.fence, command).await.map(|taken| (said.job_id, taken))
+                let heard = self.about(&said.job_id, said.fence, command).await;
+                self.holds = self.holds.filter(|_| !matches!(heard, Ok(true)));
+                heard.map(|taken| (said.job_id, taken))
             }
             Some(Said::Hello(_)) => Err(Problem::field("message", "HELLO_FIRST", "hello is said once")),
             None => Err(Problem::field("message", "MISSING", "is none of the messages of this version")),
@@ -250,6 +261,17 @@ impl Session {
             Err(problem) if problem.reason() == "WRONG_STATE" => Ok(false),
             Err(problem) => Err(problem),
         }
+    }
+
+    /// Why a job that was held is not any more; `None` while it is.
+    fn lost(&self, job_id: &str, fence: u64) -> Option<String> {
+        let number = checks::job_number(job_id).ok()?;
+        self.face.registrar.look(|state| {
+            let (_, job) = state.job(number)?;
+            let held = job.lease.as_ref().is_some_and(|lease| lease.fence == fence);
+            let over = matches!(job.state, JobState::Backoff | JobState::DeadLettered);
+            (!held && over).then(|| job.why.clone())
+        })
     }
 
     async fn scores(&self, said: proto::Scores) -> Result<bool, Problem> {
