@@ -9,6 +9,7 @@ mod failover;
 mod jetstream;
 mod judges;
 mod kept;
+mod kills;
 mod lifecycle;
 mod mesh;
 mod noise;

@@ -11,27 +11,29 @@ use acgs_contracts::{
         lifecycle_service_client::LifecycleServiceClient, put_artifact_request, work_request::Message as Say,
         work_response::Message as Told,
     },
-    orchestrator::v1::Durability,
+    orchestrator::v1::{
+        Durability, orchestrator_service_client::OrchestratorServiceClient, stream_windows_response,
+    },
 };
 use acgs_mesh::client::MeshChannel;
-use acgs_tests::{Mesh, PATIENCE, POLICY, labels, open, reason, rows};
+use acgs_tests::{Mesh, PATIENCE, POLICY, Stream, labels, open, reason, rows};
 use acgs_vocabulary::constitution::{PLATFORM, sha256_hex};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-type Client = LifecycleServiceClient<MeshChannel>;
+pub(crate) type Client = LifecycleServiceClient<MeshChannel>;
 
-const UNTIL_MS: i64 = 600_000;
+pub(crate) const UNTIL_MS: i64 = 600_000;
 
 /// A worker that says what the test wants.
-struct Fake {
+pub(crate) struct Fake {
     out: mpsc::Sender<WorkRequest>,
     incoming: Streaming<WorkResponse>,
 }
 
 impl Fake {
-    async fn join(client: &mut Client, id: &str) -> Result<Self, Status> {
+    pub(crate) async fn join(client: &mut Client, id: &str) -> Result<Self, Status> {
         let (out, messages) = mpsc::channel(16);
         let trainers = vec!["logistic".to_owned()];
         let hello = Say::Hello(proto::Hello { worker_id: id.into(), trainers });
@@ -42,17 +44,17 @@ impl Fake {
         Ok(Self { out, incoming })
     }
 
-    async fn say(&self, message: Say) {
+    pub(crate) async fn say(&self, message: Say) {
         self.out.send(WorkRequest { message: Some(message) }).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Result<Told, Status> {
+    pub(crate) async fn hear(&mut self) -> Result<Told, Status> {
         let told =
             tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("an answer in time")?;
         Ok(told.and_then(|told| told.message).expect("an answer"))
     }
 
-    async fn assignment(&mut self) -> Assignment {
+    pub(crate) async fn assignment(&mut self) -> Assignment {
         self.say(Say::Ready(proto::Ready {})).await;
         match self.hear().await.unwrap() {
             Told::Assignment(assignment) => assignment,
@@ -60,7 +62,7 @@ impl Fake {
         }
     }
 
-    async fn taken(&mut self, message: Say) {
+    pub(crate) async fn taken(&mut self, message: Say) {
         self.say(message).await;
         let told = self.hear().await.unwrap();
         assert!(matches!(told, Told::Taken(_)), "{told:?}");
@@ -75,16 +77,16 @@ impl Fake {
     }
 }
 
-fn started(job: &Assignment) -> Say {
+pub(crate) fn started(job: &Assignment) -> Say {
     Say::Started(proto::Started { job_id: job.job_id.clone(), fence: job.fence })
 }
 
-fn scores(job: &Assignment, value: f64) -> Say {
+pub(crate) fn scores(job: &Assignment, value: f64) -> Say {
     let scores = vec![value; job.holdout.as_ref().unwrap().rows as usize];
     Say::Scores(proto::Scores { job_id: job.job_id.clone(), fence: job.fence, scores })
 }
 
-fn completed(job: &Assignment, digest: &str) -> Say {
+pub(crate) fn completed(job: &Assignment, digest: &str) -> Say {
     let artifact = proto::Artifact { digest: digest.into(), format: "test/1".into(), ..Default::default() };
     let data = job.refit.as_ref().or(job.train.as_ref()).unwrap();
     Say::Completed(proto::Completed {
@@ -98,9 +100,8 @@ fn completed(job: &Assignment, digest: &str) -> Say {
 }
 
 /// A model with a policy and ten minutes of labelled records: `y` is 1 where `x` is large.
-async fn prepared(flags: &[&str], policy: &str) -> (Mesh, Client) {
-    let mesh = Mesh::start_with(flags).await;
-    let mut client = mesh.lifecycle().await;
+pub(crate) async fn prepare(channel: MeshChannel, policy: &str) -> Client {
+    let mut client = Client::new(channel.clone());
     let model = proto::RegisterModelRequest { model_id: "m".into(), ..Default::default() };
     client.register_model(model).await.unwrap();
     let document = Some(proto::PolicyDocument { toml: policy.into() });
@@ -108,19 +109,31 @@ async fn prepared(flags: &[&str], policy: &str) -> (Mesh, Client) {
     client.put_policy(put).await.unwrap();
     let mut wanted = open("records", UNTIL_MS);
     (wanted.model_id, wanted.durability) = ("m".into(), Durability::Log.into());
-    let mut stream = mesh.stream(wanted).await.unwrap();
+    let mut stream = Stream::open(OrchestratorServiceClient::new(channel), wanted).await.unwrap();
     let times: Vec<i64> = (0..UNTIL_MS).step_by(1_000).collect();
     let batch = rows(0, &times, 0.0);
     let late = |row: usize| f64::from(u8::from(batch.columns()[2].number(row).unwrap() > 2.0));
     let truth: Vec<(i64, f64)> = (0..times.len()).map(|row| (row as i64, late(row))).collect();
     stream.rows(1, &batch).await;
     stream.labels(2, &labels(&truth)).await;
-    stream.end().await;
-    stream.reports().await;
+    loop {
+        match stream.next().await.unwrap().unwrap() {
+            stream_windows_response::Message::Accepted(accepted) if accepted.through_seq == 2 => {
+                return client;
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn prepared(flags: &[&str], policy: &str) -> (Mesh, Client) {
+    let mesh = Mesh::start_with(flags).await;
+    let channel = mesh.channel(mesh.running.addresses.orchestrator).await;
+    let client = prepare(channel, policy).await;
     (mesh, client)
 }
 
-async fn request(client: &mut Client, id: &str) -> Job {
+pub(crate) async fn request(client: &mut Client, id: &str) -> Job {
     let request = proto::RequestRetrainingRequest {
         model_id: "m".into(),
         why: "a test".into(),
@@ -133,23 +146,42 @@ async fn request(client: &mut Client, id: &str) -> Job {
     client.request_retraining(request).await.unwrap().into_inner().job.unwrap()
 }
 
-async fn job(client: &mut Client, id: &str) -> Job {
+pub(crate) async fn job(client: &mut Client, id: &str) -> Job {
     client.get_job(proto::GetJobRequest { job_id: id.into() }).await.unwrap().into_inner().job.unwrap()
 }
 
-async fn wait_for(client: &mut Client, id: &str, wanted: JobState) -> Job {
+pub(crate) async fn wait_for(client: &mut Client, id: &str, wanted: JobState) -> Job {
     let since = Instant::now();
     loop {
-        let found = job(client, id).await;
-        if found.state() == wanted {
-            return found;
+        let request = proto::GetJobRequest { job_id: id.into() };
+        match client.get_job(request).await {
+            Ok(found) => {
+                let found = found.into_inner().job.unwrap();
+                if found.state() == wanted {
+                    return found;
+                }
+                assert!(
+                    since.elapsed() < PATIENCE,
+                    "{id} is {:?}, not {wanted:?}: {}",
+                    found.state(),
+                    found.why
+                );
+            }
+            // Another orchestrator may not have read of it yet.
+            Err(status) => {
+                assert!(status.code() == Code::NotFound && since.elapsed() < PATIENCE, "{status:?}")
+            }
         }
-        assert!(since.elapsed() < PATIENCE, "{id} is {:?}, not {wanted:?}: {}", found.state(), found.why);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn put(client: &mut Client, digest: &str, size_bytes: u64, bytes: &[u8]) -> Result<(), Status> {
+pub(crate) async fn put(
+    client: &mut Client,
+    digest: &str,
+    size_bytes: u64,
+    bytes: &[u8],
+) -> Result<(), Status> {
     let header = proto::ArtifactHeader { digest: digest.into(), size_bytes };
     let mut messages = vec![put_artifact_request::Message::Header(header)];
     messages.extend(bytes.chunks(1 << 20).map(|chunk| put_artifact_request::Message::Chunk(chunk.to_vec())));
@@ -157,7 +189,7 @@ async fn put(client: &mut Client, digest: &str, size_bytes: u64, bytes: &[u8]) -
     client.put_artifact(tokio_stream::iter(messages)).await.map(|_| ())
 }
 
-async fn upload(client: &mut Client, bytes: &[u8]) -> String {
+pub(crate) async fn upload(client: &mut Client, bytes: &[u8]) -> String {
     let digest = sha256_hex(bytes);
     put(client, &digest, bytes.len() as u64, bytes).await.unwrap();
     digest
