@@ -5,6 +5,7 @@ mod bus;
 mod cpu;
 mod discard;
 mod latency;
+mod lifecycle;
 mod memory;
 mod mesh;
 mod pool;
@@ -56,6 +57,8 @@ enum What {
     Bus,
     /// What JSON costs beside gRPC.
     Rest,
+    /// The queue of retrainings, recovery, from a finding to a job, and gates.
+    Lifecycle,
 }
 
 /// One measured number.
@@ -128,6 +131,9 @@ impl Bench {
         }
         if wanted(What::Rest) {
             figures.extend(rest::measure(&settings, 500 / scale).await?);
+        }
+        if wanted(What::Lifecycle) {
+            figures.extend(lifecycle::measure(&settings, scale).await?);
         }
         self.print(&figures);
         Ok(ExitCode::SUCCESS)

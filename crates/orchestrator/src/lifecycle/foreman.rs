@@ -11,7 +11,7 @@ use acgs_columns::{Field, Kind as FieldKind, RecordBatch, Role, Schema};
 use acgs_interchange::{from_parquet, to_parquet};
 use acgs_lifecycle::{
     Command, Policy,
-    event::{DataWindow, Plan},
+    event::{DataWindow, NewVersion, Plan},
     gates::{self, Candidate, Holdout},
     job::JobState,
     model::Job,
@@ -207,23 +207,8 @@ impl Foreman {
             })
             .ok_or_else(|| missing("the policy or the version"))?;
         let constitutions = self.constitution.accepted().to_vec();
-        tokio::task::spawn_blocking(move || {
-            let (schema, batches) =
-                from_parquet(truth.into()).map_err(|error| Problem::internal(error.to_string()))?;
-            let (chunks, _) = scores.as_chunks::<8>();
-            let scores: Vec<f64> = chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
-            let holdout = holdout(&schema, &batches, &scores);
-            let candidate = Candidate {
-                scores: scores.len(),
-                expected_scores: batches.iter().map(RecordBatch::rows).sum(),
-                constitutional_hash: new.constitutional_hash,
-                constitutions,
-                evidence: new.evidence,
-            };
-            Ok(gates::judge(&policy.gates, &holdout, &candidate))
-        })
-        .await
-        .map_err(|error| Problem::internal(error.to_string()))?
+        let evaluation = move || evaluate(&policy, constitutions, new, truth, &scores);
+        tokio::task::spawn_blocking(evaluation).await.map_err(|error| Problem::internal(error.to_string()))?
     }
 
     /// The data of a job that is over are given up: the record log makes them again, byte for byte, while it has the records.
@@ -245,6 +230,32 @@ impl Foreman {
             over.insert(job.number);
         }
     }
+}
+
+/// Judges scores (doubles, little-endian) of held-out records against the records with their labels, as a Parquet file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn evaluate(
+    policy: &Policy,
+    constitutions: Vec<String>,
+    new: NewVersion,
+    truth: Vec<u8>,
+    scores: &[u8],
+) -> Result<gates::Judged, Problem> {
+    let read = from_parquet(truth.into());
+    let (schema, batches) = read.map_err(|error| Problem::internal(error.to_string()))?;
+    let (chunks, _) = scores.as_chunks::<8>();
+    let scores: Vec<f64> = chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    let holdout = holdout(&schema, &batches, &scores);
+    let candidate = Candidate {
+        scores: scores.len(),
+        expected_scores: batches.iter().map(RecordBatch::rows).sum(),
+        constitutional_hash: new.constitutional_hash,
+        constitutions,
+        evidence: new.evidence,
+    };
+    Ok(gates::judge(&policy.gates, &holdout, &candidate))
 }
 
 /// The files of a job.
