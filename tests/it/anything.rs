@@ -176,3 +176,35 @@ async fn every_unary_rpc_survives_anything() {
     }
     assert!(rpcs >= 37, "{rpcs} RPCs");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_streaming_rpc_of_models_survives_anything() {
+    let mesh = Mesh::start().await;
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let service = pool.get_service_by_name("acgs.lifecycle.v1.LifecycleService").unwrap();
+    let mut client = Grpc::new(mesh.channel(mesh.running.addresses.orchestrator).await);
+    let mut rpcs = 0;
+    for method in service.methods().filter(|one| one.is_client_streaming() || one.is_server_streaming()) {
+        rpcs += 1;
+        let path = format!("/{}/{}", service.full_name(), method.name());
+        for case in 0..CASES {
+            let mut dice = Dice(case);
+            let count = if method.is_client_streaming() { 1 + case % 5 } else { 1 };
+            let messages: Vec<Vec<u8>> =
+                (0..count).map(|_| dice.message(&method.input(), 0).encode_to_vec()).collect();
+            client.ready().await.unwrap();
+            let request = Request::new(tokio_stream::iter(messages));
+            let call = async {
+                let mut answers = client.streaming(request, path.parse().unwrap(), Raw).await?.into_inner();
+                while answers.message().await?.is_some() {}
+                Ok::<(), Status>(())
+            };
+            let ended = tokio::time::timeout(PATIENCE, call).await;
+            let ended = ended.unwrap_or_else(|_| panic!("{path} hangs on case {case}"));
+            let code = ended.err().map_or(Code::Ok, |status| status.code());
+            let fault = matches!(code, Code::Internal | Code::Unknown | Code::Cancelled);
+            assert!(!fault, "{path} on case {case}: {code:?}");
+        }
+    }
+    assert_eq!(rpcs, 5);
+}

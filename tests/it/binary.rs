@@ -10,9 +10,34 @@ use tokio::{
 
 async fn run(arguments: &[&str]) -> (bool, String, String) {
     let running = Command::new(binary()).args(arguments).current_dir(root()).output();
-    let output = tokio::time::timeout(PATIENCE * 3, running).await.expect("ends in time").unwrap();
+    let output = tokio::time::timeout(PATIENCE * 6, running).await.expect("ends in time").unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loop_ends_with_a_better_model() {
+    let (ok, output, errors) = run(&["demo", "loop", "--json"]).await;
+    assert!(ok, "{errors}");
+    let last: serde_json::Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    let number = |name: &str| last[name].as_f64().unwrap();
+    assert!((number("brier_frozen") - 0.1743).abs() < 0.0001, "{last}");
+    assert!(number("brier_managed") <= 0.163, "{last}");
+    let jobs = last["jobs"].as_array().unwrap();
+    let trained = |from: &str, until: &str| {
+        let time = |text: &str| acgs_vocabulary::text::parse_rfc3339(text).unwrap();
+        let within = time(from)..time(until);
+        let trained = jobs.iter().filter(|job| {
+            let over = ["succeeded", "rejected"].contains(&job["state"].as_str().unwrap());
+            over && within.contains(&job["event_time_ms"].as_i64().unwrap())
+        });
+        trained.count()
+    };
+    let year = trained("2013-03-01", "2014-01-01");
+    assert!((1..=12).contains(&year), "{year} retrainings");
+    assert_eq!(trained("2013-09-01", "2013-10-01"), 0, "September drifts and does no harm");
+    let (served, accepted) = (last["accepted"].as_u64().unwrap(), number("retrainings"));
+    assert!(served >= 1 && served as f64 <= accepted, "{last}");
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn the_orchestrator_is_killed_at_every_state_of_a_job() {
 
     client = orchestrator.die().await;
     assert_eq!(job(&mut client, "job-1").await.state(), JobState::Running);
-    let mut fake = Fake::join(&mut client, "w").await.unwrap();
+    let fake = Fake::join(&mut client, "w").await.unwrap();
     let digest = upload(&mut client, b"a model").await;
     // It dies while it judges, or just after: the restarted one judges, or has judged.
     fake.say(completed(&second, &digest)).await;

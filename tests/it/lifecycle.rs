@@ -236,7 +236,6 @@ async fn a_retraining_is_asked_for_explained_and_ended() {
         .subscribe(SubscribeRequest {
             subject_filter: "acgs.model.retraining.*".into(),
             after_sequence: Some(0),
-            ..Default::default()
         })
         .await
         .unwrap()

