@@ -12,6 +12,7 @@ use acgs_contracts::{
 use acgs_mesh::client::MeshChannel;
 use acgs_tests::{Mesh, POLICY, open, reason, rows};
 use acgs_vocabulary::constitution::sha256_hex;
+use futures_util::{StreamExt, stream};
 use tonic::Code;
 
 type Client = LifecycleServiceClient<MeshChannel>;
@@ -329,5 +330,29 @@ async fn the_kill_switch_stops_one_or_all() {
         client.clear_loop(clear("m")).await.unwrap().into_inner().model.unwrap().unhelpful_in_a_row,
         0
     );
+    mesh.running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_triggers_are_a_few_events() {
+    let mesh = Mesh::start().await;
+    let mut client = mesh.lifecycle().await;
+    register(&mut client, "m").await;
+    client.put_policy(policy("m", POLICY)).await.unwrap();
+    keep_records(&mesh, "m", Durability::Log).await;
+    let calls = (0..10_000).map(|number| {
+        let mut client = client.clone();
+        async move { client.request_retraining(retrain("m", &number.to_string())).await }
+    });
+    let answers: Vec<_> = stream::iter(calls).buffer_unordered(64).collect().await;
+    // Each is answered: it made the job, or was told why not; a full queue would say so.
+    for answer in answers {
+        if let Err(status) = answer {
+            assert_eq!(reason(&status).0, "LIFECYCLE_QUEUE", "{status:?}");
+        }
+    }
+    let jobs = client.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    assert!(jobs.len() <= 3, "{} jobs", jobs.len());
+    assert_eq!(jobs.iter().filter(|job| job.state() == JobState::Queued).count(), 1);
     mesh.running.stop().await.unwrap();
 }

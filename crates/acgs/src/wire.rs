@@ -192,7 +192,8 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
             tools.orchestrator(factories, home, outbox.clone(), references, addresses.orchestrator)?;
         let service =
             OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let lifecycle = tools.lifecycle(home, &outbox).await?;
+        let (lifecycle, registrar) = tools.lifecycle(home, &outbox).await?;
+        group.plumbing.metrics.ask(gauges::lifecycle(registrar));
         let routes = Routes::new(service).add_service(lifecycle);
         group.serve(listener, routes, doors);
         if let Some(remote) = &remote {
@@ -411,7 +412,7 @@ impl Tools<'_> {
         &self,
         home: &home::Home,
         outbox: &Outbox,
-    ) -> anyhow::Result<LifecycleServiceServer<LifecycleFace>> {
+    ) -> anyhow::Result<(LifecycleServiceServer<LifecycleFace>, Registrar)> {
         let registrar = Registrar::start(RegistrarParts {
             ledger: Arc::clone(&home.ledger),
             clock: Arc::clone(self.clock),
@@ -443,7 +444,7 @@ impl Tools<'_> {
         );
         tokio::spawn(foreman.clone().run(self.stop.clone()));
         let face = LifecycleFace::new(LifecycleParts {
-            registrar,
+            registrar: registrar.clone(),
             foreman,
             blobs: Arc::clone(&home.blobs),
             records: Arc::clone(&home.records),
@@ -451,7 +452,8 @@ impl Tools<'_> {
             limits: self.settings.lifecycle,
             stop: self.stop.clone(),
         });
-        Ok(LifecycleServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        let server = LifecycleServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok((server, registrar))
     }
 }
 

@@ -9,6 +9,8 @@ pub mod herald;
 
 pub mod history;
 
+mod look_back;
+
 pub mod refusals;
 
 pub mod registrar;

@@ -2,7 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use acgs_vocabulary::text;
+use acgs_mesh::clock::SystemClock;
+use acgs_vocabulary::{ports::Clock, text};
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +53,7 @@ impl Worker {
 
     async fn work(&self, settings: &Settings) -> anyhow::Result<()> {
         let address = self.address.clone().unwrap_or_else(|| probe::address(settings, "orchestrator"));
-        let id = self.id.clone().unwrap_or_else(|| text::unique_id("worker-", 0));
+        let id = self.id.clone().unwrap_or_else(|| text::unique_id("worker-", SystemClock::new().now_ms()));
         let constitution = settings.constitution()?;
         let mut left = self.jobs.unwrap_or(u64::MAX);
         let mut pause = REJOIN_FIRST;

@@ -2,6 +2,7 @@
 
 use acgs_events::Outbox;
 use acgs_mesh::metrics::{Measured, Sample};
+use acgs_orchestrator::lifecycle::Registrar;
 use acgs_vocabulary::JudgeKind;
 
 use super::remote::Remote;
@@ -30,6 +31,25 @@ pub(super) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
                 "Longest time from an event to its acknowledgement since the last scrape",
                 Ok(outbox.take_slowest_us() as f64 / 1e6),
             ),
+        ]
+    }
+}
+
+/// Of models and their retraining.
+pub(super) fn lifecycle(registrar: Registrar) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+    move || {
+        let (models, waiting, running, events, jobs) = registrar.look(|state| {
+            let counts = state.counts();
+            (state.models_count(), state.waiting(), state.running(), counts.events, counts.jobs)
+        });
+        let one =
+            |name, help, value| Measured { name, help, samples: vec![Sample { labels: Vec::new(), value }] };
+        vec![
+            one("acgs_models", "Models that are known", Ok(models as f64)),
+            one("acgs_retraining_waiting", "Jobs that a worker may take", Ok(waiting as f64)),
+            one("acgs_retraining_running", "Jobs that workers or gates have", Ok(running as f64)),
+            one("acgs_retraining_jobs", "Jobs that there ever were", Err(jobs)),
+            one("acgs_lifecycle_events", "Events of models in the ledger", Err(events)),
         ]
     }
 }

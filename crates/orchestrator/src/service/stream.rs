@@ -163,7 +163,8 @@ impl Reader {
         let mut ended = false;
         let mut keeping: FuturesOrdered<Kept> = FuturesOrdered::new();
         let mut open = true;
-        loop {
+        // A client that is gone leaves when what it sent is where it has to be.
+        while open || !keeping.is_empty() {
             let input = tokio::select! {
                 message = incoming.next(), if open && keeping.len() < KEEPING_MAX => match message {
                     Some(Ok(message)) => {
@@ -184,7 +185,6 @@ impl Reader {
                 Some(kept) = keeping.next() => kept,
                 // The stream is over: a client that does not close its side does not hold the connection.
                 () = self.stream.closed() => return,
-                else => break,
             };
             ended |= matches!(input, Ok(Input::End { .. }));
             match input {
