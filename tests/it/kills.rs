@@ -84,10 +84,14 @@ async fn scored(fake: &mut Fake, job: &Assignment) {
 async fn the_orchestrator_is_killed_at_every_state_of_a_job() {
     let mut orchestrator =
         Mortal::start(&["lifecycle.backoff_ms=20000", "lifecycle.backoff_ms_max=20000"]).await;
-    let policy =
-        POLICY.replace("[triggers.manual]\nmode = \"auto\"", "[triggers.manual]\nmode = \"approve\"");
+    let manual = "[triggers.manual]\nmode = \"approve\"\ncoalesce_ms = 1000";
+    let policy = POLICY.replace("[triggers.manual]\nmode = \"auto\"", manual);
     let mut client = orchestrator.prepared(&policy).await;
-    request(&mut client, "1").await;
+    assert_eq!(request(&mut client, "1").await.state(), JobState::Observed);
+
+    // It may be over with coalescing by the time it is up again.
+    client = orchestrator.die().await;
+    wait_for(&mut client, "job-1", JobState::Queued).await;
 
     client = orchestrator.die().await;
     assert_eq!(job(&mut client, "job-1").await.state(), JobState::Queued);

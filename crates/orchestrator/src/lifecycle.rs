@@ -11,6 +11,8 @@ pub mod history;
 
 mod look_back;
 
+mod position;
+
 pub mod refusals;
 
 pub mod registrar;

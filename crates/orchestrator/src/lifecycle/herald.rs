@@ -17,7 +17,7 @@ use acgs_vocabulary::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::entry::Entry;
+use super::{entry::Entry, position::Position};
 
 /// Where it is kept how far the bus was told.
 const TOLD: &str = "lifecycle/told";
@@ -52,9 +52,10 @@ impl Herald {
     }
 
     async fn tell_all(&self) {
+        let position = Position::new(Arc::clone(&self.keys), TOLD);
         let mut told = loop {
-            match self.keys.get(TOLD).await {
-                Ok(held) => break held.and_then(|held| parse(&held.value)).unwrap_or(0),
+            match position.read().await {
+                Ok(place) => break place.unwrap_or(0),
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         };
@@ -76,7 +77,7 @@ impl Herald {
                 };
                 if told >= written + WRITE_EVERY || quiet && told > written {
                     self.outbox.flush().await;
-                    if self.write(told).await {
+                    if position.write(told).await {
                         written = told;
                     }
                 }
@@ -96,23 +97,6 @@ impl Herald {
             Err(error) => tracing::error!(sequence, %error, "an entry of the ledger cannot be told"),
         }
     }
-
-    /// How far the bus was told; never back.
-    async fn write(&self, told: u64) -> bool {
-        match self.keys.get(TOLD).await {
-            Ok(held) => {
-                let (revision, known) =
-                    held.map_or((0, 0), |held| (held.revision, parse(&held.value).unwrap_or(0)));
-                known >= told
-                    || self.keys.put(TOLD, told.to_string().into_bytes(), Some(revision)).await.is_ok()
-            }
-            Err(_) => false,
-        }
-    }
-}
-
-fn parse(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// What kind of event the bus knows it as; `None` for what only the ledger has.

@@ -16,14 +16,14 @@ use acgs_lifecycle::{
 use acgs_vocabulary::{
     Severity,
     event::{Envelope, EventKind},
-    ports::{EventLog, KeyValue, RecordLog},
+    ports::{EventLog, KeyValue, PortError, RecordLog},
     problem::Kind,
     text,
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Registrar, topic};
+use super::{Registrar, position::Position, topic};
 
 /// Where it is kept how far was read.
 const READ: &str = "lifecycle/steward";
@@ -91,10 +91,11 @@ impl Steward {
 
     async fn read_all(&self) {
         let filter = EventKind::WindowReported.subject();
+        let position = Position::new(Arc::clone(&self.keys), READ);
         let mut read = loop {
-            match self.position().await {
-                Some(read) => break read,
-                None => tokio::time::sleep(RETRY).await,
+            match self.begin(&position).await {
+                Ok(read) => break read,
+                Err(_) => tokio::time::sleep(RETRY).await,
             }
         };
         let mut written = read;
@@ -115,7 +116,7 @@ impl Steward {
                     Err(_nothing_came) => true,
                 };
                 let due = read >= written + WRITE_EVERY || quiet && read > written;
-                if due && self.write(read).await {
+                if due && position.write(read).await {
                     written = read;
                 }
             }
@@ -123,19 +124,11 @@ impl Steward {
     }
 
     /// Where to go on: the first steward begins with what comes.
-    async fn position(&self) -> Option<u64> {
-        match self.keys.get(READ).await.ok()? {
-            Some(held) => std::str::from_utf8(&held.value).ok()?.parse().ok(),
-            None => self.log.last().await.ok(),
+    async fn begin(&self, position: &Position) -> Result<u64, PortError> {
+        match position.read().await? {
+            Some(place) => Ok(place),
+            None => self.log.last().await,
         }
-    }
-
-    async fn write(&self, read: u64) -> bool {
-        let Ok(held) = self.keys.get(READ).await else { return false };
-        let known = held.as_ref().and_then(|held| std::str::from_utf8(&held.value).ok()?.parse().ok());
-        let revision = held.map_or(0, |held| held.revision);
-        known.is_some_and(|known: u64| known >= read)
-            || self.keys.put(READ, read.to_string().into_bytes(), Some(revision)).await.is_ok()
     }
 
     async fn take(&self, envelope: &Envelope, memory: &mut Memory) {
