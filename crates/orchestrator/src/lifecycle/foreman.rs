@@ -109,7 +109,8 @@ impl Foreman {
             rows_max: usize::try_from(training.rows_max).unwrap_or(usize::MAX),
         };
         let all = dataset::read(&*self.records, &topic(model_id), selection).await?;
-        let files = tokio::task::spawn_blocking(move || Files::of(&all, selection, split_ms))
+        let refit = training.refit;
+        let files = tokio::task::spawn_blocking(move || Files::of(&all, selection, split_ms, refit))
             .await
             .map_err(|error| Problem::internal(error.to_string()))??;
         let few = |what: &str, found: u64, asked: u64| {
@@ -122,14 +123,15 @@ impl Foreman {
         if files.truth.1.rows < policy.gates.rows_min {
             return Err(few("to judge by", files.truth.1.rows, policy.gates.rows_min));
         }
-        for (bytes, window) in [&files.train, &files.holdout, &files.truth, &files.all] {
+        let made = [&files.train, &files.holdout, &files.truth];
+        for (bytes, window) in made.into_iter().chain(&files.refit) {
             self.blobs.put(&dataset_key(&window.digest), bytes.clone()).await?;
         }
         Ok(Plan {
             train: files.train.1,
             holdout: files.holdout.1,
             truth_digest: files.truth.1.digest,
-            refit: training.refit.then_some(files.all.1),
+            refit: files.refit.map(|(_, window)| window),
             parent: parent.to_owned(),
             trainer: training.trainer.clone(),
             hyperparameters: training.hyperparameters.clone(),
@@ -270,11 +272,12 @@ struct Files {
     train: (Vec<u8>, DataWindow),
     holdout: (Vec<u8>, DataWindow),
     truth: (Vec<u8>, DataWindow),
-    all: (Vec<u8>, DataWindow),
+    /// Both together, when the policy asks for it.
+    refit: Option<(Vec<u8>, DataWindow)>,
 }
 
 impl Files {
-    fn of(all: &Dataset, selection: Selection, split_ms: i64) -> Result<Self, Problem> {
+    fn of(all: &Dataset, selection: Selection, split_ms: i64, refit: bool) -> Result<Self, Problem> {
         let (before, after) = split(all, split_ms);
         let Selection { from_ms, until_ms, .. } = selection;
         let (unlabelled, fields) = without_labels(&all.schema, &after)?;
@@ -282,7 +285,7 @@ impl Files {
             train: file(&all.schema, &before, from_ms, split_ms)?,
             holdout: file(&fields, &unlabelled, split_ms, until_ms)?,
             truth: file(&all.schema, &after, split_ms, until_ms)?,
-            all: file(&all.schema, &all.batches, from_ms, until_ms)?,
+            refit: refit.then(|| file(&all.schema, &all.batches, from_ms, until_ms)).transpose()?,
         })
     }
 }
