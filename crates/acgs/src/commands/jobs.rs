@@ -13,21 +13,14 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
-use super::models::{client, word};
+use super::models::{Caller, word};
 use crate::{client::explain, settings::Settings};
 
 /// Look at retraining jobs, ask for one, and say what is done about them.
 #[derive(Debug, Args)]
 pub struct Jobs {
-    /// The orchestrator; default: as these settings have it.
-    #[arg(long, global = true)]
-    address: Option<String>,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
-    /// Who you are; default: the user of this machine.
-    #[arg(long, global = true, env = "USER", default_value = "unknown")]
-    by: String,
+    #[command(flatten)]
+    caller: Caller,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -119,9 +112,9 @@ impl Jobs {
     /// # Errors
     /// When the orchestrator does not answer, or refuses.
     pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
-        let mut client = client(&settings, self.address.as_ref()).await?;
+        let mut client = self.caller.client(&settings).await?;
         let told = |status: tonic::Status| explain(&status);
-        let actor = self.by.clone();
+        let actor = self.caller.by.clone();
         let default = What::List { model: String::new(), count: 20 };
         let job = match self.what.clone().unwrap_or(default) {
             What::List { model, count } => {
@@ -133,7 +126,7 @@ impl Jobs {
             What::Explain { job } => {
                 let answer = client.explain_job(ExplainJobRequest { job_id: job }).await.map_err(told)?;
                 let answer = answer.into_inner();
-                if self.json {
+                if self.caller.json {
                     let mut json = answer.job.as_ref().map(as_json).unwrap_or_default();
                     json["explanation"] = answer.explanation.into();
                     println!("{json}");
@@ -175,7 +168,7 @@ impl Jobs {
     }
 
     fn print(&self, found: &[Job]) {
-        if self.json {
+        if self.caller.json {
             found.iter().for_each(|job| println!("{}", as_json(job)));
             return;
         }

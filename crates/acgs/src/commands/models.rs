@@ -23,15 +23,8 @@ const PAGE: u32 = 1_000;
 /// Look at models and their versions, also as they were.
 #[derive(Debug, Args)]
 pub struct Models {
-    /// The orchestrator; default: as these settings have it.
-    #[arg(long, global = true)]
-    address: Option<String>,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
-    /// Who you are; default: the user of this machine.
-    #[arg(long, global = true, env = "USER", default_value = "unknown")]
-    by: String,
+    #[command(flatten)]
+    caller: Caller,
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -112,10 +105,26 @@ enum What {
 
 type Client = LifecycleServiceClient<MeshChannel>;
 
-/// A client of the service of models.
-pub(super) async fn client(settings: &Settings, address: Option<&String>) -> anyhow::Result<Client> {
-    let address = address.cloned().unwrap_or_else(|| probe::address(settings, "orchestrator"));
-    Ok(Client::new(channel(&address, settings.constitution()?).await?))
+/// Who asks the service of models, where, and how it is told.
+#[derive(Debug, Args)]
+pub(super) struct Caller {
+    /// The orchestrator; default: as these settings have it.
+    #[arg(long, global = true)]
+    address: Option<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Who you are; default: the user of this machine.
+    #[arg(long, global = true, env = "USER", default_value = "unknown")]
+    pub(super) by: String,
+}
+
+impl Caller {
+    /// A client.
+    pub(super) async fn client(&self, settings: &Settings) -> anyhow::Result<Client> {
+        let address = self.address.clone().unwrap_or_else(|| probe::address(settings, "orchestrator"));
+        Ok(Client::new(channel(&address, settings.constitution()?).await?))
+    }
 }
 
 /// `STAGE_CHAMPION` as `champion`.
@@ -161,7 +170,7 @@ impl Models {
     /// # Errors
     /// When the orchestrator does not answer, or refuses.
     pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
-        let mut client = client(&settings, self.address.as_ref()).await?;
+        let mut client = self.caller.client(&settings).await?;
         let why = |status: tonic::Status| explain(&status);
         match self.what.clone().unwrap_or(What::List) {
             What::List => {
@@ -174,7 +183,7 @@ impl Models {
                     model_id: model,
                     model_name: name,
                     service_id: service,
-                    actor: self.by.clone(),
+                    actor: self.caller.by.clone(),
                     ..Default::default()
                 };
                 let answer = client.register_model(request).await.map_err(why)?.into_inner();
@@ -201,13 +210,13 @@ impl Models {
 
     async fn change(&self, client: &mut Client, what: What) -> anyhow::Result<()> {
         let why = |status: tonic::Status| explain(&status);
-        let actor = self.by.clone();
+        let actor = self.caller.by.clone();
         match what {
             What::Quarantine { model, version, why: reason } => {
                 let request = QuarantineVersionRequest { model_id: model, version, why: reason, actor };
                 let answer = client.quarantine_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
-                if !self.json && !answer.champion.is_empty() {
+                if !self.caller.json && !answer.champion.is_empty() {
                     println!("{} serves", answer.champion);
                 }
             }
@@ -244,9 +253,9 @@ impl Models {
     ) -> anyhow::Result<()> {
         let model_id = model.unwrap_or_default();
         let told = if model_id.is_empty() { "all models".to_owned() } else { model_id.clone() };
-        let request = SetFreezeRequest { model_id, frozen, why, actor: self.by.clone() };
+        let request = SetFreezeRequest { model_id, frozen, why, actor: self.caller.by.clone() };
         client.set_freeze(request).await.map_err(|status| explain(&status))?;
-        if self.json {
+        if self.caller.json {
             println!("{}", json!({ "frozen": frozen, "about": told }));
         } else {
             println!("{told}: {}", if frozen { "nothing is retrained" } else { "retraining goes on" });
@@ -255,7 +264,7 @@ impl Models {
     }
 
     fn print_models(&self, found: &[Model]) {
-        if self.json {
+        if self.caller.json {
             found.iter().for_each(|model| println!("{}", model_json(model)));
             return;
         }
@@ -290,7 +299,7 @@ impl Models {
     }
 
     fn print_versions(&self, found: &[Version]) {
-        if self.json {
+        if self.caller.json {
             found.iter().for_each(|version| println!("{}", version_json(version)));
             return;
         }
@@ -320,7 +329,7 @@ impl Models {
 
     fn print_version(&self, version: &Version) {
         self.print_versions(std::slice::from_ref(version));
-        if self.json {
+        if self.caller.json {
             return;
         }
         for gate in &version.gates {

@@ -7,21 +7,14 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::models::{client, word};
+use super::models::{Caller, word};
 use crate::{client::explain, settings::Settings};
 
 /// Look at a model's policy, or put one in force.
 #[derive(Debug, Args)]
 pub struct PolicyCommand {
-    /// The orchestrator; default: as these settings have it.
-    #[arg(long, global = true)]
-    address: Option<String>,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
-    /// Who you are; default: the user of this machine.
-    #[arg(long, global = true, env = "USER", default_value = "unknown")]
-    by: String,
+    #[command(flatten)]
+    caller: Caller,
     #[command(subcommand)]
     what: What,
 }
@@ -63,26 +56,26 @@ impl PolicyCommand {
         match &self.what {
             What::Check { file } => {
                 acgs_lifecycle::Policy::parse(&read(file)?).with_context(|| file.display().to_string())?;
-                if self.json {
+                if self.caller.json {
                     println!("{}", json!({ "file": file, "fine": true }));
                 } else {
                     println!("{} is a policy", file.display());
                 }
             }
             What::Get { model } => {
-                let mut client = client(&settings, self.address.as_ref()).await?;
+                let mut client = self.caller.client(&settings).await?;
                 let request = GetPolicyRequest { model_id: model.clone() };
                 let answer = client.get_policy(request).await.map_err(|status| explain(&status))?;
                 self.print(&answer.into_inner().policy.unwrap_or_default());
             }
             What::Put { model, file, expected_revision } => {
                 let toml = read(file)?;
-                let mut client = client(&settings, self.address.as_ref()).await?;
+                let mut client = self.caller.client(&settings).await?;
                 let request = PutPolicyRequest {
                     model_id: model.clone(),
                     document: Some(PolicyDocument { toml }),
                     expected_revision: *expected_revision,
-                    actor: self.by.clone(),
+                    actor: self.caller.by.clone(),
                 };
                 let answer = client.put_policy(request).await.map_err(|status| explain(&status))?;
                 self.print(&answer.into_inner().policy.unwrap_or_default());
@@ -93,7 +86,7 @@ impl PolicyCommand {
 
     fn print(&self, policy: &Policy) {
         let toml = policy.document.as_ref().map(|document| document.toml.clone()).unwrap_or_default();
-        if self.json {
+        if self.caller.json {
             let rules: Vec<_> = policy
                 .rules
                 .iter()
