@@ -356,3 +356,15 @@ async fn ten_thousand_triggers_are_a_few_events() {
     assert_eq!(jobs.iter().filter(|job| job.state() == JobState::Queued).count(), 1);
     mesh.running.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_bound_that_is_reached_is_named_and_a_freeze_is_all_that_concerns_all() {
+    let mesh = Mesh::start_with(&["lifecycle.models_max=1"]).await;
+    let mut client = mesh.lifecycle().await;
+    register(&mut client, "m").await;
+    register(&mut client, "m").await;
+    let another = RegisterModelRequest { model_id: "n".into(), ..Default::default() };
+    refused!(client.register_model(another), ResourceExhausted, "LIFECYCLE_FULL");
+    refused!(client.put_policy(policy("", POLICY)), NotFound, "UNKNOWN_MODEL");
+    mesh.running.stop().await.unwrap();
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::{
     compliance::ComplianceEvidence,
-    event::{Artifact, Change, Event, Guard, NewVersion, Plan},
+    event::{Artifact, Change, Event, NewVersion, Plan},
     gates::Judged,
     job::JobState,
     model::{Broken, Model},
@@ -25,7 +25,7 @@ use draft::Draft;
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Models; another is refused with MODELS.
+    /// Models; another is refused with LIFECYCLE_FULL.
     pub models_max: usize,
     /// Jobs that workers or gates have at once, over all models.
     pub running_max: usize,
@@ -333,7 +333,7 @@ pub fn decide(
     command: Command,
 ) -> Result<Decision, Refusal> {
     if model_id.is_empty() {
-        return Ok(for_all(&view.counts, order, command));
+        return for_all(&view.counts, order, command);
     }
     let mut draft = Draft::new(view, limits, order, model_id);
     if !draft.model.model_id.is_empty() {
@@ -368,22 +368,23 @@ pub fn decide(
 }
 
 /// A freeze of everything is the only thing that concerns no model.
-fn for_all(counts: &Counts, order: &Order, command: Command) -> Decision {
+fn for_all(counts: &Counts, order: &Order, command: Command) -> Result<Decision, Refusal> {
+    let Command::SetFreeze { frozen, why } = command else {
+        return Err(Refusal::UnknownModel(String::new()));
+    };
     let mut counts = counts.clone();
-    let mut events = Vec::new();
-    if let Command::SetFreeze { frozen, why } = command {
-        counts.events += 1;
-        counts.frozen = frozen.then(|| why.clone());
-        events.push(Event {
-            number: counts.events,
-            at_ms: order.now_ms,
-            model_id: Arc::from(""),
-            actor: order.actor.clone(),
-            guards: Vec::<Guard>::new(),
-            change: Change::FreezeSet { frozen, why },
-        });
-    }
-    Decision { model_id: Arc::from(""), model: None, counts, events, answer: Answer::Done }
+    counts.events += 1;
+    counts.frozen = frozen.then(|| why.clone());
+    let event = Event {
+        number: counts.events,
+        at_ms: order.now_ms,
+        model_id: Arc::from(""),
+        actor: order.actor.clone(),
+        guards: Vec::new(),
+        change: Change::FreezeSet { frozen, why },
+    };
+    let model_id = Arc::clone(&event.model_id);
+    Ok(Decision { model_id, model: None, counts, events: vec![event], answer: Answer::Done })
 }
 
 #[cfg(test)]
