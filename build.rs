@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(false)
         .bytes(".acgs.lane.v1")
         .bytes(".acgs.common.v1")
+        .bytes(".inference")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -44,6 +44,10 @@ pub mod acgs {
     }
 }
 
+pub mod inference {
+    include!(concat!(env!("OUT_DIR"), "/inference.rs"));
+}
+
 pub mod grpc {
     pub mod health {
         pub mod v1 {

@@ -10,7 +10,7 @@ use std::{
 use acgs_tests::root;
 
 /// Which of our packages a package may use. Arrows go down only.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("acgs-contracts", &[]),
     ("acgs-columns", &[]),
     ("acgs-windowing", &[]),
@@ -56,6 +56,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("acgs-interchange", &["acgs-columns"]),
     ("acgs-trainers", &["acgs-columns"]),
     ("acgs-lifecycle", &["acgs-statistics", "acgs-vocabulary"]),
+    ("acgs-gateway", &["acgs-contracts", "acgs-mesh", "acgs-statistics", "acgs-vocabulary"]),
     (
         "acgs-orchestrator",
         &[
@@ -84,6 +85,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "acgs-interchange",
             "acgs-lifecycle",
             "acgs-orchestrator",
+            "acgs-gateway",
             "acgs-trainers",
         ],
     ),

@@ -69,7 +69,7 @@ async fn serve(folder: &std::path::Path) -> (Child, serde_json::Value) {
     let mut command = Command::new(binary());
     command.args(["serve", "all", "--json"]).arg("--set");
     command.arg(format!("home.folder={}", folder.join("events").display()));
-    for service in ["quality", "drift", "performance", "orchestrator"] {
+    for service in ["quality", "drift", "performance", "orchestrator", "gateway"] {
         command.args(["--set", &format!("listen.{service}=0")]);
     }
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();

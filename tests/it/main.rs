@@ -5,6 +5,7 @@ mod architecture;
 mod binary;
 mod constitution;
 mod contract;
+mod deployments;
 mod failover;
 mod jetstream;
 mod judges;

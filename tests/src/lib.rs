@@ -2,6 +2,7 @@
 
 pub mod fleet;
 pub mod http;
+pub mod models;
 pub mod nats;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -51,7 +52,7 @@ impl Mesh {
     /// With some settings, `key=value`.
     pub async fn start_with(flags: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a folder");
-        let mut all: Vec<String> = ["quality", "drift", "performance", "orchestrator"]
+        let mut all: Vec<String> = ["quality", "drift", "performance", "orchestrator", "gateway"]
             .iter()
             .map(|service| format!("listen.{service}=0"))
             .collect();

@@ -34,7 +34,7 @@ def generate(folder):
 def start(folder):
     """The binary that `cargo build` left."""
     command = [str(ROOT / "target" / "debug" / "acgs"), "serve", "all", "--json", "--set", f"home.folder={folder}/events"]
-    for service in ("quality", "drift", "performance", "orchestrator"):
+    for service in ("quality", "drift", "performance", "orchestrator", "gateway"):
         command += ["--set", f"listen.{service}=0"]
     mesh = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     return mesh, json.loads(mesh.stdout.readline())

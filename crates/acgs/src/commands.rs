@@ -4,11 +4,14 @@ pub mod alerts;
 pub mod bench;
 pub mod constitution;
 pub mod demo;
+pub mod deployments;
 pub mod doctor;
 pub mod jobs;
+pub mod model;
 pub mod models;
 pub mod policy;
 pub mod probe;
+pub mod routes;
 pub mod serve;
 pub mod services;
 pub mod stream;
@@ -64,6 +67,12 @@ pub enum Command {
     Alerts(alerts::Alerts),
     /// Look at models and their versions, also as they were.
     Models(models::Models),
+    /// Serve versions of a model by the Open Inference Protocol.
+    Model(model::Model),
+    /// Look at deployments, begin one, and say what becomes of it.
+    Deployments(deployments::Deployments),
+    /// Look at where requests go, and who routes them.
+    Routes(routes::RoutesCommand),
     /// Look at retraining jobs, ask for one, and say what is done about them.
     Jobs(jobs::Jobs),
     /// Train for a mesh: take retraining jobs and bring back versions.

@@ -1,7 +1,7 @@
 //! The binary's parts: settings, wiring, commands, and the face of `ConstitutionService`. The only room that knows all
 //! the others, and so the one that must hold no rule of theirs.
 //!
-//! Reading order: [`settings`], [`wire`], [`constitution_face`], [`client`], [`input`], [`commands`].
+//! Reading order: [`settings`], [`wire`], [`constitution_face`], [`client`], [`model_server`], [`input`], [`commands`].
 
 pub mod settings;
 
@@ -11,6 +11,8 @@ pub mod worker;
 pub mod constitution_face;
 
 pub mod client;
+
+pub mod model_server;
 
 pub mod input;
 

@@ -47,6 +47,10 @@ pub struct Settings {
     pub orchestrator: acgs_orchestrator::Config,
     /// Models, versions and retraining.
     pub lifecycle: acgs_lifecycle::decide::Limits,
+    /// How routers are held to what is decided.
+    pub routes: acgs_orchestrator::RouteSettings,
+    /// The gateway.
+    pub gateway: acgs_gateway::Config,
 }
 
 /// Where to listen.
@@ -65,6 +69,8 @@ pub struct Listen {
     pub performance: u16,
     /// Port of the orchestrator.
     pub orchestrator: u16,
+    /// Port of the gateway.
+    pub gateway: u16,
 }
 
 /// Which constitution.

@@ -2,8 +2,10 @@
 
 mod announce;
 mod doors;
+mod gateway;
 mod gauges;
 pub mod home;
+mod lifecycle;
 pub mod remote;
 mod running;
 mod server_group;
@@ -17,7 +19,6 @@ use std::{
 
 use acgs_contracts::{
     drift::v1::drift_service_server::DriftServiceServer,
-    lifecycle::v1::lifecycle_service_server::LifecycleServiceServer,
     orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer,
     performance::v1::performance_service_server::PerformanceServiceServer,
     quality::v1::quality_service_server::QualityServiceServer,
@@ -38,12 +39,7 @@ use acgs_mesh::{
     telemetry,
 };
 use acgs_orchestrator::{
-    LifecycleFace, LifecycleParts, OrchestratorFace, Parts,
-    alerts::Alerts,
-    directory::Directory,
-    leases::Leases,
-    lifecycle::{Registrar, RegistrarParts, foreman::Foreman, herald::Herald, steward::Steward},
-    registry::AllowList,
+    OrchestratorFace, Parts, alerts::Alerts, directory::Directory, leases::Leases, registry::AllowList,
 };
 use acgs_vocabulary::{
     Constitution, JudgeKind,
@@ -77,6 +73,8 @@ pub enum Role {
     Judge(JudgeKind),
     /// The orchestrator; judges are elsewhere.
     Orchestrator,
+    /// The gateway; orchestrators are elsewhere.
+    Gateway,
 }
 
 /// Where services listen; the unspecified address stands for one that this process does not serve.
@@ -90,6 +88,8 @@ pub struct Addresses {
     pub performance: SocketAddr,
     /// Orchestrator.
     pub orchestrator: SocketAddr,
+    /// Gateway.
+    pub gateway: SocketAddr,
 }
 
 impl Addresses {
@@ -100,6 +100,7 @@ impl Addresses {
             ("drift", self.drift),
             ("performance", self.performance),
             ("orchestrator", self.orchestrator),
+            ("gateway", self.gateway),
         ];
         all.into_iter().filter(|(_, address)| address.port() != 0)
     }
@@ -121,7 +122,11 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     let constitution = settings.constitution()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let stop = CancellationToken::new();
-    let home = home::open(settings, !matches!(role, Role::Judge(_)), &clock).await?;
+    let home = match role {
+        // It keeps nothing but its snapshot.
+        Role::Gateway => None,
+        _ => home::open(settings, !matches!(role, Role::Judge(_)), &clock).await?,
+    };
     let outbox = home
         .as_ref()
         .map(|home| Outbox::start(Arc::clone(&home.log), Arc::clone(&clock), settings.nats.outbox_max));
@@ -170,8 +175,13 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         stop: &stop,
     };
     let unserved = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-    let mut addresses =
-        Addresses { quality: unserved, drift: unserved, performance: unserved, orchestrator: unserved };
+    let mut addresses = Addresses {
+        quality: unserved,
+        drift: unserved,
+        performance: unserved,
+        orchestrator: unserved,
+        gateway: unserved,
+    };
     let mut factories = HashMap::new();
     for judge in JudgeKind::ALL {
         if role == Role::All || role == Role::Judge(judge) {
@@ -183,7 +193,7 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     }
     let mut judges = None;
     let mut orchestrator = None;
-    if let (false, Some(home)) = (matches!(role, Role::Judge(_)), &home) {
+    if let (true, Some(home)) = (matches!(role, Role::All | Role::Orchestrator), &home) {
         let listener = group.bind(settings.listen.orchestrator).await?;
         addresses.orchestrator = listener.local_addr()?;
         let outbox = outbox.clone().context("an orchestrator has an outbox")?;
@@ -201,6 +211,10 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         }
         judges = remote;
         orchestrator = Some(face);
+    }
+    if matches!(role, Role::All | Role::Gateway) {
+        let own = (role == Role::All).then_some(addresses.orchestrator);
+        addresses.gateway = gateway::start(settings, &mut group, own).await?;
     }
     let announcing = CancellationToken::new();
     let announcer = match role {
@@ -231,7 +245,10 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         constitution,
         log: home.as_ref().map(|home| Arc::clone(&home.log)),
         home: home.map_or_else(
-            || "none: what needs one answers HOME_REQUIRED, findings of calls are not published".into(),
+            || match role {
+                Role::Gateway => "none: it keeps only its last routes".into(),
+                _ => "none: what needs one answers HOME_REQUIRED, findings of calls are not published".into(),
+            },
             |home| home.label,
         ),
         judges,
@@ -256,9 +273,10 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
 fn services(role: Role) -> Vec<&'static str> {
     let judges = JudgeKind::ALL.into_iter().map(service_of);
     match role {
-        Role::All => judges.chain([ORCHESTRATOR, LIFECYCLE]).collect(),
+        Role::All => judges.chain([ORCHESTRATOR, LIFECYCLE, gateway::GATEWAY]).collect(),
         Role::Judge(judge) => vec![service_of(judge)],
         Role::Orchestrator => vec![ORCHESTRATOR, LIFECYCLE],
+        Role::Gateway => vec![gateway::GATEWAY],
     }
 }
 
@@ -405,55 +423,6 @@ impl Tools<'_> {
             stop: self.stop.clone(),
         });
         Ok((face, remote, doors))
-    }
-
-    /// The service of models, after everything that ever happened to them was read.
-    async fn lifecycle(
-        &self,
-        home: &home::Home,
-        outbox: &Outbox,
-    ) -> anyhow::Result<(LifecycleServiceServer<LifecycleFace>, Registrar)> {
-        let registrar = Registrar::start(RegistrarParts {
-            ledger: Arc::clone(&home.ledger),
-            clock: Arc::clone(self.clock),
-            limits: self.settings.lifecycle,
-            constitution: self.constitution.clone(),
-            stop: self.stop.clone(),
-        });
-        let registrar = registrar.await.context("the ledger of models cannot be used")?;
-        let herald = Herald {
-            ledger: Arc::clone(&home.ledger),
-            keys: Arc::clone(&home.keys),
-            outbox: Arc::new(outbox.clone()),
-            stop: self.stop.clone(),
-        };
-        tokio::spawn(herald.run());
-        let steward = Steward {
-            log: Arc::clone(&home.log),
-            keys: Arc::clone(&home.keys),
-            records: Arc::clone(&home.records),
-            registrar: registrar.clone(),
-            stop: self.stop.clone(),
-        };
-        tokio::spawn(steward.run());
-        let foreman = Foreman::new(
-            registrar.clone(),
-            Arc::clone(&home.blobs),
-            Arc::clone(&home.records),
-            self.constitution.clone(),
-        );
-        tokio::spawn(foreman.clone().run(self.stop.clone()));
-        let face = LifecycleFace::new(LifecycleParts {
-            registrar: registrar.clone(),
-            foreman,
-            blobs: Arc::clone(&home.blobs),
-            records: Arc::clone(&home.records),
-            clock: Arc::clone(self.clock),
-            limits: self.settings.lifecycle,
-            stop: self.stop.clone(),
-        });
-        let server = LifecycleServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok((server, registrar))
     }
 }
 

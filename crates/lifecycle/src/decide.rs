@@ -1,25 +1,32 @@
 //! What a command comes to: events on a copy of its model, or a refusal. Nothing is written here. It must not know where
 //! events are kept, or what time it is: orders say it.
 
+mod deploy;
 mod draft;
+mod evidence;
 mod jobs;
 mod people;
+mod refusal;
 mod versions;
 mod work;
 
 use std::sync::Arc;
 
 use crate::{
+    analysis::Counts as Counted,
     compliance::ComplianceEvidence,
+    deployment::{Cause, Tails},
     event::{Artifact, Change, Event, NewVersion, Plan},
     gates::Judged,
     job::JobState,
-    model::{Broken, Model},
+    model::Model,
     policy::Policy,
+    rollout::{Rollout, RolloutPlan},
     state::Counts,
     trigger::Trigger,
 };
 use draft::Draft;
+pub use refusal::Refusal;
 
 /// What all models share; deploy/acgs.toml holds the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
@@ -188,8 +195,103 @@ pub enum Command {
         /// Which.
         job: u64,
     },
+    /// Say where a version answers.
+    SetEndpoints {
+        /// Which.
+        version: String,
+        /// `host:port`.
+        endpoints: Vec<String>,
+        /// Whether these are all, or more, or no more.
+        change: EndpointChange,
+    },
+    /// Bring a version into service.
+    StartDeployment(Box<Start>),
+    /// Hold its weights.
+    PauseDeployment {
+        /// Which.
+        deployment: u64,
+        /// Why.
+        why: String,
+    },
+    /// Go on.
+    ResumeDeployment {
+        /// Which.
+        deployment: u64,
+    },
+    /// Take it back.
+    AbortDeployment {
+        /// Which.
+        deployment: u64,
+        /// Why.
+        why: String,
+    },
+    /// Give it everything without more evidence; one that has everything is done.
+    PromoteDeployment {
+        /// Which.
+        deployment: u64,
+        /// Why.
+        why: String,
+    },
+    /// Put the version that served before into service again; an open deployment is taken back instead.
+    Rollback {
+        /// Why.
+        why: String,
+    },
+    /// The candidate's endpoints are well, and warm.
+    Prepared {
+        /// Of which deployment.
+        deployment: u64,
+        /// What was found: endpoints, routers.
+        found: Vec<crate::event::Guard>,
+    },
+    /// Routers have told which routes they have.
+    RouteApplied {
+        /// Of which deployment.
+        deployment: u64,
+        /// Of the routes.
+        epoch: u64,
+        /// Routers that have them.
+        confirmed: Vec<String>,
+        /// Routers that do not, and are kept from the candidate.
+        fenced: Vec<String>,
+    },
+    /// What was counted since the deployment began.
+    Evidence {
+        /// Of which deployment.
+        deployment: u64,
+        /// Everything.
+        counts: Box<Counted>,
+        /// The baseline's percentiles, once they are known.
+        tails: Option<Tails>,
+    },
     /// Let time do what it does.
     Due,
+}
+
+/// What becomes of a version's endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointChange {
+    /// These and no others.
+    Set,
+    /// These too.
+    Add,
+    /// These no more.
+    Remove,
+}
+
+/// A deployment that is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// Of which version.
+    pub version: String,
+    /// How; absent is the policy's.
+    pub strategy: Option<Rollout>,
+    /// In which steps; absent are the policy's.
+    pub plan: Option<RolloutPlan>,
+    /// A person vouches for a version that no gate has judged.
+    pub unjudged: bool,
+    /// Why.
+    pub why: String,
 }
 
 /// A worker's claim on a job.
@@ -242,55 +344,8 @@ pub enum Answer {
     Leased(u64),
     /// The job is another's, or nobody's: the current fence, 0 for none.
     Stale(u64),
-}
-
-/// Why a command was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No such model.
-    #[error("there is no model {0:?}")]
-    UnknownModel(String),
-    /// No such version.
-    #[error("there is no version {0:?}")]
-    UnknownVersion(String),
-    /// No such job.
-    #[error("there is no job-{0}")]
-    UnknownJob(u64),
-    /// The model has no policy.
-    #[error("model {0:?} has no policy; put one first")]
-    NoPolicy(String),
-    /// The name is taken.
-    #[error("version {0:?} is there already")]
-    VersionExists(String),
-    /// The artifact is another version's.
-    #[error("version {0:?} has the same artifact")]
-    DigestExists(String),
-    /// A bound is reached.
-    #[error("{0}")]
-    Full(String),
-    /// Another wrote first.
-    #[error("the policy is revision {found}, not {expected}")]
-    Revision {
-        /// What the caller believed.
-        expected: u64,
-        /// What is there.
-        found: u64,
-    },
-    /// The table does not allow it.
-    #[error("{0}")]
-    WrongState(String),
-    /// A champion cannot be taken out without one to take its place.
-    #[error("{0:?} serves and there is no version on standby to take its place")]
-    NoStandby(String),
-    /// The same person cannot do both.
-    #[error("{0}")]
-    SamePerson(String),
-    /// The job may not be taken now.
-    #[error("{0}")]
-    NotNow(String),
-    /// Our own mistake.
-    #[error(transparent)]
-    Broken(#[from] Broken),
+    /// A deployment.
+    Deployment(u64),
 }
 
 /// What a decision looks at.
@@ -362,6 +417,22 @@ pub fn decide(
         Command::Decide { job, approved, why } => draft.decide_job(job, approved, &why),
         Command::Cancel { job, why } => draft.cancel(job, &why),
         Command::Requeue { job } => draft.requeue(job),
+        Command::SetEndpoints { version, endpoints, change } => {
+            draft.set_endpoints(&version, endpoints, change)
+        }
+        Command::StartDeployment(start) => draft.start_deployment(&start),
+        Command::PauseDeployment { deployment, why } => draft.pause_deployment(deployment, why),
+        Command::ResumeDeployment { deployment } => draft.resume_deployment(deployment),
+        Command::AbortDeployment { deployment, why } => {
+            draft.abort_deployment(deployment, Cause::Operator, &why)
+        }
+        Command::PromoteDeployment { deployment, why } => draft.promote_deployment(deployment, &why),
+        Command::Rollback { why } => draft.roll_back(&why),
+        Command::Prepared { deployment, found } => draft.prepared(deployment, found),
+        Command::RouteApplied { deployment, epoch, confirmed, fenced } => {
+            draft.route_applied(deployment, epoch, confirmed, fenced)
+        }
+        Command::Evidence { deployment, counts, tails } => draft.evidence(deployment, *counts, tails),
         Command::Due => Ok(Answer::Done),
     }?;
     Ok(draft.finish(answer))
@@ -394,3 +465,7 @@ mod tests;
 #[cfg(test)]
 #[path = "decide/explorer.rs"]
 mod explorer;
+
+#[cfg(test)]
+#[path = "decide/deploy_tests.rs"]
+mod deploy_tests;

@@ -1,9 +1,13 @@
 //! What has happened: the only thing that is kept. State is what these add up to. It must not know who decides.
 
+mod deployment;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use acgs_vocabulary::Severity;
 use serde::{Deserialize, Serialize};
+
+pub use deployment::{DeploymentMoved, NewDeployment};
 
 use crate::{
     compliance::ComplianceEvidence,
@@ -201,6 +205,23 @@ pub enum Change {
         fence: u64,
         /// What it sent.
         what: String,
+    },
+    /// Where a version answers.
+    EndpointsSet {
+        /// Which.
+        version: String,
+        /// `host:port`, in order.
+        endpoints: Vec<String>,
+    },
+    /// A version is on its way into service.
+    DeploymentStarted(Box<NewDeployment>),
+    /// A deployment takes a step.
+    DeploymentMoved {
+        /// Which.
+        deployment: u64,
+        /// Which step, with what belongs to it.
+        #[serde(flatten)]
+        moved: DeploymentMoved,
     },
     /// Retrainings in a row did not help: a person is needed.
     HelpNeeded {

@@ -2,8 +2,9 @@
 //! policies that say what may trigger what, and gates that say what may serve. State is what the events say.
 //! It must never know gRPC, NATS, files or clocks: times are passed in.
 //!
-//! Reading order: [`stage`] and [`job`] (the two tables), [`trigger`], [`policy`], [`schedule`], [`event`], [`model`],
-//! [`state`] (what events add up to), [`decide`] (what a command comes to), [`gates`], [`compliance`].
+//! Reading order: [`stage`], [`job`] and [`deployment`] (the three tables), [`trigger`], [`policy`], [`rollout`], [`schedule`],
+//! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`gates`], [`analysis`],
+//! [`compliance`].
 
 pub mod stage;
 
@@ -12,6 +13,12 @@ pub mod job;
 pub mod trigger;
 
 pub mod policy;
+
+pub mod rollout;
+
+pub mod analysis;
+
+pub mod deployment;
 
 pub mod schedule;
 

@@ -1,6 +1,7 @@
 //! One model: its versions, its jobs, and what the past allows. Changed by events only. It must not know what decides.
 
 mod apply;
+mod deploy;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,6 +14,7 @@ pub use apply::Broken;
 
 use crate::{
     compliance::ComplianceEvidence,
+    deployment::{Deployment, Routes},
     event::{NewVersion, Plan},
     gates::GateResult,
     job::JobState,
@@ -23,6 +25,10 @@ use crate::{
 
 /// Jobs that are over and still known here; all are in the log.
 pub const JOBS_KEPT: usize = 64;
+/// Deployments that are over and still known here; all are in the log.
+pub const DEPLOYMENTS_KEPT: usize = 16;
+/// Endpoints of one version.
+pub const ENDPOINTS_MAX: usize = 64;
 /// Versions of one model.
 pub const VERSIONS_MAX: usize = 1_000;
 /// Refusals of stale workers that are written down for one job; more are only counted.
@@ -45,6 +51,8 @@ pub struct Version {
     pub gates: Vec<GateResult>,
     /// Who wants it out of quarantine.
     pub release_asked_by: Option<String>,
+    /// Where it answers, `host:port`, in order.
+    pub endpoints: Vec<String>,
 }
 
 /// Who has a job.
@@ -166,6 +174,12 @@ pub struct Model {
     pub scheduled_ms: Option<i64>,
     /// Counts versions that were ever registered.
     pub versions_made: u64,
+    /// The one that is open, and the last that are over.
+    pub deployments: BTreeMap<u64, Arc<Deployment>>,
+    /// What share each version has now; follows from all else.
+    pub routes: Routes,
+    /// The number of the event that changed where requests go last; 0 before.
+    pub route_epoch: u64,
 }
 
 impl Model {
@@ -212,6 +226,7 @@ impl Model {
     /// Wall time at which something is due by itself.
     #[must_use]
     pub fn due_at_ms(&self) -> Option<i64> {
-        self.jobs.values().filter_map(|job| job.due_at_ms).min()
+        let deployment = self.deployment().and_then(|open| open.next_due_ms());
+        self.jobs.values().filter_map(|job| job.due_at_ms).chain(deployment).min()
     }
 }

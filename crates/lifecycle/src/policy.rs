@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use check::PolicyError;
 
-use crate::{compliance::Principle, trigger::TriggerKind};
+pub use crate::rollout::Rollout;
+use crate::{compliance::Principle, rollout::RolloutPlan, trigger::TriggerKind};
 
 /// Least severity that has nothing below it.
 const fn lowest() -> Severity {
@@ -207,17 +208,6 @@ impl Gates {
     }
 }
 
-/// How a validated version goes into service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rollout {
-    /// At once, the old one warm behind it.
-    #[default]
-    Immediate,
-    /// Not by itself.
-    Hold,
-}
-
 /// What one model's owner wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +231,9 @@ pub struct Policy {
     /// Where to.
     #[serde(default)]
     pub rollout: Rollout,
+    /// In which steps, watched how.
+    #[serde(default)]
+    pub deployment: RolloutPlan,
     /// Wall time that an approval is waited for, one minute to 30 days.
     #[serde(default = "Policy::approval")]
     pub approval_ms: i64,

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     decide::{Answer, Command, Limits, Order, Refusal, View, decide},
+    deployment::Deployment,
     event::{Change, Event},
     job::JobState,
     model::{Broken, Job, Model},
@@ -27,6 +28,8 @@ pub struct Counts {
     pub events: u64,
     /// Jobs so far.
     pub jobs: u64,
+    /// Deployments so far.
+    pub deployments: u64,
     /// Why nothing at all is queued or leased, when somebody said so.
     pub frozen: Option<String>,
 }
@@ -42,6 +45,12 @@ struct Index {
     running: BTreeSet<Arc<str>>,
     /// Where a job is.
     jobs: BTreeMap<u64, Arc<str>>,
+    /// Where a deployment is.
+    deployments: BTreeMap<u64, Arc<str>>,
+    /// Models with a deployment that goes on.
+    deploying: BTreeSet<Arc<str>>,
+    /// Models whose requests go somewhere.
+    routed: BTreeSet<Arc<str>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +59,9 @@ struct Summary {
     due_at_ms: Option<i64>,
     running: bool,
     jobs: Vec<u64>,
+    deployments: Vec<u64>,
+    deploying: bool,
+    routed: bool,
 }
 
 impl Summary {
@@ -58,7 +70,15 @@ impl Summary {
         let enabled = model.policy.as_ref().is_none_or(|policy| policy.enabled) && model.frozen.is_none();
         let queued = model.queued().filter(|_| enabled && !running).map(|job| (job.rank, job.number));
         let jobs = model.jobs.keys().copied().collect();
-        Self { queued, due_at_ms: model.due_at_ms(), running, jobs }
+        Self {
+            queued,
+            due_at_ms: model.due_at_ms(),
+            running,
+            jobs,
+            deployments: model.deployments.keys().copied().collect(),
+            deploying: model.deployment().is_some(),
+            routed: model.versions.values().any(|version| !version.endpoints.is_empty()),
+        }
     }
 }
 
@@ -81,10 +101,16 @@ impl Index {
                 self.due.insert((due_ms, Arc::clone(model_id)));
             }
         }
-        if summary.running {
-            self.running.insert(Arc::clone(model_id));
-        } else if old.running {
-            self.running.remove(model_id);
+        set(&mut self.running, model_id, summary.running);
+        set(&mut self.deploying, model_id, summary.deploying);
+        set(&mut self.routed, model_id, summary.routed);
+        if old.deployments != summary.deployments {
+            for deployment in &summary.deployments {
+                self.deployments.insert(*deployment, Arc::clone(model_id));
+            }
+            for deployment in old.deployments.iter().filter(|known| !summary.deployments.contains(known)) {
+                self.deployments.remove(deployment);
+            }
         }
         if old.jobs != summary.jobs {
             for job in &old.jobs {
@@ -94,6 +120,18 @@ impl Index {
                 self.jobs.insert(*job, Arc::clone(model_id));
             }
         }
+    }
+}
+
+fn set(of: &mut BTreeSet<Arc<str>>, model_id: &Arc<str>, is: bool) {
+    match (is, of.contains(model_id)) {
+        (true, false) => {
+            of.insert(Arc::clone(model_id));
+        }
+        (false, true) => {
+            of.remove(model_id);
+        }
+        _ => {}
     }
 }
 
@@ -125,6 +163,9 @@ impl State {
         self.counts.events = event.number;
         if let Change::JobObserved(observed) = &event.change {
             self.counts.jobs = self.counts.jobs.max(observed.job);
+        }
+        if let Change::DeploymentStarted(new) = &event.change {
+            self.counts.deployments = self.counts.deployments.max(new.deployment);
         }
         Ok(())
     }
@@ -179,6 +220,29 @@ impl State {
     pub fn jobs_before(&self, before: u64) -> impl Iterator<Item = (&Arc<Model>, &Arc<Job>)> {
         let until = if before == 0 { u64::MAX } else { before };
         self.index.jobs.range(..until).rev().filter_map(|(number, _)| self.job(*number))
+    }
+
+    /// A deployment that is still known here, with its model.
+    #[must_use]
+    pub fn deployment(&self, number: u64) -> Option<(&Arc<Model>, &Arc<Deployment>)> {
+        let model = self.models.get(self.index.deployments.get(&number)?)?;
+        Some((model, model.deployments.get(&number)?))
+    }
+
+    /// Deployments with a lower number than `before` (0 = all), the newest first.
+    pub fn deployments_before(&self, before: u64) -> impl Iterator<Item = (&Arc<Model>, &Arc<Deployment>)> {
+        let until = if before == 0 { u64::MAX } else { before };
+        self.index.deployments.range(..until).rev().filter_map(|(number, _)| self.deployment(*number))
+    }
+
+    /// Models with a deployment that goes on.
+    pub fn deploying(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.index.deploying.iter().filter_map(|model_id| self.models.get(model_id))
+    }
+
+    /// Models of which a version has endpoints.
+    pub fn routed(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.index.routed.iter().filter_map(|model_id| self.models.get(model_id))
     }
 
     /// Jobs that workers or gates have.

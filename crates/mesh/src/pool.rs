@@ -7,6 +7,7 @@
 mod body;
 mod gauge;
 mod link;
+mod probe;
 mod replay;
 
 use std::{
@@ -29,6 +30,7 @@ use futures_core::Stream;
 use gauge::Gauge;
 use http::{Request, Response};
 use link::Link;
+pub use probe::{Probe, Question, unary};
 use tokio::{sync::watch, task::AbortHandle};
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -51,6 +53,11 @@ type Boxed = Box<dyn std::error::Error + Send + Sync>;
 /// A call that an instance was given, and what became of it. The service itself never fails: that would end the instance.
 type Sending = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
 type Outcome = Result<Response<PoolBody>, Undone>;
+
+/// Set in a request's extensions: it may be carried out twice, and is sent again when a connection breaks before it is
+/// answered. Only small calls are, whose whole body is there at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeatable;
 
 /// Why a call was not answered.
 #[derive(Debug)]
@@ -77,10 +84,10 @@ impl Drop for Member {
 }
 
 impl Member {
-    fn new(address: String, health_service: &'static str) -> Self {
+    fn new(address: String, probe: Probe) -> Self {
         let (ready, states) = watch::channel(None);
         let gauge = Arc::new(Gauge::new());
-        let keeper = tokio::spawn(link::keep(address, health_service, Arc::clone(&gauge), ready));
+        let keeper = tokio::spawn(link::keep(address, probe, Arc::clone(&gauge), ready));
         Self { states: WatchStream::new(states), link: None, gauge, keeper: keeper.abort_handle() }
     }
 }
@@ -159,7 +166,8 @@ struct Inner {
 }
 
 struct Shared {
-    health_service: &'static str,
+    name: Arc<str>,
+    probe: Probe,
     inner: Mutex<Inner>,
     random: AtomicU64,
     _task: DropGuard,
@@ -184,7 +192,7 @@ pub struct Instance {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Pool").field("service", &self.0.health_service).finish_non_exhaustive()
+        formatter.debug_struct("Pool").field("name", &self.0.name).finish_non_exhaustive()
     }
 }
 
@@ -192,10 +200,18 @@ impl Pool {
     /// Of the instances at these addresses that say that they serve `health_service`. Its task ends with the last clone.
     #[must_use]
     pub fn start(health_service: &'static str, source: watch::Receiver<Addresses>) -> Self {
+        let probe = Probe { service: health_service.into(), otherwise: None };
+        Self::probing(health_service, probe, source)
+    }
+
+    /// Of the instances at these addresses that are well as `probe` finds them; `name` is for people.
+    #[must_use]
+    pub fn probing(name: &str, probe: Probe, source: watch::Receiver<Addresses>) -> Self {
         let stop = CancellationToken::new();
         let inner = Mutex::new(Inner { cache: ReadyCache::default(), waker: Waker::noop().clone() });
-        let random = AtomicU64::new(RandomState::new().hash_one(health_service));
-        let shared = Arc::new(Shared { health_service, inner, random, _task: stop.clone().drop_guard() });
+        let random = AtomicU64::new(RandomState::new().hash_one(name));
+        let name = Arc::from(name);
+        let shared = Arc::new(Shared { name, probe, inner, random, _task: stop.clone().drop_guard() });
         let worker = Arc::downgrade(&shared);
         tokio::spawn(async move {
             let mut changes = Changes::new(source);
@@ -265,7 +281,7 @@ impl Shared {
         loop {
             match pin!(&mut *changes).poll_discover(context) {
                 Poll::Ready(Some(Ok(Change::Insert(key, address)))) => {
-                    inner.cache.push(key, Member::new(address, self.health_service));
+                    inner.cache.push(key, Member::new(address, self.probe.clone()));
                 }
                 Poll::Ready(Some(Ok(Change::Remove(key)))) => {
                     inner.cache.evict(&key);
@@ -319,8 +335,7 @@ impl Shared {
             };
             let (better, worse) = if load(other) < load(one) { (other, one) } else { (one, other) };
             let Some(chosen) = [better, worse].into_iter().chain(0..count).find(room) else {
-                let message =
-                    format!("every instance of {} has {IN_FLIGHT_MAX} calls open", self.health_service);
+                let message = format!("every instance of {} has {IN_FLIGHT_MAX} calls open", self.name);
                 return Err((Box::new(request), Problem::exhausted("INSTANCES_BUSY", message, 100)));
             };
             if !matches!(cache.check_ready_index(&mut context, chosen), Ok(true)) {
@@ -335,7 +350,7 @@ impl Shared {
     }
 
     fn empty(&self) -> Problem {
-        let message = format!("no instance of {} takes calls now", self.health_service);
+        let message = format!("no instance of {} takes calls now", self.name);
         Problem::new(Kind::Unavailable, "NO_INSTANCE", message)
     }
 }
@@ -352,6 +367,7 @@ impl Service<Request<Body>> for Pool {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
+            let repeatable = request.extensions().get::<Repeatable>().is_some();
             let (mut request, copy) = replay::copy(request);
             let mut offers = 0;
             loop {
@@ -365,9 +381,11 @@ impl Service<Request<Body>> for Pool {
                         tracing::debug!(%error, "a call that was not sent goes to another instance");
                         request = *unsent;
                     }
-                    Err(Undone::Lost(error)) if offers < OFFERS_MAX && replay::is_unseen(&error) => {
+                    Err(Undone::Lost(error))
+                        if offers < OFFERS_MAX && (repeatable || replay::is_unseen(&error)) =>
+                    {
                         let Some(copy) = &copy else { return Err(lost(&error)) };
-                        tracing::debug!(%error, "a call that was not looked at goes to another instance");
+                        tracing::debug!(%error, "a call that was not answered goes to another instance");
                         request = copy.clone().request();
                     }
                     Err(Undone::Unsent(_, error) | Undone::Lost(error)) => return Err(lost(&error)),

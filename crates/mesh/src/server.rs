@@ -155,8 +155,11 @@ pub async fn serve(
     }
 }
 
-/// Everything that is served on one port.
-fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Router, ServeError> {
+/// Everything that is served on one port, for a listener of another kind.
+///
+/// # Errors
+/// When reflection or the descriptors cannot be built.
+pub fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Router, ServeError> {
     let guard = ConstitutionLayer::new(plumbing.constitution.clone(), Arc::clone(&plumbing.refusals));
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);

@@ -4,7 +4,7 @@
 //!
 //! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`desk`] (pure), [`lanes`],
 //! [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`analyze`],
-//! [`records`], [`lifecycle`], [`service`].
+//! [`records`], [`lifecycle`], [`routes`], [`service`].
 
 pub mod config;
 
@@ -38,9 +38,12 @@ pub mod lifecycle;
 
 pub mod records;
 
+pub mod routes;
+
 pub mod service;
 
 pub use config::Config;
+pub use routes::RouteSettings;
 pub use service::{
     OrchestratorFace, Parts,
     lifecycle::{LifecycleFace, LifecycleParts},

@@ -2,7 +2,7 @@
 //! It must never know time, tokio, protobuf, or what a number stands for.
 //!
 //! Reading order: [`moments`], [`sketch`], [`distinct`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
-//! [`score`], [`harm`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
+//! [`score`], [`harm`], [`evidence`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
 //! that are not finite never enter an estimator, callers count them.
 
 pub mod moments;
@@ -22,6 +22,10 @@ pub mod multiple;
 pub mod score;
 
 pub mod harm;
+
+pub mod evidence;
+
+pub mod buckets;
 
 /// The 97.5 % point of the normal law: half-width of a 95 % interval in standard errors.
 pub const Z_95: f64 = 1.959_963_984_540_054;

@@ -10,5 +10,6 @@ pub mod features;
 
 pub mod train;
 
-pub use artifact::{Artifact, Family};
+pub use artifact::{Artifact, FORMAT, Family};
+pub use features::Feature;
 pub use train::{TrainError, Wishes, train};

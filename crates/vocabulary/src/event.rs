@@ -37,6 +37,8 @@ pub enum EventKind {
     ModelVersionStaged(&'static str),
     /// A person is needed for a model.
     ModelAlert(Severity),
+    /// A deployment came into this phase.
+    DeploymentStepped(&'static str),
     /// A retraining was queued.
     RetrainingRequired,
     /// A retraining came into this state.
@@ -47,7 +49,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// One of each, for contract tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::QualityAssessmentCompleted,
         Self::QualityAlert(Severity::High),
         Self::DriftDetectionCompleted,
@@ -61,6 +63,7 @@ impl EventKind {
         Self::ModelUpdated,
         Self::ModelVersionStaged("champion"),
         Self::ModelAlert(Severity::High),
+        Self::DeploymentStepped("analyzing"),
         Self::RetrainingRequired,
         Self::RetrainingStepped("running"),
         Self::RetrainingCompleted,
@@ -83,6 +86,7 @@ impl EventKind {
             Self::ModelUpdated => "model_updated",
             Self::ModelVersionStaged(_) => "model_version_staged",
             Self::ModelAlert(_) => "model_alert",
+            Self::DeploymentStepped(_) => "model_deployment_stepped",
             Self::RetrainingRequired => "retraining_required",
             Self::RetrainingStepped(_) => "model_retraining_stepped",
             Self::RetrainingCompleted => "model_retraining_completed",
@@ -107,6 +111,7 @@ impl EventKind {
             Self::ModelUpdated => format!("{ROOT}.model.lifecycle.updated"),
             Self::ModelVersionStaged(stage) => format!("{ROOT}.model.version.{stage}"),
             Self::ModelAlert(severity) => format!("{ROOT}.model.alert.{}", severity.token()),
+            Self::DeploymentStepped(phase) => format!("{ROOT}.model.deployment.{phase}"),
             Self::RetrainingRequired => format!("{ROOT}.model.retraining.required"),
             Self::RetrainingStepped(state) => format!("{ROOT}.model.retraining.{state}"),
             Self::RetrainingCompleted => format!("{ROOT}.model.retraining.completed"),

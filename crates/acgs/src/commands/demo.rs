@@ -68,6 +68,7 @@ impl Demo {
         settings.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
         (settings.listen.quality, settings.listen.drift) = (0, 0);
         (settings.listen.performance, settings.listen.orchestrator) = (0, 0);
+        settings.listen.gateway = 0;
         if matches!(self.what, Some(What::Loop)) {
             return managed::run(&settings, self.json).await;
         }

@@ -103,7 +103,7 @@ enum What {
     },
 }
 
-type Client = LifecycleServiceClient<MeshChannel>;
+pub(super) type Client = LifecycleServiceClient<MeshChannel>;
 
 /// Who asks the service of models, where, and how it is told.
 #[derive(Debug, Args)]

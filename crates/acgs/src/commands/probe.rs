@@ -54,6 +54,7 @@ pub(crate) fn address(settings: &Settings, target: &str) -> String {
         "drift" => settings.listen.drift,
         "performance" => settings.listen.performance,
         "orchestrator" => settings.listen.orchestrator,
+        "gateway" => settings.listen.gateway,
         _ => return target.to_owned(),
     };
     let host = if settings.listen.host.is_unspecified() {

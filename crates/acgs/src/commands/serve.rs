@@ -31,6 +31,8 @@ enum Role {
     Performance,
     /// The orchestrator, with judges in other processes.
     Orchestrator,
+    /// The gateway: carries calls of models to their versions.
+    Gateway,
 }
 
 impl From<Role> for wire::Role {
@@ -41,6 +43,7 @@ impl From<Role> for wire::Role {
             Role::Drift => Self::Judge(JudgeKind::Drift),
             Role::Performance => Self::Judge(JudgeKind::Performance),
             Role::Orchestrator => Self::Orchestrator,
+            Role::Gateway => Self::Gateway,
         }
     }
 }
@@ -54,6 +57,7 @@ impl Serve {
             Role::Drift => "drift-detection-service",
             Role::Performance => "performance-monitoring-service",
             Role::Orchestrator => "analytics-orchestrator",
+            Role::Gateway => "inference-gateway",
         }
     }
 
@@ -77,6 +81,9 @@ impl Serve {
             }
             println!("constitution    {}", running.constitution.accepted().join(", then "));
             println!("home            {}", running.home);
+            if !settings.gateway.orchestrators.is_empty() {
+                println!("follows         {}", settings.gateway.orchestrators.join(", "));
+            }
             if !settings.mesh.orchestrators.is_empty() {
                 println!("registers with  {}", settings.mesh.orchestrators.join(", "));
             }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{LIFECYCLE, ORCHESTRATOR, remote::service_of, service_name};
 
-const CONSTITUTION: &str = "acgs.constitution.v1.ConstitutionService";
+pub(super) const CONSTITUTION: &str = "acgs.constitution.v1.ConstitutionService";
 
 /// What all of them are made with.
 #[derive(Clone)]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Answer, Decision, Limits, Order, Refusal, View};
 use crate::{
-    event::{Change, Event, Guard, JobMoved},
+    deployment::Deployment,
+    event::{Change, DeploymentMoved, Event, Guard, JobMoved},
     model::{Job, Model, Version},
     policy::Policy,
     stage::StageStep,
@@ -66,6 +67,9 @@ impl<'a> Draft<'a> {
         };
         self.model.apply(&event)?;
         self.counts.events = event.number;
+        if let Change::DeploymentStarted(new) = &event.change {
+            self.counts.deployments = self.counts.deployments.max(new.deployment);
+        }
         self.events.push(event);
         Ok(())
     }
@@ -87,6 +91,19 @@ impl<'a> Draft<'a> {
 
     pub(super) fn job(&self, job: u64) -> Result<Arc<Job>, Refusal> {
         self.model.jobs.get(&job).cloned().ok_or(Refusal::UnknownJob(job))
+    }
+
+    pub(super) fn deployment(&self, number: u64) -> Result<Arc<Deployment>, Refusal> {
+        self.model.deployments.get(&number).cloned().ok_or(Refusal::UnknownDeployment(number))
+    }
+
+    pub(super) fn move_deployment(
+        &mut self,
+        deployment: u64,
+        moved: DeploymentMoved,
+        guards: Vec<Guard>,
+    ) -> Result<(), Refusal> {
+        self.push(Change::DeploymentMoved { deployment, moved }, guards)
     }
 
     pub(super) fn version(&self, name: &str) -> Result<Arc<Version>, Refusal> {

@@ -173,7 +173,7 @@ impl Draft<'_> {
                 _ => {}
             }
         }
-        Ok(())
+        self.due_deployment()
     }
 
     fn come_back(&mut self, job: &Job) -> Result<(), Refusal> {

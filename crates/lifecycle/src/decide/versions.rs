@@ -2,6 +2,7 @@
 
 use super::{Answer, Refusal, draft::Draft};
 use crate::{
+    deployment::Cause,
     event::{Change, Guard, NewVersion},
     job::JobState,
     model::VERSIONS_MAX,
@@ -43,9 +44,13 @@ impl Draft<'_> {
 
     /// One version takes another's place, in events that are written together.
     pub(super) fn promote(&mut self, name: &str, why: &str) -> Result<(), Refusal> {
-        let old = self.model.champion.clone();
         self.move_version(name, StageStep::DeploymentStarted, why, Vec::new())?;
-        if let Some(old) = old {
+        self.swap(name, why)
+    }
+
+    /// A candidate becomes the champion, and the old one is kept warm.
+    pub(super) fn swap(&mut self, name: &str, why: &str) -> Result<(), Refusal> {
+        if let Some(old) = self.model.champion.clone() {
             self.move_version(&old, StageStep::Replaced, why, Vec::new())?;
         }
         self.move_version(name, StageStep::DeploymentCompleted, why, Vec::new())?;
@@ -76,6 +81,9 @@ impl Draft<'_> {
         }
         if version.stage != Stage::Champion {
             self.move_version(name, StageStep::Quarantine, why, Vec::new())?;
+            if version.stage == Stage::Candidate {
+                self.take_back(Cause::Operator, &format!("{name} was quarantined"))?;
+            }
             let judged = self.model.jobs.values().find(|job| {
                 let open = matches!(job.state, JobState::Evaluating | JobState::AwaitingApproval);
                 open && job.version.as_deref() == Some(name)
@@ -88,6 +96,7 @@ impl Draft<'_> {
         let standby = self.model.standbys().first().map(|standby| standby.new.version.clone());
         let Some(standby) = standby else { return Err(Refusal::NoStandby(name.to_owned())) };
         let guards = vec![Guard::new("standby", true, &standby, "one that is warm")];
+        self.take_back(Cause::Operator, &format!("{name}, its baseline, was quarantined"))?;
         self.move_version(name, StageStep::Quarantine, why, guards)?;
         self.promote(&standby, &format!("{name} was quarantined"))?;
         Ok(Answer::Done)

@@ -6,7 +6,7 @@ use crate::{
     gates::Judged,
     job::JobState,
     model::{Job, STALE_MAX, VERSIONS_MAX},
-    policy::{Mode, Rollout},
+    policy::Mode,
     stage::{Stage, StageStep},
 };
 
@@ -243,13 +243,11 @@ impl Draft<'_> {
         for other in answered {
             self.move_job(other, JobMoved::Supersede { by: job.number }, Vec::new())?;
         }
-        if policy.rollout == Rollout::Immediate {
-            self.promote(&version, &format!("job-{} succeeded", job.number))?;
-        }
+        self.deploy_by_policy(&version, &format!("job-{} succeeded", job.number))?;
         self.ask_for_help()
     }
 
-    fn ask_for_help(&mut self) -> Result<(), Refusal> {
+    pub(super) fn ask_for_help(&mut self) -> Result<(), Refusal> {
         let (in_a_row, most) = (self.model.unhelpful, self.policy()?.unhelpful_max);
         if in_a_row == most {
             let guards = vec![Guard::new("helps", false, in_a_row, format!("fewer than {most}"))];

@@ -23,7 +23,7 @@ pub struct Broken {
     pub why: String,
 }
 
-fn broken(event: &Event, why: impl Into<String>) -> Broken {
+pub(super) fn broken(event: &Event, why: impl Into<String>) -> Broken {
     Broken { number: event.number, why: why.into() }
 }
 
@@ -63,6 +63,13 @@ impl Model {
             Change::GatesJudged { version, results } => {
                 self.version_mut(event, version)?.gates.clone_from(results);
             }
+            Change::EndpointsSet { version, endpoints } => {
+                self.version_mut(event, version)?.endpoints.clone_from(endpoints);
+            }
+            Change::DeploymentStarted(new) => self.begin_deployment(event, new)?,
+            Change::DeploymentMoved { deployment, moved } => {
+                self.move_deployment(event, *deployment, moved)?;
+            }
             Change::JobObserved(observed) => self.observe(event, observed),
             Change::JobMoved { job, moved } => self.move_job(event, *job, moved)?,
             Change::StaleRefused { job, .. } => {
@@ -71,6 +78,7 @@ impl Model {
                 }
             }
         }
+        self.reroute(event);
         Ok(())
     }
 
@@ -92,6 +100,7 @@ impl Model {
             staged_at_ms: event.at_ms,
             gates: Vec::new(),
             release_asked_by: None,
+            endpoints: Vec::new(),
         };
         self.versions.insert(new.version.as_str().into(), Arc::new(version));
         Ok(())
@@ -103,10 +112,15 @@ impl Model {
             broken(event, format!("{} of a {} version", step.as_str(), version.stage.as_str()))
         })?;
         let from = std::mem::replace(&mut version.stage, to);
+        let of_job = version.new.job > 0;
         version.staged_at_ms = event.at_ms;
         version.release_asked_by = None;
         if from == Stage::Champion {
             self.champion = None;
+        }
+        if step == StageStep::DeploymentRolledBack && of_job {
+            // A retraining that was taken back has not helped.
+            self.unhelpful += 1;
         }
         if to == Stage::Champion {
             if let Some(other) = &self.champion {

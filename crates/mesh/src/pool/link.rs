@@ -9,9 +9,6 @@ use std::{
     time::Duration,
 };
 
-use acgs_contracts::grpc::health::v1::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
 use http::{Request, Response, Uri, uri::Authority};
 use hyper::{
     body::Incoming,
@@ -22,12 +19,13 @@ use tokio::{net::TcpStream, sync::watch, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::gauge::Gauge;
+use super::{
+    gauge::Gauge,
+    probe::{Probe, watch_health},
+};
 
 /// A connection that is not there by then is not coming now.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// An instance that does not say how it is by then is not well.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 /// A silent peer is asked after this long, and given up after as long again: a stopped process is found in two seconds.
 const PING: Duration = Duration::from_millis(900);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -84,7 +82,7 @@ impl Service<Request<Body>> for Link {
 /// Keeps a connection to an instance for as long as somebody wants it, and says when it takes calls.
 pub(super) async fn keep(
     address: String,
-    health_service: &'static str,
+    probe: Probe,
     gauge: Arc<Gauge>,
     ready: watch::Sender<Option<Link>>,
 ) {
@@ -94,7 +92,7 @@ pub(super) async fn keep(
             Ok((link, over)) => {
                 gauge.forget();
                 let served = tokio::select! {
-                    served = watch_health(&link, health_service, &ready) => served,
+                    served = watch_health(&link, &probe, &ready) => served,
                     _ = over => true,
                 };
                 let was_ready = ready.send_replace(None).is_some();
@@ -134,26 +132,4 @@ async fn connect(address: &str) -> Result<(Link, impl Future<Output = ()>), Boxe
         let _however_it_ended = running.await;
     };
     Ok((Link { sender, authority }, over))
-}
-
-/// Passes on what the instance says of its health, until it says no more. True when it had been well.
-async fn watch_health(link: &Link, service: &'static str, ready: &watch::Sender<Option<Link>>) -> bool {
-    let mut client = HealthClient::new(link.clone());
-    let request = HealthCheckRequest { service: service.to_owned() };
-    let Ok(Ok(answer)) = timeout(HEALTH_TIMEOUT, client.watch(request)).await else { return false };
-    let mut states = answer.into_inner();
-    let Ok(first) = timeout(HEALTH_TIMEOUT, states.message()).await else { return false };
-    let mut state = first;
-    let mut was_well = false;
-    while let Ok(Some(answer)) = state {
-        let well = answer.status() == ServingStatus::Serving;
-        was_well |= well;
-        ready.send_if_modified(|held| {
-            let changed = held.is_some() != well;
-            *held = well.then(|| link.clone());
-            changed
-        });
-        state = states.message().await;
-    }
-    was_well
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use acgs_lifecycle::{
     Change, Event,
-    event::JobMoved,
+    deployment::DeploymentStep,
+    event::{DeploymentMoved, JobMoved},
     stage::{Stage, StageStep},
 };
 use acgs_vocabulary::{
@@ -127,10 +128,33 @@ fn kind(event: &Event) -> Option<EventKind> {
             JobMoved::Expire => EventKind::RetrainingStepped("expired"),
             JobMoved::Cancel { .. } => EventKind::RetrainingStepped("cancelled"),
         },
+        Change::EndpointsSet { .. } => EventKind::ModelUpdated,
+        Change::DeploymentStarted(_) => EventKind::DeploymentStepped("pending"),
+        Change::DeploymentMoved { moved, .. } => deployment_kind(moved)?,
         Change::StaleRefused { .. } => EventKind::RetrainingStepped("refused"),
         Change::HelpNeeded { .. } => EventKind::ModelAlert(Severity::High),
         Change::ReleaseAsked { .. } | Change::GatesJudged { .. } => return None,
     })
+}
+
+/// The phase that a step leads to, where its name says which.
+fn deployment_kind(moved: &DeploymentMoved) -> Option<EventKind> {
+    let phase = match moved.step() {
+        DeploymentStep::Extend => return None,
+        DeploymentStep::Prepare => "preparing",
+        DeploymentStep::Shadow => "shadowing",
+        DeploymentStep::Shift => "shifting",
+        DeploymentStep::Apply => "applied",
+        DeploymentStep::Observe => "observed",
+        DeploymentStep::Pause => "paused",
+        DeploymentStep::Resume => "resumed",
+        DeploymentStep::Promote => "promoting",
+        DeploymentStep::Complete => "completed",
+        DeploymentStep::Abort => "aborting",
+        DeploymentStep::Withdraw => "rolled_back",
+        DeploymentStep::Fail => return Some(EventKind::ModelAlert(Severity::Critical)),
+    };
+    Some(EventKind::DeploymentStepped(phase))
 }
 
 /// The stage that a step leads to.
@@ -155,6 +179,11 @@ fn envelope(event: &Event, constitutional_hash: &str) -> Option<Envelope> {
         Change::JobMoved { job, .. } | Change::StaleRefused { job, .. } => Some(*job),
         _ => None,
     };
+    let deployment = match &event.change {
+        Change::DeploymentStarted(new) => Some(new.deployment),
+        Change::DeploymentMoved { deployment, .. } => Some(*deployment),
+        _ => None,
+    };
     let caused_by = match &event.change {
         Change::JobObserved(observed) => Some(observed.evidence.event_id.clone()),
         _ => None,
@@ -162,6 +191,9 @@ fn envelope(event: &Event, constitutional_hash: &str) -> Option<Envelope> {
     let mut payload = serde_json::to_value(event).unwrap_or_default();
     if let Some(job) = job {
         payload["job_id"] = format!("job-{job}").into();
+    }
+    if let Some(deployment) = deployment {
+        payload["deployment_id"] = format!("deployment-{deployment}").into();
     }
     Some(Envelope {
         event_id: sha256_hex(format!("lifecycle\n{}", event.number).as_bytes()),

@@ -11,6 +11,8 @@ pub struct History {
     entries: HashMap<Arc<str>, Vec<u64>>,
     /// The model of job n at n - 1.
     jobs: Vec<Arc<str>>,
+    /// The model of deployment n at n - 1.
+    deployments: Vec<Arc<str>>,
 }
 
 impl History {
@@ -32,6 +34,11 @@ impl History {
             {
                 self.jobs.push(Arc::clone(&event.model_id));
             }
+            if let Change::DeploymentStarted(new) = &event.change
+                && new.deployment == self.deployments.len() as u64 + 1
+            {
+                self.deployments.push(Arc::clone(&event.model_id));
+            }
         }
     }
 
@@ -39,6 +46,13 @@ impl History {
     #[must_use]
     pub fn of_model(&self, model_id: &str) -> Vec<u64> {
         self.entries.get(model_id).cloned().unwrap_or_default()
+    }
+
+    /// Whose a deployment is, also one that is long over.
+    #[must_use]
+    pub fn model_of_deployment(&self, deployment: u64) -> Option<Arc<str>> {
+        let place = usize::try_from(deployment).ok()?.checked_sub(1)?;
+        self.deployments.get(place).cloned()
     }
 
     /// Whose a job is, also one that is long over.

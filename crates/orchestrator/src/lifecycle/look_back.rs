@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use acgs_lifecycle::{
     Change, Event,
+    deployment::Deployment,
     model::{Job, Model},
 };
 use acgs_vocabulary::Problem;
@@ -102,6 +103,54 @@ impl Registrar {
             Change::VersionMoved { version: moved, .. } | Change::GatesJudged { version: moved, .. } => {
                 version.as_ref() == Some(moved)
             }
+            _ => false,
+        });
+        Ok(events)
+    }
+
+    /// A deployment, also one that is long over, with its model's id.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn deployment(&self, number: u64) -> Result<Option<(Arc<str>, Arc<Deployment>)>, Problem> {
+        let here = self.look(|state| {
+            state.deployment(number).map(|(model, known)| (Arc::clone(&model.model_id), Arc::clone(known)))
+        });
+        if here.is_some() {
+            return Ok(here);
+        }
+        let Some(model_id) = self.known().history.model_of_deployment(number) else { return Ok(None) };
+        let mut model = Model::default();
+        let mut last = None;
+        for event in self.events_of(&model_id).await? {
+            model.apply(&event).map_err(|broken| Problem::internal(broken.to_string()))?;
+            if let Some(deployment) = model.deployments.get(&number) {
+                last = Some(Arc::clone(deployment));
+            }
+        }
+        Ok(last.map(|deployment| (model_id, deployment)))
+    }
+
+    /// What happened to a deployment and its version, in order.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn events_of_deployment(&self, number: u64) -> Result<Vec<Event>, Problem> {
+        let Some(model_id) = self.known().history.model_of_deployment(number) else { return Ok(Vec::new()) };
+        let mut version = None;
+        let mut over = false;
+        let mut events = self.events_of(&model_id).await?;
+        events.retain(|event| match &event.change {
+            Change::DeploymentStarted(new) if new.deployment == number => {
+                version = Some(new.version.clone());
+                true
+            }
+            Change::DeploymentStarted(_) => {
+                over |= version.is_some();
+                false
+            }
+            Change::DeploymentMoved { deployment, .. } => *deployment == number,
+            Change::VersionMoved { version: moved, .. } => !over && version.as_ref() == Some(moved),
             _ => false,
         });
         Ok(events)

@@ -12,6 +12,9 @@ pub fn problem(refusal: &Refusal) -> Problem {
         Refusal::UnknownModel(model) => Problem::missing("model", model, "UNKNOWN_MODEL"),
         Refusal::UnknownVersion(version) => Problem::missing("version", version, "UNKNOWN_VERSION"),
         Refusal::UnknownJob(job) => Problem::missing("job", format!("job-{job}"), "UNKNOWN_JOB"),
+        Refusal::UnknownDeployment(number) => {
+            Problem::missing("deployment", format!("deployment-{number}"), "UNKNOWN_DEPLOYMENT")
+        }
         Refusal::NoPolicy(_) => precondition("NO_POLICY"),
         Refusal::VersionExists(_) => precondition("VERSION_EXISTS"),
         Refusal::DigestExists(_) => precondition("DIGEST_EXISTS"),

@@ -3,32 +3,38 @@
 
 mod ask;
 mod checks;
+mod deployments;
 mod explain;
+mod look;
 mod messages;
+mod routes;
 mod transfer;
 mod work;
 
 use std::{fmt, sync::Arc};
 
 use acgs_contracts::lifecycle::v1 as proto;
-use acgs_lifecycle::{Command, Policy, decide::Limits, policy::PolicyError};
+use acgs_lifecycle::{Command, decide::Limits};
 use acgs_vocabulary::{
     Problem,
     ports::{Blobs, Clock, RecordLog},
-    problem::Kind,
     text,
 };
 use checks::{actor, job_number, person, reason};
+use look::limit;
 use proto::lifecycle_service_server::LifecycleService;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::lifecycle::{Registrar, foreman::Foreman};
+use crate::{
+    lifecycle::{Registrar, foreman::Foreman},
+    registry::AllowList,
+    routes::{Board, RouteSettings},
+};
 
 /// Longest policy, in bytes.
 const POLICY_BYTES_MAX: usize = 64 << 10;
-const LIST_DEFAULT: usize = 100;
-const LIST_MAX: u32 = 1_000;
 
 /// Answers `LifecycleService`.
 #[derive(Clone)]
@@ -39,6 +45,10 @@ pub struct LifecycleFace {
     records: Arc<dyn RecordLog>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    board: Board,
+    routing: RouteSettings,
+    allowed: AllowList,
+    home: Option<watch::Receiver<bool>>,
     stop: CancellationToken,
 }
 
@@ -57,6 +67,14 @@ pub struct LifecycleParts {
     pub clock: Arc<dyn Clock>,
     /// What workers are told.
     pub limits: Limits,
+    /// What routers say.
+    pub board: Board,
+    /// How routers are held to what is decided.
+    pub routing: RouteSettings,
+    /// Addresses that endpoints may have.
+    pub allowed: AllowList,
+    /// Whether the home can be reached; absent when it cannot go away.
+    pub home: Option<watch::Receiver<bool>>,
     /// The end of everything.
     pub stop: CancellationToken,
 }
@@ -77,78 +95,20 @@ impl LifecycleFace {
     /// Over what is kept.
     #[must_use]
     pub fn new(parts: LifecycleParts) -> Self {
-        let LifecycleParts { registrar, foreman, blobs, records, clock, limits, stop } = parts;
-        Self { registrar, foreman, blobs, records, clock, limits, stop }
-    }
-
-    fn model(&self, model_id: &str) -> Result<proto::Model, Problem> {
-        let found = self.registrar.look(|state| state.model(model_id).map(|model| messages::model(model)));
-        found.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))
-    }
-
-    fn version(&self, model_id: &str, name: &str) -> Result<proto::Version, Problem> {
-        self.registrar.look(|state| {
-            let model = state.model(model_id);
-            let model = model.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))?;
-            let version = model.version(name);
-            let version = version.ok_or_else(|| Problem::missing("version", name, "UNKNOWN_VERSION"))?;
-            Ok(messages::version(model_id, version))
-        })
-    }
-
-    fn policy(&self, model_id: &str) -> Result<proto::Policy, Problem> {
-        self.registrar.look(|state| {
-            let model = state.model(model_id);
-            let model = model.ok_or_else(|| Problem::missing("model", model_id, "UNKNOWN_MODEL"))?;
-            let policy = model.policy.as_ref();
-            let policy = policy.ok_or_else(|| Problem::missing("policy", model_id, "UNKNOWN_POLICY"))?;
-            messages::policy(model_id, model.policy_revision, policy)
-        })
-    }
-
-    async fn job(&self, number: u64) -> Result<proto::Job, Problem> {
-        let found = self.registrar.job(number).await?;
-        let (model_id, job) =
-            found.ok_or_else(|| Problem::missing("job", format!("job-{number}"), "UNKNOWN_JOB"))?;
-        Ok(messages::job(&model_id, &job))
-    }
-
-    /// Sends a command about a job to its model.
-    async fn on_job(
-        &self,
-        job_id: &str,
-        actor: &str,
-        command: impl FnOnce(u64) -> Command,
-    ) -> Result<proto::Job, Problem> {
-        let number = job_number(job_id)?;
-        let found = self.registrar.job(number).await?;
-        let (model_id, _) = found.ok_or_else(|| Problem::missing("job", job_id, "UNKNOWN_JOB"))?;
-        self.registrar.submit(actor, &model_id, command(number)).await?;
-        self.job(number).await
-    }
-}
-
-/// A model whose streams are acknowledged in memory cannot be retrained from them.
-fn no_records() -> Problem {
-    let message = "no records of the model are kept: streams have to be opened with durability LOG for that";
-    Problem::new(Kind::Precondition, "NO_RECORDS", message)
-}
-
-/// The limit of a list.
-fn limit(asked: u32) -> Result<usize, Problem> {
-    match asked {
-        0 => Ok(LIST_DEFAULT),
-        1..=LIST_MAX => Ok(asked as usize),
-        _ => Err(Problem::field("limit", "BAD_LIMIT", format!("is {asked}, at most {LIST_MAX}"))),
-    }
-}
-
-fn bad_policy(error: &PolicyError) -> Problem {
-    match error {
-        PolicyError::Unreadable(message) => Problem::field("document.toml", "BAD_POLICY", message),
-        PolicyError::Bound { field, message } | PolicyError::Contradiction { field, message } => {
-            Problem::field(field.clone(), "BAD_POLICY", message).within("document")
-        }
+        let LifecycleParts {
+            registrar,
+            foreman,
+            blobs,
+            records,
+            clock,
+            limits,
+            board,
+            routing,
+            allowed,
+            home,
+            stop,
+        } = parts;
+        Self { registrar, foreman, blobs, records, clock, limits, board, routing, allowed, home, stop }
     }
 }
 
@@ -288,19 +248,7 @@ impl LifecycleService for LifecycleFace {
         &self,
         request: Request<proto::PutPolicyRequest>,
     ) -> Answered<proto::PutPolicyResponse> {
-        let request = request.into_inner();
-        let asks = actor(&request.actor)?;
-        let toml = request.document.map(|document| document.toml).unwrap_or_default();
-        if toml.len() > POLICY_BYTES_MAX {
-            let message = format!("has {} bytes, at most {POLICY_BYTES_MAX}", toml.len());
-            return Err(Problem::field("document.toml", "TOO_LONG", message).into());
-        }
-        let policy = Policy::parse(&toml).map_err(|error| bad_policy(&error))?;
-        let (policy, expected) = (Arc::new(policy), request.expected_revision);
-        let command = Command::PutPolicy { policy, expected };
-        self.registrar.submit(&asks, &request.model_id, command).await?;
-        let policy = Some(self.policy(&request.model_id)?);
-        Ok(Response::new(proto::PutPolicyResponse { policy }))
+        Ok(Response::new(self.set_policy(request.into_inner()).await?))
     }
 
     async fn get_policy(
@@ -345,22 +293,7 @@ impl LifecycleService for LifecycleFace {
     }
 
     async fn list_jobs(&self, request: Request<proto::ListJobsRequest>) -> Answered<proto::ListJobsResponse> {
-        let request = request.into_inner();
-        let limit = limit(request.limit)?;
-        let before = match request.before.as_str() {
-            "" => 0,
-            job => job_number(job).map_err(|_| checks::bad_job("before"))?,
-        };
-        let wanted: Vec<_> = request.states().map(messages::job_state_of).collect();
-        let jobs = self.registrar.look(|state| {
-            let fits = |model: &str, job: &acgs_lifecycle::model::Job| {
-                (request.model_id.is_empty() || *model == *request.model_id)
-                    && (wanted.is_empty() || wanted.contains(&Some(job.state)))
-            };
-            let jobs = state.jobs_before(before).filter(|(model, job)| fits(&model.model_id, job));
-            jobs.take(limit).map(|(model, job)| messages::job(&model.model_id, job)).collect()
-        });
-        Ok(Response::new(proto::ListJobsResponse { jobs }))
+        Ok(Response::new(self.find_jobs(&request.into_inner())?))
     }
 
     async fn get_job(&self, request: Request<proto::GetJobRequest>) -> Answered<proto::GetJobResponse> {
@@ -450,5 +383,104 @@ impl LifecycleService for LifecycleFace {
         let explanation = explain::lines(&events);
         let events = events.iter().map(explain::event).collect();
         Ok(Response::new(proto::ExplainJobResponse { job, events, explanation }))
+    }
+
+    async fn set_endpoints(
+        &self,
+        request: Request<proto::SetEndpointsRequest>,
+    ) -> Answered<proto::SetEndpointsResponse> {
+        self.answer_set_endpoints(request.into_inner()).await
+    }
+
+    async fn start_deployment(
+        &self,
+        request: Request<proto::StartDeploymentRequest>,
+    ) -> Answered<proto::StartDeploymentResponse> {
+        self.answer_start_deployment(request.into_inner()).await
+    }
+
+    async fn pause_deployment(
+        &self,
+        request: Request<proto::PauseDeploymentRequest>,
+    ) -> Answered<proto::PauseDeploymentResponse> {
+        self.answer_pause_deployment(request.into_inner()).await
+    }
+
+    async fn resume_deployment(
+        &self,
+        request: Request<proto::ResumeDeploymentRequest>,
+    ) -> Answered<proto::ResumeDeploymentResponse> {
+        self.answer_resume_deployment(request.into_inner()).await
+    }
+
+    async fn abort_deployment(
+        &self,
+        request: Request<proto::AbortDeploymentRequest>,
+    ) -> Answered<proto::AbortDeploymentResponse> {
+        self.answer_abort_deployment(request.into_inner()).await
+    }
+
+    async fn promote_deployment(
+        &self,
+        request: Request<proto::PromoteDeploymentRequest>,
+    ) -> Answered<proto::PromoteDeploymentResponse> {
+        self.answer_promote_deployment(request.into_inner()).await
+    }
+
+    async fn get_deployment(
+        &self,
+        request: Request<proto::GetDeploymentRequest>,
+    ) -> Answered<proto::GetDeploymentResponse> {
+        self.answer_get_deployment(request.into_inner()).await
+    }
+
+    async fn list_deployments(
+        &self,
+        request: Request<proto::ListDeploymentsRequest>,
+    ) -> Answered<proto::ListDeploymentsResponse> {
+        self.answer_list_deployments(request.into_inner()).await
+    }
+
+    async fn explain_deployment(
+        &self,
+        request: Request<proto::ExplainDeploymentRequest>,
+    ) -> Answered<proto::ExplainDeploymentResponse> {
+        self.answer_explain_deployment(request.into_inner()).await
+    }
+
+    async fn rollback(&self, request: Request<proto::RollbackRequest>) -> Answered<proto::RollbackResponse> {
+        self.answer_rollback(request.into_inner()).await
+    }
+
+    async fn get_routes(
+        &self,
+        request: Request<proto::GetRoutesRequest>,
+    ) -> Answered<proto::GetRoutesResponse> {
+        self.answer_get_routes(request.into_inner()).await
+    }
+
+    async fn list_routers(
+        &self,
+        request: Request<proto::ListRoutersRequest>,
+    ) -> Answered<proto::ListRoutersResponse> {
+        self.answer_list_routers(request.into_inner()).await
+    }
+
+    type WatchDeploymentStream = deployments::Watched;
+
+    async fn watch_deployment(
+        &self,
+        request: Request<proto::WatchDeploymentRequest>,
+    ) -> Answered<Self::WatchDeploymentStream> {
+        Ok(Response::new(self.follow(&request.into_inner().deployment_id).await?))
+    }
+
+    type WatchRoutesStream = routes::Told;
+
+    async fn watch_routes(
+        &self,
+        request: Request<Streaming<proto::WatchRoutesRequest>>,
+    ) -> Answered<Self::WatchRoutesStream> {
+        Ok(Response::new(routes::run(self.clone(), request.into_inner()).await?))
     }
 }

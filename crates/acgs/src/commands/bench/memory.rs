@@ -26,7 +26,16 @@ pub(super) async fn measure(rows: usize) -> anyhow::Result<Vec<Figure>> {
         .arg("--set")
         .arg(format!("home.folder={}", home.path().join("events").display()))
         .args(["--set", "listen.quality=0", "--set", "listen.drift=0"])
-        .args(["--set", "listen.performance=0", "--set", "listen.orchestrator=0", "--set", "log.level=warn"])
+        .args([
+            "--set",
+            "listen.performance=0",
+            "--set",
+            "listen.orchestrator=0",
+            "--set",
+            "listen.gateway=0",
+            "--set",
+            "log.level=warn",
+        ])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

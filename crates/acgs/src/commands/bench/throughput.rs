@@ -79,6 +79,7 @@ pub(super) fn local(settings: &Settings, home: &tempfile::TempDir) -> Settings {
     local.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
     (local.listen.quality, local.listen.drift) = (0, 0);
     (local.listen.performance, local.listen.orchestrator) = (0, 0);
+    local.listen.gateway = 0;
     local
 }
 

@@ -1,17 +1,20 @@
 //! What the face asks before it sends a command: that an artifact is there, that records are.
 
+use std::sync::Arc;
+
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_lifecycle::{
-    Answer, Command,
+    Answer, Command, Policy,
     event::NewVersion,
     trigger::{Evidence, Trigger},
 };
 use acgs_vocabulary::{Problem, Severity, constitution::sha256_hex, problem::Kind, text};
 
 use super::{
-    LifecycleFace, artifact_key,
+    LifecycleFace, POLICY_BYTES_MAX, artifact_key,
     checks::{self, actor, reason},
-    messages, no_records,
+    look::{bad_policy, limit, no_records},
+    messages,
 };
 use crate::lifecycle::topic;
 
@@ -85,5 +88,44 @@ impl LifecycleFace {
                 Err(Problem::new(Kind::Precondition, "BELOW_SEVERITY", message))
             }
         }
+    }
+
+    pub(super) async fn set_policy(
+        &self,
+        request: proto::PutPolicyRequest,
+    ) -> Result<proto::PutPolicyResponse, Problem> {
+        let asks = actor(&request.actor)?;
+        let toml = request.document.map(|document| document.toml).unwrap_or_default();
+        if toml.len() > POLICY_BYTES_MAX {
+            let message = format!("has {} bytes, at most {POLICY_BYTES_MAX}", toml.len());
+            return Err(Problem::field("document.toml", "TOO_LONG", message));
+        }
+        let policy = Policy::parse(&toml).map_err(|error| bad_policy("document.toml", &error))?;
+        let (policy, expected) = (Arc::new(policy), request.expected_revision);
+        let command = Command::PutPolicy { policy, expected };
+        self.registrar.submit(&asks, &request.model_id, command).await?;
+        let policy = Some(self.policy(&request.model_id)?);
+        Ok(proto::PutPolicyResponse { policy })
+    }
+
+    pub(super) fn find_jobs(
+        &self,
+        request: &proto::ListJobsRequest,
+    ) -> Result<proto::ListJobsResponse, Problem> {
+        let limit = limit(request.limit)?;
+        let before = match request.before.as_str() {
+            "" => 0,
+            job => checks::job_number(job).map_err(|_| checks::bad_job("before"))?,
+        };
+        let wanted: Vec<_> = request.states().map(messages::job_state_of).collect();
+        let jobs = self.registrar.look(|state| {
+            let fits = |model: &str, job: &acgs_lifecycle::model::Job| {
+                (request.model_id.is_empty() || *model == *request.model_id)
+                    && (wanted.is_empty() || wanted.contains(&Some(job.state)))
+            };
+            let jobs = state.jobs_before(before).filter(|(model, job)| fits(&model.model_id, job));
+            jobs.take(limit).map(|(model, job)| messages::job(&model.model_id, job)).collect()
+        });
+        Ok(proto::ListJobsResponse { jobs })
     }
 }

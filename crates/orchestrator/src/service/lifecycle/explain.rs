@@ -1,13 +1,16 @@
 //! Events of a job for programs and for people.
 
 use acgs_contracts::lifecycle::v1 as proto;
-use acgs_lifecycle::{Change, Event, Guard};
+use acgs_lifecycle::{Change, Event, Guard, event::DeploymentMoved};
 use acgs_vocabulary::text;
 
 /// The name of what happened, as the ledger has it.
 fn what(event: &Event) -> String {
     match &event.change {
         Change::JobMoved { moved, .. } => format!("job_{}", snake(&format!("{:?}", moved.step()))),
+        Change::DeploymentMoved { moved, .. } => {
+            format!("deployment_{}", snake(&format!("{:?}", moved.step())))
+        }
         Change::VersionMoved { step, .. } => format!("version_{}", step.as_str()),
         change => snake(format!("{change:?}").split([' ', '(', '{']).next().unwrap_or("")),
     }
@@ -45,6 +48,26 @@ pub(super) fn event(event: &Event) -> proto::LifecycleEvent {
     }
 }
 
+/// What belongs to a step of a deployment.
+fn moved_deployment(moved: &DeploymentMoved) -> String {
+    match moved {
+        DeploymentMoved::Shift { at, weight, .. } => format!(": step {at}, {weight} %"),
+        DeploymentMoved::Apply { epoch, confirmed, fenced, .. } if fenced.is_empty() => {
+            format!(": epoch {epoch} at {}", confirmed.join(", "))
+        }
+        DeploymentMoved::Apply { epoch, confirmed, fenced, .. } => {
+            format!(": epoch {epoch} at {}; PARTIAL, fenced: {}", confirmed.join(", "), fenced.join(", "))
+        }
+        DeploymentMoved::Observe { counts, .. } => format!(": {} calls", counts.calls()),
+        DeploymentMoved::Pause { reason, why } => format!(": {reason:?}, {why}"),
+        DeploymentMoved::Abort { cause, why, .. } | DeploymentMoved::Withdraw { cause, why } => {
+            format!(": {cause:?}, {why}")
+        }
+        DeploymentMoved::Fail { why } => format!(": {why}"),
+        _ => String::new(),
+    }
+}
+
 /// A line for each event, and one for each condition that it looked at.
 pub(super) fn lines(events: &[Event]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -57,6 +80,19 @@ pub(super) fn lines(events: &[Event]) -> Vec<String> {
             Change::VersionMoved { version, why, .. } if why.is_empty() => format!(": {version}"),
             Change::VersionMoved { version, why, .. } => format!(": {version}, {why}"),
             Change::StaleRefused { worker, what, .. } => format!(": a {what} of worker {worker}"),
+            Change::DeploymentStarted(new) => format!(
+                ": {} of {}, {}, steps {:?}; {}",
+                new.strategy.as_str(),
+                new.version,
+                if new.baseline.is_empty() {
+                    "beside nothing".to_owned()
+                } else {
+                    format!("beside {}", new.baseline)
+                },
+                new.plan.steps,
+                new.why
+            ),
+            Change::DeploymentMoved { moved, .. } => moved_deployment(moved),
             Change::JobMoved { moved, .. } => serde_json::to_value(moved)
                 .ok()
                 .and_then(|moved| moved["why"].as_str().map(|why| format!(": {why}")))

@@ -112,7 +112,7 @@ impl LifecycleFace {
         }
         let topic = topic(&request.model_id);
         if self.records.last_chunk(&topic).await? == 0 {
-            return Err(super::no_records());
+            return Err(super::look::no_records());
         }
         let selection = Selection {
             from_ms: request.from_ms,

@@ -1,0 +1,128 @@
+//! The gateway of a process: its listener, the orchestrators that it follows, its snapshot. It must not decide where calls go.
+
+use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering};
+
+use acgs_contracts::constitution::v1::constitution_service_server::ConstitutionServiceServer;
+use acgs_gateway::{
+    follow::Follower,
+    front,
+    proxy::{Gateway, Stats},
+    snapshot,
+    table::Table,
+    warm,
+};
+use acgs_mesh::{
+    metrics::{Measured, Sample},
+    server::{self, Doors},
+};
+use acgs_vocabulary::text;
+use anyhow::Context;
+use serde_json::Map;
+use tonic::service::Routes;
+
+use super::{doors::CONSTITUTION, server_group::Group};
+use crate::{constitution_face::ConstitutionFace, settings::Settings};
+
+/// Under which the health of the gateway is known.
+pub(super) const GATEWAY: &str = "acgs.gateway";
+
+/// Starts it; `own` is an orchestrator of the same process.
+pub(super) async fn start(
+    settings: &Settings,
+    group: &mut Group,
+    own: Option<SocketAddr>,
+) -> anyhow::Result<SocketAddr> {
+    let listener = group.bind(settings.listen.gateway).await?;
+    let bound = listener.local_addr()?;
+    let (config, stop) = (settings.gateway.clone(), group.stop.clone());
+    let table = Arc::new(Table::new(warm::probe()));
+    if !config.snapshot.as_os_str().is_empty() {
+        let known = snapshot::load(&table, &config.snapshot).await;
+        let known = known.with_context(|| format!("gateway.snapshot {}", config.snapshot.display()))?;
+        if known > 0 {
+            tracing::info!(models = known, "going by the last known routes until an orchestrator is heard");
+        }
+        tokio::spawn(snapshot::keep(Arc::clone(&table), config.snapshot.clone(), stop.clone()));
+    }
+    let router_id = if config.id.is_empty() { format!("gateway-{bound}") } else { config.id.clone() };
+    let follower = Follower {
+        router_id: router_id.replace(['[', ']'], ""),
+        incarnation: text::unique_id("life-", group.plumbing.clock.now_ms()),
+        constitution: group.plumbing.constitution.clone(),
+        table: Arc::clone(&table),
+        stop: stop.clone(),
+    };
+    let mut orchestrators = config.orchestrators.clone();
+    orchestrators.extend(own.map(|own| own.to_string()));
+    for orchestrator in orchestrators {
+        tokio::spawn(follower.clone().run(orchestrator));
+    }
+    tokio::spawn(warm::run(Arc::clone(&table), stop.clone()));
+    let gateway = Gateway::new(config, table, group.plumbing.constitution.clone());
+    group.plumbing.metrics.ask(numbers(gateway.stats()));
+    let face = ConstitutionFace::new(group.plumbing.constitution.clone());
+    let routes = Routes::new(ConstitutionServiceServer::new(face));
+    let fields: server::Fields = Arc::new(Map::new);
+    let doors = Doors {
+        services: vec![GATEWAY, CONSTITUTION],
+        name: "inference-gateway",
+        health: Arc::clone(&fields),
+        numbers: fields,
+    };
+    let own = server::router(routes, &group.plumbing, &doors)?;
+    let (stop, grace) = (group.stop.clone(), group.grace);
+    let health = group.plumbing.health.clone();
+    group.servers.spawn(async move {
+        let over = stop.clone();
+        tokio::spawn(async move {
+            over.cancelled().await;
+            health.end_watches();
+        });
+        front::serve(listener, gateway, own, stop, grace).await;
+        Ok(())
+    });
+    Ok(bound)
+}
+
+fn numbers(stats: Arc<Stats>) -> impl Fn() -> Vec<Measured> + Send + Sync {
+    move || {
+        let counter = |name, help, value: u64| Measured {
+            name,
+            help,
+            samples: vec![Sample { labels: Vec::new(), value: Err(value) }],
+        };
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        vec![
+            counter("acgs_gateway_calls", "Calls that went to a version", read(&stats.calls)),
+            counter(
+                "acgs_gateway_refused",
+                "Calls that the gateway answered with an error",
+                read(&stats.refused),
+            ),
+            counter(
+                "acgs_gateway_unstamped",
+                "Calls that came without the constitutional hash and went on with it",
+                read(&stats.unstamped),
+            ),
+            counter(
+                "acgs_gateway_breaches",
+                "Answers under another constitution, not passed on",
+                read(&stats.breaches),
+            ),
+            counter("acgs_gateway_copies", "Copies of calls that were sent to shadows", read(&stats.copies)),
+            counter(
+                "acgs_gateway_copies_dropped",
+                "Copies that were not sent, for want of room or because they were too large",
+                read(&stats.copies_dropped),
+            ),
+            Measured {
+                name: "acgs_gateway_in_flight",
+                help: "Calls that are open now",
+                samples: vec![Sample {
+                    labels: Vec::new(),
+                    value: Ok(stats.in_flight.load(Ordering::Relaxed) as f64),
+                }],
+            },
+        ]
+    }
+}

@@ -1,0 +1,396 @@
+//! Bodies on their way through: not changed, but measured. Messages have a bound, exchanges that somebody wants are noted,
+//! and the end of an answer ends the call. It must not know what is in a message.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use acgs_mesh::pool::PoolBody;
+use acgs_vocabulary::{Problem, problem::Kind};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+use tonic::{Code, Status};
+
+/// Follows the messages of a body: a prefix of five bytes says how long each is.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    bytes_max: u64,
+    prefix: [u8; 5],
+    have: usize,
+    left: u64,
+}
+
+impl Framing {
+    /// With a bound for each message.
+    #[must_use]
+    pub const fn new(bytes_max: usize) -> Self {
+        Self { bytes_max: bytes_max as u64, prefix: [0; 5], have: 0, left: 0 }
+    }
+
+    /// Takes the next bytes; `Err` with the length of a message beyond the bound.
+    ///
+    /// # Errors
+    /// When a message says that it is longer than the bound.
+    pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), u64> {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let step = self.left.min(bytes.len() as u64);
+                bytes = &bytes[step as usize..];
+                self.left -= step;
+                continue;
+            }
+            self.prefix[self.have] = bytes[0];
+            bytes = &bytes[1..];
+            self.have += 1;
+            if self.have == 5 {
+                self.have = 0;
+                let [_, length @ ..] = self.prefix;
+                self.left = u64::from(u32::from_be_bytes(length));
+                if self.left > self.bytes_max {
+                    return Err(self.left);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is noted of a request while it goes through.
+#[derive(Debug, Default)]
+pub struct Noted {
+    pieces: Mutex<Vec<Bytes>>,
+    over: AtomicBool,
+    too_large: AtomicBool,
+}
+
+impl Noted {
+    /// The whole request; `None` when it was too large, or is not over.
+    #[must_use]
+    pub fn whole(&self) -> Option<Vec<Bytes>> {
+        let complete = self.over.load(Ordering::Acquire) && !self.too_large.load(Ordering::Acquire);
+        complete.then(|| self.pieces.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub struct RequestBody {
+    first: VecDeque<Bytes>,
+    rest: Option<Incoming>,
+    framing: Framing,
+    noted: Option<(Arc<Noted>, usize)>,
+    /// Set when a message is beyond the bound.
+    refused: Arc<AtomicBool>,
+}
+
+impl RequestBody {
+    /// What was read already, and the rest. `noted` comes with the bytes that it may still take.
+    #[must_use]
+    pub fn new(
+        first: VecDeque<Bytes>,
+        rest: Option<Incoming>,
+        bytes_max: usize,
+        noted: Option<(Arc<Noted>, usize)>,
+        refused: Arc<AtomicBool>,
+    ) -> Self {
+        Self { first, rest, framing: Framing::new(bytes_max), noted, refused }
+    }
+
+    fn pass(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
+        if let Err(length) = self.framing.take(&data) {
+            self.refused.store(true, Ordering::Release);
+            return Err(too_large(length).into());
+        }
+        if let Some((noted, room)) = &mut self.noted {
+            match room.checked_sub(data.len()) {
+                Some(left) => {
+                    *room = left;
+                    noted.pieces.lock().unwrap_or_else(PoisonError::into_inner).push(data.clone());
+                }
+                None => noted.too_large.store(true, Ordering::Release),
+            }
+        }
+        if self.is_end_stream() {
+            self.ended();
+        }
+        Ok(Frame::data(data))
+    }
+
+    fn ended(&self) {
+        if let Some((noted, _)) = &self.noted {
+            noted.over.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// A message beyond the bound.
+#[must_use]
+pub fn too_large(length: u64) -> Problem {
+    Problem::new(
+        Kind::Exhausted,
+        "MESSAGE_TOO_LARGE",
+        format!("a message has {length} bytes, more than the gateway takes"),
+    )
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(first) = self.first.pop_front() {
+            return Poll::Ready(Some(self.pass(first)));
+        }
+        let Some(rest) = &mut self.rest else {
+            self.ended();
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(rest).poll_frame(context));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Some(self.pass(data)),
+                Err(other) => Some(Ok(other)),
+            },
+            Some(Err(error)) => Some(Err(Status::cancelled(error.to_string()))),
+            None => {
+                self.ended();
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// What happens when an answer is over.
+pub trait Ending: Send {
+    /// The code that it ended with, and what was noted of it, piece by piece.
+    fn ended(&mut self, code: Code, noted: Option<Vec<Bytes>>);
+}
+
+/// An answer on its way.
+pub struct AnswerBody {
+    inner: Option<PoolBody>,
+    framing: Framing,
+    deadline: Option<Pin<Box<Sleep>>>,
+    ending: Option<Box<dyn Ending>>,
+    noted: Option<(Vec<Bytes>, usize)>,
+}
+
+impl std::fmt::Debug for AnswerBody {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AnswerBody").finish_non_exhaustive()
+    }
+}
+
+impl AnswerBody {
+    /// `note_max` is how many bytes are noted; 0 notes nothing.
+    #[must_use]
+    pub fn new(
+        inner: PoolBody,
+        bytes_max: usize,
+        deadline: Option<Pin<Box<Sleep>>>,
+        ending: Box<dyn Ending>,
+        note_max: usize,
+    ) -> Self {
+        let noted = (note_max > 0).then(|| (Vec::new(), note_max));
+        Self { inner: Some(inner), framing: Framing::new(bytes_max), deadline, ending: Some(ending), noted }
+    }
+
+    fn end(&mut self, code: Code) {
+        self.inner = None;
+        self.deadline = None;
+        if let Some(mut ending) = self.ending.take() {
+            ending.ended(code, self.noted.take().map(|(pieces, _)| pieces));
+        }
+    }
+
+    /// The answer ends here, and says why.
+    fn cut(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.end(status.code());
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(status)))))
+    }
+}
+
+fn trailers(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if status.add_header(&mut trailers).is_err() {
+        trailers.insert("grpc-status", HeaderValue::from(status.code() as i32));
+    }
+    trailers
+}
+
+/// The code in headers or trailers.
+#[must_use]
+pub fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = match Pin::new(inner).poll_frame(context) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                let late =
+                    self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
+                if late {
+                    return self.cut(&Status::deadline_exceeded("the call's deadline has passed"));
+                }
+                return Poll::Pending;
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    if let Err(length) = self.framing.take(data) {
+                        return self.cut(&too_large(length).into());
+                    }
+                    if let Some((pieces, room)) = &mut self.noted {
+                        match room.checked_sub(data.len()) {
+                            Some(left) => {
+                                *room = left;
+                                pieces.push(data.clone());
+                            }
+                            None => self.noted = None,
+                        }
+                    }
+                } else if let Some(code) =
+                    frame.trailers_ref().map(|trailers| code_of(trailers).unwrap_or(Code::Unknown))
+                {
+                    self.end(code);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                let problem = Problem::new(
+                    Kind::Unavailable,
+                    "INSTANCE_LOST",
+                    format!("the answer broke off: {error}"),
+                );
+                self.cut(&problem.into())
+            }
+            None => {
+                // An answer without trailers has ended nowhere.
+                self.end(Code::Unknown);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // The caller went before the end.
+        self.end(Code::Cancelled);
+    }
+}
+
+/// What the gateway answers with.
+#[derive(Debug)]
+pub enum GatewayBody {
+    /// A version's answer.
+    Answer(AnswerBody),
+    /// The gateway's own.
+    Own(axum::body::Body),
+}
+
+/// Why an answer breaks off.
+pub type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body for GatewayBody {
+    type Data = Bytes;
+    type Error = Boxed;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Boxed>>> {
+        match self.get_mut() {
+            Self::Answer(body) => Pin::new(body).poll_frame(context).map_err(Boxed::from),
+            Self::Own(body) => Pin::new(body).poll_frame(context).map_err(Boxed::from),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Answer(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Answer(body) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn messages_are_followed_however_they_are_cut(
+            lengths in proptest::collection::vec(0_usize..200, 1..8),
+            cuts in proptest::collection::vec(1_usize..50, 1..20),
+            bound in 0_usize..200,
+        ) {
+            let mut stream = Vec::new();
+            for length in &lengths {
+                stream.push(0);
+                stream.extend((*length as u32).to_be_bytes());
+                stream.extend(vec![1; *length]);
+            }
+            let mut framing = Framing::new(bound);
+            let (mut rest, mut found) = (&stream[..], Ok(()));
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() || found.is_err() {
+                    break;
+                }
+                let (now, later) = rest.split_at((*cut).min(rest.len()));
+                found = framing.take(now);
+                rest = later;
+            }
+            let first_beyond = lengths.iter().find(|length| **length > bound).map(|length| *length as u64);
+            prop_assert_eq!(found.err(), first_beyond);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the versions of a deployment do, counted without locks: sums since the deployment began, as routers tell them. It must
+//! not know what a call is.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use acgs_contracts::lifecycle::v1 as proto;
+use acgs_statistics::buckets::{BUCKETS, bucket_of};
+
+/// Calls of one version of one deployment, compared or not.
+#[derive(Debug)]
+pub struct Arm {
+    calls: AtomicU64,
+    errors: AtomicU64,
+    breaches: AtomicU64,
+    compared: AtomicU64,
+    different: AtomicU64,
+    latencies: Box<[AtomicU64]>,
+}
+
+impl Default for Arm {
+    fn default() -> Self {
+        Self {
+            calls: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            breaches: AtomicU64::new(0),
+            compared: AtomicU64::new(0),
+            different: AtomicU64::new(0),
+            latencies: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Arm {
+    /// A call is over.
+    pub fn called(&self, well: bool, took: Duration) {
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.latencies[bucket_of(took_us)].fetch_add(1, Ordering::Relaxed);
+        if !well {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        // Last, so that errors are never more than calls where both are read in order.
+        self.calls.fetch_add(1, Ordering::Release);
+    }
+
+    /// It answered under another constitution.
+    pub fn breached(&self) {
+        self.breaches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A copy was answered and compared.
+    pub fn compared(&self, different: bool) {
+        if different {
+            self.different.fetch_add(1, Ordering::Relaxed);
+        }
+        self.compared.fetch_add(1, Ordering::Release);
+    }
+
+    /// What grows when anything does.
+    #[must_use]
+    pub fn stamp(&self) -> u64 {
+        self.calls.load(Ordering::Acquire)
+            + self.breaches.load(Ordering::Relaxed)
+            + self.compared.load(Ordering::Acquire)
+    }
+
+    /// As it is told.
+    #[must_use]
+    pub fn observed(&self, of: &Counted) -> proto::VersionObserved {
+        let calls = self.calls.load(Ordering::Acquire);
+        let shadow_compared = self.compared.load(Ordering::Acquire);
+        let bucket = |(bucket, calls): (usize, &AtomicU64)| {
+            let calls = calls.load(Ordering::Relaxed);
+            (calls > 0).then_some(proto::LatencyBucket { bucket: bucket as u32, calls })
+        };
+        proto::VersionObserved {
+            model_id: of.model_id.to_string(),
+            deployment_id: of.deployment_id.to_string(),
+            version: of.version.to_string(),
+            paired: of.paired,
+            calls,
+            errors: self.errors.load(Ordering::Relaxed).min(calls),
+            breaches: self.breaches.load(Ordering::Relaxed),
+            latencies: self.latencies.iter().enumerate().filter_map(bucket).collect(),
+            shadow_compared,
+            shadow_different: self.different.load(Ordering::Relaxed).min(shadow_compared),
+        }
+    }
+}
+
+/// What an arm counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Counted {
+    /// The model.
+    pub model_id: Arc<str>,
+    /// The deployment.
+    pub deployment_id: Arc<str>,
+    /// The version.
+    pub version: Arc<str>,
+    /// Whether its calls are compared.
+    pub paired: bool,
+}

@@ -1,0 +1,168 @@
+//! The listener: calls of any gRPC method go to the proxy, health, reflection, the constitution and metrics are the gateway's own,
+//! and so are questions about the server of the Open Inference Protocol. It must not know where calls go.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use acgs_contracts::inference::{ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse};
+use axum::Router;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use prost::Message;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{body::GatewayBody, proxy::Gateway};
+
+/// Bytes in flight on one stream, and on the connection.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+/// Largest frame: a large tensor should not come in a thousand pieces.
+const FRAME_BYTES_MAX: u32 = 1 << 20;
+/// Streams of one connection.
+const STREAMS_MAX: u32 = 1_024;
+/// Bytes of all headers of a request.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// A connection without an answer to a ping for this long is over.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 10_000;
+/// After a listener has failed, which it does when the process has too many files open.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Prefixes of the gateway's own paths.
+const OWN: [&str; 4] = ["/grpc.health.v1.", "/grpc.reflection.", "/acgs.", "/v1/"];
+
+/// Answers requests. Clones share everything.
+#[derive(Clone, Debug)]
+struct Front {
+    gateway: Gateway,
+    own: Router,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response<GatewayBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<GatewayBody>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let path = request.uri().path();
+        let grpc = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let front = self.clone();
+        if !grpc || OWN.iter().any(|prefix| path.starts_with(prefix)) {
+            return Box::pin(async move {
+                let Ok(response) = front.own.oneshot(request).await;
+                Ok(response.map(GatewayBody::Own))
+            });
+        }
+        match server_question(path, &self.gateway) {
+            Some(answer) => Box::pin(std::future::ready(Ok(answer))),
+            None => Box::pin(async move { Ok(front.gateway.carry(request).await) }),
+        }
+    }
+}
+
+/// What the gateway says of itself as a server of models.
+fn server_question(path: &str, gateway: &Gateway) -> Option<Response<GatewayBody>> {
+    let bytes = match path.strip_prefix(crate::peek::INFERENCE)? {
+        "ServerLive" => ServerLiveResponse { live: true }.encode_to_vec(),
+        "ServerReady" => ServerReadyResponse { ready: gateway.table().models() > 0 }.encode_to_vec(),
+        "ServerMetadata" => ServerMetadataResponse {
+            name: "acgs-gateway".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            extensions: Vec::new(),
+        }
+        .encode_to_vec(),
+        _ => return None,
+    };
+    let mut framed = BytesMut::with_capacity(5 + bytes.len());
+    framed.put_u8(0);
+    framed.put_u32(bytes.len() as u32);
+    framed.put_slice(&bytes);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let frames: [Result<Frame<Bytes>, Infallible>; 2] =
+        [Ok(Frame::data(framed.freeze())), Ok(Frame::trailers(trailers))];
+    let body = axum::body::Body::new(StreamBody::new(tokio_stream::iter(frames)));
+    let mut response = Response::new(GatewayBody::Own(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    Some(response)
+}
+
+/// Serves until `stop` is cancelled: then nothing new is accepted, and open calls may end within `grace`.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Gateway,
+    own: Router,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let front = Front { gateway, own };
+    let builder = Arc::new(builder());
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            () = stop.cancelled() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let _answers_are_slower = stream.set_nodelay(true);
+        let (builder, front, stop) = (Arc::clone(&builder), front.clone(), stop.clone());
+        connections.spawn(async move {
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), front));
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection broke");
+            }
+        });
+    }
+    drop(listener);
+    let all_over = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, all_over).await.is_err() {
+        tracing::warn!(
+            grace_ms = grace.as_millis() as u64,
+            "calls were still open after the grace, and were cut"
+        );
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE);
+    builder
+}

@@ -1,0 +1,32 @@
+//! The gateway: carries a model's calls to its versions by the weights that the orchestrator decides, balances over their
+//! endpoints, answers copies by shadows, and counts what candidates and baselines do. Bytes pass through untouched.
+//! It must never know what a model computes, or why weights are what they are.
+//!
+//! Reading order: [`config`], [`pick`] and [`peek`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
+//! [`body`], [`shadow`], [`front`] (the listener), [`follow`] (what orchestrators say), [`warm`], [`snapshot`].
+
+pub mod config;
+
+pub mod pick;
+
+pub mod peek;
+
+pub mod counts;
+
+pub mod table;
+
+pub mod body;
+
+pub mod proxy;
+
+pub mod shadow;
+
+pub mod front;
+
+pub mod follow;
+
+pub mod warm;
+
+pub mod snapshot;
+
+pub use config::Config;

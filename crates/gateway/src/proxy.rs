@@ -1,0 +1,415 @@
+//! One call: whose it is, where it goes, and its way there and back. It must not know where routes come from.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use acgs_mesh::pool::Repeatable;
+use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tonic::{Code, Status, body::Body};
+use tower::Service;
+
+use crate::{
+    Config,
+    body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, code_of, too_large},
+    counts::Arm,
+    peek::{self, INFERENCE, Peeked},
+    shadow::{Copies, Shadowed},
+    table::{Choice, Table},
+};
+
+/// Metadata that names the model, for calls of any protocol.
+pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-id");
+/// Metadata that names the version that a call went to.
+pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-version");
+const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
+const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// What the gateway counts of itself.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Calls that went to a version.
+    pub calls: AtomicU64,
+    /// Calls that were answered by the gateway itself, and why.
+    pub refused: AtomicU64,
+    /// Calls that came without the constitutional hash, and were stamped.
+    pub unstamped: AtomicU64,
+    /// Answers under another constitution, which were not passed on.
+    pub breaches: AtomicU64,
+    /// Calls in flight.
+    pub in_flight: AtomicUsize,
+    /// Copies that were sent to shadows.
+    pub copies: AtomicU64,
+    /// Copies that were not, for want of room.
+    pub copies_dropped: AtomicU64,
+}
+
+/// The gateway. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Gateway(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    table: Arc<Table>,
+    constitution: Constitution,
+    stamp: HeaderValue,
+    stats: Arc<Stats>,
+    copies: Copies,
+}
+
+/// A call in flight.
+#[derive(Debug)]
+struct InFlight(Arc<Stats>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the end of a call tells.
+struct Call {
+    _in_flight: InFlight,
+    arm: Option<Arc<Arm>>,
+    since: Instant,
+    shadowed: Option<(Copies, Shadowed)>,
+    over: bool,
+}
+
+impl Ending for Call {
+    fn ended(&mut self, code: Code, noted: Option<Vec<Bytes>>) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        // A caller that waits no more says nothing about the version.
+        if let Some(arm) = self.arm.as_ref().filter(|_| code != Code::Cancelled) {
+            arm.called(code == Code::Ok, self.since.elapsed());
+        }
+        if let Some((copies, shadowed)) = self.shadowed.take().filter(|_| code != Code::Cancelled) {
+            copies.send(shadowed, code, noted);
+        }
+    }
+}
+
+/// An answer of the gateway itself.
+fn own(status: Status) -> Response<GatewayBody> {
+    status.into_http::<axum::body::Body>().map(GatewayBody::Own)
+}
+
+impl Gateway {
+    /// Over routes.
+    #[must_use]
+    pub fn new(config: Config, table: Arc<Table>, constitution: Constitution) -> Self {
+        let stamp = HeaderValue::from_str(constitution.current());
+        let stamp = stamp.unwrap_or_else(|_| HeaderValue::from_static(""));
+        let stats = Arc::new(Stats::default());
+        let copies = Copies::new(config.shadows_max, Arc::clone(&stats), constitution.clone());
+        Self(Arc::new(Inner { config, table, constitution, stamp, stats, copies }))
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.0.stats)
+    }
+
+    /// Its routes.
+    #[must_use]
+    pub fn table(&self) -> &Arc<Table> {
+        &self.0.table
+    }
+
+    /// Carries a call.
+    pub async fn carry(&self, request: Request<Incoming>) -> Response<GatewayBody> {
+        match self.try_carry(request).await {
+            Ok(response) => response,
+            Err(status) => {
+                self.0.stats.refused.fetch_add(1, Ordering::Relaxed);
+                let mut response = own(*status);
+                response.headers_mut().insert(HASH_HEADER, self.0.stamp.clone());
+                response
+            }
+        }
+    }
+
+    fn enter(&self) -> Result<InFlight, Problem> {
+        let most = self.0.config.calls_max;
+        let before = self.0.stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        let in_flight = InFlight(Arc::clone(&self.0.stats));
+        if before >= most {
+            return Err(Problem::exhausted("GATEWAY_BUSY", format!("{most} calls are in flight"), 100));
+        }
+        Ok(in_flight)
+    }
+
+    /// A third party's protocol may come without the hash, and goes on with it; a wrong one goes nowhere.
+    fn check_hash(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let mut sent = headers.get_all(&HASH_HEADER).iter();
+        let Some(first) = sent.next() else {
+            self.0.stats.unstamped.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        let value = if sent.next().is_some() { "" } else { first.to_str().unwrap_or("") };
+        self.0.constitution.check(Some(value))
+    }
+
+    async fn try_carry(&self, request: Request<Incoming>) -> Result<Response<GatewayBody>, Box<Status>> {
+        let boxed = |problem: Problem| Box::new(Status::from(problem));
+        let since = Instant::now();
+        let in_flight = self.enter().map_err(boxed)?;
+        let (parts, mut incoming) = request.into_parts();
+        self.check_hash(&parts.headers).map_err(boxed)?;
+        let deadline = deadline_of(&parts.headers, since).map_err(boxed)?;
+        let mut first = VecDeque::new();
+        let model = self.model_of(&parts, &mut incoming, &mut first);
+        let model = match deadline {
+            Some(at) => match tokio::time::timeout_at(at, model).await {
+                Ok(model) => model,
+                Err(_) => return Err(Box::new(late())),
+            },
+            None => model.await,
+        };
+        let model = model.map_err(boxed)?;
+        let unserved = || {
+            let message = format!("no version of model {model:?} serves, as far as this gateway knows");
+            Problem::new(Kind::Unavailable, "NOT_SERVED", message)
+        };
+        let route = self.0.table.route_of(&model);
+        let route = route.ok_or_else(|| boxed(Problem::missing("model", &model, "UNKNOWN_MODEL")))?;
+        let choice = self.0.table.choose(route, &parts.headers).ok_or_else(|| boxed(unserved()))?;
+        self.0.stats.calls.fetch_add(1, Ordering::Relaxed);
+        let call =
+            Call { _in_flight: in_flight, arm: choice.arm.clone(), since, shadowed: None, over: false };
+        self.send(choice, parts, (first, incoming), deadline, call).await
+    }
+
+    /// The model that is asked for, reading as much of the request as that takes.
+    async fn model_of(
+        &self,
+        parts: &Parts,
+        incoming: &mut Incoming,
+        first: &mut VecDeque<Bytes>,
+    ) -> Result<String, Problem> {
+        let named = parts.headers.get(&MODEL_HEADER).and_then(|value| value.to_str().ok());
+        let inference = parts.uri.path().starts_with(INFERENCE);
+        let missing = || {
+            let message = "is neither in the metadata nor, by the Open Inference Protocol, in the message";
+            Problem::field(MODEL_HEADER.as_str(), "MODEL_MISSING", message)
+        };
+        if !inference {
+            return named.map(str::to_owned).ok_or_else(missing);
+        }
+        let encoding = parts.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
+        let mut seen = Vec::new();
+        loop {
+            let frame = incoming.frame().await;
+            let over = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        first.push_back(data);
+                        incoming.is_end_stream()
+                    }
+                    Err(_) => true,
+                },
+                Some(Err(error)) => {
+                    return Err(Problem::new(Kind::Unavailable, "CALLER_GONE", error.to_string()));
+                }
+                None => true,
+            };
+            if let Some(named) = named {
+                return Ok(named.to_owned());
+            }
+            let bytes = match (seen.is_empty(), first.back()) {
+                (true, Some(only)) if first.len() == 1 => &only[..],
+                (_, Some(last)) => {
+                    if seen.is_empty() {
+                        seen.extend(first.iter().take(first.len() - 1).flatten());
+                    }
+                    seen.extend_from_slice(last);
+                    &seen[..]
+                }
+                (_, None) => &[],
+            };
+            match peek::peek(bytes, encoding, over) {
+                Peeked::Name(name) => return Ok(name),
+                Peeked::More if !over => {}
+                Peeked::More | Peeked::Nothing => return Err(missing()),
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        choice: Choice,
+        parts: Parts,
+        (first, incoming): (VecDeque<Bytes>, Incoming),
+        deadline: Option<tokio::time::Instant>,
+        mut call: Call,
+    ) -> Result<Response<GatewayBody>, Box<Status>> {
+        let Choice { target, shadow, route, .. } = choice;
+        let config = &self.0.config;
+        let rest = (!incoming.is_end_stream()).then_some(incoming);
+        let mut note_max = 0;
+        let mut noted = None;
+        if let Some((target, arm)) = shadow {
+            let note = Arc::new(Noted::default());
+            noted = Some((Arc::clone(&note), config.shadow_bytes_max));
+            note_max = config.shadow_bytes_max;
+            let headers = self.onward(&parts.headers, &target.header);
+            let shadowed = Shadowed { target, arm, path: parts.uri.clone(), headers, request: note };
+            call.shadowed = Some((self.0.copies.clone(), shadowed));
+        }
+        let refused = Arc::new(AtomicBool::new(false));
+        let body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
+        let mut request = Request::new(Body::new(body));
+        *request.method_mut() = parts.method;
+        *request.headers_mut() = self.onward(&parts.headers, &target.header);
+        if parts.uri.path().starts_with(INFERENCE) {
+            // Asking a model changes nothing.
+            request.extensions_mut().insert(Repeatable);
+        }
+        *request.uri_mut() = parts.uri;
+        let mut pool = target.pool.clone();
+        let answer = dispatch(pool.call(request), route);
+        let answered = match deadline {
+            Some(at) => match tokio::time::timeout_at(at, answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    call.ended(Code::DeadlineExceeded, None);
+                    return Err(Box::new(late()));
+                }
+            },
+            None => answer.await,
+        };
+        let response = match answered {
+            Ok(response) => response,
+            Err(error) => {
+                let status = if refused.load(Ordering::Acquire) {
+                    Status::from(too_large(config.message_bytes_max as u64 + 1))
+                } else {
+                    Status::try_from_error(error)
+                        .unwrap_or_else(|error| Status::unavailable(error.to_string()))
+                };
+                // What the caller did wrong says nothing about the version.
+                let blames = !refused.load(Ordering::Acquire);
+                call.ended(if blames { status.code() } else { Code::Cancelled }, None);
+                return Err(Box::new(status));
+            }
+        };
+        self.back(response, &target.header, deadline, call, note_max)
+    }
+
+    /// The metadata that goes on.
+    fn onward(&self, headers: &HeaderMap, version: &HeaderValue) -> HeaderMap {
+        let mut headers = headers.clone();
+        headers.insert(HASH_HEADER, self.0.stamp.clone());
+        headers.insert(VERSION_HEADER, version.clone());
+        headers
+    }
+
+    /// The answer, on its way to the caller.
+    fn back(
+        &self,
+        response: Response<acgs_mesh::pool::PoolBody>,
+        version: &HeaderValue,
+        deadline: Option<tokio::time::Instant>,
+        mut call: Call,
+        note_max: usize,
+    ) -> Result<Response<GatewayBody>, Box<Status>> {
+        let (mut parts, inner) = response.into_parts();
+        if let Some(sent) = parts.headers.get(&HASH_HEADER)
+            && !sent.to_str().is_ok_and(|sent| self.0.constitution.accepts(sent))
+        {
+            self.0.stats.breaches.fetch_add(1, Ordering::Relaxed);
+            if let Some(arm) = &call.arm {
+                arm.breached();
+            }
+            call.ended(Code::PermissionDenied, None);
+            let message = format!("the version's answer is not under an accepted `{HEADER}`");
+            let problem = Problem::new(Kind::Denied, "CONSTITUTION_MISMATCH", message);
+            return Err(Box::new(problem.into()));
+        }
+        parts.headers.insert(HASH_HEADER, self.0.stamp.clone());
+        parts.headers.insert(VERSION_HEADER, version.clone());
+        if let Some(code) = code_of(&parts.headers) {
+            call.ended(code, None);
+            return Ok(Response::from_parts(parts, GatewayBody::Own(axum::body::Body::empty())));
+        }
+        let sleep = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let body = AnswerBody::new(inner, self.0.config.message_bytes_max, sleep, Box::new(call), note_max);
+        Ok(Response::from_parts(parts, GatewayBody::Answer(body)))
+    }
+}
+
+/// Lets a route go when the call is on its way: polled once, it has been given to a connection.
+async fn dispatch<F: Future>(call: F, route: Arc<crate::table::Route>) -> F::Output {
+    let mut call = pin!(call);
+    let mut route = Some(route);
+    poll_fn(move |context| {
+        let polled = Pin::new(&mut call).poll(context);
+        drop(route.take());
+        match polled {
+            Poll::Ready(answer) => Poll::Ready(answer),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn late() -> Status {
+    Status::deadline_exceeded("the call's deadline has passed")
+}
+
+/// When a call has to be over, by `grpc-timeout`: at most eight digits and a unit.
+fn deadline_of(headers: &HeaderMap, since: Instant) -> Result<Option<tokio::time::Instant>, Problem> {
+    let Some(value) = headers.get(&TIMEOUT_HEADER) else { return Ok(None) };
+    let bad =
+        || Problem::field(TIMEOUT_HEADER.as_str(), "BAD_TIMEOUT", "is not up to eight digits and a unit");
+    let text = value.to_str().map_err(|_| bad())?;
+    let (digits, unit) = text.split_at_checked(text.len().wrapping_sub(1)).ok_or_else(bad)?;
+    let fine = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u64 = digits.parse().ok().filter(|_| fine).ok_or_else(bad)?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(count * 3_600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return Err(bad()),
+    };
+    Ok(tokio::time::Instant::from_std(since).checked_add(timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_they_are_written() {
+        let since = Instant::now();
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(TIMEOUT_HEADER, HeaderValue::from_str(text).unwrap())]);
+            let found = deadline_of(&headers, since).ok()??;
+            Some(found - tokio::time::Instant::from_std(since))
+        };
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for bad in ["", "m", "123456789S", "-1S", "1x", "1"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! How an instance is asked whether it takes calls: by gRPC's health service, or, where a server has none, by a question of
+//! its own protocol. It must not know what that protocol means.
+
+use std::{sync::Arc, time::Duration};
+
+use acgs_contracts::grpc::health::v1::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{Request, Response, uri::PathAndQuery};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, Full};
+use tokio::{sync::watch, time::timeout};
+use tonic::{Code, body::Body};
+use tower::Service;
+
+use super::link::Link;
+
+/// An instance that does not say how it is by then is not well.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two questions to one that cannot be watched.
+const EVERY: Duration = Duration::from_millis(500);
+/// Longest answer to a question, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// A unary call, and what its answer has to be.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// `/package.Service/Method`.
+    pub path: PathAndQuery,
+    /// The encoded message.
+    pub message: Bytes,
+    /// Whether an encoded answer says that calls are taken.
+    pub is_well: fn(&[u8]) -> bool,
+}
+
+/// How instances are asked.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The service that health is watched for; empty for the whole server.
+    pub service: Arc<str>,
+    /// For servers without health; one that does not know this either is well while it is connected.
+    pub otherwise: Option<Question>,
+}
+
+/// Passes on what the instance says of its health, until it says no more. True when it had been well.
+pub(super) async fn watch_health(link: &Link, probe: &Probe, ready: &watch::Sender<Option<Link>>) -> bool {
+    let mut client = HealthClient::new(link.clone());
+    let request = HealthCheckRequest { service: probe.service.to_string() };
+    let answer = match timeout(TIMEOUT, client.watch(request)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(status)) if status.code() == Code::Unimplemented => {
+            return ask_again(link, probe.otherwise.as_ref(), ready).await;
+        }
+        _ => return false,
+    };
+    let mut states = answer.into_inner();
+    let Ok(first) = timeout(TIMEOUT, states.message()).await else { return false };
+    let mut state = first;
+    let mut was_well = false;
+    loop {
+        match state {
+            Ok(Some(answer)) => {
+                let well = answer.status() == ServingStatus::Serving;
+                was_well |= well;
+                tell(link, well, ready);
+            }
+            // Some say so only in the trailers.
+            Err(status) if status.code() == Code::Unimplemented && !was_well => {
+                return ask_again(link, probe.otherwise.as_ref(), ready).await;
+            }
+            _ => return was_well,
+        }
+        state = states.message().await;
+    }
+}
+
+fn tell(link: &Link, well: bool, ready: &watch::Sender<Option<Link>>) {
+    ready.send_if_modified(|held| {
+        let changed = held.is_some() != well;
+        *held = well.then(|| link.clone());
+        changed
+    });
+}
+
+async fn ask_again(link: &Link, question: Option<&Question>, ready: &watch::Sender<Option<Link>>) -> bool {
+    let mut was_well = false;
+    loop {
+        let well = match question {
+            None => true,
+            Some(question) => {
+                let mut link = link.clone();
+                let asked = unary(&mut link, question.path.clone(), question.message.clone());
+                match timeout(TIMEOUT, asked).await {
+                    Ok(Ok(answer)) => (question.is_well)(&answer),
+                    Ok(Err(code)) => code == Code::Unimplemented,
+                    Err(_) => false,
+                }
+            }
+        };
+        was_well |= well;
+        tell(link, well, ready);
+        if link.is_closed() {
+            return was_well;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Calls a unary method with encoded messages.
+///
+/// # Errors
+/// The code that it ends with; `UNAVAILABLE` when the connection breaks.
+pub async fn unary<S, B>(service: &mut S, path: PathAndQuery, message: Bytes) -> Result<Bytes, Code>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut framed = BytesMut::with_capacity(5 + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).map_err(|_| Code::InvalidArgument)?);
+    framed.put(message);
+    let request = Request::post(http::Uri::from(path))
+        .header(http::header::CONTENT_TYPE, "application/grpc")
+        .header(http::header::TE, "trailers")
+        .body(Body::new(Full::new(framed.freeze()).map_err(|never| match never {})))
+        .map_err(|_| Code::InvalidArgument)?;
+    let response = service.call(request).await.map_err(|_| Code::Unavailable)?;
+    let code = |headers: &http::HeaderMap| {
+        headers.get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
+    };
+    if let Some(code) = code(response.headers()).filter(|code| *code != Code::Ok) {
+        return Err(code);
+    }
+    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let collected = Box::pin(body.collect()).await.map_err(|_| Code::Unavailable)?;
+    if let Some(code) = collected.trailers().and_then(code).filter(|code| *code != Code::Ok) {
+        return Err(code);
+    }
+    let mut bytes = collected.to_bytes();
+    if bytes.len() < 5 {
+        return Err(Code::Internal);
+    }
+    bytes.advance(5);
+    Ok(bytes)
+}

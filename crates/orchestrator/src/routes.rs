@@ -1,0 +1,26 @@
+//! Where requests go, and who sends them: routers that are told and confirm, what they count, and the pilot that takes
+//! deployments from step to step. It must not know protobuf, or how a router works.
+//!
+//! Reading order: [`board`] (who is there, what they say), [`tally`] (what it adds up to), [`pilot`].
+
+pub mod board;
+
+pub mod pilot;
+
+pub mod tally;
+
+pub use board::Board;
+
+/// How routers are held to what is decided; deploy/acgs.toml holds the defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSettings {
+    /// How often routers hear that somebody is there, in milliseconds.
+    pub beat_ms: u32,
+    /// A router that has not heard for this long takes candidates out, in milliseconds.
+    pub candidate_lease_ms: u32,
+    /// A router that has not confirmed a change by then is fenced, in milliseconds.
+    pub confirm_ms: u32,
+    /// Routers and observers of one orchestrator.
+    pub routers_max: usize,
+}

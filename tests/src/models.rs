@@ -1,0 +1,292 @@
+//! Real model servers whose behaviour a test can turn, and a steady load on a gateway with every answer accounted for. It must
+//! not know a test.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use acgs_contracts::inference::{
+    InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
+    ModelReadyRequest, ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
+    ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+    grpc_inference_service_client::GrpcInferenceServiceClient,
+    grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
+    model_infer_response::InferOutputTensor,
+};
+use acgs_vocabulary::constitution::HEADER;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+
+/// How a model server behaves, and what it has seen.
+#[derive(Debug, Default)]
+pub struct Behaviour {
+    /// Of a thousand calls, so many fail.
+    pub failing_per_mille: AtomicU64,
+    /// Each answer takes this long.
+    pub latency_us: AtomicU64,
+    /// What the score is, in thousandths.
+    pub score_per_mille: AtomicU64,
+    /// Whether it says that it is ready.
+    pub unready: AtomicBool,
+    /// Whether it answers under another constitution.
+    pub breaching: AtomicBool,
+    /// Calls that came.
+    pub calls: AtomicU64,
+    /// When the last one came, and under which metadata.
+    pub last: Mutex<Option<(Instant, tonic::metadata::MetadataMap)>>,
+}
+
+/// A model server.
+pub struct ModelStub {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How it behaves.
+    pub behaviour: Arc<Behaviour>,
+    server: JoinHandle<()>,
+}
+
+impl Drop for ModelStub {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Face(Arc<Behaviour>, Arc<str>);
+
+impl ModelStub {
+    /// Of this version.
+    pub async fn start(version: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let behaviour = Arc::new(Behaviour::default());
+        behaviour.score_per_mille.store(500, Ordering::Relaxed);
+        let face = Face(Arc::clone(&behaviour), version.into());
+        let most = 80 << 20;
+        let service = GrpcInferenceServiceServer::new(face)
+            .max_decoding_message_size(most)
+            .max_encoding_message_size(most);
+        let server = tokio::spawn(async move {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let served = Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            served.expect("serves");
+        });
+        Self { address, behaviour, server }
+    }
+
+    /// Its address.
+    pub fn endpoint(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Face {
+    async fn server_live(
+        &self,
+        _: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<ServerReadyRequest>,
+    ) -> Result<Response<ServerReadyResponse>, Status> {
+        Ok(Response::new(ServerReadyResponse { ready: !self.0.unready.load(Ordering::Relaxed) }))
+    }
+
+    async fn model_ready(
+        &self,
+        _: Request<ModelReadyRequest>,
+    ) -> Result<Response<ModelReadyResponse>, Status> {
+        Ok(Response::new(ModelReadyResponse { ready: !self.0.unready.load(Ordering::Relaxed) }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
+        Err(Status::unimplemented("no"))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
+        let name = request.into_inner().name;
+        Ok(Response::new(ModelMetadataResponse {
+            name,
+            versions: vec![self.1.to_string()],
+            ..Default::default()
+        }))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<ModelInferRequest>,
+    ) -> Result<Response<ModelInferResponse>, Status> {
+        let count = self.0.calls.fetch_add(1, Ordering::Relaxed);
+        *self.0.last.lock().expect("no panic") = Some((Instant::now(), request.metadata().clone()));
+        let latency_us = self.0.latency_us.load(Ordering::Relaxed);
+        if latency_us > 0 {
+            tokio::time::sleep(Duration::from_micros(latency_us)).await;
+        }
+        // A share that is spread evenly: every so many.
+        let failing = self.0.failing_per_mille.load(Ordering::Relaxed);
+        if (count * failing) % 1_000 + failing >= 1_000 && failing > 0 {
+            return Err(Status::internal("the model is broken"));
+        }
+        let request = request.into_inner();
+        let score = self.0.score_per_mille.load(Ordering::Relaxed) as f64 / 1_000.0;
+        let output = InferOutputTensor {
+            name: "score".into(),
+            datatype: "FP64".into(),
+            shape: vec![1],
+            contents: Some(InferTensorContents { fp64_contents: vec![score], ..Default::default() }),
+            ..InferOutputTensor::default()
+        };
+        let mut response = Response::new(ModelInferResponse {
+            model_name: request.model_name,
+            model_version: self.1.to_string(),
+            id: request.id,
+            outputs: vec![output],
+            // What came goes back, so that large tensors pass both ways.
+            raw_output_contents: request.raw_input_contents,
+            ..ModelInferResponse::default()
+        });
+        if self.0.breaching.load(Ordering::Relaxed) {
+            response.metadata_mut().insert(HEADER, "0123456789abcdef".parse().expect("a value"));
+        }
+        Ok(response)
+    }
+}
+
+/// A client of the protocol that knows nothing of the mesh.
+pub async fn inference(address: SocketAddr) -> GrpcInferenceServiceClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    let most = 80 << 20;
+    GrpcInferenceServiceClient::new(endpoint.connect_lazy())
+        .max_decoding_message_size(most)
+        .max_encoding_message_size(most)
+}
+
+/// A question for a model.
+pub fn question(model: &str) -> ModelInferRequest {
+    ModelInferRequest { model_name: model.into(), id: "q".into(), ..ModelInferRequest::default() }
+}
+
+/// What became of a load's calls.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Answers by version.
+    pub versions: BTreeMap<String, u64>,
+    /// Failures by code and message.
+    pub failures: BTreeMap<String, u64>,
+    /// The longest wait for an answer.
+    pub longest: Duration,
+}
+
+impl Tally {
+    /// Answers of one version.
+    pub fn of(&self, version: &str) -> u64 {
+        self.versions.get(version).copied().unwrap_or(0)
+    }
+
+    /// Everything that came back.
+    pub fn all(&self) -> u64 {
+        self.versions.values().sum::<u64>() + self.failures.values().sum::<u64>()
+    }
+
+    /// Failures that the models did not make.
+    pub fn lost(&self) -> Vec<(String, u64)> {
+        let ours = |failure: &&String| !failure.contains("the model is broken");
+        let all = self.failures.iter().filter(|(failure, _)| ours(failure));
+        all.map(|(failure, count)| (failure.clone(), *count)).collect()
+    }
+}
+
+/// So many calls a second, whatever becomes of those before.
+pub struct Load {
+    tally: Arc<Mutex<Tally>>,
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+    open: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// On one or several gateways in turn; a call that one could not take is sent to the next, as clients do.
+    pub async fn start(gateways: &[SocketAddr], model: &str, per_second: u64) -> Self {
+        let mut clients = Vec::new();
+        for gateway in gateways {
+            clients.push(inference(*gateway).await);
+        }
+        let (tally, stop) = (Arc::new(Mutex::new(Tally::default())), Arc::new(AtomicBool::new(false)));
+        let open = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn({
+            let (tally, stop, open, model) =
+                (Arc::clone(&tally), Arc::clone(&stop), Arc::clone(&open), model.to_owned());
+            async move {
+                let began = Instant::now();
+                let mut sent = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    let due = (began.elapsed().as_secs_f64() * per_second as f64) as u64;
+                    while sent < due {
+                        let client = clients[(sent as usize) % clients.len()].clone();
+                        let (tally, open, model) = (Arc::clone(&tally), Arc::clone(&open), model.clone());
+                        open.fetch_add(1, Ordering::Relaxed);
+                        tokio::spawn(async move {
+                            call(client, &model, &tally).await;
+                            open.fetch_sub(1, Ordering::Relaxed);
+                        });
+                        sent += 1;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        });
+        Self { tally, stop, task, open }
+    }
+
+    /// What came back so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().expect("no panic").clone()
+    }
+
+    /// No more calls; what is open is waited for.
+    pub async fn end(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("the load");
+        let since = Instant::now();
+        while self.open.load(Ordering::Relaxed) > 0 && since.elapsed() < crate::PATIENCE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(self.open.load(Ordering::Relaxed), 0, "calls hang");
+        self.tally.lock().expect("no panic").clone()
+    }
+}
+
+async fn call(mut client: GrpcInferenceServiceClient<Channel>, model: &str, tally: &Mutex<Tally>) {
+    let since = Instant::now();
+    let mut request = Request::new(question(model));
+    request.set_timeout(Duration::from_secs(10));
+    let answer = client.model_infer(request).await;
+    let mut tally = tally.lock().expect("no panic");
+    tally.longest = tally.longest.max(since.elapsed());
+    match answer {
+        Ok(answer) => *tally.versions.entry(answer.into_inner().model_version).or_default() += 1,
+        Err(status) => {
+            let code: Code = status.code();
+            *tally.failures.entry(format!("{code:?}: {}", status.message())).or_default() += 1;
+        }
+    }
+}
