@@ -16,6 +16,7 @@ mod mesh;
 mod noise;
 mod refusals;
 mod rest;
+mod rollouts;
 mod stalled;
 mod streams;
 mod telemetry;

@@ -53,6 +53,23 @@ impl Process {
         Self { role: role.into(), address, child }
     }
 
+    /// A model server, and the version that it says it serves.
+    pub async fn model(model: &str, orchestrator: &str, flags: &[&str]) -> (Self, String) {
+        let mut command = Command::new(binary());
+        command.args(["model", "serve", model, "--json", "--address", orchestrator]).args(flags);
+        let log = std::env::var("ACGS_TEST_LOG").unwrap_or_else(|_| "error".into());
+        command.env("LOG_LEVEL", log).env_remove("NATS_URL").stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("says where it listens");
+        let line = line.expect("its output").expect("it ended at once");
+        let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let address = said["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let version = said["version"].as_str().expect("a version").to_owned();
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        (Self { role: "model".into(), address, child }, version)
+    }
+
     /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")

@@ -24,7 +24,7 @@ HEADER = (("x-constitutional-hash", HASH),)
 def generate(folder):
     """Stubs from the contract, as a user would make them."""
     files = [str(path.relative_to(ROOT / "proto")) for path in (ROOT / "proto" / "acgs").rglob("*.proto")]
-    files += ["google/api/http.proto", "google/api/annotations.proto"]
+    files += ["google/api/http.proto", "google/api/annotations.proto", "inference/grpc_predict_v2.proto"]
     well_known = pathlib.Path(protoc.__file__).parent / "_proto"
     arguments = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
     assert protoc.main(arguments + files) == 0, "stubs"
@@ -277,6 +277,71 @@ def check_trainer(address):
         assert compared.measured[0].value < -0.1, compared
 
 
+def check_inference(addresses):
+    """A model server in Python behind the gateway, asked by a client that knows nothing of the mesh."""
+    import numpy
+    from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
+    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as lifecycle_services
+    from inference import grpc_predict_v2_pb2 as inference
+    from inference import grpc_predict_v2_pb2_grpc as inference_services
+
+    with grpc.insecure_channel(addresses["orchestrator"]) as channel:
+        models = lifecycle_services.LifecycleServiceStub(channel)
+        models.RegisterModel(lifecycle.RegisterModelRequest(model_id="numpy-sum"), metadata=HEADER)
+        artifact = lifecycle.Artifact(digest="ab" * 32, format="numpy", uri="code")
+        models.RegisterVersion(lifecycle.RegisterVersionRequest(
+            model_id="numpy-sum", version="v1", artifact=artifact, serving=True), metadata=HEADER)
+    environment = dict(os.environ, PYTHONPATH=sys.path[0])
+    example = [sys.executable, str(ROOT / "clients/python/examples/model_server.py"), addresses["orchestrator"], "numpy-sum", "v1"]
+    server = subprocess.Popen(example, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert "answers at" in server.stdout.readline()
+        sizes = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        with grpc.insecure_channel(addresses["gateway"], options=sizes) as channel:
+            stub = inference_services.GRPCInferenceServiceStub(channel)
+            assert stub.ServerLive(inference.ServerLiveRequest()).live
+            tensor = inference.ModelInferRequest.InferInputTensor
+
+            def ask(values, raw=False, **options):
+                request = inference.ModelInferRequest(model_name="numpy-sum", id="q")
+                request.inputs.append(tensor(name="x", datatype="FP64", shape=[len(values)]))
+                if raw:
+                    request.raw_input_contents.append(numpy.asarray(values, "<f8").tobytes())
+                else:
+                    request.inputs[0].contents.fp64_contents.extend(values)
+                return stub.ModelInfer.with_call(request, timeout=20, **options)
+
+            deadline = time.monotonic() + 20
+            while True:
+                try:
+                    answer, call = ask([0.0, 2.0])
+                    break
+                except grpc.RpcError as error:
+                    # The gateway hears of the endpoint, connects, and asks for its health.
+                    assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND), error
+                    assert time.monotonic() < deadline, error
+                    time.sleep(0.02)
+            scores = list(answer.outputs[0].contents.fp64_contents)
+            assert abs(scores[0] - 0.5) < 1e-9 and abs(scores[1] - 0.880797) < 1e-6, scores
+            assert (answer.id, answer.model_version) == ("q", "v1"), answer
+            assert ("x-rows", "2") in [tuple(pair) for pair in call.trailing_metadata()], call.trailing_metadata()
+            assert ("x-acgs-model-version", "v1") in [tuple(pair) for pair in call.initial_metadata()]
+            assert stub.ModelMetadata(inference.ModelMetadataRequest(name="numpy-sum")).platform == "numpy"
+            ask([1.0] * 1000, compression=grpc.Compression.Gzip)
+            large, _ = ask(numpy.ones(2 << 20), raw=True)
+            assert len(large.raw_output_contents[0]) == 16 << 20
+            request = inference.ModelInferRequest(model_name="numpy-sum")
+            details = expect(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.ModelInfer(request))
+            assert details == "inputs: no tensor of numbers", details
+            request = inference.ModelInferRequest(model_name="nobody")
+            expect(grpc.StatusCode.NOT_FOUND, lambda: stub.ModelInfer(request))
+            wrong = (("x-constitutional-hash", "0" * 16),)
+            expect(grpc.StatusCode.PERMISSION_DENIED, lambda: stub.ModelInfer(request, metadata=wrong))
+    finally:
+        server.terminate()
+    assert server.wait(timeout=20) == 0
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         stubs = pathlib.Path(folder) / "stubs"
@@ -290,6 +355,7 @@ def main():
                 lambda: check_stream(addresses["orchestrator"]),
                 lambda: check_examples(addresses),
                 lambda: check_trainer(addresses["orchestrator"]),
+                lambda: check_inference(addresses),
                 lambda: check_readme(addresses),
                 lambda: check_grpcurl(addresses),
             ]

@@ -12,6 +12,8 @@ pub struct Config {
     pub orchestrators: Vec<String>,
     /// The file of the last routes, for when it starts while no orchestrator is there; empty keeps none.
     pub snapshot: std::path::PathBuf,
+    /// Threads that carry calls; 0 is one for each core.
+    pub threads: usize,
     /// Calls in flight at once.
     pub calls_max: usize,
     /// Largest message of a call, in bytes.

@@ -21,7 +21,10 @@ use hyper_util::{
     server::conn::auto,
 };
 use prost::Message;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -51,6 +54,8 @@ const OWN: [&str; 4] = ["/grpc.health.v1.", "/grpc.reflection.", "/acgs.", "/v1/
 struct Front {
     gateway: Gateway,
     own: Router,
+    /// The thread that it answers on.
+    shard: usize,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Front {
@@ -73,7 +78,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         }
         match server_question(path, &self.gateway) {
             Some(answer) => Box::pin(std::future::ready(Ok(answer))),
-            None => Box::pin(async move { Ok(front.gateway.carry(request).await) }),
+            None => Box::pin(async move { Ok(front.gateway.carry(front.shard, request).await) }),
         }
     }
 }
@@ -113,7 +118,8 @@ pub async fn serve(
     stop: CancellationToken,
     grace: Duration,
 ) {
-    let front = Front { gateway, own };
+    let shards = Arc::clone(gateway.table().shards());
+    let front = Front { gateway, own, shard: 0 };
     let builder = Arc::new(builder());
     let mut connections = JoinSet::new();
     loop {
@@ -127,8 +133,12 @@ pub async fn serve(
             continue;
         };
         let _answers_are_slower = stream.set_nodelay(true);
-        let (builder, front, stop) = (Arc::clone(&builder), front.clone(), stop.clone());
-        connections.spawn(async move {
+        let Ok(stream) = stream.into_std() else { continue };
+        let shard = shards.next();
+        let front = Front { shard, ..front.clone() };
+        let (builder, stop) = (Arc::clone(&builder), stop.clone());
+        let carry = async move {
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), front));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -140,7 +150,8 @@ pub async fn serve(
             if let Err(error) = ended {
                 tracing::debug!(%error, "a connection broke");
             }
-        });
+        };
+        connections.spawn_on(carry, &shards.handles()[shard]);
     }
     drop(listener);
     let all_over = async { while connections.join_next().await.is_some() {} };

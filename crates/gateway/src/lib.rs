@@ -3,7 +3,7 @@
 //! It must never know what a model computes, or why weights are what they are.
 //!
 //! Reading order: [`config`], [`pick`] and [`peek`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
-//! [`body`], [`shadow`], [`front`] (the listener), [`follow`] (what orchestrators say), [`warm`], [`snapshot`].
+//! [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`].
 
 pub mod config;
 
@@ -22,6 +22,8 @@ pub mod proxy;
 pub mod shadow;
 
 pub mod front;
+
+pub mod shards;
 
 pub mod follow;
 

@@ -34,6 +34,8 @@ use crate::{
 pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-id");
 /// Metadata that names the version that a call went to.
 pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-version");
+/// Bytes of a request that is gathered before it goes on, so that it can be sent again.
+const GATHERED_MAX: usize = 64 << 10;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -132,9 +134,9 @@ impl Gateway {
         &self.0.table
     }
 
-    /// Carries a call.
-    pub async fn carry(&self, request: Request<Incoming>) -> Response<GatewayBody> {
-        match self.try_carry(request).await {
+    /// Carries a call on the thread that it came to.
+    pub async fn carry(&self, shard: usize, request: Request<Incoming>) -> Response<GatewayBody> {
+        match self.try_carry(shard, request).await {
             Ok(response) => response,
             Err(status) => {
                 self.0.stats.refused.fetch_add(1, Ordering::Relaxed);
@@ -166,7 +168,11 @@ impl Gateway {
         self.0.constitution.check(Some(value))
     }
 
-    async fn try_carry(&self, request: Request<Incoming>) -> Result<Response<GatewayBody>, Box<Status>> {
+    async fn try_carry(
+        &self,
+        shard: usize,
+        request: Request<Incoming>,
+    ) -> Result<Response<GatewayBody>, Box<Status>> {
         let boxed = |problem: Problem| Box::new(Status::from(problem));
         let since = Instant::now();
         let in_flight = self.enter().map_err(boxed)?;
@@ -174,7 +180,13 @@ impl Gateway {
         self.check_hash(&parts.headers).map_err(boxed)?;
         let deadline = deadline_of(&parts.headers, since).map_err(boxed)?;
         let mut first = VecDeque::new();
-        let model = self.model_of(&parts, &mut incoming, &mut first);
+        let model = async {
+            let model = self.model_of(&parts, &mut incoming, &mut first).await?;
+            if is_unary(parts.uri.path()) {
+                gather(&mut incoming, &mut first).await?;
+            }
+            Ok(model)
+        };
         let model = match deadline {
             Some(at) => match tokio::time::timeout_at(at, model).await {
                 Ok(model) => model,
@@ -193,7 +205,7 @@ impl Gateway {
         self.0.stats.calls.fetch_add(1, Ordering::Relaxed);
         let call =
             Call { _in_flight: in_flight, arm: choice.arm.clone(), since, shadowed: None, over: false };
-        self.send(choice, parts, (first, incoming), deadline, call).await
+        self.send(shard, choice, parts, (first, incoming), deadline, call).await
     }
 
     /// The model that is asked for, reading as much of the request as that takes.
@@ -225,7 +237,7 @@ impl Gateway {
                     Err(_) => true,
                 },
                 Some(Err(error)) => {
-                    return Err(Problem::new(Kind::Unavailable, "CALLER_GONE", error.to_string()));
+                    return Err(caller_gone(&error));
                 }
                 None => true,
             };
@@ -253,6 +265,7 @@ impl Gateway {
 
     async fn send(
         &self,
+        shard: usize,
         choice: Choice,
         parts: Parts,
         (first, incoming): (VecDeque<Bytes>, Incoming),
@@ -269,7 +282,7 @@ impl Gateway {
             noted = Some((Arc::clone(&note), config.shadow_bytes_max));
             note_max = config.shadow_bytes_max;
             let headers = self.onward(&parts.headers, &target.header);
-            let shadowed = Shadowed { target, arm, path: parts.uri.clone(), headers, request: note };
+            let shadowed = Shadowed { target, shard, arm, path: parts.uri.clone(), headers, request: note };
             call.shadowed = Some((self.0.copies.clone(), shadowed));
         }
         let refused = Arc::new(AtomicBool::new(false));
@@ -277,12 +290,12 @@ impl Gateway {
         let mut request = Request::new(Body::new(body));
         *request.method_mut() = parts.method;
         *request.headers_mut() = self.onward(&parts.headers, &target.header);
-        if parts.uri.path().starts_with(INFERENCE) {
+        if is_unary(parts.uri.path()) {
             // Asking a model changes nothing.
             request.extensions_mut().insert(Repeatable);
         }
         *request.uri_mut() = parts.uri;
-        let mut pool = target.pool.clone();
+        let mut pool = target.pools[shard].clone();
         let answer = dispatch(pool.call(request), route);
         let answered = match deadline {
             Some(at) => match tokio::time::timeout_at(at, answer).await {
@@ -352,6 +365,38 @@ impl Gateway {
         let body = AnswerBody::new(inner, self.0.config.message_bytes_max, sleep, Box::new(call), note_max);
         Ok(Response::from_parts(parts, GatewayBody::Answer(body)))
     }
+}
+
+/// Methods of the Open Inference Protocol have one message each way; an extension of it streams.
+fn is_unary(path: &str) -> bool {
+    path.strip_prefix(INFERENCE).is_some_and(|method| !method.contains("Stream"))
+}
+
+/// Waits for the rest of a small request, so that it can be sent again.
+async fn gather(incoming: &mut Incoming, first: &mut VecDeque<Bytes>) -> Result<(), Problem> {
+    let mut held: usize = first.iter().map(Bytes::len).sum();
+    while held <= GATHERED_MAX && !incoming.is_end_stream() {
+        match incoming.frame().await {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    held += data.len();
+                    first.push_back(data);
+                }
+            }
+            Some(Err(error)) => return Err(caller_gone(&error)),
+            None => break,
+        }
+    }
+    first.retain(|piece| !piece.is_empty());
+    if first.len() > 1 && incoming.is_end_stream() {
+        let whole: Bytes = first.drain(..).collect::<Vec<_>>().concat().into();
+        first.push_back(whole);
+    }
+    Ok(())
+}
+
+fn caller_gone(error: &hyper::Error) -> Problem {
+    Problem::new(Kind::Unavailable, "CALLER_GONE", error.to_string())
 }
 
 /// Lets a route go when the call is on its way: polled once, it has been given to a connection.

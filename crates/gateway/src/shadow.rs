@@ -4,6 +4,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use acgs_contracts::inference::{InferTensorContents, ModelInferResponse};
+use acgs_mesh::pool::Pool;
 use acgs_vocabulary::{Constitution, constitution::HEADER};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Request, Uri};
@@ -33,6 +34,8 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub struct Shadowed {
     /// Who answers the copy.
     pub target: Arc<Target>,
+    /// The thread that the call is on.
+    pub shard: usize,
     /// What it counts for.
     pub arm: Arc<Arm>,
     /// The method.
@@ -71,11 +74,13 @@ impl Copies {
         let constitution = self.constitution.clone();
         tokio::spawn(async move {
             let _room = room;
-            let Shadowed { target, arm, path, headers, .. } = shadowed;
+            let Shadowed { target, shard, arm, path, headers, .. } = shadowed;
             let inference = path.path().starts_with(INFERENCE);
-            let heard =
-                tokio::time::timeout(PATIENCE, ask(&target, (path, headers, request), &arm, &constitution))
-                    .await;
+            let heard = tokio::time::timeout(
+                PATIENCE,
+                ask(&target.pools[shard], (path, headers, request), &arm, &constitution),
+            )
+            .await;
             let (other_code, other) = heard.unwrap_or((Code::DeadlineExceeded, Bytes::new()));
             let alike = match (code == Code::Ok, other_code == Code::Ok) {
                 (true, true) => alike(&joined(&answer), &other, inference),
@@ -99,7 +104,7 @@ fn joined(pieces: &[Bytes]) -> Bytes {
 }
 
 async fn ask(
-    target: &Target,
+    pool: &Pool,
     (path, headers, request): (Uri, HeaderMap, Vec<Bytes>),
     arm: &Arm,
     constitution: &Constitution,
@@ -112,7 +117,7 @@ async fn ask(
     *copy.headers_mut() = headers;
     // The call's own deadline is not the copy's.
     copy.headers_mut().remove("grpc-timeout");
-    let Ok(response) = target.pool.clone().call(copy).await else { return (Code::Unavailable, Bytes::new()) };
+    let Ok(response) = pool.clone().call(copy).await else { return (Code::Unavailable, Bytes::new()) };
     let sent = response.headers().get(HEADER);
     if sent.is_some_and(|sent| !sent.to_str().is_ok_and(|sent| constitution.accepts(sent))) {
         arm.breached();

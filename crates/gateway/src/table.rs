@@ -18,11 +18,12 @@ use acgs_mesh::{
     pool::{Pool, Probe},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
     counts::{Arm, Counted},
     pick::{PLACES, mix, pick, place_of},
+    shards::Shards,
 };
 
 /// Calls that were given the old route are waited for this long.
@@ -35,8 +36,8 @@ pub struct Target {
     pub version: Arc<str>,
     /// The version as metadata has it.
     pub header: HeaderValue,
-    /// Its endpoints.
-    pub pool: Pool,
+    /// Its endpoints, connected by each thread.
+    pub pools: Box<[Pool]>,
     /// Checks in a row in which it was ready to infer.
     pub warm_checks: AtomicU32,
     addresses: watch::Sender<Addresses>,
@@ -87,12 +88,21 @@ pub struct Table {
     /// Microseconds after the start until which candidates may have calls.
     led_until_us: AtomicU64,
     probe: Probe,
+    shards: Arc<Shards>,
+}
+
+impl Target {
+    /// Endpoints that take calls from every thread.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.pools.iter().map(|pool| pool.instances().len()).min().unwrap_or(0)
+    }
 }
 
 impl Table {
     /// Without routes; endpoints are well as `probe` finds them.
     #[must_use]
-    pub fn new(probe: Probe) -> Self {
+    pub fn new(probe: Probe, shards: Arc<Shards>) -> Self {
         Self {
             routes: RwLock::default(),
             arms: Mutex::default(),
@@ -101,6 +111,7 @@ impl Table {
             started: Instant::now(),
             led_until_us: AtomicU64::new(0),
             probe,
+            shards,
         }
     }
 
@@ -158,10 +169,16 @@ impl Table {
         Arc::new(Target {
             version: version.into(),
             header: HeaderValue::from_str(version).unwrap_or_else(|_| HeaderValue::from_static("")),
-            pool: Pool::probing(version, self.probe.clone(), source),
+            pools: self.shards.handles().iter().map(|shard| self.pool(version, shard, &source)).collect(),
             warm_checks: AtomicU32::new(0),
             addresses,
         })
+    }
+
+    /// Its tasks run on one thread.
+    fn pool(&self, version: &str, shard: &Handle, source: &watch::Receiver<Addresses>) -> Pool {
+        let _on_it = shard.enter();
+        Pool::probing(version, self.probe.clone(), source.clone())
     }
 
     fn route(&self, said: proto::ModelRoutes, old: Option<&Route>) -> Route {
@@ -214,6 +231,12 @@ impl Table {
             known.model_id != counted.model_id || known.deployment_id == counted.deployment_id
         });
         Arc::clone(arms.entry(counted).or_default())
+    }
+
+    /// The threads that carry calls.
+    #[must_use]
+    pub fn shards(&self) -> &Arc<Shards> {
+        &self.shards
     }
 
     /// A number that is drawn.
@@ -319,7 +342,7 @@ impl Table {
                 all.push(proto::VersionHealth {
                     model_id: model_id.to_string(),
                     version: version.to_string(),
-                    ready: target.pool.instances().len() as u32,
+                    ready: target.ready() as u32,
                     warm_checks: target.warm_checks.load(Ordering::Relaxed),
                 });
             }

@@ -36,7 +36,7 @@ fn share_of_new(table: &Table) -> f64 {
 
 #[tokio::test]
 async fn a_newer_epoch_replaces_and_an_older_one_does_not() {
-    let table = Table::new(probe());
+    let table = Table::new(probe(), Shards::start(2).unwrap());
     table.heard(Duration::from_secs(60));
     assert!(table.apply(routes(5, 25)).await);
     assert!((share_of_new(&table) - 0.25).abs() < 0.02);
@@ -48,7 +48,7 @@ async fn a_newer_epoch_replaces_and_an_older_one_does_not() {
 
 #[tokio::test]
 async fn while_nobody_is_heard_a_candidate_has_nothing() {
-    let table = Table::new(probe());
+    let table = Table::new(probe(), Shards::start(2).unwrap());
     table.apply(routes(1, 50)).await;
     assert!(share_of_new(&table) == 0.0, "nobody was heard yet");
     table.heard(Duration::from_millis(30));
@@ -65,7 +65,7 @@ async fn while_nobody_is_heard_a_candidate_has_nothing() {
 
 #[tokio::test]
 async fn callers_with_a_key_stay_where_they_are() {
-    let table = Table::new(probe());
+    let table = Table::new(probe(), Shards::start(2).unwrap());
     table.heard(Duration::from_secs(60));
     let sticky = proto::ModelRoutes { sticky_by: "x-user".into(), ..routes(1, 30) };
     table.apply(sticky).await;
@@ -81,7 +81,7 @@ async fn callers_with_a_key_stay_where_they_are() {
 
 #[tokio::test]
 async fn a_change_is_in_force_when_nobody_goes_by_the_old_one() {
-    let table = Arc::new(Table::new(probe()));
+    let table = Arc::new(Table::new(probe(), Shards::start(2).unwrap()));
     table.apply(routes(1, 0)).await;
     let held = table.choose(table.route_of("m").unwrap(), &HeaderMap::new()).unwrap();
     let applying = tokio::spawn({

@@ -56,15 +56,21 @@ pub async fn run(table: Arc<Table>, stop: CancellationToken) {
 
 /// One that does not speak the protocol is warm when it is connected.
 async fn is_warm(model_id: &str, target: &Target) -> bool {
-    if target.pool.instances().is_empty() {
+    if target.ready() == 0 {
         return false;
     }
     let request = ModelReadyRequest { name: model_id.to_owned(), version: String::new() };
     let message: Bytes = request.encode_to_vec().into();
-    let mut pool = target.pool.clone();
-    match tokio::time::timeout(TIMEOUT, unary(&mut pool, MODEL_READY, message)).await {
-        Ok(Ok(answer)) => ModelReadyResponse::decode(answer).is_ok_and(|answer| answer.ready),
-        Ok(Err(code)) => code == Code::Unimplemented,
-        Err(_) => false,
+    for pool in &target.pools {
+        let mut pool = pool.clone();
+        let well = match tokio::time::timeout(TIMEOUT, unary(&mut pool, MODEL_READY, message.clone())).await {
+            Ok(Ok(answer)) => ModelReadyResponse::decode(answer).is_ok_and(|answer| answer.ready),
+            Ok(Err(code)) => code == Code::Unimplemented,
+            Err(_) => false,
+        };
+        if !well {
+            return false;
+        }
     }
+    true
 }

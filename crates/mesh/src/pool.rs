@@ -5,6 +5,7 @@
 //! that did not leave the process is given to another instance; a pool without instances fails at once.
 
 mod body;
+mod gathering;
 mod gauge;
 mod link;
 mod probe;

@@ -4,6 +4,7 @@
 mod bus;
 mod cpu;
 mod discard;
+mod gateway;
 mod latency;
 mod lifecycle;
 mod memory;
@@ -59,6 +60,8 @@ enum What {
     Rest,
     /// The queue of retrainings, recovery, from a finding to a job, and gates.
     Lifecycle,
+    /// What the gateway costs a call, beside nginx and HAProxy where they are installed.
+    Gateway,
 }
 
 /// One measured number.
@@ -134,6 +137,9 @@ impl Bench {
         }
         if wanted(What::Lifecycle) {
             figures.extend(lifecycle::measure(&settings, scale).await?);
+        }
+        if wanted(What::Gateway) {
+            figures.extend(gateway::measure(64_000 / scale).await?);
         }
         self.print(&figures);
         Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use acgs_gateway::{
     follow::Follower,
     front,
     proxy::{Gateway, Stats},
+    shards::Shards,
     snapshot,
     table::Table,
     warm,
@@ -35,7 +36,8 @@ pub(super) async fn start(
     let listener = group.bind(settings.listen.gateway).await?;
     let bound = listener.local_addr()?;
     let (config, stop) = (settings.gateway.clone(), group.stop.clone());
-    let table = Arc::new(Table::new(warm::probe()));
+    let shards = Shards::start(config.threads).context("the gateway's threads cannot be started")?;
+    let table = Arc::new(Table::new(warm::probe(), shards));
     if !config.snapshot.as_os_str().is_empty() {
         let known = snapshot::load(&table, &config.snapshot).await;
         let known = known.with_context(|| format!("gateway.snapshot {}", config.snapshot.display()))?;

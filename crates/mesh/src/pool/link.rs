@@ -20,6 +20,7 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::{
+    gathering::Gathering,
     gauge::Gauge,
     probe::{Probe, watch_health},
 };
@@ -124,7 +125,7 @@ async fn connect(address: &str) -> Result<(Link, impl Future<Output = ()>), Boxe
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .keep_alive_while_idle(true)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Gathering::new(stream)))
         .await?;
     // It ends when the peer is gone, or when nobody sends and no stream is open any more.
     let running = tokio::spawn(connection);
