@@ -56,7 +56,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("acgs-interchange", &["acgs-columns"]),
     ("acgs-trainers", &["acgs-columns"]),
     ("acgs-lifecycle", &["acgs-statistics", "acgs-vocabulary"]),
-    ("acgs-gateway", &["acgs-contracts", "acgs-mesh", "acgs-statistics", "acgs-vocabulary"]),
+    ("acgs-gateway", &["acgs-contracts", "acgs-columns", "acgs-mesh", "acgs-statistics", "acgs-vocabulary"]),
     (
         "acgs-orchestrator",
         &[

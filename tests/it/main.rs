@@ -3,6 +3,7 @@
 mod anything;
 mod architecture;
 mod binary;
+mod captures;
 mod constitution;
 mod contract;
 mod deployments;

@@ -382,7 +382,11 @@ async fn streams_survive_anything() {
         let answer = survives!(orchestrator.stream_windows(tokio_stream::iter(messages.clone())), messages);
         drain!(answer);
     }
-    let header = (text(), schemas()).prop_map(|(stream_id, schema)| LabelsHeader { stream_id, schema });
+    let header = (text(), schemas()).prop_map(|(stream_id, schema)| LabelsHeader {
+        stream_id,
+        schema,
+        model_id: String::new(),
+    });
     let submit = (option::of(header), vec(batches(), 0..3)).prop_map(|(header, batches)| {
         use submit_labels_request::Message;
         let first = header.map(Message::Header);

@@ -111,8 +111,11 @@ async fn labels_may_come_from_another_caller() {
     {
     }
     let submit = |stream_id: &str, of: Vec<(i64, f64)>| {
-        let header =
-            LabelsHeader { stream_id: stream_id.into(), schema: Some(schema::to_proto(&label_schema())) };
+        let header = LabelsHeader {
+            stream_id: stream_id.into(),
+            schema: Some(schema::to_proto(&label_schema())),
+            model_id: String::new(),
+        };
         let messages = [
             submit_labels_request::Message::Header(header),
             submit_labels_request::Message::Batch(batch::to_proto(&labels(&of))),
@@ -222,7 +225,11 @@ async fn a_detached_stream_is_kept_only_so_long() {
     while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(_))) {}
     drop(stream);
     // Labels ask for the stream without joining it.
-    let header = || LabelsHeader { stream_id: "s".into(), schema: Some(schema::to_proto(&label_schema())) };
+    let header = || LabelsHeader {
+        stream_id: "s".into(),
+        schema: Some(schema::to_proto(&label_schema())),
+        model_id: String::new(),
+    };
     let mut client = mesh.orchestrator().await;
     let gone = async {
         loop {

@@ -1,6 +1,8 @@
 //! Tensors in both forms give the same scores, and what does not fit is named.
 
+use acgs_contracts::inference::model_infer_request::InferInputTensor;
 use acgs_trainers::{FORMAT, Family};
+use bytes::Bytes;
 
 use super::*;
 

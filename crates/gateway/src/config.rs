@@ -22,4 +22,8 @@ pub struct Config {
     pub shadows_max: usize,
     /// Largest request that is copied for a shadow, in bytes.
     pub shadow_bytes_max: usize,
+    /// Largest request, and largest answer, that is captured, in bytes.
+    pub capture_bytes_max: usize,
+    /// Bytes of captured calls that wait to become records.
+    pub capture_waiting_bytes_max: usize,
 }

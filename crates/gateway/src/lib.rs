@@ -3,7 +3,8 @@
 //! It must never know what a model computes, or why weights are what they are.
 //!
 //! Reading order: [`config`], [`pick`] and [`peek`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
-//! [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`].
+//! [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`],
+//! [`tensors`] and [`capture`] (calls as records).
 
 pub mod config;
 
@@ -24,6 +25,10 @@ pub mod shadow;
 pub mod front;
 
 pub mod shards;
+
+pub mod tensors;
+
+pub mod capture;
 
 pub mod follow;
 

@@ -24,6 +24,7 @@ use tower::Service;
 use crate::{
     Config,
     body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, code_of, too_large},
+    capture::{Captured, Captures},
     counts::Arm,
     peek::{self, INFERENCE, Peeked},
     shadow::{Copies, Shadowed},
@@ -34,6 +35,8 @@ use crate::{
 pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-id");
 /// Metadata that names the version that a call went to.
 pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-version");
+/// The method whose calls can be captured.
+const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// Bytes of a request that is gathered before it goes on, so that it can be sent again.
 const GATHERED_MAX: usize = 64 << 10;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
@@ -56,6 +59,10 @@ pub struct Stats {
     pub copies: AtomicU64,
     /// Copies that were not, for want of room.
     pub copies_dropped: AtomicU64,
+    /// Calls that became records.
+    pub captures: AtomicU64,
+    /// Sampled calls that did not: no room, too large, or not of one value for each row.
+    pub captures_dropped: AtomicU64,
 }
 
 /// The gateway. Clones share it.
@@ -70,6 +77,7 @@ struct Inner {
     stamp: HeaderValue,
     stats: Arc<Stats>,
     copies: Copies,
+    captures: Captures,
 }
 
 /// A call in flight.
@@ -88,6 +96,7 @@ struct Call {
     arm: Option<Arc<Arm>>,
     since: Instant,
     shadowed: Option<(Copies, Shadowed)>,
+    captured: Option<(Captures, Captured)>,
     over: bool,
 }
 
@@ -99,6 +108,9 @@ impl Ending for Call {
         // A caller that waits no more says nothing about the version.
         if let Some(arm) = self.arm.as_ref().filter(|_| code != Code::Cancelled) {
             arm.called(code == Code::Ok, self.since.elapsed());
+        }
+        if let Some((captures, captured)) = self.captured.take().filter(|_| code != Code::Cancelled) {
+            captures.take(captured, code, noted.clone(), self.since.elapsed().as_secs_f64() * 1_000.0);
         }
         if let Some((copies, shadowed)) = self.shadowed.take().filter(|_| code != Code::Cancelled) {
             copies.send(shadowed, code, noted);
@@ -114,12 +126,17 @@ fn own(status: Status) -> Response<GatewayBody> {
 impl Gateway {
     /// Over routes.
     #[must_use]
-    pub fn new(config: Config, table: Arc<Table>, constitution: Constitution) -> Self {
+    pub fn new(
+        config: Config,
+        table: Arc<Table>,
+        constitution: Constitution,
+        stats: Arc<Stats>,
+        captures: Captures,
+    ) -> Self {
         let stamp = HeaderValue::from_str(constitution.current());
         let stamp = stamp.unwrap_or_else(|_| HeaderValue::from_static(""));
-        let stats = Arc::new(Stats::default());
         let copies = Copies::new(config.shadows_max, Arc::clone(&stats), constitution.clone());
-        Self(Arc::new(Inner { config, table, constitution, stamp, stats, copies }))
+        Self(Arc::new(Inner { config, table, constitution, stamp, stats, copies, captures }))
     }
 
     /// What it counts.
@@ -203,8 +220,14 @@ impl Gateway {
         let route = route.ok_or_else(|| boxed(Problem::missing("model", &model, "UNKNOWN_MODEL")))?;
         let choice = self.0.table.choose(route, &parts.headers).ok_or_else(|| boxed(unserved()))?;
         self.0.stats.calls.fetch_add(1, Ordering::Relaxed);
-        let call =
-            Call { _in_flight: in_flight, arm: choice.arm.clone(), since, shadowed: None, over: false };
+        let call = Call {
+            _in_flight: in_flight,
+            arm: choice.arm.clone(),
+            since,
+            shadowed: None,
+            captured: None,
+            over: false,
+        };
         self.send(shard, choice, parts, (first, incoming), deadline, call).await
     }
 
@@ -272,19 +295,26 @@ impl Gateway {
         deadline: Option<tokio::time::Instant>,
         mut call: Call,
     ) -> Result<Response<GatewayBody>, Box<Status>> {
-        let Choice { target, shadow, route, .. } = choice;
+        let Choice { target, shadow, capture, route, .. } = choice;
         let config = &self.0.config;
         let rest = (!incoming.is_end_stream()).then_some(incoming);
         let mut note_max = 0;
-        let mut noted = None;
+        let note = Arc::new(Noted::default());
+        if let Some((model_id, spec)) = capture.filter(|_| parts.uri.path() == INFER) {
+            note_max = config.capture_bytes_max;
+            let captures = self.0.captures.clone();
+            let (version, received_ms) = (Arc::clone(&target.version), captures.now_ms());
+            let captured = Captured { spec, model_id, version, request: Arc::clone(&note), received_ms };
+            call.captured = Some((captures, captured));
+        }
         if let Some((target, arm)) = shadow {
-            let note = Arc::new(Noted::default());
-            noted = Some((Arc::clone(&note), config.shadow_bytes_max));
-            note_max = config.shadow_bytes_max;
+            note_max = note_max.max(config.shadow_bytes_max);
             let headers = self.onward(&parts.headers, &target.header);
-            let shadowed = Shadowed { target, shard, arm, path: parts.uri.clone(), headers, request: note };
+            let shadowed =
+                Shadowed { target, shard, arm, path: parts.uri.clone(), headers, request: Arc::clone(&note) };
             call.shadowed = Some((self.0.copies.clone(), shadowed));
         }
+        let noted = (note_max > 0).then_some((note, note_max));
         let refused = Arc::new(AtomicBool::new(false));
         let body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
         let mut request = Request::new(Body::new(body));

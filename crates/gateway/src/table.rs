@@ -60,6 +60,9 @@ pub struct Route {
     candidate: Option<(Arc<Target>, u32)>,
     shadow: Option<(Arc<Target>, u32)>,
     sticky_by: Option<HeaderName>,
+    /// What is captured, and of how many in a million calls.
+    capture: Option<(Arc<proto::Capture>, u64)>,
+    model_id: Arc<str>,
     arms: Option<Arms>,
     targets: BTreeMap<Arc<str>, Arc<Target>>,
 }
@@ -73,6 +76,8 @@ pub struct Choice {
     pub arm: Option<Arc<Arm>>,
     /// Who answers a copy.
     pub shadow: Option<(Arc<Target>, Arc<Arm>)>,
+    /// The model, and what its captured calls mean, when this one is captured.
+    pub capture: Option<(Arc<str>, Arc<proto::Capture>)>,
     /// Held until the call is on its way: then the route may be given up.
     pub route: Arc<Route>,
 }
@@ -215,7 +220,10 @@ impl Table {
         let shadow = said.shadow.as_ref();
         let shadow = shadow.and_then(|share| Some((target(&share.version)?, share.weight.min(100))));
         let sticky_by = HeaderName::from_bytes(said.sticky_by.as_bytes()).ok();
-        Route { said, stable, candidate, shadow, sticky_by, arms, targets }
+        let capture = said.capture.as_ref();
+        let capture = capture.map(|spec| (Arc::new(spec.clone()), (spec.percent * 10_000.0) as u64));
+        let model_id = said.model_id.as_str().into();
+        Route { said, stable, candidate, shadow, sticky_by, capture, model_id, arms, targets }
     }
 
     fn arm(&self, said: &proto::ModelRoutes, version: &str, paired: bool) -> Arc<Arm> {
@@ -287,7 +295,11 @@ impl Table {
             }
             _ => None,
         };
-        Some(Choice { target, arm, shadow, route })
+        // Other bits than those that draw the version.
+        let sampled = mix(drawn) % 1_000_000;
+        let capture = route.capture.as_ref().filter(|(_, share)| sampled < *share);
+        let capture = capture.map(|(spec, _)| (Arc::clone(&route.model_id), Arc::clone(spec)));
+        Some(Choice { target, arm, shadow, capture, route })
     }
 
     /// Epochs in force, by model.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     analysis::Counts,
+    capture::Capture,
     rollout::{Rollout, RolloutPlan},
 };
 
@@ -265,7 +266,7 @@ impl Deployment {
 }
 
 /// What share of a model's traffic each version has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routes {
     /// Versions with a weight above 0, in percent; none when nothing serves, else they add up to 100.
     pub shares: Vec<(Arc<str>, u32)>,
@@ -277,6 +278,8 @@ pub struct Routes {
     pub candidate: Option<Arc<str>>,
     /// Metadata by whose value callers stay with a version.
     pub sticky_by: String,
+    /// Which calls become records.
+    pub capture: Option<Capture>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! policies that say what may trigger what, and gates that say what may serve. State is what the events say.
 //! It must never know gRPC, NATS, files or clocks: times are passed in.
 //!
-//! Reading order: [`stage`], [`job`] and [`deployment`] (the three tables), [`trigger`], [`policy`], [`rollout`], [`schedule`],
+//! Reading order: [`stage`], [`job`] and [`deployment`] (the three tables), [`trigger`], [`policy`], [`rollout`], [`capture`], [`schedule`],
 //! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`gates`], [`analysis`],
 //! [`compliance`].
 
@@ -17,6 +17,8 @@ pub mod policy;
 pub mod rollout;
 
 pub mod analysis;
+
+pub mod capture;
 
 pub mod deployment;
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use check::PolicyError;
 
 pub use crate::rollout::Rollout;
-use crate::{compliance::Principle, rollout::RolloutPlan, trigger::TriggerKind};
+use crate::{capture::Capture, compliance::Principle, rollout::RolloutPlan, trigger::TriggerKind};
 
 /// Least severity that has nothing below it.
 const fn lowest() -> Severity {
@@ -234,6 +234,9 @@ pub struct Policy {
     /// In which steps, watched how.
     #[serde(default)]
     pub deployment: RolloutPlan,
+    /// Which calls through gateways become records; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Wall time that an approval is waited for, one minute to 30 days.
     #[serde(default = "Policy::approval")]
     pub approval_ms: i64,

@@ -201,8 +201,17 @@ impl OrchestratorFace {
         };
         let fields = header.schema.unwrap_or_default();
         let schema = open::label_schema(&fields).map_err(|problem| problem.within("header.schema"))?;
-        let unknown = || Problem::missing("stream", header.stream_id.clone(), "UNKNOWN_STREAM");
-        let stream = self.streams.find(&header.stream_id).await.ok_or_else(unknown)?;
+        let unknown = || {
+            let name = if header.stream_id.is_empty() { &header.model_id } else { &header.stream_id };
+            Problem::missing("stream", name.clone(), "UNKNOWN_STREAM")
+        };
+        let streams = match (header.stream_id.as_str(), header.model_id.as_str()) {
+            ("", model_id) if !model_id.is_empty() => self.streams.of_model(model_id).await,
+            (stream_id, _) => self.streams.find(stream_id).await.into_iter().collect(),
+        };
+        if streams.is_empty() {
+            return Err(unknown().into());
+        }
         let mut total = LabelCounts::default();
         let (source, mut seq) = (text::unique_id("labels-", self.parts.clock.now_ms()), 0);
         while let Some(message) = incoming.next().await {
@@ -211,16 +220,27 @@ impl OrchestratorFace {
             };
             let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
             seq += 1;
-            if let Some(recorder) = &stream.recorder {
+            // Labels are joined by record over all streams of a model: once is enough.
+            if let Some(recorder) = streams.iter().find_map(|stream| stream.recorder.as_ref()) {
                 recorder.labels(Place { partition: &source, seq }, &batch).await?;
             }
-            let (reply, counts) = tokio::sync::oneshot::channel();
-            let input = Input::SubmitLabels { labels: labels(&schema, &batch), reply };
-            stream.inputs.send(input).await.map_err(|_| unknown())?;
-            let counts = counts.await.map_err(|_| unknown())?;
-            total.matched += counts.matched;
-            total.waiting += counts.waiting;
-            total.dropped += counts.dropped;
+            let mut taken = false;
+            for stream in &streams {
+                let (reply, counts) = tokio::sync::oneshot::channel();
+                let input = Input::SubmitLabels { labels: labels(&schema, &batch), reply };
+                // One that has just ended has nothing to label any more.
+                if stream.inputs.send(input).await.is_err() {
+                    continue;
+                }
+                let Ok(counts) = counts.await else { continue };
+                taken = true;
+                total.matched += counts.matched;
+                total.waiting += counts.waiting;
+                total.dropped += counts.dropped;
+            }
+            if !taken {
+                return Err(unknown().into());
+            }
         }
         Ok(proto::SubmitLabelsResponse {
             matched: total.matched,

@@ -26,6 +26,10 @@ type Cell = Arc<OnceCell<Stream>>;
 /// A stream that runs.
 #[derive(Clone, Debug)]
 pub struct Stream {
+    /// The model; may be empty.
+    pub model_id: Arc<str>,
+    /// Whether labels may come later.
+    pub labelled: bool,
     /// To its task.
     pub inputs: mpsc::Sender<Input>,
     /// To the record log, when it is kept there.
@@ -68,6 +72,15 @@ impl Streams {
         let by_name = self.by_name.lock().await;
         let stream = by_name.get(stream_id).and_then(|cell| cell.get());
         stream.filter(|stream| !stream.inputs.is_closed()).cloned()
+    }
+
+    /// The streams of a model that take labels.
+    pub async fn of_model(&self, model_id: &str) -> Vec<Stream> {
+        let by_name = self.by_name.lock().await;
+        let all = by_name.values().filter_map(|cell| cell.get());
+        let takes =
+            |stream: &&Stream| *stream.model_id == *model_id && stream.labelled && !stream.inputs.is_closed();
+        all.filter(takes).cloned().collect()
     }
 
     /// Joins a client to its stream, which is made when it is not there and the client is not coming back.
@@ -161,7 +174,8 @@ impl Streams {
             let records = Arc::clone(&around.records);
             Recorder::new(records, spec, &instance, around.constitution.current())
         });
-        Ok(Stream { inputs: stream, recorder })
+        let model_id = spec.model_id.as_str().into();
+        Ok(Stream { model_id, labelled: spec.late_label.is_some(), inputs: stream, recorder })
     }
 
     /// Waits until every stream has ended; they end when the surroundings stop.

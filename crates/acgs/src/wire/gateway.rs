@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, sync::atomic::Ordering};
 
 use acgs_contracts::constitution::v1::constitution_service_server::ConstitutionServiceServer;
 use acgs_gateway::{
+    capture::{CaptureParts, Captures},
     follow::Follower,
     front,
     proxy::{Gateway, Stats},
@@ -56,11 +57,21 @@ pub(super) async fn start(
     };
     let mut orchestrators = config.orchestrators.clone();
     orchestrators.extend(own.map(|own| own.to_string()));
-    for orchestrator in orchestrators {
+    for orchestrator in orchestrators.clone() {
         tokio::spawn(follower.clone().run(orchestrator));
     }
     tokio::spawn(warm::run(Arc::clone(&table), stop.clone()));
-    let gateway = Gateway::new(config, table, group.plumbing.constitution.clone());
+    let stats = Arc::new(Stats::default());
+    let captures = Captures::start(CaptureParts {
+        router_id: follower.router_id.clone(),
+        orchestrators,
+        constitution: group.plumbing.constitution.clone(),
+        bytes_max: config.capture_waiting_bytes_max,
+        clock: Arc::clone(&group.plumbing.clock),
+        stats: Arc::clone(&stats),
+        stop: stop.clone(),
+    });
+    let gateway = Gateway::new(config, table, group.plumbing.constitution.clone(), stats, captures);
     group.plumbing.metrics.ask(numbers(gateway.stats()));
     let face = ConstitutionFace::new(group.plumbing.constitution.clone());
     let routes = Routes::new(ConstitutionServiceServer::new(face));
@@ -116,6 +127,12 @@ fn numbers(stats: Arc<Stats>) -> impl Fn() -> Vec<Measured> + Send + Sync {
                 "acgs_gateway_copies_dropped",
                 "Copies that were not sent, for want of room or because they were too large",
                 read(&stats.copies_dropped),
+            ),
+            counter("acgs_gateway_captures", "Calls that became records", read(&stats.captures)),
+            counter(
+                "acgs_gateway_captures_dropped",
+                "Sampled calls that became no records: no room, too large, or not one value for each row",
+                read(&stats.captures_dropped),
             ),
             Measured {
                 name: "acgs_gateway_in_flight",

@@ -87,6 +87,7 @@ impl Model {
             event.change,
             Change::VersionMoved { .. }
                 | Change::EndpointsSet { .. }
+                | Change::PolicyPut { .. }
                 | Change::DeploymentStarted(_)
                 | Change::DeploymentMoved { .. }
         );
@@ -111,6 +112,7 @@ impl Model {
             deployment: open.map_or(0, |open| open.number),
             candidate: candidate.map(|open| Arc::clone(&open.version)),
             sticky_by: open.map(|open| open.plan.sticky_by.clone()).unwrap_or_default(),
+            capture: self.policy.as_ref().and_then(|policy| policy.capture.clone()),
             ..Routes::default()
         };
         if let Some(champion) = &self.champion

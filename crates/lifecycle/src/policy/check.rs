@@ -64,6 +64,7 @@ impl Policy {
         self.check_training()?;
         self.check_gates()?;
         self.deployment.check()?;
+        self.check_capture()?;
         within("budget.retrainings", i64::from(self.budget.retrainings), 1, 1_000)?;
         within("budget.period_ms", self.budget.period_ms, MINUTE_MS, 10 * YEAR_MS)?;
         within("unhelpful_max", i64::from(self.unhelpful_max), 1, 100)?;
@@ -138,6 +139,28 @@ impl Policy {
             bound(path("rows_min"), slice.rows_min >= 1, "is 0")?;
         }
         self.check_compliance()
+    }
+
+    fn check_capture(&self) -> Result<(), PolicyError> {
+        let Some(capture) = &self.capture else { return Ok(()) };
+        let some = capture.percent > 0.0 && capture.percent <= 100.0;
+        bound("capture.percent", some, "is not more than 0 and at most 100")?;
+        let names = [
+            ("timestamp", &capture.timestamp),
+            ("id", &capture.id),
+            ("score", &capture.score),
+            ("label", &capture.label),
+            ("reference", &capture.reference),
+        ];
+        for (field, name) in names {
+            bound(format!("capture.{field}"), name.len() <= 128, "is longer than 128 bytes")?;
+        }
+        bound("capture.score", !capture.score.is_empty(), "is empty")?;
+        let joined = capture.label.is_empty() || !capture.id.is_empty();
+        sound("capture.label", joined, "cannot be joined without capture.id")?;
+        within("capture.window_ms", capture.window_ms, 1_000, YEAR_MS)?;
+        within("capture.out_of_orderness_ms", capture.out_of_orderness_ms, 0, 30 * 24 * HOUR_MS)?;
+        within("capture.label_horizon_ms", capture.label_horizon_ms, 0, 30 * 24 * HOUR_MS)
     }
 
     fn check_compliance(&self) -> Result<(), PolicyError> {

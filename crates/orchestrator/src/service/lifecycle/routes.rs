@@ -66,6 +66,20 @@ pub(super) fn message(model: &Model) -> proto::ModelRoutes {
             })
             .collect(),
         removed: false,
+        capture: routes.capture.as_ref().map(|capture| proto::Capture {
+            percent: capture.percent,
+            timestamp: capture.timestamp.clone(),
+            id: capture.id.clone(),
+            score: capture.score.clone(),
+            label: capture.label.clone(),
+            label_is_number: capture.label_is_number,
+            reference: capture.reference.clone(),
+            recorded: capture.recorded,
+            window_ms: capture.window_ms,
+            out_of_orderness_ms: capture.out_of_orderness_ms,
+            label_horizon_ms: capture.label_horizon_ms,
+            service_id: model.service_id.clone(),
+        }),
     }
 }
 

@@ -1,0 +1,190 @@
+//! Calls as records: a sampled call is noted as it goes by, and made into rows of its version's monitoring stream when it is over,
+//! off its path. What waits has a bound in bytes; what does not fit, or cannot be read, is counted. It must not know what becomes
+//! of records.
+
+mod rows;
+mod stream;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use acgs_columns::RecordBatch;
+use acgs_contracts::lifecycle::v1::Capture;
+use acgs_vocabulary::{Constitution, ports::Clock};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::{body::Noted, proxy::Stats};
+
+/// Calls that wait to be made into rows.
+const WAITING_MAX: usize = 16_384;
+/// Streams at once: versions of models.
+const STREAMS_MAX: usize = 256;
+/// Batches that wait for a stream.
+const BATCHES_MAX: usize = 1_024;
+
+/// A call that is being captured.
+#[derive(Debug)]
+pub struct Captured {
+    /// What tensors mean.
+    pub spec: Arc<Capture>,
+    /// The model.
+    pub model_id: Arc<str>,
+    /// The version that answered.
+    pub version: Arc<str>,
+    /// The request, noted as it went through.
+    pub request: Arc<Noted>,
+    /// Wall time at which it came, milliseconds since the epoch.
+    pub received_ms: i64,
+}
+
+/// A call that is over.
+#[derive(Debug)]
+struct Exchange {
+    captured: Captured,
+    request: Vec<Bytes>,
+    answer: Option<Vec<Bytes>>,
+    code: Code,
+    latency_ms: f64,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Takes calls. Clones share the bound.
+#[derive(Clone, Debug)]
+pub struct Captures {
+    calls: mpsc::Sender<Exchange>,
+    room: Arc<Semaphore>,
+    stats: Arc<Stats>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What it works with.
+#[derive(Clone, Debug)]
+pub struct CaptureParts {
+    /// The gateway among others: a partition of each stream.
+    pub router_id: String,
+    /// Orchestrators that have streams.
+    pub orchestrators: Vec<String>,
+    /// Under which constitution it asks.
+    pub constitution: Constitution,
+    /// Bytes of calls that may wait.
+    pub bytes_max: usize,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+    /// The end of everything.
+    pub stop: CancellationToken,
+}
+
+impl Captures {
+    /// Its task runs on the current runtime.
+    #[must_use]
+    pub fn start(parts: CaptureParts) -> Self {
+        let (calls, waiting) = mpsc::channel(WAITING_MAX);
+        let room = Arc::new(Semaphore::new(parts.bytes_max.min(Semaphore::MAX_PERMITS)));
+        let (stats, clock) = (Arc::clone(&parts.stats), Arc::clone(&parts.clock));
+        tokio::spawn(run(parts, waiting));
+        Self { calls, room, stats, clock }
+    }
+
+    /// Wall time, milliseconds since the epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Takes a call that has ended so; one for which there is no room is counted.
+    pub fn take(&self, captured: Captured, code: Code, answer: Option<Vec<Bytes>>, latency_ms: f64) {
+        let taken = || {
+            let request = captured.request.whole()?;
+            let pieces = request.iter().chain(answer.iter().flatten());
+            let bytes = pieces.map(Bytes::len).sum::<usize>();
+            let room = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
+            Some((request, room))
+        };
+        let Some((request, room)) = taken() else {
+            self.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let exchange = Exchange { captured, request, answer, code, latency_ms, _room: room };
+        if self.calls.try_send(exchange).is_err() {
+            self.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+type Key = (Arc<str>, Arc<str>);
+
+/// A version's stream, and the schema that its first call had.
+struct Open {
+    spec: Arc<Capture>,
+    shape: rows::Shape,
+    batches: mpsc::Sender<RecordBatch>,
+}
+
+async fn run(parts: CaptureParts, mut waiting: mpsc::Receiver<Exchange>) {
+    let mut streams: HashMap<Key, Open> = HashMap::new();
+    let mut calls = Vec::new();
+    loop {
+        tokio::select! {
+            count = waiting.recv_many(&mut calls, 256) => if count == 0 { return },
+            () = parts.stop.cancelled() => return,
+        }
+        let mut made: HashMap<Key, rows::Rows> = HashMap::new();
+        for exchange in calls.drain(..) {
+            let key = (Arc::clone(&exchange.captured.model_id), Arc::clone(&exchange.captured.version));
+            if take(&parts, &mut streams, &mut made, key, &exchange).is_none() {
+                parts.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        for (key, rows) in made {
+            let count = rows.calls();
+            let sent = rows.finish().and_then(|batch| {
+                let open = streams.get(&key)?;
+                open.batches.try_send(batch).ok()
+            });
+            let counter = if sent.is_some() { &parts.stats.captures } else { &parts.stats.captures_dropped };
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `None` when the call cannot be a record.
+fn take(
+    parts: &CaptureParts,
+    streams: &mut HashMap<Key, Open>,
+    made: &mut HashMap<Key, rows::Rows>,
+    key: Key,
+    exchange: &Exchange,
+) -> Option<()> {
+    let call = rows::Call::read(exchange)?;
+    let spec = &exchange.captured.spec;
+    let fits = streams.get(&key).is_some_and(|open| {
+        let same = Arc::ptr_eq(&open.spec, spec) || *open.spec == **spec;
+        same && open.shape == call.shape && !open.batches.is_closed()
+    });
+    if !fits {
+        if streams.len() >= STREAMS_MAX && !streams.contains_key(&key) {
+            streams.retain(|_, open| !open.batches.is_closed());
+            if streams.len() >= STREAMS_MAX {
+                return None;
+            }
+        }
+        // Another schema, or another meaning, is another life of the stream.
+        made.remove(&key);
+        let (batches, outgoing) = mpsc::channel(BATCHES_MAX);
+        let stream = stream::Stream::new(parts.clone(), &key.0, &key.1, Arc::clone(spec), call.shape.clone());
+        tokio::spawn(stream.run(outgoing));
+        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape: call.shape.clone(), batches });
+    }
+    let rows = match made.entry(key) {
+        std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+        std::collections::hash_map::Entry::Vacant(new) => new.insert(rows::Rows::new(call.shape.clone())),
+    };
+    rows.push(call, exchange)
+}

@@ -1,0 +1,143 @@
+//! Calls as rows: tensors become fields, by the names that the policy gives meanings to. It must not know streams.
+
+use std::sync::Arc;
+
+use acgs_columns::{
+    Field, Kind, RecordBatch, Role, Schema,
+    builder::{BatchBuilder, Cell},
+};
+use acgs_contracts::{
+    inference::{ModelInferRequest, ModelInferResponse},
+    lifecycle::v1::Capture,
+};
+use bytes::{Buf, Bytes};
+use prost::Message;
+use tonic::Code;
+
+use super::Exchange;
+use crate::tensors;
+
+const TIME: &str = "acgs_time_ms";
+const ID: &str = "acgs_id";
+const LATENCY: &str = "acgs_latency_ms";
+const ERROR: &str = "acgs_error";
+
+/// Fields of a version's records.
+pub(super) type Shape = Arc<Schema>;
+
+/// A call that can be a record.
+pub(super) struct Call {
+    pub(super) shape: Shape,
+    inputs: RecordBatch,
+    id: String,
+    scores: Option<Vec<f64>>,
+}
+
+fn message(pieces: &[Bytes]) -> Option<Bytes> {
+    let mut framed: Bytes = match pieces {
+        [only] => only.clone(),
+        pieces => pieces.concat().into(),
+    };
+    // A compressed message is not unpacked here.
+    if framed.len() < 5 || framed[0] != 0 {
+        return None;
+    }
+    framed.advance(5);
+    Some(framed)
+}
+
+impl Call {
+    /// `None` when it is no call of one value for each row.
+    pub(super) fn read(exchange: &Exchange) -> Option<Self> {
+        let request = ModelInferRequest::decode(message(&exchange.request)?).ok()?;
+        let inputs = tensors::batch(&request).ok()?;
+        let spec = &exchange.captured.spec;
+        let scores = match (&exchange.answer, exchange.code) {
+            (Some(pieces), Code::Ok) => {
+                let answer = ModelInferResponse::decode(message(pieces)?).ok()?;
+                Some(tensors::numbers(&answer, &spec.score).filter(|scores| scores.len() == inputs.rows())?)
+            }
+            _ => None,
+        };
+        let shape = shape(&inputs, spec)?;
+        Some(Self { shape, inputs, id: request.id, scores })
+    }
+}
+
+fn shape(inputs: &RecordBatch, spec: &Capture) -> Option<Shape> {
+    let mut fields = Vec::new();
+    for field in inputs.schema().fields() {
+        let (kind, role) = match field.name.as_str() {
+            name if name == spec.timestamp => (Kind::Timestamp, Role::Timestamp),
+            name if name == spec.id => (field.kind, Role::Id),
+            _ => (field.kind, Role::Feature),
+        };
+        let fits = match role {
+            Role::Timestamp => field.kind == Kind::Int64,
+            Role::Id => matches!(field.kind, Kind::Int64 | Kind::Text),
+            _ => true,
+        };
+        if !fits {
+            return None;
+        }
+        fields.push(Field::new(&field.name, kind, role));
+    }
+    let has = |role: Role| fields.iter().any(|field: &Field| field.role == role);
+    let (timed, named) = (has(Role::Timestamp), has(Role::Id));
+    if (!spec.timestamp.is_empty() && !timed) || (!spec.id.is_empty() && !named) {
+        return None;
+    }
+    if !timed {
+        fields.push(Field::new(TIME, Kind::Timestamp, Role::Timestamp));
+    }
+    if !named {
+        fields.push(Field::new(ID, Kind::Text, Role::Id));
+    }
+    fields.push(Field::new(&spec.score, Kind::Double, Role::Score));
+    fields.push(Field::new(LATENCY, Kind::Double, Role::Latency));
+    fields.push(Field::new(ERROR, Kind::Boolean, Role::Error));
+    Schema::new(fields).ok().map(Arc::new)
+}
+
+/// Rows of one schema.
+pub(super) struct Rows {
+    builder: BatchBuilder,
+    shape: Shape,
+    calls: u64,
+}
+
+impl Rows {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self { builder: BatchBuilder::new(Arc::clone(&shape)), shape, calls: 0 }
+    }
+
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    pub(super) fn push(&mut self, call: Call, exchange: &Exchange) -> Option<()> {
+        let failed = exchange.code != Code::Ok;
+        for row in 0..call.inputs.rows() {
+            let id = format!("{}-{}-{row}", call.id, exchange.captured.received_ms);
+            let score = call.scores.as_ref().map(|scores| scores[row]).filter(|score| score.is_finite());
+            let mut cells: Vec<Cell<'_>> =
+                call.inputs.columns().iter().map(|column| column.cell(row)).collect();
+            for field in &self.shape.fields()[cells.len()..] {
+                cells.push(match field.role {
+                    Role::Timestamp => Cell::Integer(exchange.captured.received_ms),
+                    Role::Id => Cell::Text(&id),
+                    Role::Score => score.map_or(Cell::Null, Cell::Number),
+                    Role::Latency => Cell::Number(exchange.latency_ms),
+                    _ => Cell::Boolean(failed),
+                });
+            }
+            self.builder.push(&cells).ok()?;
+        }
+        self.calls += 1;
+        Some(())
+    }
+
+    pub(super) fn finish(mut self) -> Option<RecordBatch> {
+        self.builder.finish().ok()
+    }
+}
