@@ -1,9 +1,12 @@
 //! Where requests go, and who sends them: routers that are told and confirm, what they count, and the pilot that takes
 //! deployments from step to step. It must not know protobuf, or how a router works.
 //!
-//! Reading order: [`board`] (who is there, what they say), [`tally`] (what it adds up to), [`pilot`].
+//! Reading order: [`board`] (who is there, what they say), [`tally`] (what it adds up to), [`losses`],
+//! [`pilot`].
 
 pub mod board;
+
+pub mod losses;
 
 pub mod pilot;
 

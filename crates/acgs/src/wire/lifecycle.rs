@@ -57,6 +57,7 @@ impl Tools<'_> {
             registrar: registrar.clone(),
             board: board.clone(),
             clock: Arc::clone(self.clock),
+            records: Arc::clone(&home.records),
             settings: self.settings.routes,
             stop: self.stop.clone(),
         };

@@ -12,10 +12,10 @@ use acgs_lifecycle::{
     deployment::{Deployment, Phase},
     model::Model,
 };
-use acgs_vocabulary::ports::Clock;
+use acgs_vocabulary::ports::{Clock, RecordLog};
 use tokio_util::sync::CancellationToken;
 
-use super::{Board, RouteSettings, board::Confirmations};
+use super::{Board, RouteSettings, board::Confirmations, losses::Losses};
 use crate::lifecycle::Registrar;
 
 /// Between two looks, at most.
@@ -36,6 +36,8 @@ pub struct Pilot {
     pub board: Board,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Records with their labels, of models whose loss is judged.
+    pub records: Arc<dyn RecordLog>,
     /// How long is waited for routers.
     pub settings: RouteSettings,
     /// The end of everything.
@@ -48,6 +50,7 @@ struct Told {
     counts: HashMap<u64, (acgs_lifecycle::analysis::Counts, Instant)>,
     /// Since when an epoch is waited for.
     epochs: HashMap<u64, (u64, i64)>,
+    losses: HashMap<u64, acgs_lifecycle::analysis::LossFound>,
 }
 
 impl Pilot {
@@ -63,6 +66,7 @@ impl Pilot {
     async fn fly(&self) {
         let (mut seen, mut decided) = (self.board.changed(), self.registrar.changed());
         let mut told = Told::default();
+        let mut losses = Losses::new(Arc::clone(&self.records));
         loop {
             let open: Vec<(Arc<Model>, Arc<Deployment>)> = self.registrar.look(|state| {
                 let open = |model: &Arc<Model>| Some((Arc::clone(model), Arc::clone(model.deployment()?)));
@@ -72,7 +76,14 @@ impl Pilot {
             self.board.keep(is_open);
             told.counts.retain(|number, _| is_open(*number));
             told.epochs.retain(|number, _| is_open(*number));
+            told.losses.retain(|number, _| is_open(*number));
+            losses.keep(is_open);
             for (model, deployment) in &open {
+                let kind = model.policy.as_ref().map(|policy| policy.gates.loss).unwrap_or_default();
+                match losses.found(&model.model_id, deployment, kind).await {
+                    Ok(found) => told.losses.extend(found.map(|found| (deployment.number, found))),
+                    Err(problem) => tracing::debug!(%problem, "losses wait"),
+                }
                 for command in self.says(model, deployment, &mut told) {
                     if let Err(problem) = self.registrar.submit("pilot", &model.model_id, command).await {
                         tracing::debug!(%problem, "a deployment waits");
@@ -152,7 +163,8 @@ impl Pilot {
     }
 
     fn counts(&self, deployment: &Deployment, told: &mut Told) -> Option<Command> {
-        let (counts, tails) = self.board.counted(deployment);
+        let (mut counts, tails) = self.board.counted(deployment);
+        counts.loss = told.losses.get(&deployment.number).copied().or(deployment.counts.loss);
         let known = told.counts.get(&deployment.number);
         let silent = known.is_none_or(|(_, at)| at.elapsed() >= SILENCE);
         let changed = known.is_none_or(|(last, _)| *last != counts);
