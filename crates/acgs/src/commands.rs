@@ -32,7 +32,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[command(
     name = "acgs",
     version,
-    after_help = "Start here:\n  acgs demo                    a year of real flights through the whole mesh\n  acgs serve all               the mesh on ports 8010 to 8013\n  acgs doctor                  what is wrong, and how to mend it\n  acgs stream FILE --timestamp COLUMN   your own data\n\nSettings: deploy/acgs.toml lists them all. A file (--config), the environment (ACGS_SECTION__KEY) and --set\noverride them in this order. CONSTITUTIONAL_HASH and LOG_LEVEL are read too."
+    after_help = "Start here:\n  acgs demo                    a year of real flights through the whole mesh\n  acgs serve all               the mesh on ports 8010 to 8014\n  acgs doctor                  what is wrong, and how to mend it\n  acgs stream FILE --timestamp COLUMN   your own data\n\nSettings: deploy/acgs.toml lists them all. A file (--config), the environment (ACGS_SECTION__KEY) and --set\noverride them in this order. CONSTITUTIONAL_HASH and LOG_LEVEL are read too."
 )]
 pub struct Cli {
     /// Settings that differ from the defaults, as TOML.

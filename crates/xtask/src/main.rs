@@ -88,12 +88,14 @@ fn soak() -> Result<(), Failure> {
             "failover::",
             "mesh::",
             "kills::",
+            "rollouts::",
         ])
         .env("ACGS_TEST_STOPPED_SECONDS", "20")
         .env("ACGS_TEST_NATS_AWAY_SECONDS", "30"))?;
     run(Command::new(env!("CARGO"))
         .args(["test", "--release", "--package", "acgs-lifecycle"])
         .env("ACGS_EXPLORER_DEPTH", "12")
+        .env("ACGS_SIMULATIONS", "1000")
         .env("PROPTEST_CASES", "20000"))?;
     cargo(&["run", "--release", "--", "demo", "loop"])?;
     cargo(&["run", "--release", "--", "bench"])

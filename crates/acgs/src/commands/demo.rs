@@ -111,7 +111,7 @@ impl Demo {
             println!("  {chapter}");
         }
         println!(
-            "\nWhat to look at next:\n  acgs serve all                      the same mesh on ports 8010 to 8013\n  \
+            "\nWhat to look at next:\n  acgs serve all                      the same mesh on ports 8010 to 8014\n  \
              acgs stream FILE --timestamp COLUMN your own records, a line for each window\n  \
              acgs watch                          events and alerts as they come\n  \
              README.md                           ten lines of Python, and grpcurl"
