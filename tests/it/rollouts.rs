@@ -32,7 +32,7 @@ struct Rig {
     flags: Vec<String>,
     old: ModelStub,
     new: ModelStub,
-    _snapshots: tempfile::TempDir,
+    snapshots: tempfile::TempDir,
 }
 
 impl Rig {
@@ -50,7 +50,7 @@ impl Rig {
             flags,
             old: ModelStub::start("old").await,
             new: ModelStub::start("new").await,
-            _snapshots: snapshots,
+            snapshots,
         };
         for number in 0..gateways {
             rig.gateways.push(rig.gateway(number).await);
@@ -63,7 +63,7 @@ impl Rig {
     }
 
     async fn gateway(&self, number: usize) -> Process {
-        let snapshot = self._snapshots.path().join(format!("{number}.binpb"));
+        let snapshot = self.snapshots.path().join(format!("{number}.binpb"));
         let flags = [
             format!("gateway.orchestrators=[\"127.0.0.1:{}\"]", self.port),
             format!("gateway.id=gateway-{number}"),

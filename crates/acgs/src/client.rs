@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use acgs_contracts::common::v1::RecordBatch;
+use acgs_contracts::lifecycle::v1::{GetArtifactRequest, lifecycle_service_client::LifecycleServiceClient};
 use acgs_contracts::orchestrator::v1::{
     Accepted, AckReports, End, Labels, Open, Rows, StreamWindowsRequest, StreamWindowsResponse,
     orchestrator_service_client::OrchestratorServiceClient, stream_windows_request, stream_windows_response,
@@ -43,6 +44,24 @@ pub fn explain(status: &Status) -> anyhow::Error {
         _ => "",
     };
     anyhow::anyhow!("{:?}: {}{advice}", status.code(), status.message())
+}
+
+/// The bytes of an artifact that the mesh keeps.
+///
+/// # Errors
+/// What the server says against it.
+pub async fn artifact(
+    client: &mut LifecycleServiceClient<MeshChannel>,
+    digest: &str,
+) -> anyhow::Result<Vec<u8>> {
+    let told = |status: Status| explain(&status);
+    let request = GetArtifactRequest { digest: digest.to_owned() };
+    let mut pieces = client.get_artifact(request).await.map_err(told)?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.message().await.map_err(told)? {
+        bytes.extend_from_slice(&piece.chunk);
+    }
+    Ok(bytes)
 }
 
 /// An open `StreamWindows`.

@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use acgs_mesh::pool::PoolBody;
+use acgs_mesh::{calls::code_of, pool::PoolBody};
 use acgs_vocabulary::{Problem, problem::Kind};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -239,10 +239,13 @@ fn trailers(status: &Status) -> HeaderMap {
     trailers
 }
 
-/// The code in headers or trailers.
+/// Pieces as one.
 #[must_use]
-pub fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
+pub fn joined(pieces: &[Bytes]) -> Bytes {
+    match pieces {
+        [only] => only.clone(),
+        pieces => pieces.concat().into(),
+    }
 }
 
 impl Body for AnswerBody {

@@ -10,8 +10,9 @@ use std::{
 };
 
 use acgs_contracts::inference::{ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse};
+use acgs_mesh::framing::framed;
 use axum::Router;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -96,14 +97,10 @@ fn server_question(path: &str, gateway: &Gateway) -> Option<Response<GatewayBody
         .encode_to_vec(),
         _ => return None,
     };
-    let mut framed = BytesMut::with_capacity(5 + bytes.len());
-    framed.put_u8(0);
-    framed.put_u32(bytes.len() as u32);
-    framed.put_slice(&bytes);
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let frames: [Result<Frame<Bytes>, Infallible>; 2] =
-        [Ok(Frame::data(framed.freeze())), Ok(Frame::trailers(trailers))];
+        [Ok(Frame::data(framed(&bytes)?)), Ok(Frame::trailers(trailers))];
     let body = axum::body::Body::new(StreamBody::new(tokio_stream::iter(frames)));
     let mut response = Response::new(GatewayBody::Own(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

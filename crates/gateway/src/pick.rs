@@ -4,6 +4,8 @@
 //! The candidate has the first places, so that a caller who keeps its place stays with the candidate as its weight grows. Compared
 //! are as many of the baseline's places as of the candidate's: the next ones.
 
+use acgs_mesh::random::mix;
+
 /// Places that a call can have.
 pub const PLACES: u32 = 10_000;
 
@@ -34,14 +36,6 @@ pub fn place_of(model_id: &str, key: &[u8]) -> u32 {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
     ((u128::from(mix(hash)) * u128::from(PLACES)) >> 64) as u32
-}
-
-/// SplitMix64's finish: every bit of the state reaches every bit of the result.
-#[must_use]
-pub const fn mix(state: u64) -> u64 {
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acgs_mesh::pool::Repeatable;
+use acgs_mesh::{calls::code_of, constitution::sent, pool::Repeatable};
 use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
@@ -23,7 +23,7 @@ use tower::Service;
 
 use crate::{
     Config,
-    body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, code_of, too_large},
+    body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, joined, too_large},
     capture::{Captured, Captures},
     counts::Arm,
     peek::{self, INFERENCE, Peeked},
@@ -176,13 +176,11 @@ impl Gateway {
 
     /// A third party's protocol may come without the hash, and goes on with it; a wrong one goes nowhere.
     fn check_hash(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let mut sent = headers.get_all(&HASH_HEADER).iter();
-        let Some(first) = sent.next() else {
+        let Some(sent) = sent(headers) else {
             self.0.stats.unstamped.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
-        let value = if sent.next().is_some() { "" } else { first.to_str().unwrap_or("") };
-        self.0.constitution.check(Some(value))
+        self.0.constitution.check(Some(sent))
     }
 
     async fn try_carry(
@@ -299,22 +297,24 @@ impl Gateway {
         let config = &self.0.config;
         let rest = (!incoming.is_end_stream()).then_some(incoming);
         let mut note_max = 0;
-        let note = Arc::new(Noted::default());
-        if let Some((model_id, spec)) = capture.filter(|_| parts.uri.path() == INFER) {
+        // Most calls are neither captured nor copied.
+        let capture = capture.filter(|_| parts.uri.path() == INFER);
+        let note = (capture.is_some() || shadow.is_some()).then(|| Arc::new(Noted::default()));
+        if let (Some((model_id, spec)), Some(note)) = (capture, &note) {
             note_max = config.capture_bytes_max;
             let captures = self.0.captures.clone();
             let (version, received_ms) = (Arc::clone(&target.version), captures.now_ms());
-            let captured = Captured { spec, model_id, version, request: Arc::clone(&note), received_ms };
+            let captured = Captured { spec, model_id, version, request: Arc::clone(note), received_ms };
             call.captured = Some((captures, captured));
         }
-        if let Some((target, arm)) = shadow {
+        if let (Some((target, arm)), Some(note)) = (shadow, &note) {
             note_max = note_max.max(config.shadow_bytes_max);
             let headers = self.onward(&parts.headers, &target.header);
             let shadowed =
-                Shadowed { target, shard, arm, path: parts.uri.clone(), headers, request: Arc::clone(&note) };
+                Shadowed { target, shard, arm, path: parts.uri.clone(), headers, request: Arc::clone(note) };
             call.shadowed = Some((self.0.copies.clone(), shadowed));
         }
-        let noted = (note_max > 0).then_some((note, note_max));
+        let noted = note.map(|note| (note, note_max));
         let refused = Arc::new(AtomicBool::new(false));
         let body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
         let mut request = Request::new(Body::new(body));
@@ -373,9 +373,7 @@ impl Gateway {
         note_max: usize,
     ) -> Result<Response<GatewayBody>, Box<Status>> {
         let (mut parts, inner) = response.into_parts();
-        if let Some(sent) = parts.headers.get(&HASH_HEADER)
-            && !sent.to_str().is_ok_and(|sent| self.0.constitution.accepts(sent))
-        {
+        if sent(&parts.headers).is_some_and(|sent| !self.0.constitution.accepts(sent)) {
             self.0.stats.breaches.fetch_add(1, Ordering::Relaxed);
             if let Some(arm) = &call.arm {
                 arm.breached();
@@ -419,8 +417,7 @@ async fn gather(incoming: &mut Incoming, first: &mut VecDeque<Bytes>) -> Result<
     }
     first.retain(|piece| !piece.is_empty());
     if first.len() > 1 && incoming.is_end_stream() {
-        let whole: Bytes = first.drain(..).collect::<Vec<_>>().concat().into();
-        first.push_back(whole);
+        *first = [joined(first.make_contiguous())].into();
     }
     Ok(())
 }

@@ -4,9 +4,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use acgs_contracts::inference::{InferTensorContents, ModelInferResponse};
-use acgs_mesh::pool::Pool;
-use acgs_vocabulary::{Constitution, constitution::HEADER};
-use bytes::{Buf, Bytes};
+use acgs_mesh::{calls::code_of, constitution::sent, framing, pool::Pool};
+use acgs_vocabulary::Constitution;
+use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use prost::Message;
@@ -15,7 +15,7 @@ use tonic::{Code, body::Body};
 use tower::Service;
 
 use crate::{
-    body::{Noted, code_of},
+    body::{Noted, joined},
     counts::Arm,
     peek::INFERENCE,
     proxy::Stats,
@@ -96,13 +96,6 @@ fn failed(code: Code) -> Option<Vec<Bytes>> {
     (code != Code::Ok).then(Vec::new)
 }
 
-fn joined(pieces: &[Bytes]) -> Bytes {
-    match pieces {
-        [only] => only.clone(),
-        pieces => pieces.concat().into(),
-    }
-}
-
 async fn ask(
     pool: &Pool,
     (path, headers, request): (Uri, HeaderMap, Vec<Bytes>),
@@ -118,8 +111,7 @@ async fn ask(
     // The call's own deadline is not the copy's.
     copy.headers_mut().remove("grpc-timeout");
     let Ok(response) = pool.clone().call(copy).await else { return (Code::Unavailable, Bytes::new()) };
-    let sent = response.headers().get(HEADER);
-    if sent.is_some_and(|sent| !sent.to_str().is_ok_and(|sent| constitution.accepts(sent))) {
+    if sent(response.headers()).is_some_and(|sent| !constitution.accepts(sent)) {
         arm.breached();
     }
     if let Some(code) = code_of(response.headers()) {
@@ -135,14 +127,7 @@ async fn ask(
 /// Whether two answers are alike: by the Open Inference Protocol the same tensors with about the same numbers, otherwise the
 /// same bytes.
 fn alike(one: &Bytes, other: &Bytes, inference: bool) -> bool {
-    let message = |framed: &Bytes| {
-        let mut bytes = framed.clone();
-        if bytes.len() < 5 || bytes[0] != 0 {
-            return None;
-        }
-        bytes.advance(5);
-        ModelInferResponse::decode(bytes).ok()
-    };
+    let message = |framed: &Bytes| ModelInferResponse::decode(framing::message(framed.clone())?).ok();
     match (inference, message(one), message(other)) {
         (true, Some(one), Some(other)) => same_tensors(&one, &other),
         _ => one == other,
@@ -228,11 +213,7 @@ mod tests {
             outputs: vec![output],
             ..Default::default()
         };
-        let bytes = message.encode_to_vec();
-        let mut framed = vec![0];
-        framed.extend((bytes.len() as u32).to_be_bytes());
-        framed.extend(bytes);
-        framed.into()
+        framing::framed(&message.encode_to_vec()).unwrap()
     }
 
     #[test]

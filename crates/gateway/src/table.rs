@@ -9,20 +9,21 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_mesh::{
     discover::Addresses,
     pool::{Pool, Probe},
+    random,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use crate::{
     counts::{Arm, Counted},
-    pick::{PLACES, mix, pick, place_of},
+    pick::{PLACES, pick, place_of},
     shards::Shards,
 };
 
@@ -133,7 +134,7 @@ impl Table {
     }
 
     fn is_led(&self) -> bool {
-        self.started.elapsed().as_micros() as u64 <= self.led_until_us.load(Ordering::Relaxed)
+        (self.started.elapsed().as_micros() as u64) < self.led_until_us.load(Ordering::Relaxed)
     }
 
     /// Puts a model's routes in force; false when they are no newer than what is. Returns when no call goes by the old ones
@@ -249,7 +250,7 @@ impl Table {
 
     /// A number that is drawn.
     pub fn draw(&self) -> u64 {
-        mix(self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+        random::next(&self.random)
     }
 
     /// The route of a model.
@@ -296,7 +297,7 @@ impl Table {
             _ => None,
         };
         // Other bits than those that draw the version.
-        let sampled = mix(drawn) % 1_000_000;
+        let sampled = random::mix(drawn) % 1_000_000;
         let capture = route.capture.as_ref().filter(|(_, share)| sampled < *share);
         let capture = capture.map(|(spec, _)| (Arc::clone(&route.model_id), Arc::clone(spec)));
         Some(Choice { target, arm, shadow, capture, route })

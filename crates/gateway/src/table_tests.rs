@@ -46,7 +46,7 @@ async fn a_newer_epoch_replaces_and_an_older_one_does_not() {
     assert_eq!(table.epochs()[0].epoch, 6);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn while_nobody_is_heard_a_candidate_has_nothing() {
     let table = Table::new(probe(), Shards::start(2).unwrap());
     table.apply(routes(1, 50)).await;

@@ -42,14 +42,11 @@ pub async fn run(table: Arc<Table>, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
-        let asked = table.candidates().into_iter().map(|(model_id, target)| async move {
+        // One after the other: there are few, and nobody waits.
+        for (model_id, target) in table.candidates() {
             let well = is_warm(&model_id, &target).await;
             let checks = target.warm_checks.load(Ordering::Relaxed);
             target.warm_checks.store(if well { checks.saturating_add(1) } else { 0 }, Ordering::Relaxed);
-        });
-        // One after the other: there are few, and nobody waits.
-        for asking in asked {
-            asking.await;
         }
     }
 }

@@ -214,7 +214,9 @@ where
     }
 }
 
-fn code_of(headers: &HeaderMap) -> Option<Code> {
+/// The code in headers or trailers; `None` when they have none.
+#[must_use]
+pub fn code_of(headers: &HeaderMap) -> Option<Code> {
     headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
 }
 

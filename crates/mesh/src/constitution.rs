@@ -19,8 +19,9 @@ use crate::{refusals::Refusals, telemetry};
 /// Packages of third parties' protocols.
 const THIRD_PARTIES: [&str; 1] = ["/inference."];
 
-/// What the metadata says: exactly one value, or it is wrong.
-fn sent(headers: &HeaderMap) -> Option<&str> {
+/// What the metadata says: exactly one value, or it is wrong; `None` when it says nothing.
+#[must_use]
+pub fn sent(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(HEADER).iter();
     let first = values.next()?;
     // Two values are no identifier: an empty one is never accepted.

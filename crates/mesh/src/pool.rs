@@ -17,10 +17,7 @@ use std::{
     future::{Future, poll_fn},
     hash::{BuildHasher, RandomState},
     pin::{Pin, pin},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     task::{Context, Poll, Waker},
 };
 
@@ -43,7 +40,11 @@ use tower::{
     ready_cache::ReadyCache,
 };
 
-use crate::discover::{Addresses, Changes};
+use crate::{
+    calls::code_of,
+    discover::{Addresses, Changes},
+    random,
+};
 
 /// Calls and streams in flight on one instance, below what its server takes on one connection.
 const IN_FLIGHT_MAX: usize = 1_000;
@@ -131,7 +132,7 @@ impl Service<Request<Body>> for Member {
             let Some(sending) = sending else { std::future::pending().await };
             Ok(match sending.await {
                 Ok(response) => {
-                    if response.headers().get("grpc-status").is_some_and(is_unavailable) {
+                    if code_of(response.headers()) == Some(Code::Unavailable) {
                         call.failed();
                     }
                     Ok(response.map(|inner| PoolBody::new(inner, call)))
@@ -154,10 +155,6 @@ impl Service<Request<Body>> for Member {
             })
         })
     }
-}
-
-fn is_unavailable(status: &http::HeaderValue) -> bool {
-    Code::from_bytes(status.as_bytes()) == Code::Unavailable
 }
 
 struct Inner {
@@ -299,11 +296,7 @@ impl Shared {
 
     /// Two different places below `count`, or twice the only one.
     fn two_of(&self, count: usize) -> (usize, usize) {
-        // SplitMix64, Steele, Lea and Flood 2014.
-        let state = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let mixed = mixed ^ (mixed >> 31);
+        let mixed = random::next(&self.random);
         let (high, low) = ((mixed >> 32) as usize, (mixed & 0xffff_ffff) as usize);
         let one = high % count;
         let other = if count > 1 { (one + 1 + low % (count - 1)) % count } else { one };

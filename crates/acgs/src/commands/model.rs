@@ -7,7 +7,7 @@ use std::{
 use acgs_contracts::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
     lifecycle::v1::{
-        EndpointChange, GetArtifactRequest, ListVersionsRequest, SetEndpointsRequest, Stage, Version,
+        EndpointChange, ListVersionsRequest, SetEndpointsRequest, Stage, Version,
         lifecycle_service_client::LifecycleServiceClient,
     },
 };
@@ -35,7 +35,7 @@ use tonic::service::Routes;
 
 use super::probe;
 use crate::{
-    client::{channel, explain},
+    client::{self, channel, explain},
     model_server::ModelServer,
     settings::Settings,
 };
@@ -206,7 +206,6 @@ impl Host {
     }
 
     async fn fetch(&self, client: &mut Client, version: &Version) -> anyhow::Result<Artifact> {
-        let told = |status: tonic::Status| explain(&status);
         let artifact = version.artifact.clone().unwrap_or_default();
         ensure!(
             artifact.uri.is_empty(),
@@ -214,12 +213,7 @@ impl Host {
             version.version,
             artifact.uri
         );
-        let request = GetArtifactRequest { digest: artifact.digest.clone() };
-        let mut pieces = client.get_artifact(request).await.map_err(told)?.into_inner();
-        let mut bytes = Vec::new();
-        while let Some(piece) = pieces.message().await.map_err(told)? {
-            bytes.extend_from_slice(&piece.chunk);
-        }
+        let bytes = client::artifact(client, &artifact.digest).await?;
         ensure!(
             sha256_hex(&bytes) == artifact.digest,
             "the file of version {:?} was changed",

@@ -10,12 +10,13 @@ use acgs_contracts::{
     inference::{ModelInferRequest, ModelInferResponse},
     lifecycle::v1::Capture,
 };
-use bytes::{Buf, Bytes};
+use acgs_mesh::framing;
+use bytes::Bytes;
 use prost::Message;
 use tonic::Code;
 
 use super::Exchange;
-use crate::tensors;
+use crate::{body::joined, tensors};
 
 const TIME: &str = "acgs_time_ms";
 const ID: &str = "acgs_id";
@@ -33,17 +34,9 @@ pub(super) struct Call {
     scores: Option<Vec<f64>>,
 }
 
+/// A compressed message is not unpacked here.
 fn message(pieces: &[Bytes]) -> Option<Bytes> {
-    let mut framed: Bytes = match pieces {
-        [only] => only.clone(),
-        pieces => pieces.concat().into(),
-    };
-    // A compressed message is not unpacked here.
-    if framed.len() < 5 || framed[0] != 0 {
-        return None;
-    }
-    framed.advance(5);
-    Some(framed)
+    framing::message(joined(pieces))
 }
 
 impl Call {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use acgs_contracts::grpc::health::v1::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response, uri::PathAndQuery};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
@@ -15,6 +15,7 @@ use tonic::{Code, body::Body};
 use tower::Service;
 
 use super::link::Link;
+use crate::{calls::code_of, framing};
 
 /// An instance that does not say how it is by then is not well.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -117,31 +118,20 @@ where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut framed = BytesMut::with_capacity(5 + message.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).map_err(|_| Code::InvalidArgument)?);
-    framed.put(message);
+    let framed = framing::framed(&message).ok_or(Code::InvalidArgument)?;
     let request = Request::post(http::Uri::from(path))
         .header(http::header::CONTENT_TYPE, "application/grpc")
         .header(http::header::TE, "trailers")
-        .body(Body::new(Full::new(framed.freeze()).map_err(|never| match never {})))
+        .body(Body::new(Full::new(framed).map_err(|never| match never {})))
         .map_err(|_| Code::InvalidArgument)?;
     let response = service.call(request).await.map_err(|_| Code::Unavailable)?;
-    let code = |headers: &http::HeaderMap| {
-        headers.get("grpc-status").map(|status| Code::from_bytes(status.as_bytes()))
-    };
-    if let Some(code) = code(response.headers()).filter(|code| *code != Code::Ok) {
+    if let Some(code) = code_of(response.headers()).filter(|code| *code != Code::Ok) {
         return Err(code);
     }
     let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
     let collected = Box::pin(body.collect()).await.map_err(|_| Code::Unavailable)?;
-    if let Some(code) = collected.trailers().and_then(code).filter(|code| *code != Code::Ok) {
+    if let Some(code) = collected.trailers().and_then(code_of).filter(|code| *code != Code::Ok) {
         return Err(code);
     }
-    let mut bytes = collected.to_bytes();
-    if bytes.len() < 5 {
-        return Err(Code::Internal);
-    }
-    bytes.advance(5);
-    Ok(bytes)
+    framing::message(collected.to_bytes()).ok_or(Code::Internal)
 }

@@ -74,14 +74,7 @@ impl Registrar {
             return Ok(here);
         }
         let Some(model_id) = self.known().history.model_of_job(number) else { return Ok(None) };
-        let mut model = Model::default();
-        let mut last = None;
-        for event in self.events_of(&model_id).await? {
-            model.apply(&event).map_err(|broken| Problem::internal(broken.to_string()))?;
-            if let Some(job) = model.jobs.get(&number) {
-                last = Some(Arc::clone(job));
-            }
-        }
+        let last = self.last_seen(&model_id, |model| model.jobs.get(&number).cloned()).await?;
         Ok(last.map(|job| (model_id, job)))
     }
 
@@ -120,14 +113,7 @@ impl Registrar {
             return Ok(here);
         }
         let Some(model_id) = self.known().history.model_of_deployment(number) else { return Ok(None) };
-        let mut model = Model::default();
-        let mut last = None;
-        for event in self.events_of(&model_id).await? {
-            model.apply(&event).map_err(|broken| Problem::internal(broken.to_string()))?;
-            if let Some(deployment) = model.deployments.get(&number) {
-                last = Some(Arc::clone(deployment));
-            }
-        }
+        let last = self.last_seen(&model_id, |model| model.deployments.get(&number).cloned()).await?;
         Ok(last.map(|deployment| (model_id, deployment)))
     }
 
@@ -154,5 +140,20 @@ impl Registrar {
             _ => false,
         });
         Ok(events)
+    }
+
+    /// What was seen last in a model while its events are taken again.
+    async fn last_seen<T>(
+        &self,
+        model_id: &str,
+        find: impl Fn(&Model) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let mut model = Model::default();
+        let mut last = None;
+        for event in self.events_of(model_id).await? {
+            model.apply(&event).map_err(|broken| Problem::internal(broken.to_string()))?;
+            last = find(&model).or(last);
+        }
+        Ok(last)
     }
 }

@@ -140,8 +140,11 @@ impl Reading {
         for batch in &batches {
             for row in 0..batch.rows() {
                 let Some(id) = RecordId::of(&batch.columns()[ids], row) else { continue };
-                let number =
-                    |place: Option<usize>| place.and_then(|place| truth(&batch.columns()[place], row));
+                let number = |place: Option<usize>| {
+                    place
+                        .and_then(|place| batch.columns()[place].number(row))
+                        .filter(|value| value.is_finite())
+                };
                 if holds_labels {
                     self.label(id, number(labels), wanted);
                 } else if let Some(score) = number(scores) {
@@ -195,17 +198,6 @@ impl Reading {
                 self.bets.push(one - other, tolerated / range, unacceptable / range);
             }
         }
-    }
-}
-
-/// A number, or true and false as 1 and 0.
-fn truth(column: &acgs_columns::Column, row: usize) -> Option<f64> {
-    use acgs_columns::builder::Cell;
-    match column.cell(row) {
-        Cell::Number(value) if value.is_finite() => Some(value),
-        Cell::Integer(value) => Some(value as f64),
-        Cell::Boolean(value) => Some(f64::from(value)),
-        _ => None,
     }
 }
 

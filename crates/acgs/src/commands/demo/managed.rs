@@ -6,8 +6,8 @@ use std::{collections::HashSet, process::ExitCode, time::Duration};
 use acgs_columns::Schema;
 use acgs_contracts::{
     lifecycle::v1::{
-        GetArtifactRequest, GetModelRequest, GetVersionRequest, Job, JobState, ListJobsRequest,
-        PolicyDocument, PutPolicyRequest, RegisterModelRequest, RegisterVersionRequest, TriggerKind, Version,
+        GetModelRequest, GetVersionRequest, Job, JobState, ListJobsRequest, PolicyDocument, PutPolicyRequest,
+        RegisterModelRequest, RegisterVersionRequest, TriggerKind, Version,
         lifecycle_service_client::LifecycleServiceClient,
     },
     orchestrator::v1::{Durability, WindowReport, stream_windows_response},
@@ -22,7 +22,7 @@ use tokio::process::{Child, Command};
 
 use super::{HOUR_MS, NAME, WEEK_MS, open, put_reference};
 use crate::{
-    client::{WindowStream, channel, explain},
+    client::{self, WindowStream, channel, explain},
     commands::{
         Progress,
         flights::{self, Flight},
@@ -351,12 +351,7 @@ impl Loop {
         }
         let version = self.version(&champion).await?;
         let digest = version.artifact.unwrap_or_default().digest;
-        let mut pieces =
-            self.client.get_artifact(GetArtifactRequest { digest }).await.map_err(told)?.into_inner();
-        let mut bytes = Vec::new();
-        while let Some(piece) = pieces.message().await.map_err(told)? {
-            bytes.extend_from_slice(&piece.chunk);
-        }
+        let bytes = client::artifact(&mut self.client, &digest).await?;
         self.model = Some(Artifact::decode(&bytes)?);
         let rows = version.data.map_or(0, |data| data.rows);
         let line = format!("{champion}, made of {rows} flights, serves instead of {}", self.champion);

@@ -62,13 +62,14 @@ pub(super) fn bad_job(field: &str) -> Problem {
     Problem::field(field, "BAD_JOB_ID", "is not a job such as job-7")
 }
 
+/// The number in an id such as `job-7`, for a prefix such as `job-`.
+pub(super) fn numbered(prefix: &str, id: &str) -> Option<u64> {
+    id.strip_prefix(prefix).and_then(|number| number.parse().ok()).filter(|number| *number > 0)
+}
+
 /// The number in `job-7`.
 pub(super) fn job_number(job_id: &str) -> Result<u64, Problem> {
-    job_id
-        .strip_prefix("job-")
-        .and_then(|number| number.parse().ok())
-        .filter(|number| *number > 0)
-        .ok_or_else(|| bad_job("job_id"))
+    numbered("job-", job_id).ok_or_else(|| bad_job("job_id"))
 }
 
 /// 64 hex digits in lower case.

@@ -19,11 +19,13 @@ use tonic::{Response, Status};
 
 use super::{
     Answered, LifecycleFace,
-    checks::{self, actor, person, reason},
+    checks::{self, actor, numbered, person, reason},
     explain,
     look::{bad_policy, limit},
 };
 
+/// What ids of deployments begin with.
+pub(super) const DEPLOYMENT: &str = "deployment-";
 /// States that wait for who follows a deployment.
 const WATCHED_MAX: usize = 16;
 /// Counts are told this often.
@@ -82,11 +84,8 @@ fn cause(cause: Option<Cause>) -> proto::RollbackCause {
 
 /// The number in `deployment-7`.
 fn number(field: &str, deployment_id: &str) -> Result<u64, Problem> {
-    deployment_id
-        .strip_prefix("deployment-")
-        .and_then(|number| number.parse().ok())
-        .filter(|number| *number > 0)
-        .ok_or_else(|| Problem::field(field, "BAD_DEPLOYMENT_ID", "is not a deployment such as deployment-7"))
+    let bad = || Problem::field(field, "BAD_DEPLOYMENT_ID", "is not a deployment such as deployment-7");
+    numbered(DEPLOYMENT, deployment_id).ok_or_else(bad)
 }
 
 /// Evidence for people; a number that a message can hold.
@@ -339,13 +338,12 @@ impl LifecycleFace {
             let mut last = proto::Deployment::default();
             let mut state = first;
             loop {
-                let over = state.due_at.is_empty()
-                    && matches!(
-                        state.phase(),
-                        proto::DeploymentPhase::Completed
-                            | proto::DeploymentPhase::RolledBack
-                            | proto::DeploymentPhase::Failed
-                    );
+                let over = matches!(
+                    state.phase(),
+                    proto::DeploymentPhase::Completed
+                        | proto::DeploymentPhase::RolledBack
+                        | proto::DeploymentPhase::Failed
+                );
                 if state != last {
                     let message = proto::WatchDeploymentResponse { deployment: Some(state.clone()) };
                     if out.send(Ok(message)).await.is_err() {

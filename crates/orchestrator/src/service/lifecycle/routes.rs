@@ -16,7 +16,11 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
-use super::{LifecycleFace, deployments::router_name};
+use super::{
+    LifecycleFace,
+    checks::numbered,
+    deployments::{DEPLOYMENT, router_name},
+};
 use crate::routes::{
     board::{Health, Seat},
     tally::Sums,
@@ -249,7 +253,7 @@ impl Session {
             let message = format!("has {} buckets, at most {BUCKETS_MAX}", observed.latencies.len());
             return Err(Problem::field("observed.versions.latencies", "BAD_MESSAGE", message));
         }
-        let number = observed.deployment_id.strip_prefix("deployment-").and_then(|text| text.parse().ok());
+        let number = numbered(DEPLOYMENT, &observed.deployment_id);
         let deployment: Option<Arc<Deployment>> = self.face.registrar.look(|state| {
             let (model, known) = state.deployment(number?)?;
             let of_model = *model.model_id == *observed.model_id && known.phase.is_open();
