@@ -226,6 +226,19 @@ pub struct Drain {
 }
 
 impl Settings {
+    /// The same for a mesh that only this process uses: on free ports of this machine, with its home in a folder.
+    #[must_use]
+    pub fn alone(&self, folder: &Path) -> Self {
+        let mut alone = self.clone();
+        alone.home.folder = folder.join("events");
+        alone.nats.url.clear();
+        alone.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
+        (alone.listen.quality, alone.listen.drift) = (0, 0);
+        (alone.listen.performance, alone.listen.orchestrator) = (0, 0);
+        alone.listen.gateway = 0;
+        alone
+    }
+
     /// Defaults, then the file, then the environment, then `key=value` flags such as `listen.quality=0`.
     ///
     /// # Errors

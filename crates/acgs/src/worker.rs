@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::lifecycle::v1::{
-    Artifact as ArtifactMessage, ArtifactHeader, Assignment, Completed, DataPart, Failed, Heartbeat, Hello,
-    PutArtifactRequest, ReadDatasetRequest, Ready, Scores, Started, WorkRequest, WorkResponse,
-    lifecycle_service_client::LifecycleServiceClient, put_artifact_request, work_request::Message as Say,
+    Artifact as ArtifactMessage, Assignment, Completed, DataPart, Failed, Heartbeat, Hello,
+    ReadDatasetRequest, Ready, Scores, Started, WorkRequest, WorkResponse,
+    lifecycle_service_client::LifecycleServiceClient, work_request::Message as Say,
     work_response::Message as Told,
 };
 use acgs_interchange::from_parquet;
@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, time::interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::client::explain;
+use crate::client::{self, explain};
 
 /// The trainers that it has.
 pub const TRAINERS: [&str; 2] = ["logistic", "linear"];
@@ -28,7 +28,6 @@ pub const TRAINERS: [&str; 2] = ["logistic", "linear"];
 const OUTGOING_MAX: usize = 16;
 /// Largest message received.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-const PIECE_BYTES: usize = 1 << 20;
 /// The server answers by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -259,16 +258,8 @@ impl Worker {
     async fn upload(&mut self, artifact: &Artifact) -> Result<ArtifactMessage, Trouble> {
         let fatal = |why: String| Trouble::Job { retryable: false, why };
         let bytes = artifact.encode().map_err(|error| fatal(error.to_string()))?;
-        let (digest, size_bytes) = (sha256_hex(&bytes), bytes.len() as u64);
-        let header = ArtifactHeader { digest: digest.clone(), size_bytes };
-        let mut messages = vec![put_artifact_request::Message::Header(header)];
-        messages.extend(
-            bytes.chunks(PIECE_BYTES).map(|chunk| put_artifact_request::Message::Chunk(chunk.to_vec())),
-        );
-        let messages = messages.into_iter().map(|message| PutArtifactRequest { message: Some(message) });
-        let put = self.client.put_artifact(tokio_stream::iter(messages)).await;
-        put.map_err(|status| Trouble::Job { retryable: true, why: status.message().to_owned() })?;
-        Ok(ArtifactMessage { digest, size_bytes, format: artifact.format.clone(), uri: String::new() })
+        let put = client::put_artifact(&mut self.client, &bytes, &artifact.format).await;
+        put.map_err(|status| Trouble::Job { retryable: true, why: status.message().to_owned() })
     }
 }
 

@@ -7,11 +7,16 @@ mod stream;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::lifecycle::v1::Capture;
+use acgs_mesh::random;
 use acgs_vocabulary::{Constitution, ports::Clock};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -50,6 +55,8 @@ struct Exchange {
     answer: Option<Vec<Bytes>>,
     code: Code,
     latency_ms: f64,
+    /// Drawn, so that gateways do not count alike.
+    number: i64,
     _room: OwnedSemaphorePermit,
 }
 
@@ -58,6 +65,7 @@ struct Exchange {
 pub struct Captures {
     calls: mpsc::Sender<Exchange>,
     room: Arc<Semaphore>,
+    numbers: Arc<AtomicU64>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
 }
@@ -89,7 +97,8 @@ impl Captures {
         let room = Arc::new(Semaphore::new(parts.bytes_max.min(Semaphore::MAX_PERMITS)));
         let (stats, clock) = (Arc::clone(&parts.stats), Arc::clone(&parts.clock));
         tokio::spawn(run(parts, waiting));
-        Self { calls, room, stats, clock }
+        let numbers = Arc::new(AtomicU64::new(RandomState::new().hash_one(clock.now_ms())));
+        Self { calls, room, numbers, stats, clock }
     }
 
     /// Wall time, milliseconds since the epoch.
@@ -111,7 +120,8 @@ impl Captures {
             self.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let exchange = Exchange { captured, request, answer, code, latency_ms, _room: room };
+        let number = (random::next(&self.numbers) >> 1) as i64;
+        let exchange = Exchange { captured, request, answer, code, latency_ms, number, _room: room };
         if self.calls.try_send(exchange).is_err() {
             self.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
         }

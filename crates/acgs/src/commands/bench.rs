@@ -60,7 +60,7 @@ enum What {
     Rest,
     /// The queue of retrainings, recovery, from a finding to a job, and gates.
     Lifecycle,
-    /// What the gateway costs a call, beside nginx and HAProxy where they are installed.
+    /// What the gateway costs a call, beside nginx and HAProxy where they are installed; capture; rollbacks and routes.
     Gateway,
 }
 
@@ -139,7 +139,7 @@ impl Bench {
             figures.extend(lifecycle::measure(&settings, scale).await?);
         }
         if wanted(What::Gateway) {
-            figures.extend(gateway::measure(64_000 / scale).await?);
+            figures.extend(gateway::measure(&settings, scale).await?);
         }
         self.print(&figures);
         Ok(ExitCode::SUCCESS)

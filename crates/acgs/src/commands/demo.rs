@@ -53,7 +53,8 @@ pub struct Demo {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// The year again with a model that is looked after: retrained when its loss is surely worse, judged, exchanged.
+    /// The year again with a model that is looked after: it answers through the gateway, is retrained when its loss is surely worse,
+    /// and what passes the gates takes traffic step by step. A bad version is planted, and has to be taken back.
     Loop,
 }
 
@@ -62,13 +63,9 @@ impl Demo {
     ///
     /// # Errors
     /// When the mesh cannot be started or refuses something.
-    pub async fn run(self, mut settings: Settings) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
         let home = tempfile::tempdir().context("cannot make a folder for the demo's events")?;
-        settings.home.folder = home.path().join("events");
-        settings.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
-        (settings.listen.quality, settings.listen.drift) = (0, 0);
-        (settings.listen.performance, settings.listen.orchestrator) = (0, 0);
-        settings.listen.gateway = 0;
+        let settings = settings.alone(home.path());
         if matches!(self.what, Some(What::Loop)) {
             return managed::run(&settings, self.json).await;
         }
@@ -89,7 +86,7 @@ impl Demo {
             running.addresses.orchestrator,
             flights.len()
         ));
-        let reference = put_reference(running, before).await?;
+        let reference = put_reference(running, before, flights::SHIPPED_SCORE).await?;
         let baseline = reference.baseline.context("the reference has labels")?;
         self.say(&format!(
             "January and February are the reference: {} flights, Brier score {:.3}.\n\
@@ -126,7 +123,7 @@ impl Demo {
     }
 
     async fn stream(&self, running: &Running, flights: &[Flight]) -> anyhow::Result<Vec<WindowReport>> {
-        let (rows, labels) = (flights::row_schema()?, flights::label_schema()?);
+        let (rows, labels) = (flights::row_schema(flights::SHIPPED_SCORE)?, flights::label_schema()?);
         let channel =
             channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;
         let mut stream = WindowStream::open(channel, open(&rows, &labels)).await?;
@@ -215,9 +212,9 @@ fn open(rows: &Schema, labels: &Schema) -> Open {
     }
 }
 
-async fn put_reference(running: &Running, flights: &[Flight]) -> anyhow::Result<Reference> {
+async fn put_reference(running: &Running, flights: &[Flight], score: &str) -> anyhow::Result<Reference> {
     use put_reference_request::Message;
-    let fields = flights::reference_schema()?;
+    let fields = flights::reference_schema(score)?;
     let header = ReferenceHeader {
         name: NAME.to_owned(),
         model_id: NAME.to_owned(),

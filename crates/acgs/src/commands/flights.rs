@@ -17,7 +17,7 @@ pub(super) const DATA: &[u8] = include_bytes!("../../../../examples/data/flights
 /// The reference is what was before this: January and February.
 pub(super) const REFERENCE_END: &str = "2013-03-01T00:00:00Z";
 /// Numeric inputs of the model.
-const NUMERIC: [&str; 8] =
+pub(super) const NUMERIC: [&str; 8] =
     ["distance", "temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"];
 const OUTCOMES: [&str; 3] = ["dep_delay", "arr_delay", "air_time"];
 
@@ -30,8 +30,10 @@ pub(super) struct Flight {
     pub(super) time_ms: i64,
     /// When it landed, and so when the truth is known; `None` when it was cancelled.
     pub(super) landed_ms: Option<i64>,
-    carrier: String,
-    numbers: [Option<f64>; NUMERIC.len()],
+    /// Who flies.
+    pub(super) carrier: String,
+    /// What the model knows besides, as `NUMERIC` names it.
+    pub(super) numbers: [Option<f64>; NUMERIC.len()],
     /// The model's probability of landing late.
     pub(super) score: Option<f64>,
     outcomes: [Option<f64>; OUTCOMES.len()],
@@ -72,15 +74,20 @@ pub(super) fn load() -> anyhow::Result<Vec<Flight>> {
     Ok(flights)
 }
 
-/// What the model knew at departure.
-pub(super) fn row_schema() -> anyhow::Result<Arc<Schema>> {
+/// The score as the file names it.
+pub(super) const SHIPPED_SCORE: &str = "p_late";
+/// The score as the Open Inference Protocol's servers here name it.
+pub(super) const SERVED_SCORE: &str = "score";
+
+/// What the model knew at departure, and its score by that name.
+pub(super) fn row_schema(score: &str) -> anyhow::Result<Arc<Schema>> {
     let mut fields = vec![
         Field::new("ts", Kind::Timestamp, Role::Timestamp),
         Field::new("id", Kind::Int64, Role::Id),
         Field::new("carrier", Kind::Text, Role::Feature),
     ];
     fields.extend(NUMERIC.iter().map(|name| Field::new(*name, Kind::Double, Role::Feature)));
-    fields.push(Field::new("p_late", Kind::Double, Role::Score));
+    fields.push(Field::new(score, Kind::Double, Role::Score));
     Ok(Arc::new(Schema::new(fields)?))
 }
 
@@ -92,9 +99,15 @@ pub(super) fn label_schema() -> anyhow::Result<Arc<Schema>> {
     Ok(Arc::new(Schema::new(fields)?))
 }
 
+/// Only whether the flight was late.
+pub(super) fn truth_schema() -> anyhow::Result<Arc<Schema>> {
+    let fields = label_schema()?.fields().iter().filter(|field| field.role != Role::None).cloned().collect();
+    Ok(Arc::new(Schema::new(fields)?))
+}
+
 /// Rows with their labels, as a reference has them.
-pub(super) fn reference_schema() -> anyhow::Result<Arc<Schema>> {
-    let mut fields = row_schema()?.fields().to_vec();
+pub(super) fn reference_schema(score: &str) -> anyhow::Result<Arc<Schema>> {
+    let mut fields = row_schema(score)?.fields().to_vec();
     fields.push(Field::new("late", Kind::Boolean, Role::Label));
     Ok(Arc::new(Schema::new(fields)?))
 }
@@ -111,7 +124,7 @@ pub(super) fn batch<'a>(
             "ts" => Cell::Integer(flight.time_ms),
             "id" => Cell::Integer(flight.id),
             "carrier" => Cell::Text(&flight.carrier),
-            "p_late" => number(flight.score),
+            SHIPPED_SCORE | SERVED_SCORE => number(flight.score),
             "late" => flight.late.map_or(Cell::Null, Cell::Boolean),
             name => match NUMERIC.iter().position(|known| *known == name) {
                 Some(index) => number(flight.numbers[index]),
@@ -129,6 +142,9 @@ pub(super) fn batch<'a>(
 
 /// The name as we wrote it, so that cells may outlive the schema's borrow.
 fn known_name(name: &str) -> &'static str {
-    let all = ["ts", "id", "carrier", "p_late", "late"].into_iter().chain(NUMERIC).chain(OUTCOMES);
+    let all = ["ts", "id", "carrier", SHIPPED_SCORE, SERVED_SCORE, "late"]
+        .into_iter()
+        .chain(NUMERIC)
+        .chain(OUTCOMES);
     all.into_iter().find(|known| *known == name).unwrap_or("")
 }

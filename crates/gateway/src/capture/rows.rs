@@ -22,6 +22,8 @@ const TIME: &str = "acgs_time_ms";
 const ID: &str = "acgs_id";
 const LATENCY: &str = "acgs_latency_ms";
 const ERROR: &str = "acgs_error";
+/// Records of one call have the same number, and neighbours that have not are of several: what is drawn to a version is a call.
+const CALL: &str = "acgs_call";
 
 /// Fields of a version's records.
 pub(super) type Shape = Arc<Schema>;
@@ -89,6 +91,7 @@ fn shape(inputs: &RecordBatch, spec: &Capture) -> Option<Shape> {
     fields.push(Field::new(&spec.score, Kind::Double, Role::Score));
     fields.push(Field::new(LATENCY, Kind::Double, Role::Latency));
     fields.push(Field::new(ERROR, Kind::Boolean, Role::Error));
+    fields.push(Field::new(CALL, Kind::Int64, Role::None));
     Schema::new(fields).ok().map(Arc::new)
 }
 
@@ -121,7 +124,8 @@ impl Rows {
                     Role::Id => Cell::Text(&id),
                     Role::Score => score.map_or(Cell::Null, Cell::Number),
                     Role::Latency => Cell::Number(exchange.latency_ms),
-                    _ => Cell::Boolean(failed),
+                    Role::Error => Cell::Boolean(failed),
+                    _ => Cell::Integer(exchange.number),
                 });
             }
             self.builder.push(&cells).ok()?;

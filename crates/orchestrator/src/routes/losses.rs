@@ -1,13 +1,11 @@
-//! The loss of a candidate beside that of its baseline, from the records of both with their labels: pairs of labelled records in the
-//! order in which labels came, each a bet on the difference. Read from the record log, so that it can be read again. It must not
-//! know what follows from it.
+//! The loss of a candidate beside that of its baseline, from the records of both with their labels. A call is what was drawn to a
+//! version, so a call is what counts once: each of the candidate has the nearest of the baseline in event time as its partner, and of
+//! both the record whose label comes first is a bet on the difference. Read from the record log, so that it can be read again. It must
+//! not know what follows from it.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::Role;
+use acgs_columns::{Kind, Role};
 use acgs_interchange::from_arrow_tagged;
 use acgs_lifecycle::{
     analysis::LossFound,
@@ -23,10 +21,14 @@ use acgs_vocabulary::{
 
 use crate::{core::RecordId, lifecycle::topic, records::tag};
 
+/// The column that says which records came in one call, as gateways write it: neighbours with the same value did.
+const CALL: &str = "acgs_call";
 /// Chunks read at once.
 const PAGE: usize = 64;
-/// Records and labels of one deployment that wait for each other, and losses that wait for a partner.
+/// Records and labels of one deployment that wait for each other.
 const WAITING_MAX: usize = 1_000_000;
+/// Calls of one side that wait for a partner: the newest are kept, since the older ones were of other times.
+const SINGLES_MAX: usize = 256;
 
 /// Losses of the deployments that are open.
 #[derive(Debug)]
@@ -41,12 +43,24 @@ struct Reading {
     after: u64,
     /// The candidate has a record: from here on the baseline's count too.
     begun: bool,
-    rows: HashMap<RecordId, (bool, f64)>,
+    /// Records without a label: of which pair, on which side, and the score.
+    rows: HashMap<RecordId, (u64, Side, f64)>,
     labels: HashMap<RecordId, f64>,
-    /// Of the candidate, and of the baseline.
-    losses: [VecDeque<f64>; 2],
+    /// Losses of pairs that are not complete. A pair that is not here is over, or never became one.
+    pairs: HashMap<u64, [Option<f64>; 2]>,
+    /// Pairs with one call so far, and its event time; the oldest first.
+    singles: [Vec<(u64, i64)>; 2],
+    /// The last call of each side, and its pair.
+    last: [Option<(i64, u64)>; 2],
+    /// Pairs that were begun.
+    begun_pairs: u64,
     bets: MeanBets,
 }
+
+/// The candidate's, or the baseline's.
+type Side = usize;
+const CANDIDATE: Side = 0;
+const BASELINE: Side = 1;
 
 /// What is being looked for.
 #[derive(Clone, Debug)]
@@ -136,10 +150,14 @@ impl Reading {
         if !holds_labels && (!of_candidate && (version != wanted.baseline || !self.begun)) {
             return;
         }
-        let scores = column(Role::Score);
+        let (scores, times) = (column(Role::Score), column(Role::Timestamp));
+        let calls = schema.index_of(CALL).filter(|place| schema.fields()[*place].kind == Kind::Int64);
+        let side = if of_candidate { CANDIDATE } else { BASELINE };
         for batch in &batches {
             for row in 0..batch.rows() {
                 let Some(id) = RecordId::of(&batch.columns()[ids], row) else { continue };
+                let integer =
+                    |place: Option<usize>| place.and_then(|place| batch.columns()[place].integer(row));
                 let number = |place: Option<usize>| {
                     place
                         .and_then(|place| batch.columns()[place].number(row))
@@ -149,17 +167,47 @@ impl Reading {
                     self.label(id, number(labels), wanted);
                 } else if let Some(score) = number(scores) {
                     self.begun |= of_candidate;
-                    self.row(id, of_candidate, score, number(labels), wanted);
+                    let pair = self.pair(side, integer(calls), integer(times).unwrap_or(0));
+                    self.row(id, (pair, side, score), number(labels), wanted);
                 }
             }
         }
     }
 
-    fn row(&mut self, id: RecordId, of_candidate: bool, score: f64, label: Option<f64>, wanted: &Wanted) {
+    /// The pair of a record: that of the record before when both are of one call; else the nearest call of the other side that is
+    /// alone, or a new one.
+    fn pair(&mut self, side: Side, call: Option<i64>, time_ms: i64) -> u64 {
+        if let (Some(call), Some((last, pair))) = (call, self.last[side])
+            && call == last
+        {
+            return pair;
+        }
+        let others = &mut self.singles[1 - side];
+        let nearest = (0..others.len()).min_by_key(|place| others[*place].1.abs_diff(time_ms));
+        let pair = match nearest {
+            Some(place) => others.remove(place).0,
+            None => {
+                self.begun_pairs += 1;
+                let singles = &mut self.singles[side];
+                if singles.len() >= SINGLES_MAX {
+                    self.pairs.remove(&singles.remove(0).0);
+                }
+                singles.push((self.begun_pairs, time_ms));
+                if self.pairs.len() < WAITING_MAX {
+                    self.pairs.insert(self.begun_pairs, [None; 2]);
+                }
+                self.begun_pairs
+            }
+        };
+        self.last[side] = call.map(|call| (call, pair));
+        pair
+    }
+
+    fn row(&mut self, id: RecordId, of: (u64, Side, f64), label: Option<f64>, wanted: &Wanted) {
         match label.or_else(|| self.labels.remove(&id)) {
-            Some(label) => self.lost(of_candidate, score, label, wanted),
+            Some(label) => self.lost(of, label, wanted),
             None if self.rows.len() < WAITING_MAX => {
-                self.rows.entry(id).or_insert((of_candidate, score));
+                self.rows.entry(id).or_insert(of);
             }
             None => {}
         }
@@ -168,7 +216,7 @@ impl Reading {
     fn label(&mut self, id: RecordId, label: Option<f64>, wanted: &Wanted) {
         let Some(label) = label else { return };
         match self.rows.remove(&id) {
-            Some((of_candidate, score)) => self.lost(of_candidate, score, label, wanted),
+            Some(of) => self.lost(of, label, wanted),
             None if self.begun && self.labels.len() < WAITING_MAX => {
                 self.labels.entry(id).or_insert(label);
             }
@@ -176,8 +224,9 @@ impl Reading {
         }
     }
 
-    /// One more loss; with a partner of the other side it is bet on.
-    fn lost(&mut self, of_candidate: bool, score: f64, label: f64, wanted: &Wanted) {
+    /// One more loss; when both sides of its pair have one, it is bet on.
+    fn lost(&mut self, (pair, side, score): (u64, Side, f64), label: f64, wanted: &Wanted) {
+        let Some(losses) = self.pairs.get_mut(&pair).filter(|losses| losses[side].is_none()) else { return };
         let loss = match wanted.loss {
             Loss::Squared => (score - label) * (score - label),
             Loss::Absolute => (score - label).abs(),
@@ -187,16 +236,10 @@ impl Reading {
             }
         };
         let LossTolerance { tolerated, unacceptable, range, .. } = wanted.tolerance;
-        let side = &mut self.losses[usize::from(!of_candidate)];
-        if side.len() >= WAITING_MAX {
-            side.pop_front();
-        }
-        side.push_back((loss / range).min(1.0));
-        let [candidate, baseline] = &mut self.losses;
-        while !candidate.is_empty() && !baseline.is_empty() {
-            if let (Some(one), Some(other)) = (candidate.pop_front(), baseline.pop_front()) {
-                self.bets.push(one - other, tolerated / range, unacceptable / range);
-            }
+        losses[side] = Some((loss / range).min(1.0));
+        if let [Some(candidate), Some(baseline)] = *losses {
+            self.pairs.remove(&pair);
+            self.bets.push(candidate - baseline, tolerated / range, unacceptable / range);
         }
     }
 }

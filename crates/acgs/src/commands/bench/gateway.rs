@@ -1,6 +1,10 @@
 //! What the gateway costs a call, beside nginx and HAProxy on the same machine in the same run, when they are installed: CPU of the
 //! hop with 64 calls at once, and the wait that it adds to a lonely call.
 
+mod capture;
+mod rig;
+mod routes;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -9,27 +13,17 @@ use std::{
 };
 
 use acgs_contracts::{
-    inference::{
-        ModelInferRequest, ModelInferResponse, ModelMetadataRequest, ModelMetadataResponse,
-        ModelReadyRequest, ModelReadyResponse, ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest,
-        ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
-        grpc_inference_service_client::GrpcInferenceServiceClient,
-        grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
-    },
+    inference::{ModelInferRequest, grpc_inference_service_client::GrpcInferenceServiceClient},
     lifecycle::v1::{ModelRoutes, RouteShare, RouteTable, VersionEndpoints},
 };
 use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
-use tokio::{
-    net::TcpListener,
-    process::{Child, Command},
-};
-use tonic::{
-    Request, Response, Status,
-    transport::{Channel, Endpoint, Server, server::TcpIncoming},
-};
+use rig::Echo;
+use tokio::process::{Child, Command};
+use tonic::transport::{Channel, Endpoint};
 
 use super::{Figure, cpu, processes::Process};
+use crate::settings::Settings;
 
 const MODEL: &str = "bench";
 /// Calls at once.
@@ -40,56 +34,6 @@ const ROUNDS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Client = GrpcInferenceServiceClient<Channel>;
-
-/// Answers at once.
-#[derive(Clone, Copy, Debug)]
-struct Echo;
-
-#[tonic::async_trait]
-impl GrpcInferenceService for Echo {
-    async fn server_live(
-        &self,
-        _: Request<ServerLiveRequest>,
-    ) -> Result<Response<ServerLiveResponse>, Status> {
-        Ok(Response::new(ServerLiveResponse { live: true }))
-    }
-
-    async fn server_ready(
-        &self,
-        _: Request<ServerReadyRequest>,
-    ) -> Result<Response<ServerReadyResponse>, Status> {
-        Ok(Response::new(ServerReadyResponse { ready: true }))
-    }
-
-    async fn model_ready(
-        &self,
-        _: Request<ModelReadyRequest>,
-    ) -> Result<Response<ModelReadyResponse>, Status> {
-        Ok(Response::new(ModelReadyResponse { ready: true }))
-    }
-
-    async fn server_metadata(
-        &self,
-        _: Request<ServerMetadataRequest>,
-    ) -> Result<Response<ServerMetadataResponse>, Status> {
-        Ok(Response::new(ServerMetadataResponse::default()))
-    }
-
-    async fn model_metadata(
-        &self,
-        _: Request<ModelMetadataRequest>,
-    ) -> Result<Response<ModelMetadataResponse>, Status> {
-        Ok(Response::new(ModelMetadataResponse::default()))
-    }
-
-    async fn model_infer(
-        &self,
-        request: Request<ModelInferRequest>,
-    ) -> Result<Response<ModelInferResponse>, Status> {
-        let id = request.into_inner().id;
-        Ok(Response::new(ModelInferResponse { model_name: MODEL.into(), id, ..Default::default() }))
-    }
-}
 
 /// Something between client and server.
 enum Hop {
@@ -113,10 +57,18 @@ impl Hop {
     }
 }
 
-/// Measures so many calls in each round.
-pub(super) async fn measure(calls: usize) -> anyhow::Result<Vec<Figure>> {
+/// Measures; `scale` divides the work.
+pub(super) async fn measure(settings: &Settings, scale: usize) -> anyhow::Result<Vec<Figure>> {
+    let mut figures = hops(64_000 / scale).await?;
+    figures.extend(capture::measure(settings, 64_000 / scale).await?);
+    figures.extend(routes::measure(settings, 200 / scale).await?);
+    Ok(figures)
+}
+
+/// So many calls in each round.
+async fn hops(calls: usize) -> anyhow::Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
-    let server = echo().await?;
+    let server = Echo::new(0).serve().await?;
     let mut hops = vec![("gateway", ours(folder.path(), server).await?)];
     if let Some(nginx) = nginx(folder.path(), server)? {
         hops.push(("nginx", nginx));
@@ -124,10 +76,10 @@ pub(super) async fn measure(calls: usize) -> anyhow::Result<Vec<Figure>> {
     if let Some(haproxy) = haproxy(folder.path(), server)? {
         hops.push(("HAProxy", haproxy));
     }
-    let direct = client(&server.to_string()).await?;
+    let direct = client(&server.to_string(), &question()).await?;
     let mut clients = Vec::new();
     for (_, hop) in &hops {
-        clients.push(client(hop.address()).await?);
+        clients.push(client(hop.address(), &question()).await?);
     }
     let mut lonely_direct = Vec::new();
     let mut found: Vec<(Vec<f64>, Vec<f64>)> = hops.iter().map(|_| Default::default()).collect();
@@ -135,7 +87,7 @@ pub(super) async fn measure(calls: usize) -> anyhow::Result<Vec<Figure>> {
         lonely_direct.push(lonely(&direct, calls / 20).await?);
         for (((_, hop), client), (cpu, wait)) in hops.iter().zip(&clients).zip(&mut found) {
             let before = hop.cpu_seconds()?;
-            crowd(client, calls).await?;
+            crowd(client, calls, &question()).await?;
             cpu.push((hop.cpu_seconds()? - before) * 1e6 / calls as f64);
             wait.push(lonely(client, calls / 20).await?);
         }
@@ -166,17 +118,6 @@ pub(super) async fn measure(calls: usize) -> anyhow::Result<Vec<Figure>> {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-async fn echo() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let server = Server::builder().add_service(GrpcInferenceServiceServer::new(Echo));
-        server.serve_with_incoming(incoming).await
-    });
-    Ok(address)
 }
 
 /// Our gateway, with routes from a snapshot: no orchestrator is needed to carry calls.
@@ -253,14 +194,14 @@ fn question() -> ModelInferRequest {
 }
 
 /// One connection, on which a call has been answered.
-async fn client(address: &str) -> anyhow::Result<Client> {
+async fn client(address: &str, question: &ModelInferRequest) -> anyhow::Result<Client> {
     let since = Instant::now();
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true);
     loop {
         let answered = match endpoint.connect().await {
             Ok(channel) => {
                 let mut client = Client::new(channel);
-                client.model_infer(question()).await.map(|_| client).map_err(anyhow::Error::from)
+                client.model_infer(question.clone()).await.map(|_| client).map_err(anyhow::Error::from)
             }
             Err(error) => Err(error.into()),
         };
@@ -272,13 +213,13 @@ async fn client(address: &str) -> anyhow::Result<Client> {
     }
 }
 
-async fn crowd(client: &Client, calls: usize) -> anyhow::Result<()> {
+async fn crowd(client: &Client, calls: usize, question: &ModelInferRequest) -> anyhow::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..CALLERS {
-        let mut client = client.clone();
+        let (mut client, question) = (client.clone(), question.clone());
         tasks.spawn(async move {
             for _ in 0..calls / CALLERS {
-                client.model_infer(question()).await?;
+                client.model_infer(question.clone()).await?;
             }
             anyhow::Ok(())
         });

@@ -14,7 +14,7 @@ use acgs_vocabulary::convert::batch;
 use anyhow::Context;
 use hdrhistogram::Histogram;
 
-use super::{Figure, profile::Rows, throughput::local};
+use super::{Figure, profile::Rows};
 use crate::{
     client::{WindowStream, channel},
     commands::Progress,
@@ -29,7 +29,7 @@ const WINDOW_MS: i64 = 1_000;
 /// Measures for so many seconds.
 pub(super) async fn measure(settings: &Settings, seconds: u64) -> anyhow::Result<Vec<Figure>> {
     let home = tempfile::tempdir()?;
-    let running = wire::serve_all(&local(settings, &home)).await?;
+    let running = wire::serve_all(&settings.alone(home.path())).await?;
     Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
         .await?;
     let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;

@@ -46,7 +46,7 @@ pub(super) struct Speed {
 
 async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
     let home = tempfile::tempdir()?;
-    let running = wire::serve_all(&local(settings, &home)).await?;
+    let running = wire::serve_all(&settings.alone(home.path())).await?;
     Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
         .await?;
     let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;
@@ -69,18 +69,6 @@ pub(super) async fn through_bare(settings: &Settings, batches: usize) -> anyhow:
     let speed = send(channel(&address.to_string(), settings.constitution()?).await?, batches, "bare").await;
     server.abort();
     speed
-}
-
-/// Settings for a mesh of our own.
-pub(super) fn local(settings: &Settings, home: &tempfile::TempDir) -> Settings {
-    let mut local = settings.clone();
-    local.home.folder = home.path().join("events");
-    local.nats.url.clear();
-    local.listen.host = std::net::Ipv4Addr::LOCALHOST.into();
-    (local.listen.quality, local.listen.drift) = (0, 0);
-    (local.listen.performance, local.listen.orchestrator) = (0, 0);
-    local.listen.gateway = 0;
-    local
 }
 
 pub(super) async fn send(

@@ -6,7 +6,7 @@ use acgs_contracts::quality::v1::{AssessRequest, quality_service_client::Quality
 use acgs_vocabulary::convert::{batch, schema};
 use hdrhistogram::Histogram;
 
-use super::{Figure, profile::Rows, throughput::local};
+use super::{Figure, profile::Rows};
 use crate::{client::channel, settings::Settings, wire};
 
 const ROWS: i64 = 1_000;
@@ -17,7 +17,7 @@ const WARM_UP: usize = 50;
 /// Measures so many calls, one after another.
 pub(super) async fn measure(settings: &Settings, calls: usize) -> anyhow::Result<Vec<Figure>> {
     let home = tempfile::tempdir()?;
-    let running = wire::serve_all(&local(settings, &home)).await?;
+    let running = wire::serve_all(&settings.alone(home.path())).await?;
     let channel = channel(&running.addresses.quality.to_string(), running.constitution.clone()).await?;
     let mut client = QualityServiceClient::new(channel);
     let data = Rows::new()?.batch((0..ROWS).collect())?;

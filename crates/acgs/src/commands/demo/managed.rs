@@ -1,338 +1,273 @@
-//! `acgs demo loop`: the same year, and a model that is looked after. The steward orders a retraining when the loss is surely worse,
-//! a worker in its own process trains on what was recorded, gates judge, and what passes scores the flights from then on.
+//! `acgs demo loop`: the same year, and a model that is looked after. Flights are calls through the gateway; what is captured of them
+//! is judged; the steward orders a retraining when the loss is surely worse; what passes the gates takes traffic step by step. In
+//! November a version that is surely bad is put past the gates, and has to be found out by what it answers.
 
-use std::{collections::HashSet, process::ExitCode, time::Duration};
+mod cast;
+mod scores;
+mod story;
+mod summary;
+mod traffic;
+
+use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
 use acgs_columns::Schema;
-use acgs_contracts::{
-    lifecycle::v1::{
-        GetModelRequest, GetVersionRequest, Job, JobState, ListJobsRequest, PolicyDocument, PutPolicyRequest,
-        RegisterModelRequest, RegisterVersionRequest, TriggerKind, Version,
-        lifecycle_service_client::LifecycleServiceClient,
-    },
-    orchestrator::v1::{Durability, WindowReport, stream_windows_response},
-    performance::v1::PerformanceState,
+use acgs_contracts::lifecycle::v1::{
+    GetVersionRequest, Version, lifecycle_service_client::LifecycleServiceClient,
 };
 use acgs_mesh::client::MeshChannel;
 use acgs_trainers::Artifact;
-use acgs_vocabulary::{constitution::sha256_hex, convert::batch, text::rfc3339};
-use anyhow::Context;
-use std::sync::Arc;
-use tokio::process::{Child, Command};
+use acgs_vocabulary::text::{parse_rfc3339, rfc3339};
+use anyhow::{Context, ensure};
+use tokio::time::{Instant, sleep_until};
 
-use super::{HOUR_MS, NAME, WEEK_MS, open, put_reference};
+use self::{
+    cast::{Cast, FIRST, PLANTED},
+    scores::Scores,
+    story::{Heard, Standing, Story},
+    summary::TakenBack,
+    traffic::Traffic,
+};
+use super::{HOUR_MS, NAME, WEEK_MS};
 use crate::{
-    client::{self, WindowStream, channel, explain},
+    client::{self, channel, explain},
     commands::{
         Progress,
-        flights::{self, Flight},
-        jobs::as_json,
+        flights::{self, Flight, SERVED_SCORE},
     },
     settings::Settings,
     wire::{self, Running},
 };
 
-mod scores;
-use scores::Served;
+/// A retraining, or a server that is warmed, that takes longer than this is no demonstration.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+/// A window that is not reported by then is waited for no longer.
+const WINDOW_WAIT: Duration = Duration::from_millis(500);
+/// While a version is on its way, an hour takes as long as this: a year that passes in seconds leaves nothing to be seen on a step.
+const DEPLOYING_HOUR: Duration = Duration::from_millis(10);
+/// How far records may be out of order before a window closes, as the policy says.
+const OUT_OF_ORDERNESS_MS: i64 = HOUR_MS;
+/// When the bad version is planted.
+const PLANTED_AT: &str = "2013-11-04T12:00:00Z";
 
-/// What is done about the model.
-const POLICY: &str = include_str!("../../../../../examples/policies/flights.toml");
-/// How long a trigger may take to show as a job before the next flights depart.
-const TRIGGER_WAIT: Duration = Duration::from_millis(300);
-const LOOK: Duration = Duration::from_millis(10);
-/// A retraining that takes longer than this is no demonstration.
-const RETRAIN_WAIT: Duration = Duration::from_secs(60);
-/// How far rows may be out of order before a window closes, as the stream is opened.
-const OUT_OF_ORDERNESS_MS: i64 = 2_000;
-/// The labels that matter to a window have come so long after its end.
-const LABELS_MS: i64 = 48 * HOUR_MS;
-/// Flights of one frame of labels.
-const FRAME_ROWS: usize = 256;
+/// The year is over, in universal time: the last flights of its last evening are left out.
+const END: &str = "2014-01-01T00:00:00Z";
 
 type Client = LifecycleServiceClient<MeshChannel>;
 
 /// The loop.
-pub(super) struct Loop {
+struct Loop {
     json: bool,
-    running: Running,
+    began: Instant,
     client: Client,
+    traffic: Traffic,
+    story: Story,
+    scores: Scores,
     rows: Arc<Schema>,
-    labels: Arc<Schema>,
+    /// Models by version.
+    models: HashMap<String, Arc<Artifact>>,
     champion: String,
-    /// The model that scores; none while the frozen one does, whose scores are in the data.
-    model: Option<Artifact>,
-    known_jobs: HashSet<String>,
-    seen_windows: HashSet<i64>,
-    served: Served,
+    planted: bool,
+    taken_back: Vec<TakenBack>,
+    /// Event time.
+    now_ms: i64,
     progress: Progress,
 }
 
 /// Runs it in a mesh of its own.
 ///
 /// # Errors
-/// When the mesh or the worker cannot be started, or refuses something.
+/// When the mesh or one of its processes cannot be started, or refuses something.
 pub(super) async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
     let running = wire::serve_all(settings).await?;
-    let address = running.addresses.orchestrator.to_string();
-    let worker = worker(&address, running.constitution.current())?;
-    let flights = flights::load()?;
-    let client = Client::new(channel(&address, running.constitution.clone()).await?);
-    let mut this = Loop {
-        json,
-        client,
-        rows: flights::row_schema()?,
-        labels: flights::label_schema()?,
-        champion: "frozen".into(),
-        model: None,
-        known_jobs: HashSet::new(),
-        seen_windows: HashSet::new(),
-        served: Served::default(),
-        progress: Progress::new(flights.len() as u64, "flights", json),
-        running,
-    };
-    let told = this.tell(flights).await;
-    end(worker).await;
-    let ended = this.running.stop().await;
+    let told = play(&running, json, began).await;
+    let ended = running.stop().await;
     told?;
     ended?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// `acgs worker` in its own process.
-fn worker(address: &str, hash: &str) -> anyhow::Result<Child> {
-    let binary = std::env::current_exe().context("where is this program?")?;
-    Command::new(binary)
-        .args(["worker", "--address", address, "--id", "worker-1", "--json"])
-        .env("CONSTITUTIONAL_HASH", hash)
-        .env("LOG_LEVEL", "error")
-        .stdout(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .context("the worker cannot be started")
-}
-
-async fn end(mut worker: Child) {
-    let _it_may_have_ended = worker.kill().await;
+async fn play(running: &Running, json: bool, began: Instant) -> anyhow::Result<()> {
+    let flights = flights::load()?;
+    let address = running.addresses.orchestrator.to_string();
+    let constitution = running.constitution.clone();
+    let orchestrator = channel(&address, constitution.clone()).await?;
+    let gateway = channel(&running.addresses.gateway.to_string(), constitution.clone()).await?;
+    let mut client = Client::new(orchestrator.clone());
+    let until_ms = parse_rfc3339(flights::REFERENCE_END).context("the reference's end")?;
+    let (before, after) = flights.split_at(flights.partition_point(|flight| flight.time_ms < until_ms));
+    let end_ms = parse_rfc3339(END).context("the end of the year")?;
+    let after = &after[..after.partition_point(|flight| flight.time_ms < end_ms)];
+    let first = cast::prepare(running, &mut client, before).await?;
+    let cast = Cast::start(&address, constitution.current())?;
+    let mut year = Loop {
+        json,
+        began,
+        client,
+        traffic: Traffic::new(gateway, orchestrator.clone())?,
+        story: Story::new(orchestrator).await?,
+        scores: Scores::new(first.clone()),
+        rows: flights::row_schema(SERVED_SCORE)?,
+        models: HashMap::from([(FIRST.to_owned(), Arc::new(first))]),
+        champion: FIRST.to_owned(),
+        planted: false,
+        taken_back: Vec::new(),
+        now_ms: until_ms,
+        progress: Progress::new(after.len() as u64, "flights", json),
+    };
+    year.introduce(before.len(), after.len(), running);
+    let told = year.pass(after).await;
+    year.progress.finish();
+    let summed = match told {
+        Ok(()) => year.sum_up().await,
+        Err(error) => Err(error),
+    };
+    cast.end().await;
+    summed
 }
 
 impl Loop {
-    async fn tell(&mut self, flights: Vec<Flight>) -> anyhow::Result<()> {
-        self.prepare(&flights).await?;
-        self.say(&format!(
-            "A mesh runs in this process, `acgs worker` in another. {} flights of 2013 depart in event time; the model\n\
-             of January and February scores them until a better one does. Everything is recorded, to be trained on.\n",
-            flights.len()
-        ));
-        self.stream(flights).await?;
-        self.progress.finish();
-        let jobs = self.jobs().await?;
-        let trained = |job: &&Job| matches!(job.state(), JobState::Succeeded | JobState::Rejected);
-        let retrainings = jobs.iter().filter(trained).count();
-        let accepted = jobs.iter().filter(|job| job.state() == JobState::Succeeded).count();
+    fn introduce(&self, before: usize, after: usize, running: &Running) {
         if self.json {
-            let mut summary = self.served.json(retrainings, accepted);
-            summary["jobs"] = jobs.iter().rev().map(as_json).collect::<Vec<_>>().into();
-            println!("{summary}");
-        } else {
-            println!("\n{}", self.served.table());
-            println!(
-                "\n{retrainings} retrainings, {accepted} of which went into service. Brier score from March to December: \
-                 {:.4} frozen, {:.4} managed.",
-                self.served.frozen(),
-                self.served.managed()
-            );
-            println!(
-                "\nWhat to look at next:\n  examples/policies/flights.toml      what was done about it, and when\n  \
-                 acgs models | jobs | policy         the same of your mesh; `acgs jobs explain job-1` says why\n  \
-                 acgs worker                         train for it\n  docs/policy.md                      all that a policy can say"
-            );
+            return;
         }
-        Ok(())
+        println!(
+            "A mesh runs in this process; `acgs worker` and `acgs model serve` in processes of their own. The model of {before}\n\
+             flights of January and February answers {after} more through the gateway at {}, two to a call, until a\n\
+             better one does. Every call is captured, judged by week when flights have landed, and kept to be trained on.\n",
+            running.addresses.gateway
+        );
     }
 
-    fn say(&self, text: &str) {
-        if !self.json {
-            println!("{text}");
-        }
-    }
-
-    /// The reference, the model, its policy, and the version that serves.
-    async fn prepare(&mut self, flights: &[Flight]) -> anyhow::Result<()> {
-        let until_ms =
-            acgs_vocabulary::text::parse_rfc3339(flights::REFERENCE_END).context("the reference's end")?;
-        let before = &flights[..flights.partition_point(|flight| flight.time_ms < until_ms)];
-        put_reference(&self.running, before).await?;
-        let told = |status: tonic::Status| explain(&status);
-        let actor = "demo".to_owned();
-        let register = RegisterModelRequest {
-            model_id: NAME.into(),
-            model_name: "late flights".into(),
-            service_id: "lga-gate".into(),
-            actor: actor.clone(),
-            ..Default::default()
-        };
-        self.client.register_model(register).await.map_err(told)?;
-        let document = Some(PolicyDocument { toml: POLICY.into() });
-        let policy =
-            PutPolicyRequest { model_id: NAME.into(), document, actor: actor.clone(), ..Default::default() };
-        self.client.put_policy(policy).await.map_err(told)?;
-        let artifact = acgs_contracts::lifecycle::v1::Artifact {
-            digest: sha256_hex(flights::DATA),
-            size_bytes: 0,
-            format: "scores".into(),
-            uri: "examples/data/flights_lga_2013.csv.gz#p_late".into(),
-        };
-        let version = RegisterVersionRequest {
-            model_id: NAME.into(),
-            version: self.champion.clone(),
-            artifact: Some(artifact),
-            serving: true,
-            actor,
-            ..Default::default()
-        };
-        self.client.register_version(version).await.map_err(told)?;
-        Ok(())
-    }
-
-    async fn stream(&mut self, flights: Vec<Flight>) -> anyhow::Result<()> {
-        let address = self.running.addresses.orchestrator.to_string();
-        let channel = channel(&address, self.running.constitution.clone()).await?;
-        let mut wanted = open(&self.rows, &self.labels);
-        wanted.durability = Durability::Log.into();
-        let mut stream = WindowStream::open(channel, wanted).await?;
+    /// The year from March on.
+    async fn pass(&mut self, flights: &[Flight]) -> anyhow::Result<()> {
+        self.traffic.ready().await?;
+        let planted_at_ms = parse_rfc3339(PLANTED_AT).context("the time of the planted version")?;
         let mut landing: Vec<Flight> =
             flights.iter().filter(|flight| flight.landed_ms.is_some()).cloned().collect();
         landing.sort_by_key(|flight| flight.landed_ms);
-        let (mut landed, mut told) = (0, Vec::new());
-        let mut week_end_ms =
-            flights.first().map_or(0, |flight| flight.time_ms / WEEK_MS * WEEK_MS) + WEEK_MS;
-        for frame in flights.chunk_by(|one, next| one.time_ms / HOUR_MS == next.time_ms / HOUR_MS) {
-            let now_ms = frame[0].time_ms;
-            let known = landing[landed..].partition_point(|flight| flight.landed_ms <= Some(now_ms));
-            if known > 0 {
-                let data = flights::batch(&self.labels, landing[landed..landed + known].iter())?;
-                stream.send_labels(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
-                landed += known;
-            }
-            let scored = self.score(frame)?;
-            let data = flights::batch(&self.rows, scored.iter())?;
-            stream.send_rows(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
-            // The clock of a demonstration does not wait for anybody, so event time stands still at the end of a window until
-            // it is judged, and while a retraining runs.
-            let newest_ms = frame.last().map_or(now_ms, |flight| flight.time_ms);
-            if newest_ms > week_end_ms + OUT_OF_ORDERNESS_MS {
-                await_report(&mut stream, &mut told, week_end_ms).await?;
+        let mut landed = 0;
+        let mut week_end_ms = self.now_ms / WEEK_MS * WEEK_MS + WEEK_MS;
+        for hour in flights.chunk_by(|one, next| one.time_ms / HOUR_MS == next.time_ms / HOUR_MS) {
+            let began = Instant::now();
+            self.now_ms = hour[0].time_ms;
+            let known = landing[landed..].partition_point(|flight| flight.landed_ms <= Some(self.now_ms));
+            self.traffic.landed(&landing[landed..landed + known]).await?;
+            landed += known;
+            let served = self.traffic.serve(hour).await;
+            self.scores.note(hour, &flights::batch(&self.rows, hour.iter())?, &served);
+            self.progress.advance(hour.len() as u64, &day(self.now_ms));
+            if self.now_ms >= week_end_ms + OUT_OF_ORDERNESS_MS {
+                self.await_window(week_end_ms).await?;
                 week_end_ms += WEEK_MS;
             }
-            if newest_ms < week_end_ms - WEEK_MS + LABELS_MS {
-                stream.settle(&mut told).await?;
+            self.listen().await?;
+            let idle = self.story.deployment.is_none();
+            if !self.planted && idle && self.now_ms >= planted_at_ms {
+                self.planted = true;
+                let model = self.model(&self.champion.clone()).await?;
+                cast::plant(&mut self.client, &model).await?;
             }
-            self.take(&mut told).await?;
-            self.progress.advance(frame.len() as u64, rfc3339(now_ms).get(..10).unwrap_or(""));
-        }
-        for rest in landing[landed..].chunks(FRAME_ROWS) {
-            let data = flights::batch(&self.labels, rest.iter())?;
-            stream.send_labels(batch::to_proto(&data), data.size_bytes(), &mut told).await?;
-        }
-        stream.end(&mut told).await?;
-        while stream.next().await?.is_some() {}
-        Ok(())
-    }
-
-    /// Flights with the score of the version that serves.
-    fn score(&mut self, frame: &[Flight]) -> anyhow::Result<Vec<Flight>> {
-        let mut scored = frame.to_vec();
-        if let Some(model) = &self.model {
-            let data = flights::batch(&self.rows, frame.iter())?;
-            let scores = model.score(std::slice::from_ref(&data));
-            for (flight, score) in scored.iter_mut().zip(scores) {
-                flight.score = Some(score);
+            if !idle {
+                sleep_until(began + DEPLOYING_HOUR).await;
             }
         }
-        self.served.note(frame, &scored);
-        Ok(scored)
+        self.traffic.landed(&landing[landed..]).await?;
+        self.listen().await
     }
 
-    async fn take(&mut self, told: &mut Vec<stream_windows_response::Message>) -> anyhow::Result<()> {
-        for message in std::mem::take(told) {
-            let stream_windows_response::Message::Report(report) = message else { continue };
-            let end_ms = report.window.as_ref().map_or(0, |window| window.end_ms);
-            if is_decayed(&report) && self.seen_windows.insert(end_ms) {
-                self.await_decision(end_ms).await?;
+    /// The clock of a demonstration waits for nobody, so event time stands still at the end of a window until it is judged.
+    async fn await_window(&mut self, end_ms: i64) -> anyhow::Result<()> {
+        let stream_id = format!("gateway/{NAME}/{}", self.champion);
+        let until = Instant::now() + WINDOW_WAIT;
+        while self.story.deployment.is_none() && !self.story.has_window(&stream_id, end_ms) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.story.hear(left).await? {
+                Some(heard) => self.react(heard).await?,
+                None => break,
             }
         }
         Ok(())
     }
 
-    async fn jobs(&mut self) -> anyhow::Result<Vec<Job>> {
-        let request = ListJobsRequest { model_id: NAME.into(), limit: 1_000, ..Default::default() };
-        Ok(self.client.list_jobs(request).await.map_err(|status| explain(&status))?.into_inner().jobs)
-    }
-
-    /// Waits until the steward has seen the window, and until what it ordered is over.
-    async fn await_decision(&mut self, end_ms: i64) -> anyhow::Result<()> {
-        let since = tokio::time::Instant::now();
-        let mut ordered = None;
+    /// Takes what was said, and stands still while a retraining runs or a server is warmed.
+    async fn listen(&mut self) -> anyhow::Result<()> {
+        let until = Instant::now() + HOLD_MAX;
         loop {
-            let jobs = self.jobs().await?;
-            let fresh = jobs.iter().find(|job| {
-                let is_it = job.trigger() == TriggerKind::PerformanceDegradation;
-                is_it && job.event_time_ms == end_ms && !self.known_jobs.contains(&job.job_id)
-            });
-            if ordered.is_none() {
-                ordered = fresh.map(|job| job.job_id.clone());
-            }
-            let job = ordered.as_ref().and_then(|id| jobs.iter().find(|job| job.job_id == *id));
-            match job {
-                Some(job) if is_over(job.state()) => {
-                    self.known_jobs.insert(job.job_id.clone());
-                    return self.tell_job(&job.clone(), since.elapsed()).await;
+            let holds = self.story.holds();
+            let wait = if holds { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.story.hear(wait).await? {
+                Some(heard) => self.react(heard).await?,
+                None => {
+                    ensure!(!holds, "nothing was heard for {} s", HOLD_MAX.as_secs());
+                    return Ok(());
                 }
-                Some(job) => {
-                    let long = since.elapsed() > RETRAIN_WAIT;
-                    anyhow::ensure!(!long, "{} is still {}", job.job_id, job.state().as_str_name());
-                }
-                // Suppressed for the same reason as one before: it is written down once.
-                None if since.elapsed() > TRIGGER_WAIT => return Ok(()),
-                None => {}
             }
-            tokio::time::sleep(LOOK).await;
         }
     }
 
-    async fn tell_job(&mut self, job: &Job, took: Duration) -> anyhow::Result<()> {
-        let day = rfc3339(job.event_time_ms).get(..10).unwrap_or("").to_owned();
-        let outcome = match job.state() {
-            JobState::Succeeded => self.change_champion().await?,
-            JobState::Suppressed => return Ok(()),
-            state => format!("{}: {}", state.as_str_name(), job.why),
-        };
-        let gate = self.gate(&job.version).await?;
+    async fn react(&mut self, heard: Heard) -> anyhow::Result<()> {
+        match heard {
+            Heard::Window => {}
+            Heard::Ordered(observed) => {
+                let line = format!("{}: a retraining is ordered", observed.evidence.description);
+                self.say(&format!("job-{}", observed.job), &line);
+            }
+            Heard::Trained { job, version, why } => {
+                let line = self.trained(version.as_deref().unwrap_or(""), why).await?;
+                self.say(&format!("job-{job}"), &line);
+            }
+            Heard::Begun(new) => {
+                let line = format!("{} is warmed, to take traffic beside {}", new.version, new.baseline);
+                self.say(&format!("deployment-{}", new.deployment), &line);
+            }
+            Heard::Shifted(open) => {
+                let line = format!("{} has {} %", open.version, open.weight);
+                self.say(&format!("deployment-{}", open.number), &line);
+            }
+            Heard::Promoted(open) => {
+                let replaced = self.model(&open.baseline).await?;
+                self.scores.promoted(&open.version, &open.baseline, replaced);
+                self.champion.clone_from(&open.version);
+                let line = format!("{} serves instead of {}", open.version, open.baseline);
+                self.say(&format!("deployment-{}", open.number), &line);
+            }
+            Heard::TakenBack(open) => {
+                debug_assert_ne!(open.standing, Standing::Warming);
+                let taken = TakenBack::new(&open, &self.traffic);
+                let line = format!("{} is taken back: {}", open.version, taken.told());
+                self.say(&format!("deployment-{}", open.number), &line);
+                self.taken_back.push(taken);
+            }
+            Heard::Help(in_a_row) => {
+                self.say("", &format!("{in_a_row} retrainings in a row did not help: a person is asked for"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a retraining came to.
+    async fn trained(&mut self, name: &str, why: Option<String>) -> anyhow::Result<String> {
+        if name.is_empty() {
+            return Ok(why.unwrap_or_default());
+        }
+        let version = self.version(name).await?;
+        let rows = version.data.map_or(0, |data| data.rows);
+        let gate = version.gates.into_iter().find(|gate| gate.gate == "champion");
+        let gate = gate.map(|gate| gate.description).unwrap_or_default();
+        Ok(match why {
+            None => format!("{name}, made of {rows} flights, passes: {gate}"),
+            Some(why) => format!("{name}, made of {rows} flights, does not pass, {why}: {gate}"),
+        })
+    }
+
+    fn say(&self, who: &str, line: &str) {
         if self.json {
-            let told = serde_json::json!({
-                "job_id": job.job_id, "event_time": rfc3339(job.event_time_ms), "state": job.state().as_str_name(),
-                "version": job.version, "why": job.why, "champion": self.champion, "gate": gate,
-            });
+            let told = serde_json::json!({ "event_time": rfc3339(self.now_ms), "who": who, "told": line });
             println!("{told}");
         } else {
-            let seconds = took.as_secs_f64();
-            self.progress
-                .line(&format!("{day}  {:<7} {outcome} ({seconds:.1} s)\n{:20}{gate}", job.job_id, ""));
+            self.progress.line(&format!("{}  {who:<14} {line}", day(self.now_ms)));
         }
-        Ok(())
-    }
-
-    /// What the comparison with what served came to.
-    async fn gate(&mut self, version: &str) -> anyhow::Result<String> {
-        if version.is_empty() {
-            return Ok(String::new());
-        }
-        let gates = self.version(version).await?.gates;
-        Ok(gates
-            .into_iter()
-            .find(|gate| gate.gate == "champion")
-            .map(|gate| gate.description)
-            .unwrap_or_default())
     }
 
     async fn version(&mut self, version: &str) -> anyhow::Result<Version> {
@@ -341,63 +276,18 @@ impl Loop {
         answer.into_inner().version.context("no version came back")
     }
 
-    /// Takes up the version that serves now.
-    async fn change_champion(&mut self) -> anyhow::Result<String> {
-        let told = |status: tonic::Status| explain(&status);
-        let model = self.client.get_model(GetModelRequest { model_id: NAME.into() }).await.map_err(told)?;
-        let champion = model.into_inner().model.map(|model| model.champion).unwrap_or_default();
-        if champion == self.champion {
-            return Ok(format!("{champion} still serves"));
+    /// The model of a version, read once.
+    async fn model(&mut self, version: &str) -> anyhow::Result<Arc<Artifact>> {
+        if let Some(known) = self.models.get(version) {
+            return Ok(Arc::clone(known));
         }
-        let version = self.version(&champion).await?;
-        let digest = version.artifact.unwrap_or_default().digest;
-        let bytes = client::artifact(&mut self.client, &digest).await?;
-        self.model = Some(Artifact::decode(&bytes)?);
-        let rows = version.data.map_or(0, |data| data.rows);
-        let line = format!("{champion}, made of {rows} flights, serves instead of {}", self.champion);
-        self.champion = champion;
-        Ok(line)
+        let digest = self.version(version).await?.artifact.unwrap_or_default().digest;
+        let model = Arc::new(Artifact::decode(&client::artifact(&mut self.client, &digest).await?)?);
+        self.models.insert(version.to_owned(), Arc::clone(&model));
+        Ok(model)
     }
 }
 
-fn is_decayed(report: &WindowReport) -> bool {
-    let state = report.performance.as_ref().map(acgs_contracts::performance::v1::PerformanceReport::state);
-    state == Some(PerformanceState::Decayed)
-}
-
-fn is_over(state: JobState) -> bool {
-    !matches!(
-        state,
-        JobState::Observed
-            | JobState::Queued
-            | JobState::Leased
-            | JobState::Running
-            | JobState::Evaluating
-            | JobState::Backoff
-    )
-}
-
-/// Reads until the window that ends there is reported.
-async fn await_report(
-    stream: &mut WindowStream,
-    told: &mut Vec<stream_windows_response::Message>,
-    end_ms: i64,
-) -> anyhow::Result<()> {
-    let is_it = |message: &stream_windows_response::Message| match message {
-        stream_windows_response::Message::Report(report) => {
-            report.window.as_ref().is_some_and(|window| window.end_ms >= end_ms)
-        }
-        _ => false,
-    };
-    if told.iter().any(is_it) {
-        return Ok(());
-    }
-    while let Some(message) = stream.next().await? {
-        let found = is_it(&message);
-        told.push(message);
-        if found {
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the server closed the stream")
+fn day(time_ms: i64) -> String {
+    rfc3339(time_ms).get(..10).unwrap_or("").to_owned()
 }
