@@ -41,6 +41,8 @@ pub struct Behaviour {
     pub breaching: AtomicBool,
     /// Calls that came.
     pub calls: AtomicU64,
+    /// Of those, that were given up by the caller before they were answered.
+    pub abandoned: AtomicU64,
     /// When the last one came, and under which metadata.
     pub last: Mutex<Option<(Instant, tonic::metadata::MetadataMap)>>,
 }
@@ -86,6 +88,17 @@ impl ModelStub {
     /// Its address.
     pub fn endpoint(&self) -> String {
         self.address.to_string()
+    }
+}
+
+/// Counts a call whose future is dropped before it is done.
+struct WaitedFor<'a>(&'a Behaviour, bool);
+
+impl Drop for WaitedFor<'_> {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -138,9 +151,11 @@ impl GrpcInferenceService for Face {
         let count = self.0.calls.fetch_add(1, Ordering::Relaxed);
         *self.0.last.lock().expect("no panic") = Some((Instant::now(), request.metadata().clone()));
         let latency_us = self.0.latency_us.load(Ordering::Relaxed);
+        let mut waited_for = WaitedFor(&self.0, false);
         if latency_us > 0 {
             tokio::time::sleep(Duration::from_micros(latency_us)).await;
         }
+        waited_for.1 = true;
         // A share that is spread evenly: every so many.
         let failing = self.0.failing_per_mille.load(Ordering::Relaxed);
         if (count * failing) % 1_000 + failing >= 1_000 && failing > 0 {

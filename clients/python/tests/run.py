@@ -337,9 +337,71 @@ def check_inference(addresses):
             expect(grpc.StatusCode.NOT_FOUND, lambda: stub.ModelInfer(request))
             wrong = (("x-constitutional-hash", "0" * 16),)
             expect(grpc.StatusCode.PERMISSION_DENIED, lambda: stub.ModelInfer(request, metadata=wrong))
+            check_canary(addresses, lambda: ask([0.5, -1.0])[0])
     finally:
         server.terminate()
     assert server.wait(timeout=20) == 0
+
+
+def check_canary(addresses, ask):
+    """From a model server in Python to one in Rust that answers the same, step by step under calls, of which none is lost."""
+    import threading
+
+    from acgs.lifecycle.v1 import deployment_pb2 as deployment
+    from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
+    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as lifecycle_services
+
+    feature = {"kind": "number", "name": "x", "mean": 0.0, "deviation": 1.0, "absence": False}
+    model = {
+        "format": "acgs-linear/1", "family": "logistic", "constitutional_hash": HASH, "data_digest": "", "rows": 1,
+        "features": [feature], "intercept": 0.0, "weights": [1.0]}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file, grpc.insecure_channel(addresses["orchestrator"]) as channel:
+        json.dump(model, file)
+        file.flush()
+        models = lifecycle_services.LifecycleServiceStub(channel)
+        artifact = lifecycle.Artifact(digest="cd" * 32, format="acgs-linear/1", uri="file")
+        models.RegisterVersion(
+            lifecycle.RegisterVersionRequest(model_id="numpy-sum", version="v2", artifact=artifact), metadata=HEADER)
+        command = [str(ROOT / "target" / "debug" / "acgs"), "model", "serve", "numpy-sum", "--version", "v2"]
+        command += ["--artifact", file.name, "--address", addresses["orchestrator"], "--json", "--set", "listen.host=127.0.0.1"]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert json.loads(server.stdout.readline())["version"] == "v2"
+            answers, failures, over = [], [], threading.Event()
+
+            def call():
+                while not over.is_set():
+                    try:
+                        answer = ask()
+                        answers.append((answer.model_version, tuple(answer.outputs[0].contents.fp64_contents)))
+                    except grpc.RpcError as error:
+                        failures.append(error)
+                    time.sleep(0.005)
+
+            callers = [threading.Thread(target=call) for _ in range(4)]
+            [caller.start() for caller in callers]
+            try:
+                plan = ("steps = [20, 50, 100]\nstep_ms = 300\nsamples_min = 30\nbake_ms = 300\n[analysis]\n"
+                        "errors = { tolerated = 0.05, unacceptable = 0.15 }\n"
+                        "tail_p95 = { tolerated = 0.4, unacceptable = 0.8 }\ntail_p99 = { tolerated = 0.4, unacceptable = 0.8 }\n")
+                started = models.StartDeployment(deployment.StartDeploymentRequest(
+                    model_id="numpy-sum", version="v2", strategy=deployment.STRATEGY_CANARY, plan_toml=plan, unjudged=True,
+                    why="a server in Rust", actor="run.py"), metadata=HEADER).deployment
+                watch = deployment.WatchDeploymentRequest(deployment_id=started.deployment_id)
+                seen = [state.deployment for state in models.WatchDeployment(watch, metadata=HEADER, timeout=60)]
+            finally:
+                over.set()
+                [caller.join() for caller in callers]
+            assert seen[-1].phase == deployment.DEPLOYMENT_PHASE_COMPLETED, seen[-1]
+            assert {20, 50, 100} <= {state.weight for state in seen}, [state.weight for state in seen]
+            assert not failures, failures[:3]
+            by_version = {version: [scores for name, scores in answers if name == version] for version in ("v1", "v2")}
+            assert all(len(scores) > 30 for scores in by_version.values()), {v: len(s) for v, s in by_version.items()}
+            rust, python = by_version["v2"][0], by_version["v1"][0]
+            assert all(abs(one - other) < 1e-12 for one, other in zip(rust, python)), (rust, python)
+        finally:
+            server.terminate()
+        assert server.wait(timeout=20) == 0
 
 
 def main():

@@ -10,7 +10,7 @@ use acgs_contracts::inference::{
     grpc_inference_service_server::GrpcInferenceService, model_infer_response::InferOutputTensor,
     model_metadata_response::TensorMetadata,
 };
-use acgs_gateway::tensors;
+use acgs_gateway::tensors::Tensors;
 use acgs_trainers::{Artifact, Feature};
 use acgs_vocabulary::Problem;
 use tonic::{Request, Response, Status};
@@ -45,7 +45,7 @@ impl ModelServer {
 
     fn infer(&self, request: &ModelInferRequest) -> Result<ModelInferResponse, Problem> {
         self.known(&request.model_name, &request.model_version)?;
-        let batch = tensors::batch(request)?;
+        let batch = Tensors::read(request)?.batch()?;
         let scores = self.model.score(std::slice::from_ref(&batch));
         let shape = vec![scores.len() as i64];
         let raw = !request.raw_input_contents.is_empty();

@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use acgs_columns::RecordBatch;
@@ -27,6 +28,10 @@ use crate::{body::Noted, proxy::Stats};
 
 /// Calls that wait to be made into rows.
 const WAITING_MAX: usize = 16_384;
+/// Calls that are made into rows together.
+const TOGETHER_MAX: usize = 1_024;
+/// How long is waited for others after the first: a batch costs nearly the same with one row as with many.
+const GATHER: Duration = Duration::from_millis(10);
 /// Streams at once: versions of models.
 const STREAMS_MAX: usize = 256;
 /// Batches that wait for a stream.
@@ -140,11 +145,8 @@ struct Open {
 async fn run(parts: CaptureParts, mut waiting: mpsc::Receiver<Exchange>) {
     let mut streams: HashMap<Key, Open> = HashMap::new();
     let mut calls = Vec::new();
-    loop {
-        tokio::select! {
-            count = waiting.recv_many(&mut calls, 256) => if count == 0 { return },
-            () = parts.stop.cancelled() => return,
-        }
+    let stop = parts.stop.clone();
+    while stop.run_until_cancelled(gather(&mut waiting, &mut calls)).await == Some(true) {
         let mut made: HashMap<Key, rows::Rows> = HashMap::new();
         for exchange in calls.drain(..) {
             let key = (Arc::clone(&exchange.captured.model_id), Arc::clone(&exchange.captured.version));
@@ -153,15 +155,32 @@ async fn run(parts: CaptureParts, mut waiting: mpsc::Receiver<Exchange>) {
             }
         }
         for (key, rows) in made {
-            let count = rows.calls();
-            let sent = rows.finish().and_then(|batch| {
-                let open = streams.get(&key)?;
-                open.batches.try_send(batch).ok()
-            });
-            let counter = if sent.is_some() { &parts.stats.captures } else { &parts.stats.captures_dropped };
-            counter.fetch_add(count, Ordering::Relaxed);
+            send(&parts, streams.get(&key), rows);
         }
     }
+}
+
+/// Hands rows to their stream; what it has no room for is counted.
+fn send(parts: &CaptureParts, open: Option<&Open>, rows: rows::Rows) {
+    let count = rows.calls();
+    let sent = rows.finish().and_then(|batch| open?.batches.try_send(batch).ok());
+    let counter = if sent.is_some() { &parts.stats.captures } else { &parts.stats.captures_dropped };
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// Calls that came together; `false` when there will be none.
+async fn gather(waiting: &mut mpsc::Receiver<Exchange>, calls: &mut Vec<Exchange>) -> bool {
+    let Some(first) = waiting.recv().await else { return false };
+    calls.push(first);
+    if waiting.len() < TOGETHER_MAX {
+        tokio::time::sleep(GATHER).await;
+    }
+    while calls.len() < TOGETHER_MAX
+        && let Ok(another) = waiting.try_recv()
+    {
+        calls.push(another);
+    }
+    true
 }
 
 /// `None` when the call cannot be a record.
@@ -176,7 +195,7 @@ fn take(
     let spec = &exchange.captured.spec;
     let fits = streams.get(&key).is_some_and(|open| {
         let same = Arc::ptr_eq(&open.spec, spec) || *open.spec == **spec;
-        same && open.shape == call.shape && !open.batches.is_closed()
+        same && call.fits(&open.shape, spec) && !open.batches.is_closed()
     });
     if !fits {
         if streams.len() >= STREAMS_MAX && !streams.contains_key(&key) {
@@ -185,16 +204,20 @@ fn take(
                 return None;
             }
         }
-        // Another schema, or another meaning, is another life of the stream.
-        made.remove(&key);
+        let shape = call.shape(spec)?;
+        // Another schema, or another meaning, is another life of the stream; what was made for the one before goes there.
+        if let Some(rows) = made.remove(&key) {
+            send(parts, streams.get(&key), rows);
+        }
         let (batches, outgoing) = mpsc::channel(BATCHES_MAX);
-        let stream = stream::Stream::new(parts.clone(), &key.0, &key.1, Arc::clone(spec), call.shape.clone());
+        let stream = stream::Stream::new(parts.clone(), &key.0, &key.1, Arc::clone(spec), Arc::clone(&shape));
         tokio::spawn(stream.run(outgoing));
-        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape: call.shape.clone(), batches });
+        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape, batches });
     }
+    let shape = &streams.get(&key)?.shape;
     let rows = match made.entry(key) {
         std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-        std::collections::hash_map::Entry::Vacant(new) => new.insert(rows::Rows::new(call.shape.clone())),
+        std::collections::hash_map::Entry::Vacant(new) => new.insert(rows::Rows::new(Arc::clone(shape))),
     };
     rows.push(call, exchange)
 }

@@ -8,7 +8,7 @@ use acgs_columns::{
     builder::{BatchBuilder, Cell},
 };
 use acgs_contracts::inference::{
-    ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor,
+    InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request::InferInputTensor,
 };
 use acgs_vocabulary::Problem;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ fn bad(tensor: &InferInputTensor, message: impl Into<String>) -> Problem {
 }
 
 /// The values of one tensor.
+#[derive(Debug)]
 enum Tensor {
     Numbers(Vec<f64>),
     Integers(Vec<i64>),
@@ -93,61 +94,102 @@ fn from_raw(tensor: &InferInputTensor, bytes: &[u8]) -> Result<Tensor, Problem> 
 }
 
 fn from_contents(tensor: &InferInputTensor) -> Result<Tensor, Problem> {
-    let contents = tensor.contents.clone().unwrap_or_default();
-    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).map_err(|_| bad(tensor, "is not UTF-8"));
+    let none = InferTensorContents::default();
+    let contents = tensor.contents.as_ref().unwrap_or(&none);
+    let text = |bytes: &Bytes| match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(bad(tensor, "is not UTF-8")),
+    };
     Ok(match tensor.datatype.as_str() {
-        "FP64" => Tensor::Numbers(contents.fp64_contents),
-        "FP32" => Tensor::Numbers(contents.fp32_contents.into_iter().map(f64::from).collect()),
-        "INT64" => Tensor::Integers(contents.int64_contents),
-        "INT32" => Tensor::Integers(contents.int_contents.into_iter().map(i64::from).collect()),
-        "BOOL" => Tensor::Booleans(contents.bool_contents),
-        "BYTES" => Tensor::Texts(contents.bytes_contents.into_iter().map(text).collect::<Result<_, _>>()?),
+        "FP64" => Tensor::Numbers(contents.fp64_contents.clone()),
+        "FP32" => Tensor::Numbers(contents.fp32_contents.iter().copied().map(f64::from).collect()),
+        "INT64" => Tensor::Integers(contents.int64_contents.clone()),
+        "INT32" => Tensor::Integers(contents.int_contents.iter().copied().map(i64::from).collect()),
+        "BOOL" => Tensor::Booleans(contents.bool_contents.clone()),
+        "BYTES" => Tensor::Texts(contents.bytes_contents.iter().map(text).collect::<Result<_, _>>()?),
         other => {
             return Err(bad(tensor, format!("{other:?} is not FP64, FP32, INT64, INT32, BOOL or BYTES")));
         }
     })
 }
 
-/// The tensors of a request as columns: each has one value for each row.
-///
-/// # Errors
-/// Naming the tensor.
-pub fn batch(request: &ModelInferRequest) -> Result<RecordBatch, Problem> {
-    let raw = &request.raw_input_contents;
-    if !raw.is_empty() && raw.len() != request.inputs.len() {
-        let message = format!("has {} tensors for {} inputs", raw.len(), request.inputs.len());
-        return Err(Problem::field("raw_input_contents", "BAD_TENSOR", message));
-    }
-    let mut fields = Vec::new();
-    let mut tensors = Vec::new();
-    for (place, tensor) in request.inputs.iter().enumerate() {
-        let values = match raw.get(place) {
-            Some(bytes) => from_raw(tensor, bytes)?,
-            None => from_contents(tensor)?,
-        };
-        let wanted: i64 = tensor.shape.iter().fold(1_i64, |size, side| size.saturating_mul(*side));
-        if usize::try_from(wanted) != Ok(values.len()) || values.len() > ROWS_MAX {
-            let message = format!("has {} values for the shape {:?}", values.len(), tensor.shape);
-            return Err(bad(tensor, message));
+/// The tensors of a request, each with one value for each row.
+#[derive(Debug)]
+pub struct Tensors {
+    fields: Vec<(String, Kind)>,
+    values: Vec<Tensor>,
+    rows: usize,
+}
+
+impl Tensors {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Naming the tensor.
+    pub fn read(request: &ModelInferRequest) -> Result<Self, Problem> {
+        let raw = &request.raw_input_contents;
+        if !raw.is_empty() && raw.len() != request.inputs.len() {
+            let message = format!("has {} tensors for {} inputs", raw.len(), request.inputs.len());
+            return Err(Problem::field("raw_input_contents", "BAD_TENSOR", message));
         }
-        fields.push(Field::new(&tensor.name, values.kind(), Role::Feature));
-        tensors.push(values);
+        let mut fields = Vec::with_capacity(request.inputs.len());
+        let mut values = Vec::with_capacity(request.inputs.len());
+        let mut rows = 0;
+        for (place, tensor) in request.inputs.iter().enumerate() {
+            let read = match raw.get(place) {
+                Some(bytes) => from_raw(tensor, bytes)?,
+                None => from_contents(tensor)?,
+            };
+            let wanted: i64 = tensor.shape.iter().fold(1_i64, |size, side| size.saturating_mul(*side));
+            if usize::try_from(wanted) != Ok(read.len()) || read.len() > ROWS_MAX {
+                let message = format!("has {} values for the shape {:?}", read.len(), tensor.shape);
+                return Err(bad(tensor, message));
+            }
+            if place == 0 {
+                rows = read.len();
+            } else if read.len() != rows {
+                return Err(bad(tensor, format!("has {} values, the first tensor {rows}", read.len())));
+            }
+            fields.push((tensor.name.clone(), read.kind()));
+            values.push(read);
+        }
+        Ok(Self { fields, values, rows })
     }
-    let rows = tensors.first().map_or(0, Tensor::len);
-    if let Some(place) = tensors.iter().position(|tensor| tensor.len() != rows) {
-        let message = format!("has {} values, the first tensor {rows}", tensors[place].len());
-        return Err(bad(&request.inputs[place], message));
+
+    /// Names and kinds, in order.
+    #[must_use]
+    pub fn fields(&self) -> &[(String, Kind)] {
+        &self.fields
     }
-    let wrong = |message: String| Problem::field("inputs", "BAD_TENSOR", message);
-    let schema = Schema::new(fields).map_err(|error| wrong(error.to_string()))?;
-    let mut builder = BatchBuilder::new(Arc::new(schema));
-    let mut cells = Vec::with_capacity(tensors.len());
-    for row in 0..rows {
-        cells.clear();
-        cells.extend(tensors.iter().map(|tensor| tensor.cell(row)));
-        builder.push(&cells).map_err(|error| wrong(error.to_string()))?;
+
+    /// Rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
     }
-    builder.finish().map_err(|error| wrong(error.to_string()))
+
+    /// The values of a row, in order.
+    pub fn cells(&self, row: usize) -> impl Iterator<Item = Cell<'_>> {
+        self.values.iter().map(move |values| values.cell(row))
+    }
+
+    /// As columns.
+    ///
+    /// # Errors
+    /// When names are missing or twice, or there are no rows.
+    pub fn batch(&self) -> Result<RecordBatch, Problem> {
+        let wrong = |message: String| Problem::field("inputs", "BAD_TENSOR", message);
+        let fields = self.fields.iter().map(|(name, kind)| Field::new(name, *kind, Role::Feature));
+        let schema = Schema::new(fields.collect()).map_err(|error| wrong(error.to_string()))?;
+        let mut builder = BatchBuilder::new(Arc::new(schema));
+        let mut cells = Vec::with_capacity(self.values.len());
+        for row in 0..self.rows {
+            cells.clear();
+            cells.extend(self.cells(row));
+            builder.push(&cells).map_err(|error| wrong(error.to_string()))?;
+        }
+        builder.finish().map_err(|error| wrong(error.to_string()))
+    }
 }
 
 /// One tensor of an answer as numbers; `None` when it is not there or holds none.

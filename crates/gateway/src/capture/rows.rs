@@ -16,7 +16,10 @@ use prost::Message;
 use tonic::Code;
 
 use super::Exchange;
-use crate::{body::joined, tensors};
+use crate::{
+    body::joined,
+    tensors::{self, Tensors},
+};
 
 const TIME: &str = "acgs_time_ms";
 const ID: &str = "acgs_id";
@@ -30,8 +33,7 @@ pub(super) type Shape = Arc<Schema>;
 
 /// A call that can be a record.
 pub(super) struct Call {
-    pub(super) shape: Shape,
-    inputs: RecordBatch,
+    inputs: Tensors,
     id: String,
     scores: Option<Vec<f64>>,
 }
@@ -45,7 +47,7 @@ impl Call {
     /// `None` when it is no call of one value for each row.
     pub(super) fn read(exchange: &Exchange) -> Option<Self> {
         let request = ModelInferRequest::decode(message(&exchange.request)?).ok()?;
-        let inputs = tensors::batch(&request).ok()?;
+        let inputs = Tensors::read(&request).ok()?;
         let spec = &exchange.captured.spec;
         let scores = match (&exchange.answer, exchange.code) {
             (Some(pieces), Code::Ok) => {
@@ -54,28 +56,47 @@ impl Call {
             }
             _ => None,
         };
-        let shape = shape(&inputs, spec)?;
-        Some(Self { shape, inputs, id: request.id, scores })
+        Some(Self { inputs, id: request.id, scores })
+    }
+
+    /// Whether its tensors are those of a shape that was made under the same policy.
+    pub(super) fn fits(&self, shape: &Schema, spec: &Capture) -> bool {
+        let (found, known) = (self.inputs.fields(), shape.fields());
+        let alike = |((name, kind), field): (&(String, Kind), &Field)| {
+            let same = *kind == field.kind || field.role == Role::Timestamp && *kind == Kind::Int64;
+            same && *name == field.name
+        };
+        known.len() == found.len() + ours(spec) && found.iter().zip(known).all(alike)
+    }
+
+    /// The fields of its records; `None` when a tensor cannot be what the policy says it is.
+    pub(super) fn shape(&self, spec: &Capture) -> Option<Shape> {
+        shape(self.inputs.fields(), spec)
     }
 }
 
-fn shape(inputs: &RecordBatch, spec: &Capture) -> Option<Shape> {
+/// Fields that are not tensors: score, latency, error and call, and time and id where no tensor has them.
+fn ours(spec: &Capture) -> usize {
+    4 + usize::from(spec.timestamp.is_empty()) + usize::from(spec.id.is_empty())
+}
+
+fn shape(inputs: &[(String, Kind)], spec: &Capture) -> Option<Shape> {
     let mut fields = Vec::new();
-    for field in inputs.schema().fields() {
-        let (kind, role) = match field.name.as_str() {
+    for (name, found) in inputs {
+        let (kind, role) = match name.as_str() {
             name if name == spec.timestamp => (Kind::Timestamp, Role::Timestamp),
-            name if name == spec.id => (field.kind, Role::Id),
-            _ => (field.kind, Role::Feature),
+            name if name == spec.id => (*found, Role::Id),
+            _ => (*found, Role::Feature),
         };
         let fits = match role {
-            Role::Timestamp => field.kind == Kind::Int64,
-            Role::Id => matches!(field.kind, Kind::Int64 | Kind::Text),
+            Role::Timestamp => *found == Kind::Int64,
+            Role::Id => matches!(found, Kind::Int64 | Kind::Text),
             _ => true,
         };
         if !fits {
             return None;
         }
-        fields.push(Field::new(&field.name, kind, role));
+        fields.push(Field::new(name, kind, role));
     }
     let has = |role: Role| fields.iter().any(|field: &Field| field.role == role);
     let (timed, named) = (has(Role::Timestamp), has(Role::Id));
@@ -114,10 +135,13 @@ impl Rows {
     pub(super) fn push(&mut self, call: Call, exchange: &Exchange) -> Option<()> {
         let failed = exchange.code != Code::Ok;
         for row in 0..call.inputs.rows() {
-            let id = format!("{}-{}-{row}", call.id, exchange.captured.received_ms);
+            let id = match exchange.captured.spec.id.is_empty() {
+                true => format!("{}-{}-{row}", call.id, exchange.captured.received_ms),
+                false => String::new(),
+            };
             let score = call.scores.as_ref().map(|scores| scores[row]).filter(|score| score.is_finite());
-            let mut cells: Vec<Cell<'_>> =
-                call.inputs.columns().iter().map(|column| column.cell(row)).collect();
+            let mut cells: Vec<Cell<'_>> = Vec::with_capacity(self.shape.fields().len());
+            cells.extend(call.inputs.cells(row));
             for field in &self.shape.fields()[cells.len()..] {
                 cells.push(match field.role {
                     Role::Timestamp => Cell::Integer(exchange.captured.received_ms),
