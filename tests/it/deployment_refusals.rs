@@ -47,7 +47,7 @@ async fn endpoints(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endpoints_that_cannot_be_are_refused() {
-    let mesh = Mesh::start_with(&["mesh.allowed=[\"127.0.0.1\"]"]).await;
+    let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
     model(&mut client, "m").await;
     version(&mut client, "m", "v1", &["127.0.0.1:9000".into()], true).await;

@@ -1,34 +1,24 @@
 //! What passes through the gateway besides plain calls: streams both ways, their ends and trailers, deadlines and cancellation. Any
-//! service can be behind it when the model is named in metadata; here it is another mesh's orchestrator.
+//! service can be behind it when the model is named in metadata.
 
 use std::{
-    sync::atomic::Ordering,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-use acgs_contracts::orchestrator::v1::{
-    SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
-};
-use acgs_mesh::client::MeshChannel;
+use acgs_contracts::inference::{ModelInferRequest, ModelInferResponse};
 use acgs_tests::{
-    Mesh, PATIENCE, Stream,
+    Mesh, PATIENCE,
+    echo::{Echo, PATH},
+    http2,
     models::{ModelStub, inference, question},
-    open, reason, rows,
 };
-use tonic::{Code, Request, Status, service::Interceptor, service::interceptor::InterceptedService};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Endpoint};
 
 use crate::deployments::{model, version};
-
-/// Names the model that is meant.
-#[derive(Clone)]
-struct Naming;
-
-impl Interceptor for Naming {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("x-acgs-model-id", "m".parse().expect("a value"));
-        Ok(request)
-    }
-}
 
 /// A mesh whose gateway has these endpoints as the version that serves.
 async fn before(endpoint: String) -> Mesh {
@@ -46,55 +36,66 @@ async fn before(endpoint: String) -> Mesh {
     mesh
 }
 
-async fn through(mesh: &Mesh) -> InterceptedService<MeshChannel, Naming> {
-    InterceptedService::new(mesh.channel(mesh.running.addresses.gateway).await, Naming)
+/// A stream both ways with a service that the mesh does not know.
+async fn both(
+    gateway: SocketAddr,
+) -> (mpsc::Sender<ModelInferRequest>, Result<Streaming<ModelInferResponse>, Status>) {
+    let channel = Endpoint::from_shared(format!("http://{gateway}")).unwrap().connect_lazy();
+    let mut client = Grpc::new(channel);
+    client.ready().await.unwrap();
+    let (say, said) = mpsc::channel(4);
+    let mut request = Request::new(ReceiverStream::new(said));
+    request.metadata_mut().insert("x-acgs-model-id", "m".parse().unwrap());
+    let codec = tonic_prost::ProstCodec::default();
+    // A server that has something to say before it has heard anything is not asked to wait.
+    let told = client.streaming(request, PATH.parse().unwrap(), codec).await;
+    (say, told.map(tonic::Response::into_inner))
+}
+
+async fn at_least(counter: &AtomicU64, wanted: u64, what: &str) {
+    let since = Instant::now();
+    while counter.load(Ordering::Relaxed) < wanted {
+        assert!(since.elapsed() < PATIENCE, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_pass_both_ways_with_their_ends_and_trailers() {
-    let behind = Mesh::start().await;
-    let mesh = before(behind.running.addresses.orchestrator.to_string()).await;
-    // Both ways at once: reports come while rows still go.
-    let mut stream = Stream::open_over(through(&mesh).await, open("s", 1_000)).await.unwrap();
-    for window in 0..4_i64 {
-        let times: Vec<i64> = (0..200).map(|row| window * 1_000 + row * 5).collect();
-        stream.rows(window as u64 + 1, &rows(window * 200, &times, 0.0)).await;
+    let (echo, address) = Echo::start().await;
+    let mesh = before(address.to_string()).await;
+    let gateway = mesh.running.addresses.gateway;
+    let message = |id: &str| ModelInferRequest { id: id.into(), ..ModelInferRequest::default() };
+    // One after the other: each answer comes before the next question is put.
+    let (say, told) = both(gateway).await;
+    let mut told = told.unwrap();
+    for number in 0..100 {
+        say.send(message(&number.to_string())).await.unwrap();
+        assert_eq!(told.message().await.unwrap().unwrap().id, number.to_string());
     }
-    let first = loop {
-        let message = stream.next().await.unwrap().expect("the stream is open");
-        if let acgs_contracts::orchestrator::v1::stream_windows_response::Message::Report(report) = message {
-            break report;
-        }
-    };
-    assert_eq!(first.window.unwrap().end_ms, 1_000);
-    stream.end().await;
-    let reports = stream.reports().await;
-    assert_eq!(reports.len(), 3, "and the rest at the end");
-    // A refusal is in trailers, with its details.
-    let mut bad = open("s", 1_000);
-    bad.model_id = "m".repeat(200);
-    let refused = Stream::open_over(through(&mesh).await, bad).await.err().expect("refused");
-    assert_eq!(
-        (refused.code(), reason(&refused)),
-        (Code::InvalidArgument, ("TOO_LONG".into(), "open.model_id".into()))
-    );
-    let mut client = OrchestratorServiceClient::new(through(&mesh).await);
-    let filter = SubscribeRequest { after_sequence: None, subject_filter: "a..b".into() };
-    let refused = client.subscribe(filter).await.unwrap_err();
-    assert_eq!(reason(&refused).0, "BAD_FILTER");
-    // A stream that only listens, and outlives what it listens to: the server's own end comes through.
-    let all = SubscribeRequest { after_sequence: Some(0), subject_filter: ">".into() };
-    let mut events = client.subscribe(all).await.unwrap().into_inner();
-    assert!(events.message().await.unwrap().is_some());
-    behind.running.stop().await.unwrap();
-    let end = loop {
-        match tokio::time::timeout(PATIENCE, events.message()).await.expect("ends in time") {
-            Ok(Some(_)) => {}
-            Ok(None) => break None,
-            Err(status) => break Some(status),
-        }
-    };
-    assert!(end.is_none_or(|status| status.code() == Code::Unavailable));
+    // The caller's end is an end for the server, who still has a word to say.
+    drop(say);
+    assert_eq!(told.message().await.unwrap().unwrap().id, "end");
+    assert!(told.message().await.unwrap().is_none());
+    assert!(told.trailers().await.unwrap().is_some());
+    // A refusal in the middle, with its own trailers.
+    let (say, told) = both(gateway).await;
+    let mut told = told.unwrap();
+    say.send(message("first")).await.unwrap();
+    assert_eq!(told.message().await.unwrap().unwrap().id, "first");
+    say.send(message("refuse")).await.unwrap();
+    let refused = told.message().await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Aborted, "as you wish"));
+    assert_eq!(refused.metadata().get("x-why").unwrap(), "asked for");
+    // A caller that goes away in the middle is gone for the server too.
+    let before = echo.abandoned.load(Ordering::Relaxed);
+    let (say, told) = both(gateway).await;
+    let mut told = told.unwrap();
+    say.send(message("first")).await.unwrap();
+    told.message().await.unwrap();
+    drop(told);
+    at_least(&echo.abandoned, before + 1, "the server still talks to nobody").await;
+    drop(say);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,13 +104,8 @@ async fn deadlines_and_cancellation_reach_the_server() {
     let mesh = before(server.endpoint()).await;
     let mut calls = inference(mesh.running.addresses.gateway).await;
     server.behaviour.latency_us.store(60_000_000, Ordering::Relaxed);
-    let abandoned = async |wanted: u64| {
-        let since = Instant::now();
-        while server.behaviour.abandoned.load(Ordering::Relaxed) < wanted {
-            assert!(since.elapsed() < PATIENCE, "the server still works for nobody");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
+    let abandoned =
+        |wanted: u64| at_least(&server.behaviour.abandoned, wanted, "the server still works for nobody");
     // The gateway answers for a deadline, and what was asked is given up.
     let mut request = Request::new(question("m"));
     request.set_timeout(Duration::from_millis(200));
@@ -118,11 +114,13 @@ async fn deadlines_and_cancellation_reach_the_server() {
     assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     abandoned(1).await;
-    // One without a client-side timer: only the header says it, so only the gateway can.
-    let mut request = Request::new(question("m"));
-    request.metadata_mut().insert("grpc-timeout", "200m".parse().unwrap());
-    let late = calls.model_infer(request).await.unwrap_err();
-    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
+    // A caller without a timer of its own: only the header says it, so only the gateway can.
+    let headers = [("grpc-timeout", "200m"), ("te", "trailers")];
+    let path = "/inference.GRPCInferenceService/ModelInfer";
+    let since = Instant::now();
+    let late = http2::unary(mesh.running.addresses.gateway, path, &headers, &question("m")).await;
+    assert_eq!(late.get("grpc-status").unwrap(), "4", "{late:?}");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     abandoned(2).await;
     // The server was told how long it has.
     let (_, metadata) = server.behaviour.last.lock().unwrap().clone().unwrap();

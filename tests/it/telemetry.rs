@@ -127,7 +127,7 @@ async fn a_trace_goes_all_the_way() {
     // By service: the span's name, its parent, and its own id.
     let mut seen: BTreeMap<String, (String, String, String)> = BTreeMap::new();
     while seen.len() < 2 {
-        let request = tokio::time::timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap();
+        let request = tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
         for resource in request.resource_spans {
             let attributes = resource.resource.unwrap().attributes;
             let name = attributes.into_iter().find(|attribute| attribute.key == "service.name").unwrap();

@@ -1,7 +1,9 @@
 //! The harness: a whole mesh on free ports, clients for it, and rows to feed it. It must not know a test.
 
+pub mod echo;
 pub mod fleet;
 pub mod http;
+pub mod http2;
 pub mod models;
 pub mod nats;
 

@@ -19,7 +19,7 @@ import yaml
 from run import HASH, HEADER, ROOT, check_stream, generate
 
 BINARY = ROOT / "target" / "debug" / "acgs"
-PORTS = {"orchestrator": 8013, "quality": 8010, "drift": 8011, "performance": 8012}
+PORTS = {"gateway": 8014, "orchestrator": 8013, "quality": 8010, "drift": 8011, "performance": 8012}
 
 
 def free_port():
@@ -63,7 +63,13 @@ class Mesh:
         # Nothing listens beyond loopback in a test; everything else is as it says.
         assert environment.pop("ACGS_LISTEN__HOST") == "0.0.0.0" and environment["ACGS_LISTEN__INSECURE"] == "true"
         environment[f"ACGS_LISTEN__{role.upper()}"] = str(self.addresses[name])
-        assert environment.pop("ACGS_MESH__ADVERTISE") == name, "a service is reached by its name"
+        # Others reach a service by its name; gateways are not looked for, they follow.
+        named = "ACGS_GATEWAY__ID" if role == "gateway" else "ACGS_MESH__ADVERTISE"
+        assert environment.pop(named) == name, "a service is reached by its name"
+        if role == "gateway":
+            kept = environment.pop("ACGS_GATEWAY__SNAPSHOT")
+            assert any(kept.startswith(volume.split(":")[1]) for volume in service["volumes"]), kept
+            environment.update(ACGS_GATEWAY__ID=name, ACGS_GATEWAY__SNAPSHOT=str(self.folder / f"{name}.binpb"))
         command = [str(BINARY), *service["command"], "--json"]
         log = open(self.folder / f"{name}.log", "w")
         self.processes[name] = subprocess.Popen(
@@ -108,6 +114,16 @@ def check_health(mesh):
         if name != "nats":
             assert mesh.health(name) == 0, name
     assert mesh.services["orchestrator"]["ports"] == ["127.0.0.1:8013:8013"], "published on loopback only"
+    published = [mesh.services[name]["ports"] for name in ("gateway-1", "gateway-2")]
+    assert published == [["127.0.0.1:8014:8014"], ["127.0.0.1:8015:8014"]], published
+
+
+def check_gateways(mesh):
+    def followed():
+        code, output = acgs(mesh, "routes", "routers", "--json")
+        assert code == 0 and {"gateway-1", "gateway-2"} == {json.loads(line)["router_id"] for line in output.splitlines()}, output
+
+    wait_for(followed)
 
 
 def check_status(mesh):
@@ -233,6 +249,7 @@ def main():
             checks = [
                 lambda: check_health(mesh),
                 lambda: check_status(mesh),
+                lambda: check_gateways(mesh),
                 lambda: check_stream(orchestrator),
                 lambda: check_node(mesh),
                 lambda: check_rest(mesh),

@@ -174,6 +174,41 @@ def check_readme(addresses):
     assert done.returncode == 0 and '"overallScore"' in done.stdout, done.stderr
 
 
+def check_readme_gateway(addresses):
+    """README's commands about a model behind the gateway, as they are there."""
+    from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
+    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as services
+
+    block = next(block for block in blocks("") if block.startswith("acgs model serve"))
+    serve, *commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if line]
+    assert [command[0] for command in commands] == ["routes", "deployments", "deployments"], commands
+    to_the_mesh = ["--address", addresses["orchestrator"]]
+    acgs = str(ROOT / "target" / "debug" / "acgs")
+    with grpc.insecure_channel(addresses["orchestrator"]) as channel:
+        models = services.LifecycleServiceStub(channel)
+        models.RegisterModel(lifecycle.RegisterModelRequest(model_id="rides"), metadata=HEADER)
+        for version, digest in (("v1", "12" * 32), ("v2", "34" * 32)):
+            artifact = lifecycle.Artifact(digest=digest, format="elsewhere/1", uri="file")
+            models.RegisterVersion(lifecycle.RegisterVersionRequest(
+                model_id="rides", version=version, artifact=artifact, serving=version == "v1"), metadata=HEADER)
+        assert serve[:3] == ["model", "serve", "rides"], serve
+        server = subprocess.Popen([acgs, *serve, *to_the_mesh], env=dict(os.environ, LOG_LEVEL="error"))
+        routes, start, explain = commands
+        run = lambda command: subprocess.run([acgs, *command, *to_the_mesh], capture_output=True, text=True, timeout=60)
+        assert run(routes).returncode == 0
+        # Nobody answers where it is said to be: it is looked for until a person has seen enough.
+        start = [*(word for word in start if word != "--watch"), "--unjudged", "--json"]
+        started = run(start)
+        assert started.returncode == 0, started.stderr
+        number = json.loads(started.stdout)["deployment_id"]
+        explained = run([number if word.startswith("deployment-") else word for word in explain])
+        assert "better on Mondays" in explained.stdout, explained
+        assert run(["deployments", "abort", number, "--why", "the test is over"]).returncode == 0
+        assert server.poll() is None, "it serves whatever the mesh wants, also when that is nothing of ours"
+        server.terminate()
+        assert server.wait(timeout=20) == 0
+
+
 def check_grpcurl(addresses):
     grpcurl = os.environ["GRPCURL"]
 
@@ -419,6 +454,7 @@ def main():
                 lambda: check_trainer(addresses["orchestrator"]),
                 lambda: check_inference(addresses),
                 lambda: check_readme(addresses),
+                lambda: check_readme_gateway(addresses),
                 lambda: check_grpcurl(addresses),
             ]
             for check in checks:

@@ -15,7 +15,10 @@ use acgs_vocabulary::{
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::unconstrained,
+};
 
 /// Events that are sent and not yet acknowledged. They are sent in order; one that failed is sent again by itself.
 const IN_FLIGHT_MAX: usize = 256;
@@ -59,7 +62,9 @@ impl Outbox {
     pub fn start(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, capacity: usize) -> Self {
         let (items, queue) = mpsc::channel(capacity.max(1));
         let counts = Arc::new(Counts::default());
-        tokio::spawn(pump(log, queue, Arc::clone(&counts), Arc::clone(&clock)));
+        // A task that has done much is asked to let others go first, in the middle of a row of events; the rest of the row would
+        // then be written before those that were asked to wait. So this one is not asked.
+        tokio::spawn(unconstrained(pump(log, queue, Arc::clone(&counts), Arc::clone(&clock))));
         Self { items, counts, clock, capacity: capacity.max(1) }
     }
 

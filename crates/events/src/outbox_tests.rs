@@ -103,3 +103,51 @@ async fn what_cannot_wait_is_counted() {
     outbox.flush().await;
     assert_eq!((outbox.acknowledged(), outbox.lost(), outbox.waiting()), (4, 1_997, 0));
 }
+
+/// A log that takes events through a channel to whoever writes them, as homes do, so that a sender may have to let others go first.
+#[derive(Debug)]
+struct Channelled(mpsc::Sender<(String, oneshot::Sender<u64>)>);
+
+#[async_trait]
+impl EventLog for Channelled {
+    async fn append(&self, envelope: Envelope, _expected: Option<u64>) -> Result<Appended, PortError> {
+        let (reply, sequence) = oneshot::channel();
+        let gone = |_| PortError::Unavailable("gone".into());
+        self.0.send((envelope.event_id, reply)).await.map_err(|_| gone(()))?;
+        Ok(Appended { sequence: sequence.await.map_err(|_| gone(()))?, duplicate: false })
+    }
+
+    async fn read(&self, _after: u64, _count: usize) -> Result<Vec<Logged>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn last(&self) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    async fn subscribe(&self, _after: u64, _filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
+        Err(PortError::Unavailable("no".into()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_handed_over_in_order_is_written_in_order_however_much_it_is() {
+    let (jobs, mut given) = mpsc::channel::<(String, oneshot::Sender<u64>)>(64);
+    let writer = tokio::spawn(async move {
+        let mut written = Vec::new();
+        while let Some((event_id, reply)) = given.recv().await {
+            written.push(event_id.parse::<u64>().unwrap());
+            let _nobody_waits = reply.send(written.len() as u64);
+        }
+        written
+    });
+    let outbox = Outbox::start(Arc::new(Channelled(jobs)), Arc::new(Still), 100_000);
+    for number in 0..20_000_u64 {
+        outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+    }
+    outbox.flush().await;
+    drop(outbox);
+    let written = writer.await.unwrap();
+    let early = written.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    assert_eq!((written.len(), early), (20_000, 0), "events that came before an earlier one");
+}

@@ -1,4 +1,4 @@
-//! A mesh of processes on this machine, without containers: nats-server, two of each judge, one orchestrator. Ctrl-C ends it.
+//! A mesh of processes on this machine, without containers: nats-server, two of each judge, one orchestrator, one gateway. Ctrl-C ends it.
 
 use std::{
     io::{BufRead, BufReader},
@@ -75,6 +75,7 @@ pub(crate) fn run(tools: &Tools, arguments: &[String]) -> Result<(), Failure> {
     for (role, port) in JUDGES {
         start(role, port, &[&register])?;
     }
+    start("gateway", 8014, &[&format!("gateway.orchestrators=[\"{ORCHESTRATOR}\"]")])?;
     println!("\nacgs mesh status, acgs stream FILE …, acgs alerts; Ctrl-C ends it");
     // The orchestrator ends when it is told to, and with it this.
     for (name, child) in &mut children.0 {

@@ -25,11 +25,7 @@ use acgs_vocabulary::{Constitution, constitution::sha256_hex};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Map, json};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -111,11 +107,9 @@ impl Model {
             servers: JoinSet::new(),
             serve: *serve,
         };
-        let mut terminated = signal(SignalKind::terminate())?;
         let ended = tokio::select! {
             ended = host.run() => ended,
-            _ = terminated.recv() => Ok(()),
-            _ = tokio::signal::ctrl_c() => Ok(()),
+            () = super::stop_signal() => Ok(()),
         };
         host.end().await;
         ended.map(|()| ExitCode::SUCCESS)

@@ -92,7 +92,7 @@ impl Serve {
             }
         }
         let failed = tokio::select! {
-            () = stop_signal() => None,
+            () = super::stop_signal() => None,
             error = running.failed() => Some(error),
         };
         match failed {
@@ -107,30 +107,10 @@ impl Serve {
                 tracing::info!("stopping: streams are told, calls may finish");
                 tokio::select! {
                     stopped = running.stop() => stopped?,
-                    () = stop_signal() => anyhow::bail!("told to stop twice: what was open is cut"),
+                    () = super::stop_signal() => anyhow::bail!("told to stop twice: what was open is cut"),
                 }
                 tracing::info!("stopped");
                 Ok(ExitCode::SUCCESS)
-            }
-        }
-    }
-}
-
-/// SIGTERM or Ctrl-C.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt => {}
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be listened for; Ctrl-C can");
-            if interrupt.await.is_err() {
-                std::future::pending::<()>().await;
             }
         }
     }

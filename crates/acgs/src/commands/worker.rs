@@ -6,7 +6,6 @@ use acgs_mesh::clock::SystemClock;
 use acgs_vocabulary::{ports::Clock, text};
 use clap::Args;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::probe;
 use crate::{
@@ -42,11 +41,9 @@ impl Worker {
     /// # Errors
     /// When the mesh cannot be reached at the beginning.
     pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
-        let mut terminated = signal(SignalKind::terminate())?;
         tokio::select! {
             worked = self.work(&settings) => worked?,
-            _ = terminated.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = super::stop_signal() => {}
         }
         Ok(ExitCode::SUCCESS)
     }

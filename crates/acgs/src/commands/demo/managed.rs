@@ -17,7 +17,7 @@ use acgs_contracts::lifecycle::v1::{
 use acgs_mesh::client::MeshChannel;
 use acgs_trainers::Artifact;
 use acgs_vocabulary::text::{parse_rfc3339, rfc3339};
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use tokio::time::{Instant, sleep_until};
 
 use self::{
@@ -33,6 +33,7 @@ use crate::{
     commands::{
         Progress,
         flights::{self, Flight, SERVED_SCORE},
+        stop_signal,
     },
     settings::Settings,
     wire::{self, Running},
@@ -80,7 +81,11 @@ struct Loop {
 pub(super) async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let running = wire::serve_all(settings).await?;
-    let told = play(&running, json, began).await;
+    let told = tokio::select! {
+        told = play(&running, json, began) => told,
+        // Whoever takes part ends with it.
+        () = stop_signal() => Err(anyhow!("told to stop")),
+    };
     let ended = running.stop().await;
     told?;
     ended?;
@@ -199,7 +204,12 @@ impl Loop {
             match self.story.hear(wait).await? {
                 Some(heard) => self.react(heard).await?,
                 None => {
-                    ensure!(!holds, "nothing was heard for {} s", HOLD_MAX.as_secs());
+                    ensure!(
+                        !holds,
+                        "nothing was heard for {} s of {}",
+                        HOLD_MAX.as_secs(),
+                        self.story.awaited()
+                    );
                     return Ok(());
                 }
             }

@@ -94,6 +94,13 @@ impl Story {
         warming || !self.jobs.is_empty()
     }
 
+    /// What it stands still for.
+    pub(super) fn awaited(&self) -> String {
+        let jobs = self.jobs.keys().map(|job| format!("job-{job}"));
+        let deployment = self.deployment.as_ref().map(|open| format!("deployment-{}", open.number));
+        jobs.chain(deployment).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether a stream's window that ends there was reported.
     pub(super) fn has_window(&self, stream_id: &str, end_ms: i64) -> bool {
         self.windows.contains(&(stream_id.to_owned(), end_ms))
