@@ -39,6 +39,7 @@ async fn before(endpoint: String) -> Mesh {
 /// A stream both ways with a service that the mesh does not know.
 async fn both(
     gateway: SocketAddr,
+    deadline: Option<Duration>,
 ) -> (mpsc::Sender<ModelInferRequest>, Result<Streaming<ModelInferResponse>, Status>) {
     let channel = Endpoint::from_shared(format!("http://{gateway}")).unwrap().connect_lazy();
     let mut client = Grpc::new(channel);
@@ -46,8 +47,11 @@ async fn both(
     let (say, said) = mpsc::channel(4);
     let mut request = Request::new(ReceiverStream::new(said));
     request.metadata_mut().insert("x-acgs-model-id", "m".parse().unwrap());
+    if let Some(deadline) = deadline {
+        request.set_timeout(deadline);
+    }
     let codec = tonic_prost::ProstCodec::default();
-    // A server that has something to say before it has heard anything is not asked to wait.
+    // A server that has something to say before it has heard anything can.
     let told = client.streaming(request, PATH.parse().unwrap(), codec).await;
     (say, told.map(tonic::Response::into_inner))
 }
@@ -67,7 +71,7 @@ async fn streams_pass_both_ways_with_their_ends_and_trailers() {
     let gateway = mesh.running.addresses.gateway;
     let message = |id: &str| ModelInferRequest { id: id.into(), ..ModelInferRequest::default() };
     // One after the other: each answer comes before the next question is put.
-    let (say, told) = both(gateway).await;
+    let (say, told) = both(gateway, None).await;
     let mut told = told.unwrap();
     for number in 0..100 {
         say.send(message(&number.to_string())).await.unwrap();
@@ -79,7 +83,7 @@ async fn streams_pass_both_ways_with_their_ends_and_trailers() {
     assert!(told.message().await.unwrap().is_none());
     assert!(told.trailers().await.unwrap().is_some());
     // A refusal in the middle, with its own trailers.
-    let (say, told) = both(gateway).await;
+    let (say, told) = both(gateway, None).await;
     let mut told = told.unwrap();
     say.send(message("first")).await.unwrap();
     assert_eq!(told.message().await.unwrap().unwrap().id, "first");
@@ -87,15 +91,27 @@ async fn streams_pass_both_ways_with_their_ends_and_trailers() {
     let refused = told.message().await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Aborted, "as you wish"));
     assert_eq!(refused.metadata().get("x-why").unwrap(), "asked for");
-    // A caller that goes away in the middle is gone for the server too.
-    let before = echo.abandoned.load(Ordering::Relaxed);
-    let (say, told) = both(gateway).await;
+    // A deadline is one for the whole stream: tonic's client does not look at it once there was an answer, so the gateway does.
+    let (_say, told) = both(gateway, Some(Duration::from_millis(500))).await;
     let mut told = told.unwrap();
-    say.send(message("first")).await.unwrap();
-    told.message().await.unwrap();
-    drop(told);
-    at_least(&echo.abandoned, before + 1, "the server still talks to nobody").await;
-    drop(say);
+    let late = told.message().await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
+    at_least(&echo.abandoned, 1, "the server still talks to nobody").await;
+    // A caller that is gone, with its connection, is gone for the server too.
+    let messages = echo.messages.load(Ordering::Relaxed);
+    let caller = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (say, told) = both(gateway, None).await;
+            say.send(ModelInferRequest::default()).await.unwrap();
+            told.unwrap().message().await.unwrap();
+            // Neither end is said: everything stops at once.
+            std::mem::forget(say);
+        });
+    });
+    tokio::task::spawn_blocking(|| caller.join().unwrap()).await.unwrap();
+    assert_eq!(echo.messages.load(Ordering::Relaxed), messages + 1);
+    at_least(&echo.abandoned, 2, "the server still talks to nobody").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

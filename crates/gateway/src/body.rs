@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::{Code, Status};
 
 /// Follows the messages of a body: a prefix of five bytes says how long each is.
@@ -91,6 +92,8 @@ pub struct RequestBody {
     noted: Option<(Arc<Noted>, usize)>,
     /// Set when a message is beyond the bound.
     refused: Arc<AtomicBool>,
+    /// The answer is over: nobody reads the rest.
+    answered: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl RequestBody {
@@ -103,7 +106,14 @@ impl RequestBody {
         noted: Option<(Arc<Noted>, usize)>,
         refused: Arc<AtomicBool>,
     ) -> Self {
-        Self { first, rest, framing: Framing::new(bytes_max), noted, refused }
+        Self { first, rest, framing: Framing::new(bytes_max), noted, refused, answered: None }
+    }
+
+    /// Ends when what comes back is dropped: a request that goes on would keep the stream to the server open.
+    pub fn until_answered(&mut self) -> DropGuard {
+        let answered = CancellationToken::new();
+        self.answered = Some(Box::pin(answered.clone().cancelled_owned()));
+        answered.drop_guard()
     }
 
     fn pass(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
@@ -158,7 +168,13 @@ impl Body for RequestBody {
             self.ended();
             return Poll::Ready(None);
         };
-        let frame = std::task::ready!(Pin::new(rest).poll_frame(context));
+        let Poll::Ready(frame) = Pin::new(rest).poll_frame(context) else {
+            let answered = self.answered.as_mut().is_some_and(|over| over.as_mut().poll(context).is_ready());
+            return match answered {
+                true => Poll::Ready(Some(Err(Status::cancelled("the answer is over")))),
+                false => Poll::Pending,
+            };
+        };
         Poll::Ready(match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Some(self.pass(data)),
@@ -194,6 +210,8 @@ pub struct AnswerBody {
     deadline: Option<Pin<Box<Sleep>>>,
     ending: Option<Box<dyn Ending>>,
     noted: Option<(Vec<Bytes>, usize)>,
+    /// Dropped at the end, so that a request that is still on its way ends too.
+    request: Option<DropGuard>,
 }
 
 impl std::fmt::Debug for AnswerBody {
@@ -203,7 +221,7 @@ impl std::fmt::Debug for AnswerBody {
 }
 
 impl AnswerBody {
-    /// `note_max` is how many bytes are noted; 0 notes nothing.
+    /// `note_max` is how many bytes are noted; 0 notes nothing. `request` is dropped at the end.
     #[must_use]
     pub fn new(
         inner: PoolBody,
@@ -211,14 +229,17 @@ impl AnswerBody {
         deadline: Option<Pin<Box<Sleep>>>,
         ending: Box<dyn Ending>,
         note_max: usize,
+        request: Option<DropGuard>,
     ) -> Self {
         let noted = (note_max > 0).then(|| (Vec::new(), note_max));
-        Self { inner: Some(inner), framing: Framing::new(bytes_max), deadline, ending: Some(ending), noted }
+        let framing = Framing::new(bytes_max);
+        Self { inner: Some(inner), framing, deadline, ending: Some(ending), noted, request }
     }
 
     fn end(&mut self, code: Code) {
         self.inner = None;
         self.deadline = None;
+        self.request = None;
         if let Some(mut ending) = self.ending.take() {
             ending.ended(code, self.noted.take().map(|(pieces, _)| pieces));
         }

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use tokio_util::sync::DropGuard;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
@@ -316,7 +317,9 @@ impl Gateway {
         }
         let noted = note.map(|note| (note, note_max));
         let refused = Arc::new(AtomicBool::new(false));
-        let body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
+        let goes_on = rest.is_some();
+        let mut body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
+        let request_ends = goes_on.then(|| body.until_answered());
         let mut request = Request::new(Body::new(body));
         *request.method_mut() = parts.method;
         *request.headers_mut() = self.onward(&parts.headers, &target.header);
@@ -352,7 +355,7 @@ impl Gateway {
                 return Err(Box::new(status));
             }
         };
-        self.back(response, &target.header, deadline, call, note_max)
+        self.back(response, &target.header, deadline, call, (note_max, request_ends))
     }
 
     /// The metadata that goes on.
@@ -370,7 +373,7 @@ impl Gateway {
         version: &HeaderValue,
         deadline: Option<tokio::time::Instant>,
         mut call: Call,
-        note_max: usize,
+        (note_max, request_ends): (usize, Option<DropGuard>),
     ) -> Result<Response<GatewayBody>, Box<Status>> {
         let (mut parts, inner) = response.into_parts();
         if sent(&parts.headers).is_some_and(|sent| !self.0.constitution.accepts(sent)) {
@@ -390,7 +393,8 @@ impl Gateway {
             return Ok(Response::from_parts(parts, GatewayBody::Own(axum::body::Body::empty())));
         }
         let sleep = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-        let body = AnswerBody::new(inner, self.0.config.message_bytes_max, sleep, Box::new(call), note_max);
+        let bytes_max = self.0.config.message_bytes_max;
+        let body = AnswerBody::new(inner, bytes_max, sleep, Box::new(call), note_max, request_ends);
         Ok(Response::from_parts(parts, GatewayBody::Answer(body)))
     }
 }
