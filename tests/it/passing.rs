@@ -91,12 +91,13 @@ async fn streams_pass_both_ways_with_their_ends_and_trailers() {
     let refused = told.message().await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::Aborted, "as you wish"));
     assert_eq!(refused.metadata().get("x-why").unwrap(), "asked for");
+    at_least(&echo.abandoned, 1, "a stream that was refused is over for both").await;
     // A deadline is one for the whole stream: tonic's client does not look at it once there was an answer, so the gateway does.
     let (_say, told) = both(gateway, Some(Duration::from_millis(500))).await;
     let mut told = told.unwrap();
     let late = told.message().await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
-    at_least(&echo.abandoned, 1, "the server still talks to nobody").await;
+    at_least(&echo.abandoned, 2, "the server still talks to nobody").await;
     // A caller that is gone, with its connection, is gone for the server too.
     let messages = echo.messages.load(Ordering::Relaxed);
     let caller = std::thread::spawn(move || {
@@ -111,7 +112,7 @@ async fn streams_pass_both_ways_with_their_ends_and_trailers() {
     });
     tokio::task::spawn_blocking(|| caller.join().unwrap()).await.unwrap();
     assert_eq!(echo.messages.load(Ordering::Relaxed), messages + 1);
-    at_least(&echo.abandoned, 2, "the server still talks to nobody").await;
+    at_least(&echo.abandoned, 3, "the server still talks to nobody").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +123,7 @@ async fn deadlines_and_cancellation_reach_the_server() {
     server.behaviour.latency_us.store(60_000_000, Ordering::Relaxed);
     let abandoned =
         |wanted: u64| at_least(&server.behaviour.abandoned, wanted, "the server still works for nobody");
-    // The gateway answers for a deadline, and what was asked is given up.
+    // What was asked is given up at its deadline.
     let mut request = Request::new(question("m"));
     request.set_timeout(Duration::from_millis(200));
     let since = Instant::now();

@@ -175,7 +175,7 @@ def check_readme(addresses):
 
 
 def check_readme_gateway(addresses):
-    """README's commands about a model behind the gateway, as they are there."""
+    """README's commands about a model behind the gateway; nobody waits for the end of what nobody answers."""
     from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
     from acgs.lifecycle.v1 import lifecycle_pb2_grpc as services
 
@@ -197,7 +197,8 @@ def check_readme_gateway(addresses):
         run = lambda command: subprocess.run([acgs, *command, *to_the_mesh], capture_output=True, text=True, timeout=60)
         assert run(routes).returncode == 0
         # Nobody answers where it is said to be: it is looked for until a person has seen enough.
-        start = [*(word for word in start if word != "--watch"), "--unjudged", "--json"]
+        assert "--watch" in start, start
+        start = [*(word for word in start if word != "--watch"), "--json"]
         started = run(start)
         assert started.returncode == 0, started.stderr
         number = json.loads(started.stdout)["deployment_id"]
@@ -372,6 +373,9 @@ def check_inference(addresses):
             expect(grpc.StatusCode.NOT_FOUND, lambda: stub.ModelInfer(request))
             wrong = (("x-constitutional-hash", "0" * 16),)
             expect(grpc.StatusCode.PERMISSION_DENIED, lambda: stub.ModelInfer(request, metadata=wrong))
+            expect(grpc.StatusCode.PERMISSION_DENIED, lambda: stub.ServerLive(inference.ServerLiveRequest(), metadata=wrong))
+            _, call = stub.ServerReady.with_call(inference.ServerReadyRequest(), metadata=HEADER)
+            assert ("x-constitutional-hash", HASH) in [tuple(pair) for pair in call.initial_metadata()]
             check_canary(addresses, lambda: ask([0.5, -1.0])[0])
     finally:
         server.terminate()

@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use crate::deadline::{is_past, late};
 use acgs_mesh::{calls::code_of, pool::PoolBody};
 use acgs_vocabulary::{Problem, problem::Kind};
 use bytes::Bytes;
@@ -109,7 +110,8 @@ impl RequestBody {
         Self { first, rest, framing: Framing::new(bytes_max), noted, refused, answered: None }
     }
 
-    /// Ends when what comes back is dropped: a request that goes on would keep the stream to the server open.
+    /// Ends when what comes back is dropped: a request that goes on would keep the stream to the server open. To a server that does
+    /// not read, and has no room for more, it stays open until it reads: hyper asks a body only when there is room.
     pub fn until_answered(&mut self) -> DropGuard {
         let answered = CancellationToken::new();
         self.answered = Some(Box::pin(answered.clone().cancelled_owned()));
@@ -281,10 +283,10 @@ impl Body for AnswerBody {
         let frame = match Pin::new(inner).poll_frame(context) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
-                let late =
+                let is_late =
                     self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
-                if late {
-                    return self.cut(&Status::deadline_exceeded("the call's deadline has passed"));
+                if is_late {
+                    return self.cut(&late());
                 }
                 return Poll::Pending;
             }
@@ -307,6 +309,12 @@ impl Body for AnswerBody {
                 } else if let Some(code) =
                     frame.trailers_ref().map(|trailers| code_of(trailers).unwrap_or(Code::Unknown))
                 {
+                    // A server with a timer of its own may be a moment earlier, and calls it a cancellation.
+                    if code == Code::Cancelled
+                        && self.deadline.as_ref().is_some_and(|sleep| is_past(sleep.deadline()))
+                    {
+                        return self.cut(&late());
+                    }
                     self.end(code);
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -3,7 +3,7 @@
 //! It must never know what a model computes, or why weights are what they are.
 //!
 //! Reading order: [`config`], [`pick`] and [`peek`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
-//! [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`],
+//! [`deadline`], [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`],
 //! [`tensors`] and [`capture`] (calls as records).
 
 pub mod config;
@@ -17,6 +17,8 @@ pub mod counts;
 pub mod table;
 
 pub mod body;
+
+pub mod deadline;
 
 pub mod proxy;
 

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use acgs_mesh::{calls::code_of, constitution::sent, pool::Repeatable};
@@ -27,6 +27,7 @@ use crate::{
     body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, joined, too_large},
     capture::{Captured, Captures},
     counts::Arm,
+    deadline::{deadline_of, is_past, late},
     peek::{self, INFERENCE, Peeked},
     shadow::{Copies, Shadowed},
     table::{Choice, Table},
@@ -41,7 +42,6 @@ const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// Bytes of a request that is gathered before it goes on, so that it can be sent again.
 const GATHERED_MAX: usize = 64 << 10;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
-const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// What the gateway counts of itself.
 #[derive(Debug, Default)]
@@ -156,12 +156,26 @@ impl Gateway {
     pub async fn carry(&self, shard: usize, request: Request<Incoming>) -> Response<GatewayBody> {
         match self.try_carry(shard, request).await {
             Ok(response) => response,
-            Err(status) => {
-                self.0.stats.refused.fetch_add(1, Ordering::Relaxed);
-                let mut response = own(*status);
-                response.headers_mut().insert(HASH_HEADER, self.0.stamp.clone());
-                response
-            }
+            Err(status) => self.refusal(*status),
+        }
+    }
+
+    fn refusal(&self, status: Status) -> Response<GatewayBody> {
+        self.0.stats.refused.fetch_add(1, Ordering::Relaxed);
+        self.stamped(own(status))
+    }
+
+    fn stamped(&self, mut response: Response<GatewayBody>) -> Response<GatewayBody> {
+        response.headers_mut().insert(HASH_HEADER, self.0.stamp.clone());
+        response
+    }
+
+    /// An answer of the gateway's own to a question with these headers: under the same constitution as those that it carries.
+    #[must_use]
+    pub fn answer(&self, headers: &HeaderMap, answer: Response<GatewayBody>) -> Response<GatewayBody> {
+        match self.check_hash(headers) {
+            Ok(()) => self.stamped(answer),
+            Err(problem) => self.refusal(problem.into()),
         }
     }
 
@@ -389,6 +403,10 @@ impl Gateway {
         parts.headers.insert(HASH_HEADER, self.0.stamp.clone());
         parts.headers.insert(VERSION_HEADER, version.clone());
         if let Some(code) = code_of(&parts.headers) {
+            if code == Code::Cancelled && deadline.is_some_and(is_past) {
+                call.ended(Code::DeadlineExceeded, None);
+                return Err(Box::new(late()));
+            }
             call.ended(code, None);
             return Ok(Response::from_parts(parts, GatewayBody::Own(axum::body::Body::empty())));
         }
@@ -443,49 +461,4 @@ async fn dispatch<F: Future>(call: F, route: Arc<crate::table::Route>) -> F::Out
         }
     })
     .await
-}
-
-fn late() -> Status {
-    Status::deadline_exceeded("the call's deadline has passed")
-}
-
-/// When a call has to be over, by `grpc-timeout`: at most eight digits and a unit.
-fn deadline_of(headers: &HeaderMap, since: Instant) -> Result<Option<tokio::time::Instant>, Problem> {
-    let Some(value) = headers.get(&TIMEOUT_HEADER) else { return Ok(None) };
-    let bad =
-        || Problem::field(TIMEOUT_HEADER.as_str(), "BAD_TIMEOUT", "is not up to eight digits and a unit");
-    let text = value.to_str().map_err(|_| bad())?;
-    let (digits, unit) = text.split_at_checked(text.len().wrapping_sub(1)).ok_or_else(bad)?;
-    let fine = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count: u64 = digits.parse().ok().filter(|_| fine).ok_or_else(bad)?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(count * 3_600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return Err(bad()),
-    };
-    Ok(tokio::time::Instant::from_std(since).checked_add(timeout))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deadlines_are_read_as_they_are_written() {
-        let since = Instant::now();
-        let read = |text: &str| {
-            let headers = HeaderMap::from_iter([(TIMEOUT_HEADER, HeaderValue::from_str(text).unwrap())]);
-            let found = deadline_of(&headers, since).ok()??;
-            Some(found - tokio::time::Instant::from_std(since))
-        };
-        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
-        for bad in ["", "m", "123456789S", "-1S", "1x", "1"] {
-            assert_eq!(read(bad), None, "{bad:?}");
-        }
-    }
 }

@@ -8,6 +8,8 @@ pub mod board;
 
 pub mod losses;
 
+mod pairs;
+
 pub mod pilot;
 
 pub mod tally;

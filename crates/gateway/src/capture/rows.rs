@@ -47,7 +47,7 @@ impl Call {
     /// `None` when it is no call of one value for each row.
     pub(super) fn read(exchange: &Exchange) -> Option<Self> {
         let request = ModelInferRequest::decode(message(&exchange.request)?).ok()?;
-        let inputs = Tensors::read(&request).ok()?;
+        let inputs = Tensors::read(&request).ok().filter(|inputs| inputs.rows() > 0)?;
         let spec = &exchange.captured.spec;
         let scores = match (&exchange.answer, exchange.code) {
             (Some(pieces), Code::Ok) => {

@@ -88,6 +88,8 @@ impl Stream {
             };
             match session {
                 Ok(()) => return,
+                // Another stream has taken its place, and it has nothing left to send.
+                Err(_) if batches.is_closed() && batches.is_empty() => return,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
                         let stream_id = &self.open.stream_id;

@@ -1,12 +1,10 @@
-//! The loss of a candidate beside that of its baseline, from the records of both with their labels. A call is what was drawn to a
-//! version, so a call is what counts once: each of the candidate has the nearest of the baseline in event time as its partner, and of
-//! both the record whose label comes first is a bet on the difference. Read from the record log, so that it can be read again. It must
-//! not know what follows from it.
+//! The loss of a candidate beside that of its baseline, from the records of both with their labels: each pair of calls (`pairs`) is a
+//! bet on the difference. Read from the record log, so that it can be read again. It must not know what follows from it.
 
 use std::{collections::HashMap, sync::Arc};
 
 use acgs_columns::{Kind, Role};
-use acgs_interchange::from_arrow_tagged;
+use acgs_interchange::{Tags, from_arrow_tagged};
 use acgs_lifecycle::{
     analysis::LossFound,
     deployment::{Deployment, Phase},
@@ -19,16 +17,15 @@ use acgs_vocabulary::{
     ports::{Chunk, RecordLog},
 };
 
+use super::pairs::{BASELINE, CANDIDATE, Outcome, Pairs, Spoken};
 use crate::{core::RecordId, lifecycle::topic, records::tag};
 
 /// The column that says which records came in one call, as gateways write it: neighbours with the same value did.
 const CALL: &str = "acgs_call";
 /// Chunks read at once.
 const PAGE: usize = 64;
-/// Records and labels of one deployment that wait for each other.
-const WAITING_MAX: usize = 1_000_000;
-/// Calls of one side that wait for a partner: the newest are kept, since the older ones were of other times.
-const SINGLES_MAX: usize = 256;
+/// Lives of streams whose frames are told apart from those that are sent again.
+const STREAMS_MAX: usize = 4_096;
 
 /// Losses of the deployments that are open.
 #[derive(Debug)]
@@ -43,24 +40,11 @@ struct Reading {
     after: u64,
     /// The candidate has a record: from here on the baseline's count too.
     begun: bool,
-    /// Records without a label: of which pair, on which side, and the score.
-    rows: HashMap<RecordId, (u64, Side, f64)>,
-    labels: HashMap<RecordId, f64>,
-    /// Losses of pairs that are not complete. A pair that is not here is over, or never became one.
-    pairs: HashMap<u64, [Option<f64>; 2]>,
-    /// Pairs with one call so far, and its event time; the oldest first.
-    singles: [Vec<(u64, i64)>; 2],
-    /// The last call of each side, and its pair.
-    last: [Option<(i64, u64)>; 2],
-    /// Pairs that were begun.
-    begun_pairs: u64,
+    /// The last frame, and part of it, of each life of a stream's partition: what comes again has been seen.
+    last: HashMap<(String, String), (u64, u32)>,
+    pairs: Pairs,
     bets: MeanBets,
 }
-
-/// The candidate's, or the baseline's.
-type Side = usize;
-const CANDIDATE: Side = 0;
-const BASELINE: Side = 1;
 
 /// What is being looked for.
 #[derive(Clone, Debug)]
@@ -150,6 +134,9 @@ impl Reading {
         if !holds_labels && (!of_candidate && (version != wanted.baseline || !self.begun)) {
             return;
         }
+        if !holds_labels && !self.is_new(&tags) {
+            return;
+        }
         let (scores, times) = (column(Role::Score), column(Role::Timestamp));
         let calls = schema.index_of(CALL).filter(|place| schema.fields()[*place].kind == Kind::Int64);
         let side = if of_candidate { CANDIDATE } else { BASELINE };
@@ -163,84 +150,50 @@ impl Reading {
                         .and_then(|place| batch.columns()[place].number(row))
                         .filter(|value| value.is_finite())
                 };
-                if holds_labels {
-                    self.label(id, number(labels), wanted);
-                } else if let Some(score) = number(scores) {
-                    self.begun |= of_candidate;
-                    let pair = self.pair(side, integer(calls), integer(times).unwrap_or(0));
-                    self.row(id, (pair, side, score), number(labels), wanted);
+                let (label, score) = (number(labels), number(scores));
+                let complete = match (holds_labels, label, score) {
+                    (true, Some(label), _) if self.begun => self.pairs.label(id, label),
+                    (false, label, Some(score)) => {
+                        self.begun |= of_candidate;
+                        let (call, time_ms) = (integer(calls), integer(times).unwrap_or(0));
+                        self.pairs.record(Spoken { side, call, time_ms, id, score, label })
+                    }
+                    _ => None,
+                };
+                if let Some(complete) = complete {
+                    self.bet(complete, wanted);
                 }
             }
         }
     }
 
-    /// The pair of a record: that of the record before when both are of one call; else the nearest call of the other side that is
-    /// alone, or a new one.
-    fn pair(&mut self, side: Side, call: Option<i64>, time_ms: i64) -> u64 {
-        if let (Some(call), Some((last, pair))) = (call, self.last[side])
-            && call == last
-        {
-            return pair;
+    /// Whether a frame was not seen before: those of one life of a partition have rising numbers.
+    fn is_new(&mut self, tags: &Tags) -> bool {
+        let text = |name: &str| tags.get(name).cloned().unwrap_or_default();
+        let number = |name: &str| tags.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let life = (text(tag::INSTANCE), text(tag::PARTITION));
+        let frame = (number(tag::SEQ), number(tag::PART) as u32);
+        let is_new = self.last.get(&life).is_none_or(|last| *last < frame);
+        if is_new && (self.last.len() < STREAMS_MAX || self.last.contains_key(&life)) {
+            self.last.insert(life, frame);
         }
-        let others = &mut self.singles[1 - side];
-        let nearest = (0..others.len()).min_by_key(|place| others[*place].1.abs_diff(time_ms));
-        let pair = match nearest {
-            Some(place) => others.remove(place).0,
-            None => {
-                self.begun_pairs += 1;
-                let singles = &mut self.singles[side];
-                if singles.len() >= SINGLES_MAX {
-                    self.pairs.remove(&singles.remove(0).0);
-                }
-                singles.push((self.begun_pairs, time_ms));
-                if self.pairs.len() < WAITING_MAX {
-                    self.pairs.insert(self.begun_pairs, [None; 2]);
-                }
-                self.begun_pairs
-            }
-        };
-        self.last[side] = call.map(|call| (call, pair));
-        pair
+        is_new
     }
 
-    fn row(&mut self, id: RecordId, of: (u64, Side, f64), label: Option<f64>, wanted: &Wanted) {
-        match label.or_else(|| self.labels.remove(&id)) {
-            Some(label) => self.lost(of, label, wanted),
-            None if self.rows.len() < WAITING_MAX => {
-                self.rows.entry(id).or_insert(of);
-            }
-            None => {}
-        }
-    }
-
-    fn label(&mut self, id: RecordId, label: Option<f64>, wanted: &Wanted) {
-        let Some(label) = label else { return };
-        match self.rows.remove(&id) {
-            Some(of) => self.lost(of, label, wanted),
-            None if self.begun && self.labels.len() < WAITING_MAX => {
-                self.labels.entry(id).or_insert(label);
-            }
-            None => {}
-        }
-    }
-
-    /// One more loss; when both sides of its pair have one, it is bet on.
-    fn lost(&mut self, (pair, side, score): (u64, Side, f64), label: f64, wanted: &Wanted) {
-        let Some(losses) = self.pairs.get_mut(&pair).filter(|losses| losses[side].is_none()) else { return };
-        let loss = match wanted.loss {
-            Loss::Squared => (score - label) * (score - label),
-            Loss::Absolute => (score - label).abs(),
-            Loss::Log => {
-                let likely = if label > 0.5 { score } else { 1.0 - score };
-                -likely.max(f64::MIN_POSITIVE).ln()
-            }
-        };
+    fn bet(&mut self, [candidate, baseline]: [Outcome; 2], wanted: &Wanted) {
         let LossTolerance { tolerated, unacceptable, range, .. } = wanted.tolerance;
-        losses[side] = Some((loss / range).min(1.0));
-        if let [Some(candidate), Some(baseline)] = *losses {
-            self.pairs.remove(&pair);
-            self.bets.push(candidate - baseline, tolerated / range, unacceptable / range);
-        }
+        let loss = |Outcome { score, label }: Outcome| {
+            let loss = match wanted.loss {
+                Loss::Squared => (score - label) * (score - label),
+                Loss::Absolute => (score - label).abs(),
+                Loss::Log => {
+                    let likely = if label > 0.5 { score } else { 1.0 - score };
+                    -likely.max(f64::MIN_POSITIVE).ln()
+                }
+            };
+            (loss / range).min(1.0)
+        };
+        self.bets.push(loss(candidate) - loss(baseline), tolerated / range, unacceptable / range);
     }
 }
 

@@ -33,7 +33,10 @@ fn chunk(sequence: u64, holds: &str, version: &str, rows: &[(i64, f64)]) -> Chun
             ])
             .unwrap();
     }
-    let tags = [(tag::HOLDS, holds), (tag::VERSION, version)];
+    // Frames of one life are numbered.
+    static FRAMES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let frame = FRAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+    let tags = [(tag::HOLDS, holds), (tag::VERSION, version), (tag::SEQ, &frame)];
     let tags = tags.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let content = to_arrow_tagged(&schema, &[builder.finish().unwrap()], tags).unwrap();
     Chunk { sequence, from_ms: 0, until_ms: 0, content: content.into() }
@@ -65,7 +68,6 @@ fn rows_and_labels_meet_in_any_order_and_only_side_by_side() {
     reading.take(&chunk(9, tag::LABELS, "", &[(30, 1.0)]), &wanted());
     assert_eq!(reading.bets.draws, 1, "20 waits for a partner");
     assert!((reading.bets.mean() - 0.0).abs() < 1e-12);
-    assert_eq!(reading.singles[CANDIDATE].len(), 1);
 }
 
 #[test]
@@ -80,20 +82,56 @@ fn a_call_is_one_draw_however_many_records_it_has() {
         reading.take(&chunk(0, tag::LABELS, "", &labels(100 * call + 50)), &wanted());
     }
     assert_eq!(reading.bets.draws, 5);
-    assert!(reading.pairs.is_empty() && reading.rows.is_empty(), "{reading:?}");
 }
 
 #[test]
-fn what_has_more_traffic_does_not_wait_without_bound_and_times_stay_together() {
+fn a_frame_that_is_sent_again_is_one_frame() {
     let mut reading = Reading::default();
-    reading.take(&chunk(0, tag::ROWS, "new", &[(0, 0.5)]), &wanted());
-    let many: Vec<(i64, f64)> = (1..2_000).map(|call| (10 * call, 0.5)).collect();
-    reading.take(&chunk(1, tag::ROWS, "old", &many), &wanted());
-    assert_eq!(reading.singles[BASELINE].len(), SINGLES_MAX);
-    assert!(reading.pairs.len() <= SINGLES_MAX + 1);
-    // The partner of a call is of its own time, not the one that waits longest.
-    reading.take(&chunk(2, tag::ROWS, "new", &[(10 * 1_990 + 1, 0.5)]), &wanted());
-    assert!(reading.singles[BASELINE].iter().all(|(_, time_ms)| *time_ms != 1_990_000));
+    let new = chunk(0, tag::ROWS, "new", &[(10, 0.5), (20, 0.5)]);
+    let old = chunk(0, tag::ROWS, "old", &[(11, 0.5)]);
+    let more = chunk(0, tag::ROWS, "old", &[(21, 0.5)]);
+    for frame in [&new, &old, &new, &old, &more] {
+        reading.take(frame, &wanted());
+    }
+    reading.take(&chunk(0, tag::LABELS, "", &[(10, 1.0), (11, 1.0), (20, 1.0), (21, 1.0)]), &wanted());
+    assert_eq!(reading.bets.draws, 2, "10 beside 11 and 20 beside 21");
+}
+
+/// Late flights land late: what is known first is not what happens most.
+#[test]
+fn what_is_known_first_does_not_decide() {
+    let mut reading = Reading::default();
+    let (mut highest, mut id) = (f64::MIN, 0);
+    let mut draw = draws(7);
+    let mut late_labels: Vec<(i64, f64)> = Vec::new();
+    for _round in 0..2_000 {
+        for (version, score) in [("new", 0.3), ("old", 0.2)] {
+            id += 10;
+            let rows: Vec<(i64, f64)> = (id..id + 4).map(|id| (id, score)).collect();
+            reading.take(&chunk(0, tag::ROWS, version, &rows), &wanted());
+            // One in five is late. Of a mean loss of 0.16 and 0.17, that of the punctual is 0.04 and 0.09.
+            let labels: Vec<(i64, f64)> = rows.iter().map(|(id, _)| (*id, f64::from(draw() < 0.2))).collect();
+            let (late, punctual): (Vec<_>, Vec<_>) = labels.into_iter().partition(|(_, label)| *label > 0.5);
+            if !punctual.is_empty() {
+                reading.take(&chunk(0, tag::LABELS, "", &punctual), &wanted());
+            }
+            late_labels.extend(late);
+        }
+        if late_labels.len() > 20 {
+            reading.take(&chunk(0, tag::LABELS, "", &std::mem::take(&mut late_labels)), &wanted());
+        }
+        highest = highest.max(reading.bets.ln_above());
+    }
+    assert!(highest < 100_f64.ln(), "{highest}: a loss that is tolerated was found to be too high");
+    assert!(reading.bets.draws > 1_900 && reading.bets.mean() < 0.03, "{:?}", reading.bets);
+}
+
+fn draws(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / f64::from(1_u32 << 31)
+    }
 }
 
 /// The weather of an hour is one for all that depart in it: calls of the same time share it, and versions that are alike stay alike.
@@ -101,12 +139,8 @@ fn what_has_more_traffic_does_not_wait_without_bound_and_times_stay_together() {
 fn what_calls_of_one_time_share_is_not_held_against_a_version() {
     let wrongly = (0..20_u64).filter(|seed| {
         let mut reading = Reading::default();
-        let mut state = *seed + 1;
-        let mut draw = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / f64::from(1_u32 << 31)
-        };
-        let mut id = 0;
+        let mut draw = draws(*seed + 1);
+        let (mut id, mut highest) = (0, f64::MIN);
         for _storm in 0..150 {
             // Ten calls of eight records, of which a quarter goes to the candidate; in a storm nearly all are late.
             let late_rate = if draw() < 0.2 { 0.9 } else { 0.1 };
@@ -118,9 +152,10 @@ fn what_calls_of_one_time_share_is_not_held_against_a_version() {
                 let version = if draw() < 0.25 { "new" } else { "old" };
                 reading.take(&chunk(0, tag::ROWS, version, &rows), &wanted());
                 reading.take(&chunk(0, tag::LABELS, "", &labels), &wanted());
+                highest = highest.max(reading.bets.ln_above());
             }
         }
-        reading.bets.ln_above() > 100_f64.ln()
+        highest > 100_f64.ln()
     });
     let wrongly = wrongly.count();
     assert!(wrongly <= 1, "{wrongly} of 20");

@@ -30,6 +30,8 @@ const MODEL: &str = "bench";
 const CALLERS: usize = 64;
 /// All are measured so often, in turn.
 const ROUNDS: usize = 3;
+/// Connections for lonely calls in each round.
+const LONELY_ROUNDS: usize = 4;
 /// A hop that does not answer by then never will.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,20 +78,23 @@ async fn hops(calls: usize) -> anyhow::Result<Vec<Figure>> {
     if let Some(haproxy) = haproxy(folder.path(), server)? {
         hops.push(("HAProxy", haproxy));
     }
-    let direct = client(&server.to_string(), &question()).await?;
-    let mut clients = Vec::new();
-    for (_, hop) in &hops {
-        clients.push(client(hop.address(), &question()).await?);
-    }
     let mut lonely_direct = Vec::new();
     let mut found: Vec<(Vec<f64>, Vec<f64>)> = hops.iter().map(|_| Default::default()).collect();
     for _ in 0..ROUNDS {
-        lonely_direct.push(lonely(&direct, calls / 20).await?);
-        for (((_, hop), client), (cpu, wait)) in hops.iter().zip(&clients).zip(&mut found) {
+        for ((_, hop), (cpu, _)) in hops.iter().zip(&mut found) {
+            let client = client(hop.address(), &question()).await?;
             let before = hop.cpu_seconds()?;
-            crowd(client, calls, &question()).await?;
+            crowd(&client, calls, &question()).await?;
             cpu.push((hop.cpu_seconds()? - before) * 1e6 / calls as f64);
-            wait.push(lonely(client, calls / 20).await?);
+        }
+        // Which core a connection's thread is on decides whether a sleeping one has to be woken: several connections, in turn.
+        for _ in 0..LONELY_ROUNDS {
+            let direct = client(&server.to_string(), &question()).await?;
+            lonely_direct.push(lonely(&direct, calls / 60).await?);
+            for ((_, hop), (_, wait)) in hops.iter().zip(&mut found) {
+                let client = client(hop.address(), &question()).await?;
+                wait.push(lonely(&client, calls / 60).await?);
+            }
         }
     }
     let direct_us = median(lonely_direct);

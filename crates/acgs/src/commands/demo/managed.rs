@@ -86,7 +86,10 @@ pub(super) async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitC
         // Whoever takes part ends with it.
         () = stop_signal() => Err(anyhow!("told to stop")),
     };
-    let ended = running.stop().await;
+    let ended = tokio::select! {
+        ended = running.stop() => ended,
+        () = stop_signal() => Err(anyhow!("told to stop twice")),
+    };
     told?;
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -244,8 +247,8 @@ impl Loop {
             }
             Heard::TakenBack(open) => {
                 debug_assert_ne!(open.standing, Standing::Warming);
-                let taken = TakenBack::new(&open, &self.traffic);
-                let line = format!("{} is taken back: {}", open.version, taken.told());
+                let taken = TakenBack::new(&open);
+                let line = format!("{} is taken back: {}", open.version, taken.told(&self.traffic));
                 self.say(&format!("deployment-{}", open.number), &line);
                 self.taken_back.push(taken);
             }

@@ -37,6 +37,8 @@ const PLAN: &str = "steps = [50, 100]\nstep_ms = 20000\nsamples_min = 50\n[analy
                     errors = { tolerated = 0.01, unacceptable = 0.05 }\n\
                     tail_p95 = { tolerated = 0.5, unacceptable = 0.9 }\ntail_p99 = { tolerated = 0.5, unacceptable = 0.9 }\n";
 const LOOK: Duration = Duration::from_millis(5);
+/// For so long is looked for requests on a version that was taken back.
+const AFTERWARDS: Duration = Duration::from_millis(150);
 
 /// Takes so many versions back.
 pub(super) async fn measure(settings: &Settings, rollbacks: usize) -> anyhow::Result<Vec<Figure>> {
@@ -65,6 +67,8 @@ pub(super) async fn measure(settings: &Settings, rollbacks: usize) -> anyhow::Re
         let version = format!("bad-{number}");
         rig::version(&mut rig.lifecycle, MODEL, &version, bad_at, false).await?;
         let id = taken_back(&mut rig.lifecycle, &version).await?;
+        // A gateway that says that it has changed its routes and has not would be seen in this time.
+        tokio::time::sleep(AFTERWARDS).await;
         last_ms.insert(id, bad.last_ms.load(Ordering::Relaxed));
     }
     stop.store(true, Ordering::Relaxed);

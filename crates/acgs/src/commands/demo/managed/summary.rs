@@ -20,26 +20,30 @@ const WORSE_BY: f64 = 0.06;
 pub(super) struct TakenBack {
     version: String,
     why: String,
-    /// Calls that it answered.
-    calls: u64,
-    /// Milliseconds from the deciding event to its last answer.
-    last_after_ms: i64,
+    /// Time of the deciding event.
+    decided_ms: i64,
 }
 
 impl TakenBack {
-    pub(super) fn new(open: &Open, traffic: &Traffic) -> Self {
+    pub(super) fn new(open: &Open) -> Self {
         let (decided_ms, why) = open.decided.clone().unwrap_or_default();
-        let last_ms = traffic.last_ms.get(&open.version).copied().unwrap_or(decided_ms);
-        Self {
-            version: open.version.clone(),
-            why,
-            calls: traffic.answered.get(&open.version).copied().unwrap_or(0),
-            last_after_ms: (last_ms - decided_ms).max(0),
-        }
+        Self { version: open.version.clone(), why, decided_ms }
     }
 
-    pub(super) fn told(&self) -> String {
-        format!("{}; {} calls, the last {} ms after it was decided", self.why, self.calls, self.last_after_ms)
+    /// Calls that it has answered.
+    fn calls(&self, traffic: &Traffic) -> u64 {
+        traffic.answered.get(&self.version).copied().unwrap_or(0)
+    }
+
+    /// Milliseconds from the deciding event to its last answer so far.
+    fn last_after_ms(&self, traffic: &Traffic) -> i64 {
+        let last_ms = traffic.last_ms.get(&self.version).copied().unwrap_or(self.decided_ms);
+        (last_ms - self.decided_ms).max(0)
+    }
+
+    pub(super) fn told(&self, traffic: &Traffic) -> String {
+        let (calls, last_after_ms) = (self.calls(traffic), self.last_after_ms(traffic));
+        format!("{}; {calls} calls, the last {last_after_ms} ms after it was decided", self.why)
     }
 }
 
@@ -96,7 +100,8 @@ impl Loop {
         for taken in self.taken_back.iter().filter(|taken| taken.version == PLANTED) {
             println!(
                 "The planted version answered {} calls; the last of them {} ms after it was decided to take it back.",
-                taken.calls, taken.last_after_ms
+                taken.calls(&self.traffic),
+                taken.last_after_ms(&self.traffic)
             );
         }
         println!(
@@ -124,8 +129,8 @@ impl Loop {
         });
         let taken_back = self.taken_back.iter().map(|taken| {
             json!({
-                "version": taken.version, "why": taken.why, "calls": taken.calls,
-                "decision_to_last_call_ms": taken.last_after_ms, "planted": taken.version == PLANTED,
+                "version": taken.version, "why": taken.why, "calls": taken.calls(&self.traffic),
+                "decision_to_last_call_ms": taken.last_after_ms(&self.traffic), "planted": taken.version == PLANTED,
             })
         });
         let answered: HashMap<&str, u64> =
