@@ -11,7 +11,7 @@ use acgs_contracts::lifecycle::v1::{
 };
 use acgs_mesh::client::connect;
 use acgs_tests::{
-    fleet::{Process, constitution},
+    fleet::{Process, constitution, python_stubs},
     models::{Load, ModelStub},
     nats::Nats,
 };
@@ -210,6 +210,52 @@ async fn a_model_server_that_hangs_loses_nothing_while_another_answers() {
     assert!(tally.longest < Duration::from_secs(5), "{tally:?}");
     assert!(other.stop().await, "it ends in order");
     assert!(one.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_in_python_hands_over_to_one_in_rust() {
+    let stubs = python_stubs().await;
+    let rig = Rig::start(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let artifact = folder.path().join("model.json");
+    // What the example computes: the probability that a row's numbers add up to more than nothing.
+    let text = serde_json::json!({
+        "format": "acgs-linear/1", "family": "logistic", "constitutional_hash": "", "data_digest": "", "rows": 1,
+        "features": [{ "kind": "number", "name": "x", "mean": 0.0, "deviation": 1.0, "absence": false }],
+        "intercept": 0.0, "weights": [1.0],
+    });
+    std::fs::write(&artifact, text.to_string()).unwrap();
+    let mut client = rig.client().await;
+    model(&mut client, "linear").await;
+    version(&mut client, "linear", "python", &[], true).await;
+    version(&mut client, "linear", "rust", &[], false).await;
+    let orchestrator = rig.orchestrator.as_ref().unwrap().address;
+    let python = Process::python_model(("linear", "python"), orchestrator, stubs.path()).await;
+    let flags = ["--artifact", artifact.to_str().unwrap(), "--version", "rust"];
+    let (rust, _) = Process::model("linear", &orchestrator.to_string(), &flags).await;
+    let gateways = [rig.gateways[0].address];
+    let mut inference = acgs_tests::models::inference(gateways[0]).await;
+    let since = Instant::now();
+    while inference.model_infer(tensor_question()).await.is_err() {
+        assert!(since.elapsed() < acgs_tests::PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let load = Load::asking(&gateways, tensor_question(), per_second()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let id = begin(&mut client, start("linear", "rust")).await;
+    let done = until(&mut client, &id, is_over).await;
+    assert_eq!(done.phase(), DeploymentPhase::Completed, "{done:#?}");
+    let before = load.tally();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let tally = load.end().await;
+    assert!(tally.failures.is_empty(), "{tally:?}");
+    assert!(tally.of("python") > 100 && tally.of("rust") > 100, "{tally:?}");
+    assert_eq!(tally.of("python"), before.of("python"), "what has no weight has no calls");
+    // Both say the same, so that nobody notices.
+    let answer = inference.model_infer(tensor_question()).await.unwrap().into_inner();
+    let score = answer.outputs[0].contents.as_ref().unwrap().fp64_contents[0];
+    assert!((score - 1.0 / (1.0 + (-1_f64).exp())).abs() < 1e-12, "{answer:?}");
+    assert!(rust.stop().await && python.stop().await);
 }
 
 /// A question that the linear model answers.

@@ -1,6 +1,6 @@
 //! A mesh of processes: the real binary, one role each, that tests may kill, stop and start again. It must not know a test.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 
 use acgs_contracts::orchestrator::v1::{
     ListServicesRequest, orchestrator_service_client::OrchestratorServiceClient,
@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{binary, nats::Nats};
+use crate::{binary, nats::Nats, root};
 
 /// A process that does not do what it is asked for by then never will.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,6 +70,23 @@ impl Process {
         (Self { role: "model".into(), address, child }, version)
     }
 
+    /// The example's model server in Python, with stubs as [`python_stubs`] makes them.
+    pub async fn python_model(
+        (model, version): (&str, &str),
+        orchestrator: SocketAddr,
+        stubs: &std::path::Path,
+    ) -> Self {
+        let mut command = Command::new(python());
+        command.arg(root().join("clients/python/examples/model_server.py"));
+        command.args([&orchestrator.to_string(), model, version]).env("PYTHONPATH", stubs);
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("says where it listens");
+        let line = line.expect("its output").expect("it ended at once");
+        let address = line.rsplit(' ').next().and_then(|text| text.parse().ok()).expect("an address");
+        Self { role: "model".into(), address, child }
+    }
+
     /// Its pid.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
@@ -93,6 +110,22 @@ impl Process {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         ended.is_ok_and(|status| status.expect("its status").success())
     }
+}
+
+/// The Python that `cargo xtask test` installs, or the one named by PYTHON.
+fn python() -> PathBuf {
+    std::env::var_os("PYTHON").map_or_else(|| root().join(".tools/python/bin/python"), PathBuf::from)
+}
+
+/// Stubs of the contract for Python, as a user would make them.
+pub async fn python_stubs() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let make = "import pathlib, sys; from run import generate; generate(pathlib.Path(sys.argv[1]))";
+    let mut command = Command::new(python());
+    command.args(["-c", make]).arg(folder.path()).current_dir(root().join("clients/python/tests"));
+    let made = command.status().await.expect("Python runs; `cargo xtask test` installs it");
+    assert!(made.success(), "stubs");
+    folder
 }
 
 /// A nats-server, an orchestrator, and judges.
