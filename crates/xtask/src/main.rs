@@ -91,7 +91,8 @@ fn soak() -> Result<(), Failure> {
             "rollouts::",
         ])
         .env("ACGS_TEST_STOPPED_SECONDS", "20")
-        .env("ACGS_TEST_NATS_AWAY_SECONDS", "30"))?;
+        .env("ACGS_TEST_NATS_AWAY_SECONDS", "30")
+        .env("ACGS_TEST_CALLS_PER_SECOND", "1000"))?;
     run(Command::new(env!("CARGO"))
         .args(["test", "--release", "--package", "acgs-lifecycle"])
         .env("ACGS_EXPLORER_DEPTH", "12")
