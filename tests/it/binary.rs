@@ -10,7 +10,7 @@ use tokio::{
 
 async fn run(arguments: &[&str]) -> (bool, String, String) {
     let running = Command::new(binary()).args(arguments).current_dir(root()).output();
-    let output = tokio::time::timeout(PATIENCE * 6, running).await.expect("ends in time").unwrap();
+    let output = tokio::time::timeout(PATIENCE * 12, running).await.expect("ends in time").unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.success(), text(output.stdout), text(output.stderr))
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use self::{
     cast::{Cast, FIRST, PLANTED},
     scores::Scores,
-    story::{Heard, Standing, Story},
+    story::{Heard, Story},
     summary::TakenBack,
     traffic::Traffic,
 };
@@ -246,7 +246,6 @@ impl Loop {
                 self.say(&format!("deployment-{}", open.number), &line);
             }
             Heard::TakenBack(open) => {
-                debug_assert_ne!(open.standing, Standing::Warming);
                 let taken = TakenBack::new(&open);
                 let line = format!("{} is taken back: {}", open.version, taken.told(&self.traffic));
                 self.say(&format!("deployment-{}", open.number), &line);

@@ -21,7 +21,7 @@ use crate::{client::explain, commands::demo::NAME};
 
 /// Where a deployment stands, as far as the story cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+enum Standing {
     /// Its endpoints are looked for and warmed.
     Warming,
     /// It has, or gets, traffic.
@@ -36,7 +36,7 @@ pub(super) struct Open {
     pub(super) number: u64,
     pub(super) version: String,
     pub(super) baseline: String,
-    pub(super) standing: Standing,
+    standing: Standing,
     /// Percent of traffic that it has been given.
     pub(super) weight: u32,
     /// When it was decided to take it back, milliseconds since the epoch, and why.
