@@ -7,12 +7,12 @@ use acgs_contracts::lifecycle::v1::{
     RoutesApplied, SetEndpointsRequest, VersionObserved, WatchDeploymentRequest, WatchRoutesRequest,
     WatchRoutesResponse, watch_routes_request::Message as Say,
 };
-use acgs_tests::{Mesh, models::ModelStub, reason};
+use acgs_tests::{Mesh, reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-use crate::deployments::{Client, begin, get, is_over, model, start, until, version};
+use crate::deployments::{Client, begin, get, is_over, model, start, two, until, version};
 
 type Refusal = (Code, String, String);
 
@@ -321,12 +321,7 @@ async fn routers_that_say_what_cannot_be_are_sent_away() {
 /// Every router has to see a candidate well: one that says nothing of it holds the deployment up, until it has left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_that_says_nothing_of_a_candidate_holds_it_up() {
-    let mesh = Mesh::start().await;
-    let mut client = mesh.lifecycle().await;
-    let (old, new) = (ModelStub::start("old").await, ModelStub::start("new").await);
-    model(&mut client, "m").await;
-    version(&mut client, "m", "old", &[old.endpoint()], true).await;
-    version(&mut client, "m", "new", &[new.endpoint()], false).await;
+    let (_mesh, mut client, _old, _new) = two().await;
     let (say, told) = router(&mut client, hello("silent", "one")).await;
     let mut told = told.unwrap();
     told.message().await.unwrap();

@@ -121,7 +121,7 @@ async fn stage(client: &mut Client, model: &str, version: &str) -> Stage {
 }
 
 /// A mesh, two versions with a server each, and a client.
-async fn two() -> (Mesh, Client, ModelStub, ModelStub) {
+pub(crate) async fn two() -> (Mesh, Client, ModelStub, ModelStub) {
     let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
     let (old, new) = (ModelStub::start("old").await, ModelStub::start("new").await);

@@ -147,11 +147,7 @@ async fn deadlines_and_cancellation_reach_the_server() {
         let mut calls = calls.clone();
         async move { calls.model_infer(question("m")).await }
     });
-    let since = Instant::now();
-    while server.behaviour.calls.load(Ordering::Relaxed) < 4 {
-        assert!(since.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    at_least(&server.behaviour.calls, 4, "the call does not come").await;
     call.abort();
     abandoned(3).await;
     server.behaviour.latency_us.store(0, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use acgs_contracts::lifecycle::v1::{
 use acgs_mesh::client::connect;
 use acgs_tests::{
     fleet::{Process, constitution, python_stubs},
-    models::{Load, ModelStub},
+    models::{Load, ModelStub, inference},
     nats::Nats,
 };
 
@@ -94,6 +94,20 @@ impl Rig {
             assert!(since.elapsed() < acgs_tests::PATIENCE, "{:?}", load.tally());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        load
+    }
+
+    /// Asks the linear model, once it answers.
+    async fn asking_linear(&self) -> Load {
+        let gateways = [self.gateways[0].address];
+        let mut inference = inference(gateways[0]).await;
+        let since = Instant::now();
+        while inference.model_infer(tensor_question()).await.is_err() {
+            assert!(since.elapsed() < acgs_tests::PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let load = Load::asking(&gateways, tensor_question(), per_second()).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         load
     }
 
@@ -192,15 +206,7 @@ async fn a_model_server_that_hangs_loses_nothing_while_another_answers() {
     version(&mut client, "linear", "v1", &[], true).await;
     let (one, _) = Process::model("linear", &address, &flags).await;
     let (other, _) = Process::model("linear", &address, &flags).await;
-    let gateways = [rig.gateways[0].address];
-    let mut inference = acgs_tests::models::inference(gateways[0]).await;
-    let since = Instant::now();
-    while inference.model_infer(tensor_question()).await.is_err() {
-        assert!(since.elapsed() < acgs_tests::PATIENCE);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let load = Load::asking(&gateways, tensor_question(), per_second()).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let load = rig.asking_linear().await;
     one.signal("STOP");
     tokio::time::sleep(Duration::from_secs(3)).await;
     let tally = load.end().await;
@@ -233,15 +239,7 @@ async fn a_server_in_python_hands_over_to_one_in_rust() {
     let python = Process::python_model(("linear", "python"), orchestrator, stubs.path()).await;
     let flags = ["--artifact", artifact.to_str().unwrap(), "--version", "rust"];
     let (rust, _) = Process::model("linear", &orchestrator.to_string(), &flags).await;
-    let gateways = [rig.gateways[0].address];
-    let mut inference = acgs_tests::models::inference(gateways[0]).await;
-    let since = Instant::now();
-    while inference.model_infer(tensor_question()).await.is_err() {
-        assert!(since.elapsed() < acgs_tests::PATIENCE);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let load = Load::asking(&gateways, tensor_question(), per_second()).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let load = rig.asking_linear().await;
     let id = begin(&mut client, start("linear", "rust")).await;
     let done = until(&mut client, &id, is_over).await;
     assert_eq!(done.phase(), DeploymentPhase::Completed, "{done:#?}");
@@ -252,6 +250,7 @@ async fn a_server_in_python_hands_over_to_one_in_rust() {
     assert!(tally.of("python") > 100 && tally.of("rust") > 100, "{tally:?}");
     assert_eq!(tally.of("python"), before.of("python"), "what has no weight has no calls");
     // Both say the same, so that nobody notices.
+    let mut inference = inference(rig.gateways[0].address).await;
     let answer = inference.model_infer(tensor_question()).await.unwrap().into_inner();
     let score = answer.outputs[0].contents.as_ref().unwrap().fp64_contents[0];
     assert!((score - 1.0 / (1.0 + (-1_f64).exp())).abs() < 1e-12, "{answer:?}");

@@ -7,7 +7,6 @@ mod stream;
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -102,7 +101,7 @@ impl Captures {
         let room = Arc::new(Semaphore::new(parts.bytes_max.min(Semaphore::MAX_PERMITS)));
         let (stats, clock) = (Arc::clone(&parts.stats), Arc::clone(&parts.clock));
         tokio::spawn(run(parts, waiting));
-        let numbers = Arc::new(AtomicU64::new(RandomState::new().hash_one(clock.now_ms())));
+        let numbers = Arc::new(random::sequence());
         Self { calls, room, numbers, stats, clock }
     }
 

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -113,7 +112,7 @@ impl Table {
             routes: RwLock::default(),
             arms: Mutex::default(),
             changes: watch::Sender::new(0),
-            random: AtomicU64::new(RandomState::new().hash_one(0_u8)),
+            random: random::sequence(),
             started: Instant::now(),
             led_until_us: AtomicU64::new(0),
             probe,

@@ -15,7 +15,6 @@ use std::{
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
-    hash::{BuildHasher, RandomState},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     task::{Context, Poll, Waker},
@@ -207,7 +206,7 @@ impl Pool {
     pub fn probing(name: &str, probe: Probe, source: watch::Receiver<Addresses>) -> Self {
         let stop = CancellationToken::new();
         let inner = Mutex::new(Inner { cache: ReadyCache::default(), waker: Waker::noop().clone() });
-        let random = AtomicU64::new(RandomState::new().hash_one(name));
+        let random = random::sequence();
         let name = Arc::from(name);
         let shared = Arc::new(Shared { name, probe, inner, random, _task: stop.clone().drop_guard() });
         let worker = Arc::downgrade(&shared);

@@ -1,6 +1,15 @@
 //! Numbers that are drawn without a lock: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014). It must not know what for.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// A sequence that begins elsewhere than any other.
+#[must_use]
+pub fn sequence() -> AtomicU64 {
+    AtomicU64::new(RandomState::new().hash_one(0_u8))
+}
 
 /// The next number of a sequence that threads share.
 pub fn next(state: &AtomicU64) -> u64 {

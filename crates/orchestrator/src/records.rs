@@ -11,6 +11,8 @@ pub use recorder::Recorder;
 
 /// What a chunk says of itself, as metadata of its schema.
 pub(crate) mod tag {
+    use acgs_interchange::Tags;
+
     pub(crate) const STREAM: &str = "acgs.stream_id";
     /// Of one life of the stream: a client that opens it anew from the start sends its frames again.
     pub(crate) const INSTANCE: &str = "acgs.instance";
@@ -25,4 +27,11 @@ pub(crate) mod tag {
     pub(crate) const HASH: &str = "acgs.constitutional_hash";
     pub(crate) const ROWS: &str = "rows";
     pub(crate) const LABELS: &str = "labels";
+
+    /// Life of a stream, partition, frame, and part of it: a frame that was sent again has the same place.
+    pub(crate) fn place(tags: &Tags) -> (String, String, u64, u32) {
+        let text = |name| tags.get(name).cloned().unwrap_or_default();
+        let number = |name| tags.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        (text(INSTANCE), text(PARTITION), number(SEQ), number(PART) as u32)
+    }
 }

@@ -21,3 +21,7 @@ pub mod convert;
 pub use constitution::Constitution;
 pub use finding::{Finding, JudgeKind, Severity, VerdictStatus, Window};
 pub use problem::Problem;
+
+/// The field by which gateways say which records came in one call, an integer: neighbours with the same value did. What is drawn to a
+/// version is a call, so whoever compares versions has to know.
+pub const CALL_FIELD: &str = "acgs_call";

@@ -11,6 +11,7 @@ use acgs_contracts::{
     lifecycle::v1::Capture,
 };
 use acgs_mesh::framing;
+use acgs_vocabulary::CALL_FIELD;
 use bytes::Bytes;
 use prost::Message;
 use tonic::Code;
@@ -25,8 +26,6 @@ const TIME: &str = "acgs_time_ms";
 const ID: &str = "acgs_id";
 const LATENCY: &str = "acgs_latency_ms";
 const ERROR: &str = "acgs_error";
-/// Records of one call have the same number, and neighbours that have not are of several: what is drawn to a version is a call.
-const CALL: &str = "acgs_call";
 
 /// Fields of a version's records.
 pub(super) type Shape = Arc<Schema>;
@@ -112,7 +111,7 @@ fn shape(inputs: &[(String, Kind)], spec: &Capture) -> Option<Shape> {
     fields.push(Field::new(&spec.score, Kind::Double, Role::Score));
     fields.push(Field::new(LATENCY, Kind::Double, Role::Latency));
     fields.push(Field::new(ERROR, Kind::Boolean, Role::Error));
-    fields.push(Field::new(CALL, Kind::Int64, Role::None));
+    fields.push(Field::new(CALL_FIELD, Kind::Int64, Role::None));
     Schema::new(fields).ok().map(Arc::new)
 }
 

@@ -11,7 +11,7 @@ use acgs_columns::{
     batch::ROWS_MAX,
     builder::{BatchBuilder, Cell},
 };
-use acgs_interchange::{Tags, from_arrow_tagged};
+use acgs_interchange::from_arrow_tagged;
 use acgs_vocabulary::{
     Problem,
     ports::{Chunk, RecordLog},
@@ -88,13 +88,6 @@ fn broken(error: impl std::fmt::Display) -> Problem {
     Problem::internal(format!("the record log: {error}"))
 }
 
-/// A frame that was sent again has the same place in the same life of its stream.
-fn place(tags: &Tags) -> (String, String, u64, u32) {
-    let text = |name| tags.get(name).cloned().unwrap_or_default();
-    let number = |name| tags.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-    (text(tag::INSTANCE), text(tag::PARTITION), number(tag::SEQ), number(tag::PART) as u32)
-}
-
 impl Gathered {
     fn take(&mut self, chunk: &Chunk, selection: Selection) -> Result<(), Problem> {
         let apart = chunk.until_ms < selection.from_ms || chunk.from_ms >= selection.until_ms;
@@ -102,7 +95,7 @@ impl Gathered {
             return Ok(());
         }
         let ((schema, batches), tags) = from_arrow_tagged(&chunk.content).map_err(broken)?;
-        if !self.seen.insert(place(&tags)) {
+        if !self.seen.insert(tag::place(&tags)) {
             return Ok(());
         }
         self.held += batches.iter().map(RecordBatch::rows).sum::<usize>();

@@ -13,15 +13,13 @@ use acgs_lifecycle::{
 };
 use acgs_statistics::evidence::MeanBets;
 use acgs_vocabulary::{
-    Problem,
+    CALL_FIELD, Problem,
     ports::{Chunk, RecordLog},
 };
 
 use super::pairs::{BASELINE, CANDIDATE, Outcome, Pairs, Spoken};
 use crate::{core::RecordId, lifecycle::topic, records::tag};
 
-/// The column that says which records came in one call, as gateways write it: neighbours with the same value did.
-const CALL: &str = "acgs_call";
 /// Chunks read at once.
 const PAGE: usize = 64;
 /// Lives of streams whose frames are told apart from those that are sent again.
@@ -138,7 +136,7 @@ impl Reading {
             return;
         }
         let (scores, times) = (column(Role::Score), column(Role::Timestamp));
-        let calls = schema.index_of(CALL).filter(|place| schema.fields()[*place].kind == Kind::Int64);
+        let calls = schema.index_of(CALL_FIELD).filter(|place| schema.fields()[*place].kind == Kind::Int64);
         let side = if of_candidate { CANDIDATE } else { BASELINE };
         for batch in &batches {
             for row in 0..batch.rows() {
@@ -169,10 +167,8 @@ impl Reading {
 
     /// Whether a frame was not seen before: those of one life of a partition have rising numbers.
     fn is_new(&mut self, tags: &Tags) -> bool {
-        let text = |name: &str| tags.get(name).cloned().unwrap_or_default();
-        let number = |name: &str| tags.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        let life = (text(tag::INSTANCE), text(tag::PARTITION));
-        let frame = (number(tag::SEQ), number(tag::PART) as u32);
+        let (instance, partition, seq, part) = tag::place(tags);
+        let (life, frame) = ((instance, partition), (seq, part));
         let is_new = self.last.get(&life).is_none_or(|last| *last < frame);
         if is_new && (self.last.len() < STREAMS_MAX || self.last.contains_key(&life)) {
             self.last.insert(life, frame);

@@ -16,7 +16,7 @@ fn chunk(sequence: u64, holds: &str, version: &str, rows: &[(i64, f64)]) -> Chun
     let fields = vec![
         Field::new("id", Kind::Int64, Role::Id),
         value,
-        Field::new(CALL, Kind::Int64, Role::None),
+        Field::new(CALL_FIELD, Kind::Int64, Role::None),
         Field::new("ts", Kind::Timestamp, Role::Timestamp),
     ];
     let schema = Arc::new(Schema::new(fields).unwrap());

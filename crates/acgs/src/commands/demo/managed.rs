@@ -45,11 +45,8 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 const WINDOW_WAIT: Duration = Duration::from_millis(500);
 /// While a version is on its way, an hour takes as long as this: a year that passes in seconds leaves nothing to be seen on a step.
 const DEPLOYING_HOUR: Duration = Duration::from_millis(10);
-/// How far records may be out of order before a window closes, as the policy says.
-const OUT_OF_ORDERNESS_MS: i64 = HOUR_MS;
 /// When the bad version is planted.
 const PLANTED_AT: &str = "2013-11-04T12:00:00Z";
-
 /// The year is over, in universal time: the last flights of its last evening are left out.
 const END: &str = "2014-01-01T00:00:00Z";
 
@@ -67,6 +64,10 @@ struct Loop {
     /// Models by version.
     models: HashMap<String, Arc<Artifact>>,
     champion: String,
+    /// How far records may be out of order before a window closes, as the policy says.
+    out_of_orderness_ms: i64,
+    /// How much worse a version is unacceptable, as the policy says.
+    unacceptable: f64,
     planted: bool,
     taken_back: Vec<TakenBack>,
     /// Event time.
@@ -106,7 +107,10 @@ async fn play(running: &Running, json: bool, began: Instant) -> anyhow::Result<(
     let (before, after) = flights.split_at(flights.partition_point(|flight| flight.time_ms < until_ms));
     let end_ms = parse_rfc3339(END).context("the end of the year")?;
     let after = &after[..after.partition_point(|flight| flight.time_ms < end_ms)];
-    let first = cast::prepare(running, &mut client, before).await?;
+    let policy = cast::policy()?;
+    let first = cast::prepare(running, &mut client, &policy, before).await?;
+    let capture = policy.capture.context("the policy captures")?;
+    let loss = policy.deployment.analysis.loss.context("the policy judges the loss")?;
     let cast = Cast::start(&address, constitution.current())?;
     let mut year = Loop {
         json,
@@ -118,6 +122,8 @@ async fn play(running: &Running, json: bool, began: Instant) -> anyhow::Result<(
         rows: flights::row_schema(SERVED_SCORE)?,
         models: HashMap::from([(FIRST.to_owned(), Arc::new(first))]),
         champion: FIRST.to_owned(),
+        out_of_orderness_ms: capture.out_of_orderness_ms,
+        unacceptable: loss.unacceptable,
         planted: false,
         taken_back: Vec::new(),
         now_ms: until_ms,
@@ -165,7 +171,7 @@ impl Loop {
             let served = self.traffic.serve(hour).await;
             self.scores.note(hour, &flights::batch(&self.rows, hour.iter())?, &served);
             self.progress.advance(hour.len() as u64, &day(self.now_ms));
-            if self.now_ms >= week_end_ms + OUT_OF_ORDERNESS_MS {
+            if self.now_ms >= week_end_ms + self.out_of_orderness_ms {
                 self.await_window(week_end_ms).await?;
                 week_end_ms += WEEK_MS;
             }

@@ -7,6 +7,7 @@ use acgs_contracts::lifecycle::v1::{
     Artifact as Stored, PolicyDocument, PutPolicyRequest, RegisterModelRequest, RegisterVersionRequest,
     StartDeploymentRequest,
 };
+use acgs_lifecycle::Policy;
 use acgs_trainers::{Artifact, FORMAT, Family, Wishes, train};
 use acgs_vocabulary::constitution::sha256_hex;
 use anyhow::Context;
@@ -64,12 +65,17 @@ fn process(arguments: &[&str], hash: &str) -> anyhow::Result<Child> {
         .with_context(|| format!("`acgs {}` cannot be started", arguments[0]))
 }
 
+/// What is done about the model, read.
+pub(super) fn policy() -> anyhow::Result<Policy> {
+    Ok(Policy::parse(POLICY)?)
+}
+
 /// The model of these flights, as a worker would train it.
-fn fit(flights: &[Flight], hash: &str) -> anyhow::Result<Artifact> {
+fn fit(policy: &Policy, flights: &[Flight], hash: &str) -> anyhow::Result<Artifact> {
     let schema = flights::reference_schema(SERVED_SCORE)?;
     let landed: Vec<&Flight> = flights.iter().filter(|flight| flight.late.is_some()).collect();
     let data = flights::batch(&schema, landed.into_iter())?;
-    let wishes = Wishes { penalty: 30.0, harmonics: 2 };
+    let wishes = Wishes::parse(&policy.training.hyperparameters)?;
     let mut model = train(Family::Logistic, wishes, &schema, std::slice::from_ref(&data))?;
     model.constitutional_hash = hash.to_owned();
     model.data_digest = sha256_hex(flights::DATA);
@@ -80,9 +86,10 @@ fn fit(flights: &[Flight], hash: &str) -> anyhow::Result<Artifact> {
 pub(super) async fn prepare(
     running: &Running,
     client: &mut Client,
+    policy: &Policy,
     before: &[Flight],
 ) -> anyhow::Result<Artifact> {
-    let model = fit(before, running.constitution.current())?;
+    let model = fit(policy, before, running.constitution.current())?;
     let rows = flights::batch(&flights::row_schema(SERVED_SCORE)?, before.iter())?;
     let scores = model.score(std::slice::from_ref(&rows));
     let mut before = before.to_vec();
@@ -97,13 +104,13 @@ pub(super) async fn prepare(
         ..RegisterModelRequest::default()
     };
     client.register_model(register).await.map_err(told)?;
-    let policy = PutPolicyRequest {
+    let put = PutPolicyRequest {
         model_id: NAME.into(),
         document: Some(PolicyDocument { toml: POLICY.into() }),
         actor: ACTOR.into(),
         ..PutPolicyRequest::default()
     };
-    client.put_policy(policy).await.map_err(told)?;
+    client.put_policy(put).await.map_err(told)?;
     register_version(client, FIRST, &model, true).await?;
     Ok(model)
 }

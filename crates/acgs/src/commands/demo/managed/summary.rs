@@ -1,7 +1,5 @@
 //! What the year came to. It must not know how it passed.
 
-use std::collections::HashMap;
-
 use acgs_contracts::lifecycle::v1::{Job, JobState, ListJobsRequest};
 use serde_json::{Value, json};
 
@@ -10,10 +8,6 @@ use crate::{
     client::explain,
     commands::{demo::NAME, jobs::as_json},
 };
-
-/// A promotion was wrong when the version did this much worse than what it replaced would have, on the flights that it answered:
-/// what the policy calls unacceptable.
-const WORSE_BY: f64 = 0.06;
 
 /// A version that was taken back.
 #[derive(Debug)]
@@ -47,15 +41,17 @@ impl TakenBack {
     }
 }
 
-/// Versions that should not have been promoted: the planted one, and any that did worse.
-fn wrong(reigns: &[Reign]) -> usize {
-    let worse = |reign: &&Reign| {
-        reign.version == PLANTED || reign.flights > 0 && reign.brier() >= reign.brier_before() + WORSE_BY
-    };
-    reigns.iter().filter(worse).count()
-}
-
 impl Loop {
+    /// Versions that should not have been promoted: the planted one, and any that did unacceptably worse than what it replaced would
+    /// have, on the flights that it answered.
+    fn wrong(&self) -> usize {
+        let worse = |reign: &&Reign| {
+            let bound = reign.brier_before() + self.unacceptable;
+            reign.version == PLANTED || reign.flights > 0 && reign.brier() >= bound
+        };
+        self.scores.reigns.iter().filter(worse).count()
+    }
+
     async fn jobs(&mut self) -> anyhow::Result<Vec<Job>> {
         let request = ListJobsRequest { model_id: NAME.into(), limit: 1_000, ..Default::default() };
         Ok(self.client.list_jobs(request).await.map_err(|status| explain(&status))?.into_inner().jobs)
@@ -89,12 +85,13 @@ impl Loop {
         let calls: u64 = self.traffic.answered.values().sum();
         println!(
             "\nBrier score from March to December: {:.4} frozen, {:.4} managed. {retrainings} retrainings, of which {accepted} passed \
-             the gates.\n{} versions promoted; {} wrong promotions: the planted one, or one worse by {WORSE_BY} than what it replaced. \
+             the gates.\n{} versions promoted; {} wrong promotions: the planted one, or one worse by {} than what it replaced. \
              {} taken back.",
             self.scores.frozen(),
             self.scores.managed(),
             reigns.len(),
-            wrong(reigns),
+            self.wrong(),
+            self.unacceptable,
             self.taken_back.len(),
         );
         for taken in self.taken_back.iter().filter(|taken| taken.version == PLANTED) {
@@ -133,13 +130,11 @@ impl Loop {
                 "decision_to_last_call_ms": taken.last_after_ms(&self.traffic), "planted": taken.version == PLANTED,
             })
         });
-        let answered: HashMap<&str, u64> =
-            self.traffic.answered.iter().map(|(version, calls)| (version.as_str(), *calls)).collect();
         json!({
             "brier_frozen": self.scores.frozen(), "brier_managed": self.scores.managed(),
-            "retrainings": retrainings, "accepted": accepted, "wrong_promotions": wrong(reigns),
+            "retrainings": retrainings, "accepted": accepted, "wrong_promotions": self.wrong(),
             "promoted": promoted.collect::<Vec<_>>(), "taken_back": taken_back.collect::<Vec<_>>(),
-            "calls": answered, "failed": self.traffic.failed, "windows": self.story.windows.len(),
+            "calls": self.traffic.answered, "failed": self.traffic.failed, "windows": self.story.windows.len(),
             "months": self.scores.json(), "jobs": jobs.iter().rev().map(as_json).collect::<Vec<_>>(),
             "seconds": self.began.elapsed().as_secs_f64(),
         })
