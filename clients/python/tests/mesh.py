@@ -22,10 +22,16 @@ BINARY = ROOT / "target" / "debug" / "acgs"
 PORTS = {"gateway": 8014, "orchestrator": 8013, "quality": 8010, "drift": 8011, "performance": 8012}
 
 
+def held_port():
+    """A free port, which nobody else is given while its socket is open."""
+    holder = socket.socket()
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    with held_port() as holder:
+        return holder.getsockname()[1]
 
 
 class Mesh:
@@ -35,7 +41,9 @@ class Mesh:
         self.folder = pathlib.Path(folder)
         self.compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
         self.services = self.compose["services"]
-        self.addresses = {name: free_port() for name in self.services}
+        # Connections of those that start first must not take the ports of those that start last.
+        self.held = {name: held_port() for name in self.services}
+        self.addresses = {name: holder.getsockname()[1] for name, holder in self.held.items()}
         self.processes = {}
 
     def here(self, text):
@@ -53,6 +61,7 @@ class Mesh:
         path = self.folder / "nats.conf"
         path.write_text(f"host: 127.0.0.1\n{config}")
         command = [os.environ["NATS_SERVER"], "--config", str(path)]
+        self.held["nats"].close()
         self.processes["nats"] = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         wait_for(lambda: socket.create_connection(("127.0.0.1", self.addresses["nats"]), 1).close())
 
@@ -72,6 +81,7 @@ class Mesh:
             environment.update(ACGS_GATEWAY__ID=name, ACGS_GATEWAY__SNAPSHOT=str(self.folder / f"{name}.binpb"))
         command = [str(BINARY), *service["command"], "--json"]
         log = open(self.folder / f"{name}.log", "w")
+        self.held[name].close()
         self.processes[name] = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.processes[name].stdout.readline(), (self.folder / f"{name}.log").read_text()
