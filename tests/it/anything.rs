@@ -140,9 +140,13 @@ async fn every_unary_rpc_survives_anything() {
             "QualityService" => addresses.quality,
             "DriftService" => addresses.drift,
             "PerformanceService" => addresses.performance,
-            "OrchestratorService" | "LifecycleService" | "ConstitutionService" | "Health" => {
-                addresses.orchestrator
-            }
+            "OrchestratorService"
+            | "ModelService"
+            | "JobService"
+            | "DeploymentService"
+            | "RoutingService"
+            | "ConstitutionService"
+            | "Health" => addresses.orchestrator,
             "GRPCInferenceService" => addresses.gateway,
             // Whoever adds a service says where it is.
             name => {
@@ -182,12 +186,13 @@ async fn every_unary_rpc_survives_anything() {
 async fn every_streaming_rpc_of_models_survives_anything() {
     let mesh = Mesh::start().await;
     let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
-    let service = pool.get_service_by_name("acgs.lifecycle.v1.LifecycleService").unwrap();
     let mut client = Grpc::new(mesh.channel(mesh.running.addresses.orchestrator).await);
     let mut rpcs = 0;
-    for method in service.methods().filter(|one| one.is_client_streaming() || one.is_server_streaming()) {
+    let of_models = pool.services().filter(|service| service.package_name() == "acgs.lifecycle.v1");
+    let methods = of_models.flat_map(|service| service.methods().collect::<Vec<_>>());
+    for method in methods.filter(|one| one.is_client_streaming() || one.is_server_streaming()) {
         rpcs += 1;
-        let path = format!("/{}/{}", service.full_name(), method.name());
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         for case in 0..CASES {
             let mut dice = Dice(case);
             let count = if method.is_client_streaming() { 1 + case % 5 } else { 1 };

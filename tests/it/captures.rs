@@ -2,16 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use acgs_columns::{
-    Field, Kind, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_client::LifecycleClients;
+use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
     inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
-    lifecycle::v1::{
-        PolicyDocument, PutPolicyRequest, ReadRecordsRequest,
-        lifecycle_service_client::LifecycleServiceClient,
-    },
+    lifecycle::v1::{PolicyDocument, PutPolicyRequest, ReadRecordsRequest},
     orchestrator::v1::{LabelsHeader, SubmitLabelsRequest, SubscribeRequest, submit_labels_request},
 };
 use acgs_interchange::from_parquet;
@@ -49,10 +44,10 @@ fn question(row: i64) -> ModelInferRequest {
     }
 }
 
-async fn put_policy(client: &mut LifecycleServiceClient<MeshChannel>, capture: &str) {
+async fn put_policy(client: &mut LifecycleClients<MeshChannel>, capture: &str) {
     let document = Some(PolicyDocument { toml: format!("{POLICY}{capture}") });
     let request = PutPolicyRequest { model_id: "m".into(), document, ..Default::default() };
-    client.put_policy(request).await.unwrap();
+    client.models.put_policy(request).await.unwrap();
 }
 
 async fn metric(mesh: &Mesh, name: &str) -> u64 {
@@ -129,7 +124,7 @@ async fn calls_become_records_with_labels_windows_and_versions() {
     };
     let since = Instant::now();
     loop {
-        let mut pieces = client.read_records(request.clone()).await.unwrap().into_inner();
+        let mut pieces = client.jobs.read_records(request.clone()).await.unwrap().into_inner();
         let mut bytes = Vec::new();
         while let Some(piece) = pieces.message().await.unwrap() {
             bytes.extend_from_slice(&piece.chunk);

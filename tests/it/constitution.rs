@@ -38,7 +38,8 @@ async fn absent_and_wrong_are_refused_and_counted_on_every_port() {
     // The gateway of the same process asks the orchestrator for routes, which counts too: once it has.
     let mut lifecycle = mesh.lifecycle().await;
     let since = std::time::Instant::now();
-    while lifecycle.list_routers(ListRoutersRequest {}).await.unwrap().into_inner().routers.is_empty() {
+    while lifecycle.routing.list_routers(ListRoutersRequest {}).await.unwrap().into_inner().routers.is_empty()
+    {
         assert!(since.elapsed() < acgs_tests::PATIENCE, "the gateway follows");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -126,7 +127,7 @@ async fn health_and_metrics_are_open() {
     assert_eq!(serving.status(), ServingStatus::Serving);
     assert_eq!(health.check(check("nobody")).await.unwrap_err().code(), Code::NotFound);
     let all = health.list(HealthListRequest {}).await.unwrap().into_inner();
-    assert_eq!(all.statuses.len(), 7);
+    assert_eq!(all.statuses.len(), 10);
     let mut unknown = health.watch(check("nobody")).await.unwrap().into_inner();
     assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let mut watch = health.watch(check("")).await.unwrap().into_inner();

@@ -42,7 +42,7 @@ async fn endpoints(
         change: change.into(),
         ..SetEndpointsRequest::default()
     };
-    Ok(client.set_endpoints(request).await?.into_inner().endpoints)
+    Ok(client.routing.set_endpoints(request).await?.into_inner().endpoints)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,30 +120,30 @@ async fn a_start_that_cannot_be_names_what_is_wrong() {
     ] {
         let request =
             acgs_contracts::lifecycle::v1::StartDeploymentRequest { plan_toml: plan.into(), ..good.clone() };
-        let refused = client.start_deployment(request).await.expect_err(plan);
+        let refused = client.deployments.start_deployment(request).await.expect_err(plan);
         let (code, reason, field) = refusal(&refused);
         assert_eq!((code, reason.as_str()), (Code::InvalidArgument, "BAD_POLICY"), "{plan}");
         assert!(field.starts_with("plan_toml"), "{plan}: {field}");
     }
     for (request, wanted) in cases {
-        let refused = client.start_deployment(request.clone()).await.expect_err(&wanted.1);
+        let refused = client.deployments.start_deployment(request.clone()).await.expect_err(&wanted.1);
         assert_eq!(refusal(&refused), wanted, "{request:?}");
     }
-    let refused = client.start_deployment(start("nobody", "v2")).await.unwrap_err();
+    let refused = client.deployments.start_deployment(start("nobody", "v2")).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).0), missing("UNKNOWN_MODEL"));
-    let refused = client.start_deployment(start("m", "v9")).await.unwrap_err();
+    let refused = client.deployments.start_deployment(start("m", "v9")).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).0), missing("UNKNOWN_VERSION"));
     // No gate has judged it, and nobody vouches.
     let mut request = start("m", "v2");
     request.unjudged = false;
-    let refused = client.start_deployment(request).await.unwrap_err();
+    let refused = client.deployments.start_deployment(request).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::FailedPrecondition, "NOT_NOW"));
     assert!(refused.message().contains("vouch"), "{refused:?}");
     // What serves is not deployed, and while one is open there is no other.
-    let refused = client.start_deployment(start("m", "v1")).await.unwrap_err();
+    let refused = client.deployments.start_deployment(start("m", "v1")).await.unwrap_err();
     assert_eq!(reason(&refused).0, "NOT_NOW");
     begin(&mut client, good.clone()).await;
-    let refused = client.start_deployment(good).await.unwrap_err();
+    let refused = client.deployments.start_deployment(good).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::FailedPrecondition, "WRONG_STATE"));
 }
 
@@ -153,14 +153,16 @@ async fn all(client: &mut Client, id: &str, why: &str, actor: &str) -> Vec<(&'st
     let mut refused = Vec::new();
     let request =
         PauseDeploymentRequest { deployment_id: id.clone(), why: why.clone(), actor: actor.clone() };
-    refused.extend(client.pause_deployment(request).await.err().map(|status| ("pause", status)));
+    refused.extend(client.deployments.pause_deployment(request).await.err().map(|status| ("pause", status)));
     let request = ResumeDeploymentRequest { deployment_id: id.clone(), actor: actor.clone() };
-    refused.extend(client.resume_deployment(request).await.err().map(|status| ("resume", status)));
+    refused
+        .extend(client.deployments.resume_deployment(request).await.err().map(|status| ("resume", status)));
     let request =
         PromoteDeploymentRequest { deployment_id: id.clone(), why: why.clone(), actor: actor.clone() };
-    refused.extend(client.promote_deployment(request).await.err().map(|status| ("promote", status)));
+    refused
+        .extend(client.deployments.promote_deployment(request).await.err().map(|status| ("promote", status)));
     let request = AbortDeploymentRequest { deployment_id: id, why, actor };
-    refused.extend(client.abort_deployment(request).await.err().map(|status| ("abort", status)));
+    refused.extend(client.deployments.abort_deployment(request).await.err().map(|status| ("abort", status)));
     refused
 }
 
@@ -176,25 +178,38 @@ async fn orders_that_do_not_fit_are_refused() {
             assert_eq!(refusal(&status), invalid("BAD_DEPLOYMENT_ID", "deployment_id"), "{order} {bad:?}");
         }
         let get = GetDeploymentRequest { deployment_id: bad.into() };
-        let status = client.get_deployment(get).await.unwrap_err();
+        let status = client.deployments.get_deployment(get).await.unwrap_err();
         assert_eq!(refusal(&status), invalid("BAD_DEPLOYMENT_ID", "deployment_id"));
         let watch = WatchDeploymentRequest { deployment_id: bad.into() };
-        assert_eq!(client.watch_deployment(watch).await.unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(
+            client.deployments.watch_deployment(watch).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
         let explain = ExplainDeploymentRequest { deployment_id: bad.into() };
-        assert_eq!(client.explain_deployment(explain).await.unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(
+            client.deployments.explain_deployment(explain).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
     }
     let orders = all(&mut client, "deployment-9", "because", "ann").await;
     assert_eq!(orders.len(), 4);
     for (order, status) in orders {
         assert_eq!((status.code(), reason(&status).0), missing("UNKNOWN_DEPLOYMENT"), "{order}");
     }
-    let status = client.get_deployment(GetDeploymentRequest { deployment_id: "deployment-9".into() }).await;
+    let status = client
+        .deployments
+        .get_deployment(GetDeploymentRequest { deployment_id: "deployment-9".into() })
+        .await;
     assert_eq!(reason(&status.unwrap_err()).0, "UNKNOWN_DEPLOYMENT");
-    let status =
-        client.watch_deployment(WatchDeploymentRequest { deployment_id: "deployment-9".into() }).await;
+    let status = client
+        .deployments
+        .watch_deployment(WatchDeploymentRequest { deployment_id: "deployment-9".into() })
+        .await;
     assert_eq!(reason(&status.unwrap_err()).0, "UNKNOWN_DEPLOYMENT");
-    let status =
-        client.explain_deployment(ExplainDeploymentRequest { deployment_id: "deployment-9".into() }).await;
+    let status = client
+        .deployments
+        .explain_deployment(ExplainDeploymentRequest { deployment_id: "deployment-9".into() })
+        .await;
     assert_eq!(reason(&status.unwrap_err()).0, "UNKNOWN_DEPLOYMENT");
     let id = begin(&mut client, start("m", "v2")).await;
     for (order, status) in
@@ -226,22 +241,22 @@ async fn orders_that_do_not_fit_are_refused() {
             invalid("BAD_DEPLOYMENT_ID", "before"),
         ),
     ] {
-        assert_eq!(refusal(&client.list_deployments(request).await.unwrap_err()), wanted);
+        assert_eq!(refusal(&client.deployments.list_deployments(request).await.unwrap_err()), wanted);
     }
     let back = |model: &str, why: &str, actor: &str| RollbackRequest {
         model_id: model.into(),
         why: why.into(),
         actor: actor.into(),
     };
-    let status = client.rollback(back("nobody", "because", "ann")).await.unwrap_err();
+    let status = client.deployments.rollback(back("nobody", "because", "ann")).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).0), missing("UNKNOWN_MODEL"));
-    let status = client.rollback(back("m", "", "ann")).await.unwrap_err();
+    let status = client.deployments.rollback(back("m", "", "ann")).await.unwrap_err();
     assert_eq!(refusal(&status), invalid("MISSING", "why"));
-    let status = client.rollback(back("m", "because", "")).await.unwrap_err();
+    let status = client.deployments.rollback(back("m", "because", "")).await.unwrap_err();
     assert_eq!(refusal(&status), invalid("MISSING", "actor"));
-    let status = client.rollback(back("m", "because", "ann")).await.unwrap_err();
+    let status = client.deployments.rollback(back("m", "because", "ann")).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).0.as_str()), (Code::FailedPrecondition, "NO_STANDBY"));
-    let status = client.get_routes(GetRoutesRequest { model_id: "nobody".into() }).await.unwrap_err();
+    let status = client.routing.get_routes(GetRoutesRequest { model_id: "nobody".into() }).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).0), missing("UNKNOWN_MODEL"));
 }
 
@@ -251,7 +266,7 @@ type Router = (mpsc::Sender<WatchRoutesRequest>, Result<Streaming<WatchRoutesRes
 async fn router(client: &mut Client, first: Option<Say>) -> Router {
     let (say, said) = mpsc::channel(8);
     say.send(WatchRoutesRequest { message: first }).await.unwrap();
-    let told = client.watch_routes(ReceiverStream::new(said)).await;
+    let told = client.routing.watch_routes(ReceiverStream::new(said)).await;
     (say, told.map(tonic::Response::into_inner))
 }
 

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use acgs_client::LifecycleClients;
 use acgs_contracts::lifecycle::v1::{
     self as proto, AbortDeploymentRequest, Deployment, DeploymentPhase, ExplainDeploymentRequest,
     GetDeploymentRequest, GetRoutesRequest, GetVersionRequest, ListDeploymentsRequest, ListRoutersRequest,
     PauseDeploymentRequest, PauseReason, PromoteDeploymentRequest, RegisterModelRequest,
     RegisterVersionRequest, ResumeDeploymentRequest, RollbackCause, RollbackRequest, SetEndpointsRequest,
     Stage, StartDeploymentRequest, Strategy, WatchDeploymentRequest,
-    lifecycle_service_client::LifecycleServiceClient,
 };
 use acgs_mesh::client::MeshChannel;
 use acgs_tests::{
@@ -23,7 +23,7 @@ use acgs_tests::{
 use acgs_vocabulary::constitution::sha256_hex;
 use tonic::Code;
 
-pub(crate) type Client = LifecycleServiceClient<MeshChannel>;
+pub(crate) type Client = LifecycleClients<MeshChannel>;
 
 /// Fast steps for tests: what decides is evidence, not time.
 pub(crate) const PLAN: &str = "steps = [20, 50, 100]\nstep_ms = 200\nsamples_min = 50\nbake_ms = 500\nno_data_ms = 3000\n\
@@ -33,7 +33,7 @@ pub(crate) const PLAN: &str = "steps = [20, 50, 100]\nstep_ms = 200\nsamples_min
 
 pub(crate) async fn model(client: &mut Client, model: &str) {
     let request = RegisterModelRequest { model_id: model.into(), ..Default::default() };
-    client.register_model(request).await.unwrap();
+    client.models.register_model(request).await.unwrap();
 }
 
 /// A version at these endpoints; the first one serves.
@@ -57,14 +57,14 @@ pub(crate) async fn version(
         serving,
         ..Default::default()
     };
-    client.register_version(request).await.unwrap();
+    client.models.register_version(request).await.unwrap();
     let request = SetEndpointsRequest {
         model_id: model.into(),
         version: version.into(),
         endpoints: endpoints.to_vec(),
         ..Default::default()
     };
-    client.set_endpoints(request).await.unwrap();
+    client.routing.set_endpoints(request).await.unwrap();
 }
 
 pub(crate) fn start(model: &str, version: &str) -> StartDeploymentRequest {
@@ -80,13 +80,13 @@ pub(crate) fn start(model: &str, version: &str) -> StartDeploymentRequest {
 }
 
 pub(crate) async fn begin(client: &mut Client, request: StartDeploymentRequest) -> String {
-    let started = client.start_deployment(request).await.unwrap().into_inner();
+    let started = client.deployments.start_deployment(request).await.unwrap().into_inner();
     started.deployment.unwrap().deployment_id
 }
 
 pub(crate) async fn get(client: &mut Client, deployment_id: &str) -> Deployment {
     let request = GetDeploymentRequest { deployment_id: deployment_id.into() };
-    client.get_deployment(request).await.unwrap().into_inner().deployment.unwrap()
+    client.deployments.get_deployment(request).await.unwrap().into_inner().deployment.unwrap()
 }
 
 /// Waits until a deployment is as wanted.
@@ -103,7 +103,7 @@ pub(crate) async fn until(
         }
         if since.elapsed() > PATIENCE {
             let request = ExplainDeploymentRequest { deployment_id: deployment_id.into() };
-            let explained = client.explain_deployment(request).await.unwrap().into_inner();
+            let explained = client.deployments.explain_deployment(request).await.unwrap().into_inner();
             panic!("{found:#?}\n{}", explained.explanation.join("\n"));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -117,7 +117,7 @@ pub(crate) fn is_over(deployment: &Deployment) -> bool {
 
 async fn stage(client: &mut Client, model: &str, version: &str) -> Stage {
     let request = GetVersionRequest { model_id: model.into(), version: version.into() };
-    client.get_version(request).await.unwrap().into_inner().version.unwrap().stage()
+    client.models.get_version(request).await.unwrap().into_inner().version.unwrap().stage()
 }
 
 /// A mesh, two versions with a server each, and a client.
@@ -137,7 +137,7 @@ async fn a_good_version_takes_all_traffic_and_nothing_is_lost() {
     let load = Load::start(&[mesh.running.addresses.gateway], "m", 500).await;
     let id = begin(&mut client, start("m", "new")).await;
     let watch = WatchDeploymentRequest { deployment_id: id.clone() };
-    let mut states = client.watch_deployment(watch).await.unwrap().into_inner();
+    let mut states = client.deployments.watch_deployment(watch).await.unwrap().into_inner();
     let mut weights = Vec::new();
     while let Some(state) = states.message().await.unwrap() {
         let deployment = state.deployment.unwrap();
@@ -156,12 +156,12 @@ async fn a_good_version_takes_all_traffic_and_nothing_is_lost() {
     assert_eq!(stage(&mut client, "m", "new").await, Stage::Champion);
     assert_eq!(stage(&mut client, "m", "old").await, Stage::Standby);
     let request = ExplainDeploymentRequest { deployment_id: id };
-    let explained = client.explain_deployment(request).await.unwrap().into_inner();
+    let explained = client.deployments.explain_deployment(request).await.unwrap().into_inner();
     let text = explained.explanation.join("\n");
     assert!(text.contains("step 0, 20 %") && text.contains("holds  errors_good"), "{text}");
     // Back by one word: the old one is still warm.
     let request = RollbackRequest { model_id: "m".into(), why: "customers".into(), actor: "ann".into() };
-    let back = client.rollback(request).await.unwrap().into_inner();
+    let back = client.deployments.rollback(request).await.unwrap().into_inner();
     assert_eq!(back.champion, "old");
     assert_eq!(back.routes.unwrap().shares[0].version, "old");
 }
@@ -183,7 +183,7 @@ async fn a_bad_version_is_taken_back_by_itself_and_quarantined() {
     let tally = load.end().await;
     assert!(tally.lost().is_empty(), "{tally:?}");
     assert_eq!(stage(&mut client, "m", "new").await, Stage::Quarantined);
-    let refused = client.start_deployment(start("m", "new")).await.unwrap_err();
+    let refused = client.deployments.start_deployment(start("m", "new")).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::FailedPrecondition, "NOT_NOW"));
 }
 
@@ -214,25 +214,28 @@ async fn no_calls_are_no_success_and_people_can_do_everything() {
     let id = begin(&mut client, request).await;
     let paused = until(&mut client, &id, |found| found.phase() == DeploymentPhase::Paused).await;
     assert_eq!((paused.pause_reason(), paused.weight), (PauseReason::NoData, 20), "weights are held");
-    let another = client.start_deployment(start("m", "old")).await.unwrap_err();
+    let another = client.deployments.start_deployment(start("m", "old")).await.unwrap_err();
     assert_eq!(reason(&another).0, "WRONG_STATE");
     let load = Load::start(&[mesh.running.addresses.gateway], "m", 300).await;
     until(&mut client, &id, |found| found.phase() != DeploymentPhase::Paused).await;
     let why = "lunch".to_owned();
     let pause = PauseDeploymentRequest { deployment_id: id.clone(), why, actor: "ann".into() };
     // Between two steps routes may be on their way: that is a state in which it can be paused too.
-    client.pause_deployment(pause.clone()).await.unwrap();
+    client.deployments.pause_deployment(pause.clone()).await.unwrap();
     assert_eq!(get(&mut client, &id).await.pause_reason(), PauseReason::Manual);
-    assert_eq!(client.pause_deployment(pause).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(
+        client.deployments.pause_deployment(pause).await.unwrap_err().code(),
+        Code::FailedPrecondition
+    );
     let resume = ResumeDeploymentRequest { deployment_id: id.clone(), actor: "ann".into() };
-    client.resume_deployment(resume).await.unwrap();
+    client.deployments.resume_deployment(resume).await.unwrap();
     let promote =
         PromoteDeploymentRequest { deployment_id: id.clone(), why: "it is fine".into(), actor: "ann".into() };
-    client.promote_deployment(promote).await.unwrap();
+    client.deployments.promote_deployment(promote).await.unwrap();
     until(&mut client, &id, |found| found.weight == 100).await;
     let abort =
         AbortDeploymentRequest { deployment_id: id.clone(), why: "it is not".into(), actor: "ann".into() };
-    if client.abort_deployment(abort).await.is_ok() {
+    if client.deployments.abort_deployment(abort).await.is_ok() {
         let done = until(&mut client, &id, is_over).await;
         assert_eq!(done.rollback_cause(), RollbackCause::Operator);
         assert_eq!(
@@ -243,11 +246,16 @@ async fn no_calls_are_no_success_and_people_can_do_everything() {
     }
     load.end().await;
     let list = ListDeploymentsRequest { model_id: "m".into(), ..Default::default() };
-    assert_eq!(client.list_deployments(list).await.unwrap().into_inner().deployments.len(), 1);
-    let routers = client.list_routers(ListRoutersRequest {}).await.unwrap().into_inner().routers;
+    assert_eq!(client.deployments.list_deployments(list).await.unwrap().into_inner().deployments.len(), 1);
+    let routers = client.routing.list_routers(ListRoutersRequest {}).await.unwrap().into_inner().routers;
     assert_eq!(routers.len(), 1);
-    let routes =
-        client.get_routes(GetRoutesRequest { model_id: "m".into() }).await.unwrap().into_inner().routes;
+    let routes = client
+        .routing
+        .get_routes(GetRoutesRequest { model_id: "m".into() })
+        .await
+        .unwrap()
+        .into_inner()
+        .routes;
     assert_eq!(routes.unwrap().shares.iter().map(|share| share.weight).sum::<u32>(), 100);
 }
 

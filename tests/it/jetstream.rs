@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_events::{
+use acgs_storage::{
     JetStream, RecordsKept,
     conformance::{self, envelope},
     jetstream::Options,

@@ -58,7 +58,7 @@ impl Mortal {
 /// What is there at the end: one version of one job that serves, and nothing half judged.
 async fn check_end(client: &mut Client, served: &str) {
     let list = proto::ListVersionsRequest { model_id: "m".into() };
-    let versions = client.list_versions(list).await.unwrap().into_inner().versions;
+    let versions = client.models.list_versions(list).await.unwrap().into_inner().versions;
     let champions: Vec<&str> = versions
         .iter()
         .filter(|version| version.stage() == Stage::Champion)
@@ -70,7 +70,7 @@ async fn check_end(client: &mut Client, served: &str) {
     });
     assert_eq!(half.count(), 0, "{versions:#?}");
     let list = proto::ListJobsRequest { states: vec![JobState::Succeeded.into()], ..Default::default() };
-    let jobs = client.list_jobs(list).await.unwrap().into_inner().jobs;
+    let jobs = client.jobs.list_jobs(list).await.unwrap().into_inner().jobs;
     assert_eq!(jobs.len(), 1, "{jobs:#?}");
 }
 
@@ -141,7 +141,7 @@ async fn the_orchestrator_is_killed_at_every_state_of_a_job() {
         actor: "bob".into(),
         ..Default::default()
     };
-    client.approve_job(approve).await.unwrap();
+    client.jobs.approve_job(approve).await.unwrap();
 
     client = orchestrator.die().await;
     let over = job(&mut client, "job-1").await;
@@ -205,7 +205,7 @@ async fn two_orchestrators_share_models_and_one_goes_on_without_the_other() {
     for round in 0..20 {
         let (here, there) =
             tokio::join!(async { request(&mut one.clone(), &format!("a{round}")).await }, async {
-                other.clone().set_freeze(freeze(round % 2 == 0)).await
+                other.clone().models.set_freeze(freeze(round % 2 == 0)).await
             });
         assert!(here.state() == JobState::Suppressed, "{here:?}");
         there.unwrap();
@@ -222,7 +222,7 @@ async fn two_orchestrators_share_models_and_one_goes_on_without_the_other() {
     nats.kill().await;
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(away) {
-        let refused = other.set_freeze(freeze(true)).await.unwrap_err();
+        let refused = other.models.set_freeze(freeze(true)).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -238,7 +238,7 @@ async fn two_orchestrators_share_models_and_one_goes_on_without_the_other() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     // A freeze that was answered as unavailable may have been written all the same, and nothing goes into service under it.
-    other.set_freeze(freeze(false)).await.unwrap();
+    other.models.set_freeze(freeze(false)).await.unwrap();
     let mut fake = Fake::join(&mut other, "w").await.unwrap();
     fake.taken(completed(&given, &digest)).await;
     let over = wait_for(&mut other, "job-1", JobState::Succeeded).await;

@@ -1,11 +1,11 @@
 //! Models, versions, policies and jobs through a real channel: one success of each RPC, and each refusal that it promises.
 
+use acgs_client::LifecycleClients;
 use acgs_contracts::{
     lifecycle::v1::{
         self as proto, AsOfRequest, GetJobRequest, GetModelRequest, GetPolicyRequest, GetVersionRequest,
         JobState, ListJobsRequest, ListModelsRequest, ListVersionsRequest, PutPolicyRequest,
         RegisterModelRequest, RegisterVersionRequest, RequestRetrainingRequest, Stage,
-        lifecycle_service_client::LifecycleServiceClient,
     },
     orchestrator::v1::{Durability, SubscribeRequest, stream_windows_response},
 };
@@ -15,7 +15,7 @@ use acgs_vocabulary::constitution::sha256_hex;
 use futures_util::{StreamExt, stream};
 use tonic::Code;
 
-type Client = LifecycleServiceClient<MeshChannel>;
+type Client = LifecycleClients<MeshChannel>;
 
 /// The call is refused with this code, reason and, where it is the input, field.
 macro_rules! refused {
@@ -35,7 +35,7 @@ macro_rules! refused {
 
 async fn register(client: &mut Client, model: &str) {
     let request = RegisterModelRequest { model_id: model.into(), ..Default::default() };
-    client.register_model(request).await.unwrap();
+    client.models.register_model(request).await.unwrap();
 }
 
 fn version(model: &str, name: &str) -> RegisterVersionRequest {
@@ -91,61 +91,65 @@ async fn models_and_versions_are_known_as_they_are_and_as_they_were() {
     let before = acgs_vocabulary::text::rfc3339(0);
     register(&mut client, "m").await;
     register(&mut client, "a").await;
-    let models = client.list_models(ListModelsRequest::default()).await.unwrap().into_inner().models;
+    let models = client.models.list_models(ListModelsRequest::default()).await.unwrap().into_inner().models;
     assert_eq!(models.iter().map(|model| model.model_id.as_str()).collect::<Vec<_>>(), ["a", "m"]);
     let page = ListModelsRequest { limit: 1, after: "a".into() };
-    assert_eq!(client.list_models(page).await.unwrap().into_inner().models[0].model_id, "m");
+    assert_eq!(client.models.list_models(page).await.unwrap().into_inner().models[0].model_id, "m");
 
     let serving = RegisterVersionRequest { serving: true, ..version("m", "one") };
-    let first = client.register_version(serving.clone()).await.unwrap().into_inner().version.unwrap();
+    let first = client.models.register_version(serving.clone()).await.unwrap().into_inner().version.unwrap();
     assert_eq!(first.stage(), Stage::Champion);
-    let again = client.register_version(serving).await.unwrap().into_inner().version.unwrap();
+    let again = client.models.register_version(serving).await.unwrap().into_inner().version.unwrap();
     assert_eq!(again, first, "the same again changes nothing");
-    client.register_version(version("m", "two")).await.unwrap();
+    client.models.register_version(version("m", "two")).await.unwrap();
     let get = |name: &str| GetVersionRequest { model_id: "m".into(), version: name.into() };
-    let two = client.get_version(get("two")).await.unwrap().into_inner().version.unwrap();
+    let two = client.models.get_version(get("two")).await.unwrap().into_inner().version.unwrap();
     assert_eq!((two.stage(), two.number), (Stage::Registered, 2));
     let list = ListVersionsRequest { model_id: "m".into() };
-    let versions = client.list_versions(list).await.unwrap().into_inner().versions;
+    let versions = client.models.list_versions(list).await.unwrap().into_inner().versions;
     assert_eq!(versions.iter().map(|known| known.version.as_str()).collect::<Vec<_>>(), ["two", "one"]);
-    let model = client.get_model(GetModelRequest { model_id: "m".into() }).await.unwrap().into_inner();
+    let model = client.models.get_model(GetModelRequest { model_id: "m".into() }).await.unwrap().into_inner();
     assert_eq!(model.model.unwrap().champion, "one");
 
     let at = |time: &str| AsOfRequest { model_id: "m".into(), time: time.into() };
-    let then = client.as_of(at(&first.staged_at)).await.unwrap().into_inner();
+    let then = client.models.as_of(at(&first.staged_at)).await.unwrap().into_inner();
     assert_eq!(then.model.unwrap().champion, "one");
-    refused!(client.as_of(at(&before)), NotFound, "UNKNOWN_MODEL");
-    refused!(client.as_of(at("yesterday")), InvalidArgument, "BAD_TIME", "time");
+    refused!(client.models.as_of(at(&before)), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.as_of(at("yesterday")), InvalidArgument, "BAD_TIME", "time");
 
-    refused!(client.get_model(GetModelRequest { model_id: "x".into() }), NotFound, "UNKNOWN_MODEL");
-    refused!(client.get_version(get("x")), NotFound, "UNKNOWN_VERSION");
-    refused!(client.list_versions(ListVersionsRequest { model_id: "x".into() }), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.get_model(GetModelRequest { model_id: "x".into() }), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.get_version(get("x")), NotFound, "UNKNOWN_VERSION");
+    refused!(
+        client.models.list_versions(ListVersionsRequest { model_id: "x".into() }),
+        NotFound,
+        "UNKNOWN_MODEL"
+    );
     let many = ListModelsRequest { limit: 1_001, ..Default::default() };
-    refused!(client.list_models(many), InvalidArgument, "BAD_LIMIT", "limit");
+    refused!(client.models.list_models(many), InvalidArgument, "BAD_LIMIT", "limit");
     let named = |model: &str| RegisterModelRequest { model_id: model.into(), ..Default::default() };
-    refused!(client.register_model(named("a b")), InvalidArgument, "BAD_NAME", "model_id");
+    refused!(client.models.register_model(named("a b")), InvalidArgument, "BAD_NAME", "model_id");
     let evidence = proto::ComplianceEvidence { principle: "privacy".into(), score: 1.5, source: "x".into() };
     let bad = RegisterModelRequest { evidence: vec![evidence], ..named("m") };
-    refused!(client.register_model(bad), InvalidArgument, "BAD_EVIDENCE", "evidence[0].score");
+    refused!(client.models.register_model(bad), InvalidArgument, "BAD_EVIDENCE", "evidence[0].score");
 
-    refused!(client.register_version(version("x", "v")), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.register_version(version("x", "v")), NotFound, "UNKNOWN_MODEL");
     let mut other = version("m", "one");
     other.artifact.as_mut().unwrap().digest = sha256_hex(b"other");
-    refused!(client.register_version(other), FailedPrecondition, "VERSION_EXISTS");
+    refused!(client.models.register_version(other), FailedPrecondition, "VERSION_EXISTS");
     let mut same = version("m", "three");
     same.artifact.as_mut().unwrap().digest = sha256_hex(b"one");
-    refused!(client.register_version(same), FailedPrecondition, "DIGEST_EXISTS");
+    refused!(client.models.register_version(same), FailedPrecondition, "DIGEST_EXISTS");
     let beside = RegisterVersionRequest { serving: true, ..version("m", "three") };
-    refused!(client.register_version(beside), FailedPrecondition, "WRONG_STATE");
+    refused!(client.models.register_version(beside), FailedPrecondition, "WRONG_STATE");
     let mut here = version("m", "three");
     here.artifact.as_mut().unwrap().uri.clear();
-    refused!(client.register_version(here), NotFound, "UNKNOWN_ARTIFACT");
+    refused!(client.models.register_version(here), NotFound, "UNKNOWN_ARTIFACT");
     let mut bad = version("m", "three");
     bad.artifact.as_mut().unwrap().digest = "abc".into();
-    refused!(client.register_version(bad), InvalidArgument, "BAD_DIGEST", "artifact.digest");
+    refused!(client.models.register_version(bad), InvalidArgument, "BAD_DIGEST", "artifact.digest");
     let mut bad = version("m", "three");
     bad.metrics.insert("auc".into(), f64::NAN);
-    refused!(client.register_version(bad), InvalidArgument, "BAD_METRICS", "metrics");
+    refused!(client.models.register_version(bad), InvalidArgument, "BAD_METRICS", "metrics");
     mesh.running.stop().await.unwrap();
 }
 
@@ -154,35 +158,39 @@ async fn a_version_is_taken_out_by_one_and_let_in_by_two() {
     let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
     register(&mut client, "m").await;
-    client.register_version(RegisterVersionRequest { serving: true, ..version("m", "one") }).await.unwrap();
-    client.register_version(version("m", "two")).await.unwrap();
+    client
+        .models
+        .register_version(RegisterVersionRequest { serving: true, ..version("m", "one") })
+        .await
+        .unwrap();
+    client.models.register_version(version("m", "two")).await.unwrap();
     let out = |name: &str, why: &str| proto::QuarantineVersionRequest {
         model_id: "m".into(),
         version: name.into(),
         why: why.into(),
         actor: "ann".into(),
     };
-    refused!(client.quarantine_version(out("one", "bad")), FailedPrecondition, "NO_STANDBY");
-    refused!(client.quarantine_version(out("two", "")), InvalidArgument, "MISSING", "why");
-    refused!(client.quarantine_version(out("x", "bad")), NotFound, "UNKNOWN_VERSION");
-    let gone = client.quarantine_version(out("two", "bad")).await.unwrap().into_inner();
+    refused!(client.models.quarantine_version(out("one", "bad")), FailedPrecondition, "NO_STANDBY");
+    refused!(client.models.quarantine_version(out("two", "")), InvalidArgument, "MISSING", "why");
+    refused!(client.models.quarantine_version(out("x", "bad")), NotFound, "UNKNOWN_VERSION");
+    let gone = client.models.quarantine_version(out("two", "bad")).await.unwrap().into_inner();
     assert_eq!((gone.version.unwrap().stage(), gone.champion.as_str()), (Stage::Quarantined, "one"));
-    refused!(client.quarantine_version(out("two", "bad")), FailedPrecondition, "WRONG_STATE");
+    refused!(client.models.quarantine_version(out("two", "bad")), FailedPrecondition, "WRONG_STATE");
     let release = |who: &str| proto::ReleaseVersionRequest {
         model_id: "m".into(),
         version: "two".into(),
         actor: who.into(),
     };
-    refused!(client.release_version(release("")), InvalidArgument, "MISSING", "actor");
-    let first = client.release_version(release("ann")).await.unwrap().into_inner().version.unwrap();
+    refused!(client.models.release_version(release("")), InvalidArgument, "MISSING", "actor");
+    let first = client.models.release_version(release("ann")).await.unwrap().into_inner().version.unwrap();
     assert_eq!(first.stage(), Stage::Quarantined);
-    refused!(client.release_version(release("ann")), FailedPrecondition, "SAME_PERSON");
-    let second = client.release_version(release("bob")).await.unwrap().into_inner().version.unwrap();
+    refused!(client.models.release_version(release("ann")), FailedPrecondition, "SAME_PERSON");
+    let second = client.models.release_version(release("bob")).await.unwrap().into_inner().version.unwrap();
     assert_eq!(second.stage(), Stage::Validated);
-    refused!(client.release_version(release("bob")), FailedPrecondition, "WRONG_STATE");
+    refused!(client.models.release_version(release("bob")), FailedPrecondition, "WRONG_STATE");
     let away =
         proto::ArchiveVersionRequest { model_id: "m".into(), version: "two".into(), ..Default::default() };
-    refused!(client.archive_version(away), FailedPrecondition, "WRONG_STATE");
+    refused!(client.models.archive_version(away), FailedPrecondition, "WRONG_STATE");
     mesh.running.stop().await.unwrap();
 }
 
@@ -190,29 +198,29 @@ async fn a_version_is_taken_out_by_one_and_let_in_by_two() {
 async fn a_policy_is_put_in_force_and_contradictions_are_named() {
     let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
-    refused!(client.put_policy(policy("m", POLICY)), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.put_policy(policy("m", POLICY)), NotFound, "UNKNOWN_MODEL");
     register(&mut client, "m").await;
     let get = GetPolicyRequest { model_id: "m".into() };
-    refused!(client.get_policy(get.clone()), NotFound, "UNKNOWN_POLICY");
-    let put = client.put_policy(policy("m", POLICY)).await.unwrap().into_inner().policy.unwrap();
+    refused!(client.models.get_policy(get.clone()), NotFound, "UNKNOWN_POLICY");
+    let put = client.models.put_policy(policy("m", POLICY)).await.unwrap().into_inner().policy.unwrap();
     assert_eq!((put.revision, put.enabled, put.rules.len()), (1, true, 6));
     let text = put.document.clone().unwrap().toml;
-    let again = client.put_policy(policy("m", &text)).await.unwrap().into_inner().policy.unwrap();
+    let again = client.models.put_policy(policy("m", &text)).await.unwrap().into_inner().policy.unwrap();
     assert_eq!(again, put, "what is told back is the same policy");
-    assert_eq!(client.get_policy(get).await.unwrap().into_inner().policy.unwrap(), put);
+    assert_eq!(client.models.get_policy(get).await.unwrap().into_inner().policy.unwrap(), put);
     let stale = PutPolicyRequest { expected_revision: Some(0), ..policy("m", &POLICY.replace("0.5", "0.4")) };
-    refused!(client.put_policy(stale), FailedPrecondition, "REVISION");
-    refused!(client.put_policy(policy("m", "x = ")), InvalidArgument, "BAD_POLICY", "document.toml");
+    refused!(client.models.put_policy(stale), FailedPrecondition, "REVISION");
+    refused!(client.models.put_policy(policy("m", "x = ")), InvalidArgument, "BAD_POLICY", "document.toml");
     let cron = format!("{POLICY}\n[triggers.scheduled]\nmode = \"auto\"\ncron = \"whenever\"\n");
     refused!(
-        client.put_policy(policy("m", &cron)),
+        client.models.put_policy(policy("m", &cron)),
         InvalidArgument,
         "BAD_POLICY",
         "document.triggers.scheduled.cron"
     );
     let nothing = POLICY.replace("holdout_ms = 60000", "holdout_ms = 600000");
     refused!(
-        client.put_policy(policy("m", &nothing)),
+        client.models.put_policy(policy("m", &nothing)),
         InvalidArgument,
         "BAD_POLICY",
         "document.training.holdout_ms"
@@ -224,13 +232,13 @@ async fn a_policy_is_put_in_force_and_contradictions_are_named() {
 async fn a_retraining_is_asked_for_explained_and_ended() {
     let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
-    refused!(client.request_retraining(retrain("m", "1")), NotFound, "UNKNOWN_MODEL");
+    refused!(client.jobs.request_retraining(retrain("m", "1")), NotFound, "UNKNOWN_MODEL");
     register(&mut client, "m").await;
     keep_records(&mesh, "other", Durability::Memory).await;
-    refused!(client.request_retraining(retrain("m", "1")), FailedPrecondition, "NO_RECORDS");
+    refused!(client.jobs.request_retraining(retrain("m", "1")), FailedPrecondition, "NO_RECORDS");
     keep_records(&mesh, "m", Durability::Log).await;
-    refused!(client.request_retraining(retrain("m", "1")), FailedPrecondition, "NO_POLICY");
-    client.put_policy(policy("m", POLICY)).await.unwrap();
+    refused!(client.jobs.request_retraining(retrain("m", "1")), FailedPrecondition, "NO_POLICY");
+    client.models.put_policy(policy("m", POLICY)).await.unwrap();
     let mut events = mesh
         .orchestrator()
         .await
@@ -242,55 +250,60 @@ async fn a_retraining_is_asked_for_explained_and_ended() {
         .unwrap()
         .into_inner();
 
-    let asked = client.request_retraining(retrain("m", "1")).await.unwrap().into_inner();
+    let asked = client.jobs.request_retraining(retrain("m", "1")).await.unwrap().into_inner();
     let job = asked.job.unwrap();
     assert_eq!((job.job_id.as_str(), job.state(), asked.known), ("job-1", JobState::Queued, false));
-    let again = client.request_retraining(retrain("m", "1")).await.unwrap().into_inner();
+    let again = client.jobs.request_retraining(retrain("m", "1")).await.unwrap().into_inner();
     assert_eq!((again.job.unwrap().job_id.as_str(), again.known), ("job-1", true));
-    let other = client.request_retraining(retrain("m", "2")).await.unwrap().into_inner().job.unwrap();
+    let other = client.jobs.request_retraining(retrain("m", "2")).await.unwrap().into_inner().job.unwrap();
     assert_eq!(other.state(), JobState::Suppressed);
     assert!(other.why.starts_with("other_job"), "{}", other.why);
     let bad =
         RequestRetrainingRequest { trigger: proto::TriggerKind::DriftDetected.into(), ..retrain("m", "3") };
-    refused!(client.request_retraining(bad), InvalidArgument, "BAD_TRIGGER", "trigger");
+    refused!(client.jobs.request_retraining(bad), InvalidArgument, "BAD_TRIGGER", "trigger");
     let bad = RequestRetrainingRequest { why: " ".into(), ..retrain("m", "3") };
-    refused!(client.request_retraining(bad), InvalidArgument, "MISSING", "why");
+    refused!(client.jobs.request_retraining(bad), InvalidArgument, "MISSING", "why");
     let bad = RequestRetrainingRequest { why: "x".repeat(2_000), ..retrain("m", "3") };
-    refused!(client.request_retraining(bad), InvalidArgument, "TOO_LONG", "why");
+    refused!(client.jobs.request_retraining(bad), InvalidArgument, "TOO_LONG", "why");
 
-    let jobs = client.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    let jobs = client.jobs.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
     assert_eq!(jobs.iter().map(|job| job.job_id.as_str()).collect::<Vec<_>>(), ["job-2", "job-1"]);
     let queued = ListJobsRequest { states: vec![JobState::Queued.into()], ..Default::default() };
-    assert_eq!(client.list_jobs(queued).await.unwrap().into_inner().jobs.len(), 1);
+    assert_eq!(client.jobs.list_jobs(queued).await.unwrap().into_inner().jobs.len(), 1);
     let before = ListJobsRequest { before: "job-2".into(), ..Default::default() };
-    assert_eq!(client.list_jobs(before).await.unwrap().into_inner().jobs[0].job_id, "job-1");
+    assert_eq!(client.jobs.list_jobs(before).await.unwrap().into_inner().jobs[0].job_id, "job-1");
     let bad = ListJobsRequest { before: "7".into(), ..Default::default() };
-    refused!(client.list_jobs(bad), InvalidArgument, "BAD_JOB_ID", "before");
+    refused!(client.jobs.list_jobs(bad), InvalidArgument, "BAD_JOB_ID", "before");
     let bad = ListJobsRequest { limit: 2_000, ..Default::default() };
-    refused!(client.list_jobs(bad), InvalidArgument, "BAD_LIMIT", "limit");
+    refused!(client.jobs.list_jobs(bad), InvalidArgument, "BAD_LIMIT", "limit");
 
     let job = |id: &str| id.to_owned();
-    refused!(client.get_job(GetJobRequest { job_id: job("job-9") }), NotFound, "UNKNOWN_JOB");
-    refused!(client.get_job(GetJobRequest { job_id: job("9") }), InvalidArgument, "BAD_JOB_ID", "job_id");
+    refused!(client.jobs.get_job(GetJobRequest { job_id: job("job-9") }), NotFound, "UNKNOWN_JOB");
+    refused!(
+        client.jobs.get_job(GetJobRequest { job_id: job("9") }),
+        InvalidArgument,
+        "BAD_JOB_ID",
+        "job_id"
+    );
     let explain = |id: &str| proto::ExplainJobRequest { job_id: id.into() };
-    let explained = client.explain_job(explain("job-2")).await.unwrap().into_inner();
+    let explained = client.jobs.explain_job(explain("job-2")).await.unwrap().into_inner();
     let suppress = explained.events.iter().find(|event| event.what == "job_suppress").unwrap();
     assert!(suppress.guards.iter().any(|guard| guard.name == "other_job" && !guard.holds));
     assert!(suppress.guards.iter().any(|guard| guard.name == "circuit" && guard.holds));
     assert!(explained.explanation.iter().any(|line| line.contains("FAILS  other_job")));
-    refused!(client.explain_job(explain("job-9")), NotFound, "UNKNOWN_JOB");
+    refused!(client.jobs.explain_job(explain("job-9")), NotFound, "UNKNOWN_JOB");
 
     let approve =
         proto::ApproveJobRequest { job_id: job("job-1"), actor: "bob".into(), ..Default::default() };
-    refused!(client.approve_job(approve), FailedPrecondition, "WRONG_STATE");
+    refused!(client.jobs.approve_job(approve), FailedPrecondition, "WRONG_STATE");
     let requeue = proto::RequeueJobRequest { job_id: job("job-1"), actor: "bob".into() };
-    refused!(client.requeue_job(requeue), FailedPrecondition, "WRONG_STATE");
+    refused!(client.jobs.requeue_job(requeue), FailedPrecondition, "WRONG_STATE");
     let cancel =
         |why: &str| proto::CancelJobRequest { job_id: job("job-1"), why: why.into(), actor: "".into() };
-    refused!(client.cancel_job(cancel("")), InvalidArgument, "MISSING", "why");
-    let over = client.cancel_job(cancel("a mistake")).await.unwrap().into_inner().job.unwrap();
+    refused!(client.jobs.cancel_job(cancel("")), InvalidArgument, "MISSING", "why");
+    let over = client.jobs.cancel_job(cancel("a mistake")).await.unwrap().into_inner().job.unwrap();
     assert_eq!((over.state(), over.why.as_str()), (JobState::Cancelled, "a mistake"));
-    refused!(client.cancel_job(cancel("again")), FailedPrecondition, "WRONG_STATE");
+    refused!(client.jobs.cancel_job(cancel("again")), FailedPrecondition, "WRONG_STATE");
     let mut subjects = Vec::new();
     while !subjects.iter().any(|subject| subject == "acgs.model.retraining.cancelled") {
         subjects.push(events.message().await.unwrap().unwrap().subject);
@@ -304,7 +317,7 @@ async fn the_kill_switch_stops_one_or_all() {
     let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
     register(&mut client, "m").await;
-    client.put_policy(policy("m", POLICY)).await.unwrap();
+    client.models.put_policy(policy("m", POLICY)).await.unwrap();
     keep_records(&mesh, "m", Durability::Log).await;
     let freeze = |model: &str, frozen, why: &str, who: &str| proto::SetFreezeRequest {
         model_id: model.into(),
@@ -312,22 +325,22 @@ async fn the_kill_switch_stops_one_or_all() {
         why: why.into(),
         actor: who.into(),
     };
-    refused!(client.set_freeze(freeze("", true, "", "ann")), InvalidArgument, "MISSING", "why");
-    refused!(client.set_freeze(freeze("", true, "incident", "")), InvalidArgument, "MISSING", "actor");
-    refused!(client.set_freeze(freeze("x", true, "incident", "ann")), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.set_freeze(freeze("", true, "", "ann")), InvalidArgument, "MISSING", "why");
+    refused!(client.models.set_freeze(freeze("", true, "incident", "")), InvalidArgument, "MISSING", "actor");
+    refused!(client.models.set_freeze(freeze("x", true, "incident", "ann")), NotFound, "UNKNOWN_MODEL");
     for model in ["", "m"] {
-        client.set_freeze(freeze(model, true, "incident", "ann")).await.unwrap();
-        let job = client.request_retraining(retrain("m", &format!("while {model}"))).await.unwrap();
+        client.models.set_freeze(freeze(model, true, "incident", "ann")).await.unwrap();
+        let job = client.jobs.request_retraining(retrain("m", &format!("while {model}"))).await.unwrap();
         let job = job.into_inner().job.unwrap();
         assert!(job.state() == JobState::Suppressed && job.why.contains("incident"), "{job:?}");
-        client.set_freeze(freeze(model, false, "", "ann")).await.unwrap();
+        client.models.set_freeze(freeze(model, false, "", "ann")).await.unwrap();
     }
-    let job = client.request_retraining(retrain("m", "after")).await.unwrap().into_inner().job.unwrap();
+    let job = client.jobs.request_retraining(retrain("m", "after")).await.unwrap().into_inner().job.unwrap();
     assert_eq!(job.state(), JobState::Queued);
     let clear = |model: &str| proto::ClearLoopRequest { model_id: model.into(), actor: "ann".into() };
-    refused!(client.clear_loop(clear("x")), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.clear_loop(clear("x")), NotFound, "UNKNOWN_MODEL");
     assert_eq!(
-        client.clear_loop(clear("m")).await.unwrap().into_inner().model.unwrap().unhelpful_in_a_row,
+        client.models.clear_loop(clear("m")).await.unwrap().into_inner().model.unwrap().unhelpful_in_a_row,
         0
     );
     mesh.running.stop().await.unwrap();
@@ -338,11 +351,11 @@ async fn ten_thousand_triggers_are_a_few_events() {
     let mesh = Mesh::start().await;
     let mut client = mesh.lifecycle().await;
     register(&mut client, "m").await;
-    client.put_policy(policy("m", POLICY)).await.unwrap();
+    client.models.put_policy(policy("m", POLICY)).await.unwrap();
     keep_records(&mesh, "m", Durability::Log).await;
     let calls = (0..10_000).map(|number| {
         let mut client = client.clone();
-        async move { client.request_retraining(retrain("m", &number.to_string())).await }
+        async move { client.jobs.request_retraining(retrain("m", &number.to_string())).await }
     });
     let answers: Vec<_> = stream::iter(calls).buffer_unordered(64).collect().await;
     // Each is answered: it made the job, or was told why not; a full queue would say so.
@@ -351,7 +364,7 @@ async fn ten_thousand_triggers_are_a_few_events() {
             assert_eq!(reason(&status).0, "LIFECYCLE_QUEUE", "{status:?}");
         }
     }
-    let jobs = client.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    let jobs = client.jobs.list_jobs(ListJobsRequest::default()).await.unwrap().into_inner().jobs;
     assert!(jobs.len() <= 3, "{} jobs", jobs.len());
     assert_eq!(jobs.iter().filter(|job| job.state() == JobState::Queued).count(), 1);
     mesh.running.stop().await.unwrap();
@@ -364,7 +377,7 @@ async fn a_bound_that_is_reached_is_named_and_a_freeze_is_all_that_concerns_all(
     register(&mut client, "m").await;
     register(&mut client, "m").await;
     let another = RegisterModelRequest { model_id: "n".into(), ..Default::default() };
-    refused!(client.register_model(another), ResourceExhausted, "LIFECYCLE_FULL");
-    refused!(client.put_policy(policy("", POLICY)), NotFound, "UNKNOWN_MODEL");
+    refused!(client.models.register_model(another), ResourceExhausted, "LIFECYCLE_FULL");
+    refused!(client.models.put_policy(policy("", POLICY)), NotFound, "UNKNOWN_MODEL");
     mesh.running.stop().await.unwrap();
 }

@@ -15,6 +15,7 @@ mod kept;
 mod kills;
 mod lifecycle;
 mod mesh;
+mod module_graph;
 mod noise;
 mod passing;
 mod refusals;

@@ -6,9 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acgs_contracts::lifecycle::v1::{
-    DeploymentPhase, RollbackCause, lifecycle_service_client::LifecycleServiceClient,
-};
+use acgs_client::LifecycleClients;
+use acgs_contracts::lifecycle::v1::{DeploymentPhase, RollbackCause};
 use acgs_mesh::client::connect;
 use acgs_tests::{
     fleet::{Process, constitution, python_stubs},
@@ -78,7 +77,7 @@ impl Rig {
         let since = Instant::now();
         loop {
             match connect(&url, constitution()).await {
-                Ok(channel) => return LifecycleServiceClient::new(channel),
+                Ok(channel) => return LifecycleClients::new(channel),
                 Err(error) => assert!(since.elapsed() < acgs_tests::PATIENCE, "{error}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

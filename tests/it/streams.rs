@@ -303,10 +303,7 @@ async fn the_slowest_partition_holds_the_windows() {
 
 #[tokio::test]
 async fn keys_have_windows_of_their_own() {
-    use acgs_columns::{
-        Field, Kind, Role, Schema,
-        builder::{BatchBuilder, Cell},
-    };
+    use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
     let mesh = Mesh::start().await;
     let fields = vec![
         Field::new("ts", Kind::Timestamp, Role::Timestamp),

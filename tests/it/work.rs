@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use acgs::worker::{Done, Worker};
+use acgs_client::LifecycleClients;
 use acgs_contracts::{
     lifecycle::v1::{
         self as proto, Assignment, DataPart, GetArtifactRequest, Job, JobState, PutArtifactRequest,
         ReadDatasetRequest, ReadRecordsRequest, Revoked, Stage, TableFormat, WorkRequest, WorkResponse,
-        lifecycle_service_client::LifecycleServiceClient, put_artifact_request, work_request::Message as Say,
-        work_response::Message as Told,
+        put_artifact_request, work_request::Message as Say, work_response::Message as Told,
     },
     orchestrator::v1::{
         Durability, orchestrator_service_client::OrchestratorServiceClient, stream_windows_response,
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
-pub(crate) type Client = LifecycleServiceClient<MeshChannel>;
+pub(crate) type Client = LifecycleClients<MeshChannel>;
 
 pub(crate) const UNTIL_MS: i64 = 600_000;
 
@@ -38,7 +38,7 @@ impl Fake {
         let trainers = vec!["logistic".to_owned()];
         let hello = Say::Hello(proto::Hello { worker_id: id.into(), trainers });
         out.send(WorkRequest { message: Some(hello) }).await.unwrap();
-        let mut incoming = client.work(ReceiverStream::new(messages)).await?.into_inner();
+        let mut incoming = client.jobs.work(ReceiverStream::new(messages)).await?.into_inner();
         let welcome = incoming.message().await?.and_then(|message| message.message);
         assert!(matches!(welcome, Some(Told::Welcome(welcome)) if welcome.lease_ms > welcome.heartbeat_ms));
         Ok(Self { out, incoming })
@@ -103,10 +103,10 @@ pub(crate) fn completed(job: &Assignment, digest: &str) -> Say {
 pub(crate) async fn prepare(channel: MeshChannel, policy: &str) -> Client {
     let mut client = Client::new(channel.clone());
     let model = proto::RegisterModelRequest { model_id: "m".into(), ..Default::default() };
-    client.register_model(model).await.unwrap();
+    client.models.register_model(model).await.unwrap();
     let document = Some(proto::PolicyDocument { toml: policy.into() });
     let put = proto::PutPolicyRequest { model_id: "m".into(), document, ..Default::default() };
-    client.put_policy(put).await.unwrap();
+    client.models.put_policy(put).await.unwrap();
     let mut wanted = open("records", UNTIL_MS);
     (wanted.model_id, wanted.durability) = ("m".into(), Durability::Log.into());
     let mut stream = Stream::open(OrchestratorServiceClient::new(channel), wanted).await.unwrap();
@@ -143,18 +143,18 @@ pub(crate) async fn request(client: &mut Client, id: &str) -> Job {
         actor: "ann".into(),
         ..Default::default()
     };
-    client.request_retraining(request).await.unwrap().into_inner().job.unwrap()
+    client.jobs.request_retraining(request).await.unwrap().into_inner().job.unwrap()
 }
 
 pub(crate) async fn job(client: &mut Client, id: &str) -> Job {
-    client.get_job(proto::GetJobRequest { job_id: id.into() }).await.unwrap().into_inner().job.unwrap()
+    client.jobs.get_job(proto::GetJobRequest { job_id: id.into() }).await.unwrap().into_inner().job.unwrap()
 }
 
 pub(crate) async fn wait_for(client: &mut Client, id: &str, wanted: JobState) -> Job {
     let since = Instant::now();
     loop {
         let request = proto::GetJobRequest { job_id: id.into() };
-        match client.get_job(request).await {
+        match client.jobs.get_job(request).await {
             Ok(found) => {
                 let found = found.into_inner().job.unwrap();
                 if found.state() == wanted {
@@ -186,7 +186,7 @@ pub(crate) async fn put(
     let mut messages = vec![put_artifact_request::Message::Header(header)];
     messages.extend(bytes.chunks(1 << 20).map(|chunk| put_artifact_request::Message::Chunk(chunk.to_vec())));
     let messages = messages.into_iter().map(|message| PutArtifactRequest { message: Some(message) });
-    client.put_artifact(tokio_stream::iter(messages)).await.map(|_| ())
+    client.jobs.put_artifact(tokio_stream::iter(messages)).await.map(|_| ())
 }
 
 pub(crate) async fn upload(client: &mut Client, bytes: &[u8]) -> String {
@@ -197,7 +197,7 @@ pub(crate) async fn upload(client: &mut Client, bytes: &[u8]) -> String {
 
 async fn dataset(client: &mut Client, job: &Assignment, part: DataPart) -> Result<Vec<u8>, Status> {
     let request = ReadDatasetRequest { job_id: job.job_id.clone(), fence: job.fence, part: part.into() };
-    let mut pieces = client.read_dataset(request).await?.into_inner();
+    let mut pieces = client.jobs.read_dataset(request).await?.into_inner();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.message().await? {
         bytes.extend_from_slice(&piece.chunk);
@@ -217,11 +217,12 @@ async fn a_shipped_trainer_brings_a_version_into_service() {
     assert_eq!(done, Done::Trained { job_id: "job-1".into(), model_id: "m".into(), rows: 600 });
     let over = wait_for(&mut client, "job-1", JobState::Succeeded).await;
     let get = proto::GetVersionRequest { model_id: "m".into(), version: over.version };
-    let version = client.get_version(get).await.unwrap().into_inner().version.unwrap();
+    let version = client.models.get_version(get).await.unwrap().into_inner().version.unwrap();
     assert_eq!((version.stage(), version.job_id.as_str()), (Stage::Champion, "job-1"));
     assert!(version.gates.len() >= 4 && version.gates.iter().any(|gate| gate.gate == "champion"));
     let artifact = version.artifact.unwrap();
     let mut pieces = client
+        .jobs
         .get_artifact(GetArtifactRequest { digest: artifact.digest.clone() })
         .await
         .unwrap()
@@ -234,7 +235,7 @@ async fn a_shipped_trainer_brings_a_version_into_service() {
     let model: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!((&model["rows"], &model["constitutional_hash"]), (&600.into(), &PLATFORM.into()));
     let explain = proto::ExplainJobRequest { job_id: "job-1".into() };
-    let lines = client.explain_job(explain).await.unwrap().into_inner().explanation;
+    let lines = client.jobs.explain_job(explain).await.unwrap().into_inner().explanation;
     for wanted in ["job_lease by w", "holds  fence", "gate champion", "version_deployment_completed"] {
         assert!(lines.iter().any(|line| line.contains(wanted)), "{wanted}: {lines:#?}");
     }
@@ -313,17 +314,17 @@ async fn who_is_stale_or_wrong_loses_the_job_and_harms_nothing() {
     let dead = wait_for(&mut client, "job-1", JobState::DeadLettered).await;
     assert_eq!((dead.why.as_str(), dead.version.as_str()), ("no memory", ""));
     let list = proto::ListVersionsRequest { model_id: "m".into() };
-    assert!(client.list_versions(list).await.unwrap().into_inner().versions.is_empty());
+    assert!(client.models.list_versions(list).await.unwrap().into_inner().versions.is_empty());
     let explain = proto::ExplainJobRequest { job_id: "job-1".into() };
-    let events = client.explain_job(explain).await.unwrap().into_inner().events;
+    let events = client.jobs.explain_job(explain).await.unwrap().into_inner().events;
     assert!(events.iter().any(|event| event.what == "stale_refused"), "refusals are written down");
 
     let requeue = proto::RequeueJobRequest { job_id: "job-1".into(), actor: "bob".into() };
-    client.requeue_job(requeue).await.unwrap();
+    client.jobs.requeue_job(requeue).await.unwrap();
     let job = fake.assignment().await;
     let cancel =
         proto::CancelJobRequest { job_id: "job-1".into(), why: "enough".into(), ..Default::default() };
-    client.cancel_job(cancel).await.unwrap();
+    client.jobs.cancel_job(cancel).await.unwrap();
     match fake.hear().await.unwrap() {
         Told::Revoked(revoked) => {
             assert_eq!((revoked.job_id, revoked.reason.as_str()), (job.job_id, "CANCELLED"))
@@ -369,12 +370,12 @@ async fn a_version_that_fails_a_gate_is_rejected_and_one_for_approval_waits() {
     let over = wait_for(&mut client, "job-1", JobState::Rejected).await;
     assert_eq!(over.why, "gates failed: loss");
     let get = |version: &str| proto::GetVersionRequest { model_id: "m".into(), version: version.into() };
-    let version = client.get_version(get(&over.version)).await.unwrap().into_inner().version.unwrap();
+    let version = client.models.get_version(get(&over.version)).await.unwrap().into_inner().version.unwrap();
     assert_eq!(version.stage(), Stage::Rejected);
 
     let document = Some(proto::PolicyDocument { toml: POLICY.into() });
     let put = proto::PutPolicyRequest { model_id: "m".into(), document, ..Default::default() };
-    client.put_policy(put).await.unwrap();
+    client.models.put_policy(put).await.unwrap();
     let broken = proto::RequestRetrainingRequest {
         model_id: "m".into(),
         why: "a principle is broken".into(),
@@ -383,7 +384,7 @@ async fn a_version_that_fails_a_gate_is_rejected_and_one_for_approval_waits() {
         actor: "ann".into(),
         ..Default::default()
     };
-    client.request_retraining(broken).await.unwrap();
+    client.jobs.request_retraining(broken).await.unwrap();
     let job = fake.assignment().await;
     fake.taken(started(&job)).await;
     fake.say(scores(&job, 0.5)).await;
@@ -397,11 +398,12 @@ async fn a_version_that_fails_a_gate_is_rejected_and_one_for_approval_waits() {
         actor: who.into(),
         ..Default::default()
     };
-    let own = client.approve_job(approve("ann")).await.unwrap_err();
+    let own = client.jobs.approve_job(approve("ann")).await.unwrap_err();
     assert_eq!(reason(&own).0, "SAME_PERSON");
-    let over = client.approve_job(approve("bob")).await.unwrap().into_inner().job.unwrap();
+    let over = client.jobs.approve_job(approve("bob")).await.unwrap().into_inner().job.unwrap();
     assert_eq!(over.state(), JobState::Succeeded);
-    let version = client.get_version(get(&waiting.version)).await.unwrap().into_inner().version.unwrap();
+    let version =
+        client.models.get_version(get(&waiting.version)).await.unwrap().into_inner().version.unwrap();
     assert_eq!(version.stage(), Stage::Champion);
     mesh.running.stop().await.unwrap();
 }
@@ -410,15 +412,15 @@ async fn a_version_that_fails_a_gate_is_rejected_and_one_for_approval_waits() {
 async fn what_a_worker_says_first_and_wrongly_is_named() {
     let (mesh, mut client) = prepared(&[], POLICY).await;
     let first = |message: Say| tokio_stream::once(WorkRequest { message: Some(message) });
-    let refused = client.work(first(Say::Ready(proto::Ready {}))).await.unwrap_err();
+    let refused = client.jobs.work(first(Say::Ready(proto::Ready {}))).await.unwrap_err();
     assert_eq!(reason(&refused), ("HELLO_FIRST".into(), "message".into()));
     let hello = |id: &str, trainers: &[&str]| {
         let trainers = trainers.iter().map(ToString::to_string).collect();
         Say::Hello(proto::Hello { worker_id: id.into(), trainers })
     };
-    let refused = client.work(first(hello("a b", &["x"]))).await.unwrap_err();
+    let refused = client.jobs.work(first(hello("a b", &["x"]))).await.unwrap_err();
     assert_eq!(reason(&refused), ("BAD_NAME".into(), "hello.worker_id".into()));
-    let refused = client.work(first(hello("w", &[]))).await.unwrap_err();
+    let refused = client.jobs.work(first(hello("w", &[]))).await.unwrap_err();
     assert_eq!(reason(&refused), ("BAD_NAME".into(), "hello.trainers".into()));
     for (bad, why) in [
         (Say::Started(proto::Started { job_id: "seven".into(), fence: 1 }), "BAD_JOB_ID"),
@@ -441,9 +443,10 @@ async fn files_go_in_and_out_within_their_bounds() {
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
     let digest = upload(&mut client, &bytes).await;
     upload(&mut client, &bytes).await;
-    let gone = client.get_artifact(GetArtifactRequest { digest: sha256_hex(b"gone") }).await.unwrap_err();
+    let gone =
+        client.jobs.get_artifact(GetArtifactRequest { digest: sha256_hex(b"gone") }).await.unwrap_err();
     assert_eq!(reason(&gone).0, "UNKNOWN_ARTIFACT");
-    let bad = client.get_artifact(GetArtifactRequest { digest: "x".into() }).await.unwrap_err();
+    let bad = client.jobs.get_artifact(GetArtifactRequest { digest: "x".into() }).await.unwrap_err();
     assert_eq!(reason(&bad), ("BAD_DIGEST".into(), "digest".into()));
     let giant = put(&mut client, &digest, 1 << 30, b"x").await.unwrap_err();
     assert_eq!(reason(&giant), ("ARTIFACT_TOO_LARGE".into(), "header.size_bytes".into()));
@@ -452,7 +455,7 @@ async fn files_go_in_and_out_within_their_bounds() {
     let other = put(&mut client, &sha256_hex(b"other"), 1, b"x").await.unwrap_err();
     assert_eq!(reason(&other), ("DIGEST_MISMATCH".into(), "header.digest".into()));
     let first = PutArtifactRequest { message: Some(put_artifact_request::Message::Chunk(vec![1])) };
-    let refused = client.put_artifact(tokio_stream::once(first)).await.unwrap_err();
+    let refused = client.jobs.put_artifact(tokio_stream::once(first)).await.unwrap_err();
     assert_eq!(reason(&refused).0, "HEADER_FIRST");
 
     let wanted = |format: TableFormat| ReadRecordsRequest {
@@ -464,7 +467,7 @@ async fn files_go_in_and_out_within_their_bounds() {
         ..Default::default()
     };
     for format in [TableFormat::Parquet, TableFormat::Arrow] {
-        let mut pieces = client.read_records(wanted(format)).await.unwrap().into_inner();
+        let mut pieces = client.jobs.read_records(wanted(format)).await.unwrap().into_inner();
         let (mut bytes, mut data) = (Vec::new(), None);
         while let Some(piece) = pieces.message().await.unwrap() {
             data = data.or(piece.data);
@@ -480,14 +483,14 @@ async fn files_go_in_and_out_within_their_bounds() {
     }
     let refused = |status: Status| reason(&status).0;
     let backwards = ReadRecordsRequest { until_ms: 0, ..wanted(TableFormat::Parquet) };
-    assert_eq!(refused(client.read_records(backwards).await.unwrap_err()), "BAD_RANGE");
+    assert_eq!(refused(client.jobs.read_records(backwards).await.unwrap_err()), "BAD_RANGE");
     let many = ReadRecordsRequest { rows_max: 9_000_000, ..wanted(TableFormat::Parquet) };
-    assert_eq!(refused(client.read_records(many).await.unwrap_err()), "BAD_LIMIT");
+    assert_eq!(refused(client.jobs.read_records(many).await.unwrap_err()), "BAD_LIMIT");
     let unknown = ReadRecordsRequest { model_id: "x".into(), ..wanted(TableFormat::Parquet) };
-    assert_eq!(refused(client.read_records(unknown).await.unwrap_err()), "UNKNOWN_MODEL");
+    assert_eq!(refused(client.jobs.read_records(unknown).await.unwrap_err()), "UNKNOWN_MODEL");
     let empty = proto::RegisterModelRequest { model_id: "empty".into(), ..Default::default() };
-    client.register_model(empty).await.unwrap();
+    client.models.register_model(empty).await.unwrap();
     let none = ReadRecordsRequest { model_id: "empty".into(), ..wanted(TableFormat::Parquet) };
-    assert_eq!(refused(client.read_records(none).await.unwrap_err()), "NO_RECORDS");
+    assert_eq!(refused(client.jobs.read_records(none).await.unwrap_err()), "NO_RECORDS");
     mesh.running.stop().await.unwrap();
 }

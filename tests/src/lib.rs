@@ -13,13 +13,10 @@ use acgs::{
     settings::Settings,
     wire::{self, Running},
 };
-use acgs_columns::{
-    Field, Kind, RecordBatch, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_client::LifecycleClients;
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
     drift::v1::drift_service_client::DriftServiceClient,
-    lifecycle::v1::lifecycle_service_client::LifecycleServiceClient,
     orchestrator::v1::{
         Open, StreamWindowsRequest, StreamWindowsResponse, TumblingWindow, WindowReport, WindowSpec,
         orchestrator_service_client::OrchestratorServiceClient, stream_windows_request,
@@ -94,8 +91,8 @@ impl Mesh {
     }
 
     /// A client of the service of models.
-    pub async fn lifecycle(&self) -> LifecycleServiceClient<MeshChannel> {
-        LifecycleServiceClient::new(self.channel(self.running.addresses.orchestrator).await)
+    pub async fn lifecycle(&self) -> LifecycleClients<MeshChannel> {
+        LifecycleClients::new(self.channel(self.running.addresses.orchestrator).await)
     }
 
     /// A client of the orchestrator.

@@ -9,8 +9,8 @@ from concurrent import futures
 
 import grpc
 import numpy
-from acgs.lifecycle.v1 import deployment_pb2 as acgs
-from acgs.lifecycle.v1 import lifecycle_pb2_grpc as services
+from acgs.lifecycle.v1 import routing_pb2 as acgs
+from acgs.lifecycle.v1 import routing_pb2_grpc as services
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from inference import grpc_predict_v2_pb2 as inference
 from inference import grpc_predict_v2_pb2_grpc as inference_services
@@ -82,10 +82,10 @@ def main():
     server.start()
     endpoint = f"127.0.0.1:{port}"
     with grpc.insecure_channel(orchestrator) as channel:
-        models = services.LifecycleServiceStub(channel)
+        routing = services.RoutingServiceStub(channel)
 
         def tell(change):
-            models.SetEndpoints(acgs.SetEndpointsRequest(
+            routing.SetEndpoints(acgs.SetEndpointsRequest(
                 model_id=name, version=version, endpoints=[endpoint], change=change, actor="model-server"), metadata=HEADER)
 
         tell(acgs.ENDPOINT_CHANGE_ADD)

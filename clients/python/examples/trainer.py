@@ -12,8 +12,9 @@ import grpc
 import numpy
 import pyarrow.parquet
 import pyarrow
-from acgs.lifecycle.v1 import lifecycle_pb2 as acgs
-from acgs.lifecycle.v1 import lifecycle_pb2_grpc as services
+from acgs.lifecycle.v1 import job_pb2 as acgs
+from acgs.lifecycle.v1 import job_pb2_grpc as services
+from acgs.lifecycle.v1.lifecycle_pb2 import Artifact
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -68,7 +69,7 @@ def score(fitted, table):
 
 class Worker:
     def __init__(self, channel):
-        self.stub = services.LifecycleServiceStub(channel)
+        self.stub = services.JobServiceStub(channel)
         self.outgoing = queue.Queue()
         self.answers = self.stub.Work(iter(self.outgoing.get, None), metadata=HEADER)
         self.say(hello=acgs.Hello(worker_id="sklearn-1", trainers=[TRAINER]))
@@ -101,7 +102,7 @@ class Worker:
                 yield acgs.PutArtifactRequest(chunk=data[start:start + PIECE])
 
         self.stub.PutArtifact(messages(), metadata=HEADER)
-        return acgs.Artifact(digest=digest, size_bytes=len(data), format="sklearn-pickle/1")
+        return Artifact(digest=digest, size_bytes=len(data), format="sklearn-pickle/1")
 
     def next(self):
         self.say(ready=acgs.Ready())

@@ -177,7 +177,8 @@ def check_readme(addresses):
 def check_readme_gateway(addresses):
     """README's commands about a model behind the gateway; nobody waits for the end of what nobody answers."""
     from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
-    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as services
+    from acgs.lifecycle.v1 import model_pb2 as model_messages
+    from acgs.lifecycle.v1 import model_pb2_grpc as services
 
     block = next(block for block in blocks("") if block.startswith("acgs model serve"))
     serve, *commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if line]
@@ -185,11 +186,11 @@ def check_readme_gateway(addresses):
     to_the_mesh = ["--address", addresses["orchestrator"]]
     acgs = str(ROOT / "target" / "debug" / "acgs")
     with grpc.insecure_channel(addresses["orchestrator"]) as channel:
-        models = services.LifecycleServiceStub(channel)
-        models.RegisterModel(lifecycle.RegisterModelRequest(model_id="rides"), metadata=HEADER)
+        models = services.ModelServiceStub(channel)
+        models.RegisterModel(model_messages.RegisterModelRequest(model_id="rides"), metadata=HEADER)
         for version, digest in (("v1", "12" * 32), ("v2", "34" * 32)):
             artifact = lifecycle.Artifact(digest=digest, format="elsewhere/1", uri="file")
-            models.RegisterVersion(lifecycle.RegisterVersionRequest(
+            models.RegisterVersion(model_messages.RegisterVersionRequest(
                 model_id="rides", version=version, artifact=artifact, serving=version == "v1"), metadata=HEADER)
         assert serve[:3] == ["model", "serve", "rides"], serve
         server = subprocess.Popen([acgs, *serve, *to_the_mesh], env=dict(os.environ, LOG_LEVEL="error"))
@@ -250,7 +251,10 @@ def check_trainer(address):
     """A model is retrained by scikit-learn: recorded, asked for, trained, judged, in service."""
     from acgs.common.v1 import common_pb2 as common
     from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
-    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as lifecycle_services
+    from acgs.lifecycle.v1 import job_pb2 as job_messages
+    from acgs.lifecycle.v1 import job_pb2_grpc as job_services
+    from acgs.lifecycle.v1 import model_pb2 as model_messages
+    from acgs.lifecycle.v1 import model_pb2_grpc as model_services
     from acgs.orchestrator.v1 import orchestrator_pb2 as messages
     from acgs.orchestrator.v1 import orchestrator_pb2_grpc as services
 
@@ -286,29 +290,29 @@ def check_trainer(address):
         yield messages.StreamWindowsRequest(end=messages.End())
 
     with grpc.insecure_channel(address) as channel:
-        models = lifecycle_services.LifecycleServiceStub(channel)
-        models.RegisterModel(lifecycle.RegisterModelRequest(model_id="sklearn"), metadata=HEADER)
-        document = lifecycle.PolicyDocument(toml=POLICY)
-        models.PutPolicy(lifecycle.PutPolicyRequest(model_id="sklearn", document=document), metadata=HEADER)
+        models, jobs = model_services.ModelServiceStub(channel), job_services.JobServiceStub(channel)
+        models.RegisterModel(model_messages.RegisterModelRequest(model_id="sklearn"), metadata=HEADER)
+        document = model_messages.PolicyDocument(toml=POLICY)
+        models.PutPolicy(model_messages.PutPolicyRequest(model_id="sklearn", document=document), metadata=HEADER)
         for _ in services.OrchestratorServiceStub(channel).StreamWindows(requests(), metadata=HEADER):
             pass
-        asked = models.RequestRetraining(lifecycle.RequestRetrainingRequest(
+        asked = jobs.RequestRetraining(job_messages.RequestRetrainingRequest(
             model_id="sklearn", why="a test", event_time_ms=600_000), metadata=HEADER)
         environment = dict(os.environ, PYTHONPATH=sys.path[0])
         example = [sys.executable, str(ROOT / "clients/python/examples/trainer.py"), address, "1"]
         said = subprocess.run(example, env=environment, capture_output=True, text=True, timeout=120)
         assert said.stdout.endswith(f"{asked.job.job_id} trained on 600 records\n"), said
-        over = (lifecycle.JOB_STATE_SUCCEEDED, lifecycle.JOB_STATE_REJECTED)
+        over = (job_messages.JOB_STATE_SUCCEEDED, job_messages.JOB_STATE_REJECTED)
         deadline = time.monotonic() + 30
         while True:
-            job = models.GetJob(lifecycle.GetJobRequest(job_id=asked.job.job_id), metadata=HEADER).job
+            job = jobs.GetJob(job_messages.GetJobRequest(job_id=asked.job.job_id), metadata=HEADER).job
             if job.state in over:
                 break
             assert time.monotonic() < deadline, job
-        assert job.state == lifecycle.JOB_STATE_SUCCEEDED, job
-        model = models.GetModel(lifecycle.GetModelRequest(model_id="sklearn"), metadata=HEADER).model
+        assert job.state == job_messages.JOB_STATE_SUCCEEDED, job
+        model = models.GetModel(model_messages.GetModelRequest(model_id="sklearn"), metadata=HEADER).model
         assert model.champion == job.version, model
-        version = models.GetVersion(lifecycle.GetVersionRequest(model_id="sklearn", version=job.version), metadata=HEADER)
+        version = models.GetVersion(model_messages.GetVersionRequest(model_id="sklearn", version=job.version), metadata=HEADER)
         compared = next(gate for gate in version.version.gates if gate.gate == "champion")
         assert compared.measured[0].value < -0.1, compared
 
@@ -317,15 +321,16 @@ def check_inference(addresses):
     """A model server in Python behind the gateway, asked by a client that knows nothing of the mesh."""
     import numpy
     from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
-    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as lifecycle_services
+    from acgs.lifecycle.v1 import model_pb2 as model_messages
+    from acgs.lifecycle.v1 import model_pb2_grpc as model_services
     from inference import grpc_predict_v2_pb2 as inference
     from inference import grpc_predict_v2_pb2_grpc as inference_services
 
     with grpc.insecure_channel(addresses["orchestrator"]) as channel:
-        models = lifecycle_services.LifecycleServiceStub(channel)
-        models.RegisterModel(lifecycle.RegisterModelRequest(model_id="numpy-sum"), metadata=HEADER)
+        models = model_services.ModelServiceStub(channel)
+        models.RegisterModel(model_messages.RegisterModelRequest(model_id="numpy-sum"), metadata=HEADER)
         artifact = lifecycle.Artifact(digest="ab" * 32, format="numpy", uri="code")
-        models.RegisterVersion(lifecycle.RegisterVersionRequest(
+        models.RegisterVersion(model_messages.RegisterVersionRequest(
             model_id="numpy-sum", version="v1", artifact=artifact, serving=True), metadata=HEADER)
     environment = dict(os.environ, PYTHONPATH=sys.path[0])
     example = [sys.executable, str(ROOT / "clients/python/examples/model_server.py"), addresses["orchestrator"], "numpy-sum", "v1"]
@@ -387,8 +392,10 @@ def check_canary(addresses, ask):
     import threading
 
     from acgs.lifecycle.v1 import deployment_pb2 as deployment
+    from acgs.lifecycle.v1 import deployment_pb2_grpc as deployment_services
     from acgs.lifecycle.v1 import lifecycle_pb2 as lifecycle
-    from acgs.lifecycle.v1 import lifecycle_pb2_grpc as lifecycle_services
+    from acgs.lifecycle.v1 import model_pb2 as model_messages
+    from acgs.lifecycle.v1 import model_pb2_grpc as model_services
 
     feature = {"kind": "number", "name": "x", "mean": 0.0, "deviation": 1.0, "absence": False}
     model = {
@@ -397,10 +404,11 @@ def check_canary(addresses, ask):
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file, grpc.insecure_channel(addresses["orchestrator"]) as channel:
         json.dump(model, file)
         file.flush()
-        models = lifecycle_services.LifecycleServiceStub(channel)
+        models = model_services.ModelServiceStub(channel)
+        deployments = deployment_services.DeploymentServiceStub(channel)
         artifact = lifecycle.Artifact(digest="cd" * 32, format="acgs-linear/1", uri="file")
         models.RegisterVersion(
-            lifecycle.RegisterVersionRequest(model_id="numpy-sum", version="v2", artifact=artifact), metadata=HEADER)
+            model_messages.RegisterVersionRequest(model_id="numpy-sum", version="v2", artifact=artifact), metadata=HEADER)
         command = [str(ROOT / "target" / "debug" / "acgs"), "model", "serve", "numpy-sum", "--version", "v2"]
         command += ["--artifact", file.name, "--address", addresses["orchestrator"], "--json", "--set", "listen.host=127.0.0.1"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -423,11 +431,11 @@ def check_canary(addresses, ask):
                 plan = ("steps = [20, 50, 100]\nstep_ms = 300\nsamples_min = 30\nbake_ms = 300\n[analysis]\n"
                         "errors = { tolerated = 0.05, unacceptable = 0.15 }\n"
                         "tail_p95 = { tolerated = 0.4, unacceptable = 0.8 }\ntail_p99 = { tolerated = 0.4, unacceptable = 0.8 }\n")
-                started = models.StartDeployment(deployment.StartDeploymentRequest(
+                started = deployments.StartDeployment(deployment.StartDeploymentRequest(
                     model_id="numpy-sum", version="v2", strategy=deployment.STRATEGY_CANARY, plan_toml=plan, unjudged=True,
                     why="a server in Rust", actor="run.py"), metadata=HEADER).deployment
                 watch = deployment.WatchDeploymentRequest(deployment_id=started.deployment_id)
-                seen = [state.deployment for state in models.WatchDeployment(watch, metadata=HEADER, timeout=60)]
+                seen = [state.deployment for state in deployments.WatchDeployment(watch, metadata=HEADER, timeout=60)]
             finally:
                 over.set()
                 [caller.join() for caller in callers]

@@ -4,16 +4,12 @@
 use std::time::Duration;
 
 use acgs_contracts::common::v1::RecordBatch;
-use acgs_contracts::lifecycle::v1::{
-    Artifact, ArtifactHeader, GetArtifactRequest, PutArtifactRequest,
-    lifecycle_service_client::LifecycleServiceClient, put_artifact_request,
-};
 use acgs_contracts::orchestrator::v1::{
     Accepted, AckReports, End, Labels, Open, Rows, StreamWindowsRequest, StreamWindowsResponse,
     orchestrator_service_client::OrchestratorServiceClient, stream_windows_request, stream_windows_response,
 };
 use acgs_mesh::client::{MeshChannel, connect};
-use acgs_vocabulary::{Constitution, constitution::sha256_hex};
+use acgs_vocabulary::Constitution;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,8 +21,6 @@ const REPORTS_PER_ACK: u64 = 16;
 const OUTGOING_MAX: usize = 16;
 /// Largest message received.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
-/// A piece of an artifact that is stored.
-const PIECE_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Connects to a server.
@@ -49,43 +43,6 @@ pub fn explain(status: &Status) -> anyhow::Error {
         _ => "",
     };
     anyhow::anyhow!("{:?}: {}{advice}", status.code(), status.message())
-}
-
-/// The bytes of an artifact that the mesh keeps.
-///
-/// # Errors
-/// What the server says against it.
-pub async fn artifact(
-    client: &mut LifecycleServiceClient<MeshChannel>,
-    digest: &str,
-) -> anyhow::Result<Vec<u8>> {
-    let told = |status: Status| explain(&status);
-    let request = GetArtifactRequest { digest: digest.to_owned() };
-    let mut pieces = client.get_artifact(request).await.map_err(told)?.into_inner();
-    let mut bytes = Vec::new();
-    while let Some(piece) = pieces.message().await.map_err(told)? {
-        bytes.extend_from_slice(&piece.chunk);
-    }
-    Ok(bytes)
-}
-
-/// Gives the mesh an artifact to keep.
-///
-/// # Errors
-/// What the server says against it.
-pub async fn put_artifact(
-    client: &mut LifecycleServiceClient<MeshChannel>,
-    bytes: &[u8],
-    format: &str,
-) -> Result<Artifact, Status> {
-    let (digest, size_bytes) = (sha256_hex(bytes), bytes.len() as u64);
-    let header = ArtifactHeader { digest: digest.clone(), size_bytes };
-    let mut messages = vec![put_artifact_request::Message::Header(header)];
-    messages
-        .extend(bytes.chunks(PIECE_BYTES).map(|chunk| put_artifact_request::Message::Chunk(chunk.to_vec())));
-    let messages = messages.into_iter().map(|message| PutArtifactRequest { message: Some(message) });
-    client.put_artifact(tokio_stream::iter(messages)).await?;
-    Ok(Artifact { digest, size_bytes, format: format.to_owned(), uri: String::new() })
 }
 
 /// An open `StreamWindows`.

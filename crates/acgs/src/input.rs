@@ -7,10 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use acgs_columns::{
-    Field, Kind, RecordBatch, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_vocabulary::text::parse_rfc3339;
 use anyhow::{Context, bail};
 use flate2::read::MultiGzDecoder;

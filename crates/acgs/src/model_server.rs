@@ -10,7 +10,7 @@ use acgs_contracts::inference::{
     grpc_inference_service_server::GrpcInferenceService, model_infer_response::InferOutputTensor,
     model_metadata_response::TensorMetadata,
 };
-use acgs_gateway::tensors::Tensors;
+use acgs_inference::tensors::Tensors;
 use acgs_trainers::{Artifact, Feature};
 use acgs_vocabulary::Problem;
 use tonic::{Request, Response, Status};

@@ -44,11 +44,11 @@ pub struct Settings {
     /// The judge of performance.
     pub performance: acgs_performance::Config,
     /// The orchestrator.
-    pub orchestrator: acgs_orchestrator::Config,
+    pub orchestrator: acgs_streams::Config,
     /// Models, versions and retraining.
     pub lifecycle: acgs_lifecycle::decide::Limits,
     /// How routers are held to what is decided.
-    pub routes: acgs_orchestrator::RouteSettings,
+    pub routes: acgs_models::RouteSettings,
     /// The gateway.
     pub gateway: acgs_gateway::Config,
 }

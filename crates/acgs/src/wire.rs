@@ -5,7 +5,7 @@ mod doors;
 mod gateway;
 mod gauges;
 pub mod home;
-mod lifecycle;
+mod models;
 pub mod remote;
 mod running;
 mod server_group;
@@ -24,7 +24,6 @@ use acgs_contracts::{
     quality::v1::quality_service_server::QualityServiceServer,
 };
 use acgs_drift::ReferenceStore;
-use acgs_events::{LogSink, Outbox};
 use acgs_lane::{
     Connector,
     in_process::{InProcess, JudgeFactory},
@@ -38,11 +37,11 @@ use acgs_mesh::{
     server::{self, Doors},
     telemetry,
 };
-use acgs_orchestrator::{
-    OrchestratorFace, Parts, alerts::Alerts, directory::Directory, leases::Leases, registry::AllowList,
-};
+use acgs_records::Records;
+use acgs_storage::{LogSink, Outbox};
+use acgs_streams::{Orchestrator, StreamsDeps, alerts::Alerts, directory::Directory, leases::Leases};
 use acgs_vocabulary::{
-    Constitution, JudgeKind,
+    AllowList, Constitution, JudgeKind,
     ports::{Clock, EventSink, FindingSink, KeyValue, NoSink},
     text,
 };
@@ -60,7 +59,13 @@ use crate::settings::Settings;
 /// Largest message of a service: lane frames, references' batches, and unary requests.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const ORCHESTRATOR: &str = "acgs.orchestrator.v1.OrchestratorService";
-const LIFECYCLE: &str = "acgs.lifecycle.v1.LifecycleService";
+/// The services over the life of models.
+const LIFECYCLE: [&str; 4] = [
+    "acgs.lifecycle.v1.ModelService",
+    "acgs.lifecycle.v1.JobService",
+    "acgs.lifecycle.v1.DeploymentService",
+    "acgs.lifecycle.v1.RoutingService",
+];
 /// What health says of the home.
 const HOME: &str = "acgs.home";
 
@@ -202,9 +207,8 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
             tools.orchestrator(factories, home, outbox.clone(), references, addresses.orchestrator)?;
         let service =
             OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let (lifecycle, registrar) = tools.lifecycle(home, &outbox).await?;
-        group.plumbing.metrics.ask(gauges::lifecycle(registrar));
-        let routes = Routes::new(service).add_service(lifecycle);
+        let (routes, writer) = tools.models(home, &outbox, Routes::new(service)).await?;
+        group.plumbing.metrics.ask(gauges::lifecycle(writer));
         group.serve(listener, routes, doors);
         if let Some(remote) = &remote {
             group.plumbing.metrics.ask(gauges::judges(remote.clone()));
@@ -273,9 +277,9 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
 fn services(role: Role) -> Vec<&'static str> {
     let judges = JudgeKind::ALL.into_iter().map(service_of);
     match role {
-        Role::All => judges.chain([ORCHESTRATOR, LIFECYCLE, gateway::GATEWAY]).collect(),
+        Role::All => judges.chain([ORCHESTRATOR, gateway::GATEWAY]).chain(LIFECYCLE).collect(),
         Role::Judge(judge) => vec![service_of(judge)],
-        Role::Orchestrator => vec![ORCHESTRATOR, LIFECYCLE],
+        Role::Orchestrator => std::iter::once(ORCHESTRATOR).chain(LIFECYCLE).collect(),
         Role::Gateway => vec![gateway::GATEWAY],
     }
 }
@@ -309,7 +313,9 @@ async fn tell_health(
         health.set(HOME, up);
         if !matches!(role, Role::Judge(_)) {
             health.set(ORCHESTRATOR, up);
-            health.set(LIFECYCLE, up);
+            for service in LIFECYCLE {
+                health.set(service, up);
+            }
         }
         tokio::select! {
             changed = connected.changed() => if changed.is_err() { return },
@@ -382,7 +388,7 @@ impl Tools<'_> {
         outbox: Outbox,
         references: ReferenceStore,
         bound: SocketAddr,
-    ) -> anyhow::Result<(OrchestratorFace, Option<Remote>, Doors)> {
+    ) -> anyhow::Result<(Orchestrator, Option<Remote>, Doors)> {
         let mesh = &self.settings.mesh;
         let allowed = AllowList::parse(&mesh.allowed).context("mesh.allowed")?;
         let directory = Directory::start(allowed, mesh.lease_ms, Arc::clone(self.clock), self.stop.clone());
@@ -408,7 +414,7 @@ impl Tools<'_> {
             Leases::new(Arc::clone(&home.keys), Arc::clone(self.clock), &owner, mesh.stream_lease_ms)
         });
         let doors = self.sources.orchestrator(&directory);
-        let face = OrchestratorFace::new(Parts {
+        let face = Orchestrator::new(StreamsDeps {
             config: self.settings.orchestrator,
             constitution: self.constitution.clone(),
             clock: Arc::clone(self.clock),
@@ -416,7 +422,7 @@ impl Tools<'_> {
             references: Arc::new(references),
             log: Arc::clone(&home.log),
             outbox: Arc::new(outbox),
-            records: Arc::clone(&home.records),
+            records: Arc::new(Records::new(Arc::clone(&home.records), self.constitution.clone())),
             alerts: Alerts::new(Arc::clone(&home.keys), Arc::clone(self.clock)),
             directory,
             leases,

@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use acgs_client::{LifecycleClients, artifacts};
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::lifecycle::v1::{
     Artifact as ArtifactMessage, Assignment, Completed, DataPart, Failed, Heartbeat, Hello,
-    ReadDatasetRequest, Ready, Scores, Started, WorkRequest, WorkResponse,
-    lifecycle_service_client::LifecycleServiceClient, work_request::Message as Say,
+    ReadDatasetRequest, Ready, Scores, Started, WorkRequest, WorkResponse, work_request::Message as Say,
     work_response::Message as Told,
 };
 use acgs_interchange::from_parquet;
@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, time::interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::client::{self, explain};
+use crate::client::explain;
 
 /// The trainers that it has.
 pub const TRAINERS: [&str; 2] = ["logistic", "linear"];
@@ -31,7 +31,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// The server answers by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Client = LifecycleServiceClient<MeshChannel>;
+type Client = LifecycleClients<MeshChannel>;
 type Table = (Arc<Schema>, Vec<RecordBatch>);
 
 /// What a worker did.
@@ -96,7 +96,7 @@ impl Worker {
         let trainers = TRAINERS.iter().map(ToString::to_string).collect();
         let hello = Say::Hello(Hello { worker_id: worker_id.to_owned(), trainers });
         out.send(WorkRequest { message: Some(hello) }).await.context("the stream is closed")?;
-        let answer = client.work(ReceiverStream::new(messages)).await;
+        let answer = client.jobs.work(ReceiverStream::new(messages)).await;
         let mut incoming = answer.map_err(|status| explain(&status))?.into_inner();
         let first =
             tokio::time::timeout(PATIENCE, incoming.message()).await.context("the server is silent")?;
@@ -239,7 +239,7 @@ impl Worker {
                 Trouble::Job { retryable: true, why: format!("the data cannot be had: {}", status.message()) }
             }
         };
-        let mut pieces = self.client.read_dataset(request).await.map_err(lost)?.into_inner();
+        let mut pieces = self.client.jobs.read_dataset(request).await.map_err(lost)?.into_inner();
         let mut bytes = Vec::new();
         while let Some(piece) = pieces.message().await.map_err(lost)? {
             bytes.extend_from_slice(&piece.chunk);
@@ -258,7 +258,7 @@ impl Worker {
     async fn upload(&mut self, artifact: &Artifact) -> Result<ArtifactMessage, Trouble> {
         let fatal = |why: String| Trouble::Job { retryable: false, why };
         let bytes = artifact.encode().map_err(|error| fatal(error.to_string()))?;
-        let put = client::put_artifact(&mut self.client, &bytes, &artifact.format).await;
+        let put = artifacts::put(&mut self.client.jobs, &bytes, &artifact.format).await;
         put.map_err(|status| Trouble::Job { retryable: true, why: status.message().to_owned() })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     buffer::{Bitmap, Buffer},
-    builder::Cell,
+    cell::Cell,
     schema::{Kind, Schema},
 };
 

@@ -5,23 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     batch::{BatchError, Column, RecordBatch, Values},
     buffer::Bitmap,
+    cell::Cell,
     schema::{Kind, Schema},
 };
-
-/// One value before it has a column.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cell<'a> {
-    /// Absent.
-    Null,
-    /// A number.
-    Number(f64),
-    /// An integer beyond what a double holds exactly, or known to be one.
-    Integer(i64),
-    /// True or false.
-    Boolean(bool),
-    /// Text.
-    Text(&'a str),
-}
 
 /// A cell that its column cannot hold.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

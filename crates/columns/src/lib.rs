@@ -1,13 +1,17 @@
 //! Records by column: a `Schema` of kinds and roles, and `RecordBatch`es of typed columns with validity.
 //! It must never know protobuf, time zones, or what the numbers mean.
 //!
-//! Reading order: [`schema`], [`buffer`], [`batch`], [`builder`], [`numbers`].
+//! Reading order: [`schema`], [`buffer`], [`cell`], [`batch`], [`record`], [`builder`], [`numbers`].
 
 pub mod schema;
 
 pub mod buffer;
 
+pub mod cell;
+
 pub mod batch;
+
+pub mod record;
 
 pub mod builder;
 
@@ -15,4 +19,6 @@ pub mod numbers;
 
 pub use batch::{Column, RecordBatch, Values};
 pub use buffer::{Bitmap, Buffer};
+pub use cell::Cell;
+pub use record::{OwnedCell, RecordId};
 pub use schema::{Field, Kind, Role, Schema};

@@ -6,31 +6,24 @@
 //! the second large ones and data that always moves.
 
 use acgs_columns::Role;
+use acgs_reference::{
+    FeatureReference, Reference, Shape,
+    counts::{FeatureCounts, PaneCounts},
+    effect::{categories, effect_size, scale},
+};
 use acgs_statistics::{
-    categorical::{chi_square_homogeneity, jensen_shannon, psi, psi_null_mean, total_variation},
+    categorical::{chi_square_homogeneity, jensen_shannon, psi, psi_null_mean},
     multiple::benjamini_hochberg,
-    two_sample::{
-        kolmogorov_survival, ks_p_value, ks_statistic, ks_statistic_of_cells, wasserstein,
-        wasserstein_of_cells,
-    },
+    two_sample::{kolmogorov_survival, ks_p_value, ks_statistic, ks_statistic_of_cells, wasserstein},
 };
 use acgs_vocabulary::{Finding, Severity, finding::gravest};
 
-use crate::{
-    config::Config,
-    pane::{DriftPane, FeaturePane},
-    reference::{FeatureReference, Reference, Shape},
-};
+use crate::config::Config;
 
 /// Bins of the index and the Jensen-Shannon distance.
 const BINS: usize = 10;
 /// Corrected index above which a feature is named, the original's limit.
 pub const PSI_MAX: f64 = 0.2;
-/// What a constant's standard deviation counts as, so that it can be left by a finite distance.
-const CONSTANT_DEVIATION: f64 = 1e-3;
-/// Below this share of the mean a standard deviation is rounding.
-const ROUNDING: f64 = 1e-12;
-
 /// What was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -100,7 +93,7 @@ pub struct Samples<'a> {
 pub fn report<'a>(
     config: &Config,
     reference: &Reference,
-    pane: &DriftPane,
+    pane: &PaneCounts,
     samples: impl Fn(usize) -> Option<Samples<'a>>,
 ) -> Report {
     let mut features: Vec<FeatureDrift> = Vec::with_capacity(reference.features.len());
@@ -124,7 +117,7 @@ pub fn report<'a>(
 fn measure(
     config: &Config,
     feature: &FeatureReference,
-    counts: &FeaturePane,
+    counts: &FeatureCounts,
     rows: u64,
     samples: Option<Samples<'_>>,
 ) -> FeatureDrift {
@@ -183,38 +176,8 @@ fn measure(
     }
 }
 
-/// How far a feature has moved, in its own unit of size; `None` without values.
-#[must_use]
-pub fn effect_size(feature: &FeatureReference, counts: &FeaturePane) -> Option<f64> {
-    if counts.present() == 0 {
-        return None;
-    }
-    Some(match &feature.shape {
-        Shape::Numeric { cells, counts: then, mean, standard_deviation } => {
-            wasserstein_of_cells(cells, then, &counts.cells) / scale(*mean, *standard_deviation)
-        }
-        Shape::Categorical { .. } => {
-            let (then, now) = categories(feature, counts);
-            total_variation(&then, &now)
-        }
-    })
-}
-
-/// The unit of an effect size.
-fn scale(mean: f64, standard_deviation: f64) -> f64 {
-    if standard_deviation > ROUNDING * mean.abs() { standard_deviation } else { CONSTANT_DEVIATION }
-}
-
-fn categories(feature: &FeatureReference, counts: &FeaturePane) -> (Vec<u64>, Vec<u64>) {
-    let Shape::Categorical { counts: then, other_count, .. } = &feature.shape else {
-        return (vec![], vec![]);
-    };
-    let with = |counts: &[u64], other: u64| counts.iter().copied().chain([other]).collect::<Vec<u64>>();
-    (with(then, *other_count), with(&counts.cells.counts, counts.other_count))
-}
-
 /// At most ten bins of about equal reference mass, and bins for below, above or unseen, and null.
-fn bins(feature: &FeatureReference, counts: &FeaturePane) -> (Vec<u64>, Vec<u64>) {
+fn bins(feature: &FeatureReference, counts: &FeatureCounts) -> (Vec<u64>, Vec<u64>) {
     let (mut then, mut now) = match &feature.shape {
         Shape::Numeric { cells, counts: of_cells, .. } => {
             let groups = cells.groups(of_cells, BINS);
@@ -247,7 +210,7 @@ fn bins(feature: &FeatureReference, counts: &FeaturePane) -> (Vec<u64>, Vec<u64>
     (then, now)
 }
 
-fn unseen_rate(feature: &FeatureReference, counts: &FeaturePane) -> f64 {
+fn unseen_rate(feature: &FeatureReference, counts: &FeatureCounts) -> f64 {
     let present = counts.present();
     if present == 0 {
         return 0.0;

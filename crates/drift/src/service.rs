@@ -7,7 +7,6 @@ pub mod store;
 
 mod comparison;
 mod freeze;
-mod reference_message;
 mod report_message;
 
 use std::{
@@ -20,13 +19,18 @@ use std::{
 
 use acgs_columns::{RecordBatch, Schema, numbers::numbers};
 use acgs_contracts::drift::v1 as proto;
+use acgs_judge_kit::{history::History, monitoring::Monitors};
 use acgs_lane::{PaneJudge, over_grpc};
-use acgs_standing::{history::History, monitoring::Monitors};
+use acgs_reference::{
+    Reference,
+    counts::{PaneCounts, Places},
+    message,
+};
 use acgs_vocabulary::{
     Constitution, Problem,
     convert::{rows, schema},
-    event::EventKind,
-    ports::{Clock, FindingSink, Judgement},
+    event::payload::{DriftDetection, ReferenceStored},
+    ports::{Clock, FindingSink, Judged, Judgement},
     problem::Kind,
     text,
 };
@@ -40,8 +44,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     config::Config,
     detect::{self, PSI_MAX, Samples},
-    pane::{DriftPane, Places},
-    reference::{self, Reference},
+    record::DetectionRecord,
     service::store::ReferenceStore,
 };
 
@@ -62,7 +65,7 @@ pub struct DriftFace {
     stop: CancellationToken,
     store: Option<ReferenceStore>,
     monitors: Monitors<Gathered>,
-    history: Option<History>,
+    history: Option<History<DetectionRecord>>,
     retrainings: Arc<AtomicU64>,
     computing: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
@@ -131,7 +134,7 @@ impl DriftFace {
                 // Too few to say anything: they wait for more.
                 let same =
                     |(held, _): &Gathered| held.name == reference.name && held.version == reference.version;
-                let begin = || (Arc::clone(&reference), DriftPane::new(&reference));
+                let begin = || (Arc::clone(&reference), PaneCounts::new(&reference));
                 self.monitors.gather(&about, same, begin, |(_, held)| held.merge(&pane));
             } else {
                 let report = detect::report(&self.config, &reference, &pane, |_| None);
@@ -187,25 +190,26 @@ impl DriftFace {
         let now_ms = self.clock.now_ms();
         let response = self.response(request, report, now_ms);
         self.retrainings.fetch_add(u64::from(response.retraining_required), Ordering::Relaxed);
-        let payload = serde_json::json!({
-            "model_id": request.model_id,
-            "drift_detected": response.drift_detected,
-            "retraining_required": response.retraining_required,
-            "features_with_ks_drift": response.features_with_ks_drift,
-            "features_with_psi_drift": response.features_with_psi_drift,
-            "drift_severity": response.drift_severity,
-        });
+        let detection = DriftDetection {
+            model_id: request.model_id.clone(),
+            drift_detected: response.drift_detected,
+            retraining_required: response.retraining_required,
+            features_with_ks_drift: response.features_with_ks_drift.clone(),
+            features_with_psi_drift: response.features_with_psi_drift.clone(),
+            drift_severity: response.drift_severity.clone(),
+        };
         if let Some(history) = &self.history {
-            let mut record = payload.clone();
-            record["detection_id"] = response.detection_id.as_str().into();
-            record["timestamp"] = response.timestamp.as_str().into();
+            let record = DetectionRecord {
+                detection: detection.clone(),
+                detection_id: response.detection_id.clone(),
+                timestamp: response.timestamp.clone(),
+            };
             history.offer("", &response.detection_id, &record);
         }
         self.sink.publish(Judgement {
-            kind: EventKind::DriftDetectionCompleted,
             id: response.detection_id.clone(),
             about: request.model_id.clone(),
-            payload,
+            judged: Judged::Drift(detection),
             findings: detect::findings(&self.config, report),
         });
         response
@@ -213,12 +217,13 @@ impl DriftFace {
 
     fn publish_stored(&self, stored: &Reference) {
         self.sink.publish(Judgement {
-            kind: EventKind::ReferenceStored,
             id: format!("reference-{}-{}", stored.name, stored.version),
             about: stored.model_id.clone(),
-            payload: serde_json::json!({
-                "name": stored.name, "version": stored.version, "model_id": stored.model_id,
-                "row_count": stored.row_count,
+            judged: Judged::Reference(ReferenceStored {
+                name: stored.name.clone(),
+                version: stored.version,
+                model_id: stored.model_id.clone(),
+                row_count: stored.row_count,
             }),
             findings: Vec::new(),
         });
@@ -267,7 +272,7 @@ impl DriftFace {
             let message = format!("holds no field of reference {}", reference.name);
             return Err(Problem::field("current_data", "MISSING_FIELD", message));
         }
-        let mut pane = DriftPane::new(reference);
+        let mut pane = PaneCounts::new(reference);
         for batch in &current {
             pane.push(reference, batch);
             monitor::gather(&self.monitors, &request.model_id, reference, batch);
@@ -296,9 +301,9 @@ impl DriftFace {
         };
         let then = rows::batches(&request.reference_data, &schema, "reference_data")?;
         let now = rows::batches(&request.current_data, &schema, "current_data")?;
-        let reference = reference::freeze(&schema, &then, 0)
+        let reference = acgs_reference::freeze(&schema, &then, 0)
             .map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
-        let mut pane = DriftPane::new(&reference);
+        let mut pane = PaneCounts::new(&reference);
         now.iter().for_each(|batch| pane.push(&reference, batch));
         let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
             .features
@@ -395,9 +400,7 @@ impl DriftService for DriftFace {
         request: Request<Streaming<proto::PutReferenceRequest>>,
     ) -> Result<Response<proto::PutReferenceResponse>, Status> {
         let stored = self.freeze_stream(request.into_inner()).await?;
-        Ok(Response::new(proto::PutReferenceResponse {
-            reference: Some(reference_message::to_proto(&stored)),
-        }))
+        Ok(Response::new(proto::PutReferenceResponse { reference: Some(message::to_proto(&stored)) }))
     }
 
     async fn get_reference(
@@ -409,9 +412,7 @@ impl DriftService for DriftFace {
             return Err(Problem::field("name", "BAD_NAME", "is empty").into());
         }
         let reference = self.store()?.load(&request.name, request.version, "").await?;
-        Ok(Response::new(proto::GetReferenceResponse {
-            reference: Some(reference_message::to_proto(&reference)),
-        }))
+        Ok(Response::new(proto::GetReferenceResponse { reference: Some(message::to_proto(&reference)) }))
     }
 
     async fn list_references(

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::{body::Noted, proxy::Stats};
+use crate::{body::Noted, stats::Stats};
 
 /// Calls that wait to be made into rows.
 const WAITING_MAX: usize = 16_384;

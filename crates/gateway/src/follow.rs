@@ -8,7 +8,7 @@ use std::{
 };
 
 use acgs_contracts::lifecycle::v1::{
-    self as proto, lifecycle_service_client::LifecycleServiceClient, watch_routes_request::Message as Say,
+    self as proto, routing_service_client::RoutingServiceClient, watch_routes_request::Message as Say,
     watch_routes_response::Message as Told,
 };
 use acgs_mesh::client::connect;
@@ -76,7 +76,7 @@ impl Follower {
     async fn session(&self, orchestrator: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let url = format!("http://{orchestrator}");
         let channel = connect(&url, self.constitution.clone()).await?;
-        let mut client = LifecycleServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = RoutingServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (out, outgoing) = mpsc::channel(OUTGOING_MAX);
         let hello = proto::RouterHello {
             router_id: self.router_id.clone(),

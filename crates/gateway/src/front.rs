@@ -10,7 +10,7 @@ use std::{
 };
 
 use acgs_contracts::inference::{ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse};
-use acgs_mesh::framing::framed;
+use acgs_inference::framing::framed;
 use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
@@ -86,7 +86,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 
 /// What the gateway says of itself as a server of models.
 fn server_question(path: &str, gateway: &Gateway) -> Option<Response<GatewayBody>> {
-    let bytes = match path.strip_prefix(crate::peek::INFERENCE)? {
+    let bytes = match path.strip_prefix(acgs_inference::peek::INFERENCE)? {
         "ServerLive" => ServerLiveResponse { live: true }.encode_to_vec(),
         "ServerReady" => ServerReadyResponse { ready: gateway.table().models() > 0 }.encode_to_vec(),
         "ServerMetadata" => ServerMetadataResponse {

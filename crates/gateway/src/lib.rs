@@ -2,15 +2,13 @@
 //! endpoints, answers copies by shadows, and counts what candidates and baselines do. Bytes pass through untouched.
 //! It must never know what a model computes, or why weights are what they are.
 //!
-//! Reading order: [`config`], [`pick`] and [`peek`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
+//! Reading order: [`config`], [`pick`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
 //! [`deadline`], [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`],
-//! [`tensors`] and [`capture`] (calls as records).
+//! [`capture`] (calls as records).
 
 pub mod config;
 
 pub mod pick;
-
-pub mod peek;
 
 pub mod counts;
 
@@ -20,6 +18,8 @@ pub mod body;
 
 pub mod deadline;
 
+pub mod stats;
+
 pub mod proxy;
 
 pub mod shadow;
@@ -27,8 +27,6 @@ pub mod shadow;
 pub mod front;
 
 pub mod shards;
-
-pub mod tensors;
 
 pub mod capture;
 

@@ -6,12 +6,13 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::Poll,
     time::Instant,
 };
 
+use acgs_inference::peek::{self, INFERENCE, Peeked};
 use acgs_mesh::{calls::code_of, constitution::sent, pool::Repeatable};
 use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
 use bytes::Bytes;
@@ -28,8 +29,8 @@ use crate::{
     capture::{Captured, Captures},
     counts::Arm,
     deadline::{deadline_of, is_past, late},
-    peek::{self, INFERENCE, Peeked},
     shadow::{Copies, Shadowed},
+    stats::Stats,
     table::{Choice, Table},
 };
 
@@ -42,29 +43,6 @@ const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// Bytes of a request that is gathered before it goes on, so that it can be sent again.
 const GATHERED_MAX: usize = 64 << 10;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
-
-/// What the gateway counts of itself.
-#[derive(Debug, Default)]
-pub struct Stats {
-    /// Calls that went to a version.
-    pub calls: AtomicU64,
-    /// Calls that were answered by the gateway itself, and why.
-    pub refused: AtomicU64,
-    /// Calls that came without the constitutional hash, and were stamped.
-    pub unstamped: AtomicU64,
-    /// Answers under another constitution, which were not passed on.
-    pub breaches: AtomicU64,
-    /// Calls in flight.
-    pub in_flight: AtomicUsize,
-    /// Copies that were sent to shadows.
-    pub copies: AtomicU64,
-    /// Copies that were not, for want of room.
-    pub copies_dropped: AtomicU64,
-    /// Calls that became records.
-    pub captures: AtomicU64,
-    /// Sampled calls that did not: no room, too large, or not of one value for each row.
-    pub captures_dropped: AtomicU64,
-}
 
 /// The gateway. Clones share it.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use acgs_contracts::inference::{InferTensorContents, ModelInferResponse};
-use acgs_mesh::{calls::code_of, constitution::sent, framing, pool::Pool};
+use acgs_inference::{framing, peek::INFERENCE};
+use acgs_mesh::{calls::code_of, constitution::sent, pool::Pool};
 use acgs_vocabulary::Constitution;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
@@ -17,8 +18,7 @@ use tower::Service;
 use crate::{
     body::{Noted, joined},
     counts::Arm,
-    peek::INFERENCE,
-    proxy::Stats,
+    stats::Stats,
     table::Target,
 };
 

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::{
-    Column, Field, Kind, RecordBatch, Role, Schema, Values,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Column, Field, Kind, RecordBatch, Role, Schema, Values, builder::BatchBuilder};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
     cast::AsArray,
@@ -13,7 +10,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::file::Error;
+use crate::error::Error;
 
 const KIND: &str = "acgs.kind";
 const ROLE: &str = "acgs.role";

@@ -8,25 +8,13 @@ use bytes::Bytes;
 use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     basic::Compression,
-    errors::ParquetError,
     file::properties::WriterProperties,
 };
 
-use crate::arrow::{batch_from_arrow, batch_to_arrow, schema_from_arrow, schema_to_arrow};
-
-/// Why a file could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Arrow's trouble.
-    #[error(transparent)]
-    Arrow(#[from] arrow_schema::ArrowError),
-    /// Parquet's trouble.
-    #[error(transparent)]
-    Parquet(#[from] ParquetError),
-    /// It holds something that has no place here.
-    #[error("{0}")]
-    Unreadable(String),
-}
+use crate::{
+    arrow::{batch_from_arrow, batch_to_arrow, schema_from_arrow, schema_to_arrow},
+    error::Error,
+};
 
 /// What a file holds.
 pub type Table = (Arc<Schema>, Vec<RecordBatch>);

@@ -1,9 +1,6 @@
 //! What goes in comes out, in both forms, and nonsense is refused.
 
-use acgs_columns::{
-    Field, Kind, Role,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, Role, builder::BatchBuilder};
 use proptest::prelude::*;
 
 use super::*;

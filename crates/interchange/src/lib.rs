@@ -1,12 +1,13 @@
 //! Typed columns as Parquet and Arrow, for whoever trains or looks: pandas, polars, DuckDB read them as they are. Kinds and roles
 //! travel as metadata of the fields. It must know no file system, no clock and nothing about what the columns mean.
 //!
-//! Reading order: [`arrow`] (columns to arrays and back), [`file`](mod@file) (bytes).
+//! Reading order: [`error`], [`arrow`] (columns to arrays and back), [`file`](mod@file) (bytes).
+
+pub mod error;
 
 pub mod arrow;
 
 pub mod file;
 
-pub use file::{
-    Error, Tags, from_arrow, from_arrow_tagged, from_parquet, to_arrow, to_arrow_tagged, to_parquet,
-};
+pub use error::Error;
+pub use file::{Tags, from_arrow, from_arrow_tagged, from_parquet, to_arrow, to_arrow_tagged, to_parquet};

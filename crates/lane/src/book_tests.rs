@@ -1,10 +1,7 @@
 //! A judge may be lost at any point, with messages on their way in both directions: every close gets its verdict once, and
 //! it is the verdict of a judge that was never lost.
 
-use acgs_columns::{
-    Field, Kind, RecordBatch, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_vocabulary::{Problem, VerdictStatus};
 use proptest::prelude::*;
 

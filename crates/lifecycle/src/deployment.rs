@@ -9,87 +9,72 @@ use crate::{
     analysis::Counts,
     capture::Capture,
     rollout::{Rollout, RolloutPlan},
+    words::words,
 };
 
-/// Where a deployment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Waits for endpoints of its version.
-    Pending,
-    /// They have to be well, and warm.
-    Preparing,
-    /// The version answers copies.
-    Shadowing,
-    /// Routers are told of a new weight.
-    Shifting,
-    /// The version has its weight and is judged.
-    Analyzing,
-    /// Weights are held.
-    Paused,
-    /// Routers are told that the version has all.
-    Promoting,
-    /// It has all, and is judged.
-    Baking,
-    /// It is the champion; the end.
-    Completed,
-    /// Routers are told that it has nothing.
-    Aborting,
-    /// It has nothing; the end.
-    RolledBack,
-    /// Routers did not say that it has nothing; the end.
-    Failed,
+words! {
+    /// Where a deployment stands.
+    pub enum Phase {
+        /// Waits for endpoints of its version.
+        Pending = "pending",
+        /// They have to be well, and warm.
+        Preparing = "preparing",
+        /// The version answers copies.
+        Shadowing = "shadowing",
+        /// Routers are told of a new weight.
+        Shifting = "shifting",
+        /// The version has its weight and is judged.
+        Analyzing = "analyzing",
+        /// Weights are held.
+        Paused = "paused",
+        /// Routers are told that the version has all.
+        Promoting = "promoting",
+        /// It has all, and is judged.
+        Baking = "baking",
+        /// It is the champion; the end.
+        Completed = "completed",
+        /// Routers are told that it has nothing.
+        Aborting = "aborting",
+        /// It has nothing; the end.
+        RolledBack = "rolled_back",
+        /// Routers did not say that it has nothing; the end.
+        Failed = "failed",
+    }
 }
 
-/// What can happen to a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeploymentStep {
-    /// There are endpoints.
-    Prepare,
-    /// Copies are answered from now on.
-    Shadow,
-    /// The next weight.
-    Shift,
-    /// Every router has it.
-    Apply,
-    /// Not decided yet: more time.
-    Extend,
-    /// What was counted is written down.
-    Observe,
-    /// Weights are held.
-    Pause,
-    /// On it goes.
-    Resume,
-    /// All traffic.
-    Promote,
-    /// It is good.
-    Complete,
-    /// It is taken back.
-    Abort,
-    /// It never had anything to take back.
-    Withdraw,
-    /// Routers did not answer.
-    Fail,
+words! {
+    /// What can happen to a deployment.
+    pub enum DeploymentStep {
+        /// There are endpoints.
+        Prepare = "prepare",
+        /// Copies are answered from now on.
+        Shadow = "shadow",
+        /// The next weight.
+        Shift = "shift",
+        /// Every router has it.
+        Apply = "apply",
+        /// Not decided yet: more time.
+        Extend = "extend",
+        /// What was counted is written down.
+        Observe = "observe",
+        /// Weights are held.
+        Pause = "pause",
+        /// On it goes.
+        Resume = "resume",
+        /// All traffic.
+        Promote = "promote",
+        /// It is good.
+        Complete = "complete",
+        /// It is taken back.
+        Abort = "abort",
+        /// It never had anything to take back.
+        Withdraw = "withdraw",
+        /// Routers did not answer.
+        Fail = "fail",
+    }
 }
 
 impl Phase {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Pending,
-        Self::Preparing,
-        Self::Shadowing,
-        Self::Shifting,
-        Self::Analyzing,
-        Self::Paused,
-        Self::Promoting,
-        Self::Baking,
-        Self::Completed,
-        Self::Aborting,
-        Self::RolledBack,
-        Self::Failed,
-    ];
-
     /// The table: where a step leads, or `None` where it may not be taken. `before` is where a paused one was.
     #[must_use]
     pub fn after(self, step: DeploymentStep, before: Option<Self>) -> Option<Self> {
@@ -128,49 +113,42 @@ impl Phase {
     pub fn is_open(self) -> bool {
         !matches!(self, Self::Completed | Self::RolledBack | Self::Failed)
     }
+}
 
-    /// In lower case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Preparing => "preparing",
-            Self::Shadowing => "shadowing",
-            Self::Shifting => "shifting",
-            Self::Analyzing => "analyzing",
-            Self::Paused => "paused",
-            Self::Promoting => "promoting",
-            Self::Baking => "baking",
-            Self::Completed => "completed",
-            Self::Aborting => "aborting",
-            Self::RolledBack => "rolled_back",
-            Self::Failed => "failed",
-        }
+words! {
+    /// Why weights are held.
+    pub enum PauseReason {
+        /// A person said so.
+        Manual = "manual",
+        /// Neither good nor bad for too long.
+        Inconclusive = "inconclusive",
+        /// It has no calls: that is never success.
+        NoData = "no_data",
     }
 }
 
-/// Why weights are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PauseReason {
-    /// A person said so.
-    Manual,
-    /// Neither good nor bad for too long.
-    Inconclusive,
-    /// It has no calls: that is never success.
-    NoData,
+words! {
+    /// Why it is taken back.
+    pub enum Cause {
+        /// It is worse: its version is quarantined.
+        Analysis = "analysis",
+        /// A person said so: its version is validated again.
+        Operator = "operator",
+        /// It took too long: likewise.
+        Deadline = "deadline",
+    }
 }
 
-/// Why it is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// It is worse: its version is quarantined.
-    Analysis,
-    /// A person said so: its version is validated again.
-    Operator,
-    /// It took too long: likewise.
-    Deadline,
+impl DeploymentStep {
+    /// Where it leads, when that is one phase from wherever it may be taken.
+    #[must_use]
+    pub fn leads_to(self) -> Option<Phase> {
+        let mut all = Phase::ALL
+            .into_iter()
+            .filter_map(|phase| phase.after(self, Some(phase)).filter(|next| *next != phase));
+        let first = all.next()?;
+        all.all(|next| next == first).then_some(first)
+    }
 }
 
 /// The baseline's percentiles, from which on calls are timed.

@@ -230,6 +230,31 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// What happened, as the history of a model, job or deployment tells it.
+    #[must_use]
+    pub fn happened(&self) -> String {
+        match self {
+            Self::ModelRegistered { .. } => "model_registered".to_owned(),
+            Self::EvidenceSupplied { .. } => "evidence_supplied".to_owned(),
+            Self::PolicyPut { .. } => "policy_put".to_owned(),
+            Self::FreezeSet { .. } => "freeze_set".to_owned(),
+            Self::LoopCleared => "loop_cleared".to_owned(),
+            Self::VersionRegistered(_) => "version_registered".to_owned(),
+            Self::VersionMoved { step, .. } => format!("version_{}", step.happened()),
+            Self::ReleaseAsked { .. } => "release_asked".to_owned(),
+            Self::GatesJudged { .. } => "gates_judged".to_owned(),
+            Self::JobObserved(_) => "job_observed".to_owned(),
+            Self::JobMoved { moved, .. } => format!("job_{}", moved.step().as_str()),
+            Self::StaleRefused { .. } => "stale_refused".to_owned(),
+            Self::EndpointsSet { .. } => "endpoints_set".to_owned(),
+            Self::DeploymentStarted(_) => "deployment_started".to_owned(),
+            Self::DeploymentMoved { moved, .. } => format!("deployment_{}", moved.step().as_str()),
+            Self::HelpNeeded { .. } => "help_needed".to_owned(),
+        }
+    }
+}
+
 /// A job as it begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observed {

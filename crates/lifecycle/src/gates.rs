@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     compliance::{ComplianceEvidence, weigh},
     policy::{Gates, Loss, Slice},
+    words::words,
 };
 
 pub use interval::{MeanBound, mean_upper};
@@ -16,16 +17,16 @@ pub use interval::{MeanBound, mean_upper};
 /// Parts of a slice that are judged; the largest first.
 const PARTS_MAX: usize = 256;
 
-/// How a gate came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Good enough.
-    Passed,
-    /// Not good enough.
-    Failed,
-    /// Nothing to judge by, and the policy does not ask for it.
-    NotApplicable,
+words! {
+    /// How a gate came out.
+    pub enum Outcome {
+        /// Good enough.
+        Passed = "passed",
+        /// Not good enough.
+        Failed = "failed",
+        /// Nothing to judge by, and the policy does not ask for it.
+        NotApplicable = "not_applicable",
+    }
 }
 
 /// One gate with its inputs and its result.

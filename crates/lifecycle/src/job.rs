@@ -1,100 +1,82 @@
 //! The states of a retraining job and the only steps between them. It must not know why a step is taken.
 
-use serde::{Deserialize, Serialize};
+use crate::words::words;
 
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// A trigger was seen; others of its kind may join it.
-    Observed,
-    /// Not to be done, with the reason; the end.
-    Suppressed,
-    /// Waits for a worker.
-    Queued,
-    /// A worker has it and has not begun.
-    Leased,
-    /// A worker trains.
-    Running,
-    /// The gates judge what came out.
-    Evaluating,
-    /// A person has to agree.
-    AwaitingApproval,
-    /// Waits to be tried again.
-    Backoff,
-    /// A validated version came of it; the end.
-    Succeeded,
-    /// What came of it was not good enough; the end.
-    Rejected,
-    /// A graver one took its place; the end.
-    Superseded,
-    /// Somebody ended it; the end.
-    Cancelled,
-    /// Nobody took it, or nobody agreed, in time; the end.
-    Expired,
-    /// It failed for good; only a person queues it again.
-    DeadLettered,
+words! {
+    /// Where a job stands.
+    pub enum JobState {
+        /// A trigger was seen; others of its kind may join it.
+        Observed = "observed",
+        /// Not to be done, with the reason; the end.
+        Suppressed = "suppressed",
+        /// Waits for a worker.
+        Queued = "queued",
+        /// A worker has it and has not begun.
+        Leased = "leased",
+        /// A worker trains.
+        Running = "running",
+        /// The gates judge what came out.
+        Evaluating = "evaluating",
+        /// A person has to agree.
+        AwaitingApproval = "awaiting_approval",
+        /// Waits to be tried again.
+        Backoff = "backoff",
+        /// A validated version came of it; the end.
+        Succeeded = "succeeded",
+        /// What came of it was not good enough; the end.
+        Rejected = "rejected",
+        /// A graver one took its place; the end.
+        Superseded = "superseded",
+        /// Somebody ended it; the end.
+        Cancelled = "cancelled",
+        /// Nobody took it, or nobody agreed, in time; the end.
+        Expired = "expired",
+        /// It failed for good; only a person queues it again.
+        DeadLettered = "dead_lettered",
+    }
 }
 
-/// What can happen to a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobStep {
-    /// More evidence of the same kind.
-    Merge,
-    /// A rule forbids it.
-    Suppress,
-    /// Coalescing is over.
-    Queue,
-    /// A graver one takes its place.
-    Supersede,
-    /// A worker takes it.
-    Lease,
-    /// The worker has begun.
-    Start,
-    /// The worker is alive.
-    Renew,
-    /// The worker is lost or failed, and it may be tried again.
-    BackOff,
-    /// It is not tried again by itself.
-    GiveUp,
-    /// The wait is over.
-    Return,
-    /// An artifact came back.
-    Evaluate,
-    /// The gates passed and a person has to agree.
-    Await,
-    /// The gates passed, or a person agreed.
-    Succeed,
-    /// The gates failed, or a person did not agree.
-    Reject,
-    /// Too late.
-    Expire,
-    /// Somebody ends it.
-    Cancel,
-    /// Somebody queues it again.
-    Requeue,
+words! {
+    /// What can happen to a job.
+    pub enum JobStep {
+        /// More evidence of the same kind.
+        Merge = "merge",
+        /// A rule forbids it.
+        Suppress = "suppress",
+        /// Coalescing is over.
+        Queue = "queue",
+        /// A graver one takes its place.
+        Supersede = "supersede",
+        /// A worker takes it.
+        Lease = "lease",
+        /// The worker has begun.
+        Start = "start",
+        /// The worker is alive.
+        Renew = "renew",
+        /// The worker is lost or failed, and it may be tried again.
+        BackOff = "back_off",
+        /// It is not tried again by itself.
+        GiveUp = "give_up",
+        /// The wait is over.
+        Return = "return",
+        /// An artifact came back.
+        Evaluate = "evaluate",
+        /// The gates passed and a person has to agree.
+        Await = "await",
+        /// The gates passed, or a person agreed.
+        Succeed = "succeed",
+        /// The gates failed, or a person did not agree.
+        Reject = "reject",
+        /// Too late.
+        Expire = "expire",
+        /// Somebody ends it.
+        Cancel = "cancel",
+        /// Somebody queues it again.
+        Requeue = "requeue",
+    }
 }
 
 impl JobState {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::Observed,
-        Self::Suppressed,
-        Self::Queued,
-        Self::Leased,
-        Self::Running,
-        Self::Evaluating,
-        Self::AwaitingApproval,
-        Self::Backoff,
-        Self::Succeeded,
-        Self::Rejected,
-        Self::Superseded,
-        Self::Cancelled,
-        Self::Expired,
-        Self::DeadLettered,
-    ];
-
     /// The table: where a step leads, or `None` where it may not be taken.
     #[must_use]
     pub const fn after(self, step: JobStep) -> Option<Self> {
@@ -146,50 +128,15 @@ impl JobState {
     pub const fn is_open(self) -> bool {
         !self.is_terminal() && !matches!(self, Self::DeadLettered)
     }
-
-    /// In lower case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Observed => "observed",
-            Self::Suppressed => "suppressed",
-            Self::Queued => "queued",
-            Self::Leased => "leased",
-            Self::Running => "running",
-            Self::Evaluating => "evaluating",
-            Self::AwaitingApproval => "awaiting_approval",
-            Self::Backoff => "backoff",
-            Self::Succeeded => "succeeded",
-            Self::Rejected => "rejected",
-            Self::Superseded => "superseded",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-            Self::DeadLettered => "dead_lettered",
-        }
-    }
 }
 
 impl JobStep {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::Merge,
-        Self::Suppress,
-        Self::Queue,
-        Self::Supersede,
-        Self::Lease,
-        Self::Start,
-        Self::Renew,
-        Self::BackOff,
-        Self::GiveUp,
-        Self::Return,
-        Self::Evaluate,
-        Self::Await,
-        Self::Succeed,
-        Self::Reject,
-        Self::Expire,
-        Self::Cancel,
-        Self::Requeue,
-    ];
+    /// Where it leads, from wherever it may be taken; `None` when a job stays where it is.
+    #[must_use]
+    pub fn leads_to(self) -> Option<JobState> {
+        let moves = |state: JobState| state.after(self).filter(|next| *next != state);
+        JobState::ALL.into_iter().find_map(moves)
+    }
 }
 
 #[cfg(test)]
@@ -220,6 +167,17 @@ mod tests {
             if state.is_open() {
                 assert!(reachable(state).iter().any(|state| state.is_terminal()), "{state:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_step_leads_to_one_state_or_stays() {
+        for step in JobStep::ALL {
+            let all: BTreeSet<JobState> = JobState::ALL
+                .into_iter()
+                .filter_map(|state| state.after(step).filter(|next| *next != state))
+                .collect();
+            assert_eq!(all.into_iter().collect::<Vec<_>>(), Vec::from_iter(step.leads_to()), "{step:?}");
         }
     }
 

@@ -3,8 +3,12 @@
 //! It must never know gRPC, NATS, files or clocks: times are passed in.
 //!
 //! Reading order: [`stage`], [`job`] and [`deployment`] (the three tables), [`trigger`], [`policy`], [`rollout`], [`capture`], [`schedule`],
-//! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`gates`], [`analysis`],
+//! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`working`], [`gates`], [`analysis`],
 //! [`compliance`].
+
+mod words;
+
+pub mod policy_error;
 
 pub mod stage;
 
@@ -32,6 +36,8 @@ pub mod state;
 
 pub mod decide;
 
+pub mod working;
+
 pub mod gates;
 
 pub mod compliance;
@@ -40,3 +46,4 @@ pub use decide::{Answer, Command, Order, Refusal};
 pub use event::{Change, Event, Guard};
 pub use policy::Policy;
 pub use state::State;
+pub use working::Working;

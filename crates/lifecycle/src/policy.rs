@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use acgs_vocabulary::Severity;
 use serde::{Deserialize, Serialize};
 
-pub use check::PolicyError;
+pub use crate::policy_error::PolicyError;
 
 pub use crate::rollout::Rollout;
 use crate::{capture::Capture, compliance::Principle, rollout::RolloutPlan, trigger::TriggerKind};

@@ -1,8 +1,10 @@
 //! How a validated version goes into service: which strategy, in which steps, watched how. It must not know what has happened.
 
+mod check;
+
 use serde::{Deserialize, Serialize};
 
-use crate::policy::PolicyError;
+use crate::policy_error::PolicyError;
 
 /// Most steps of a plan.
 pub const STEPS_MAX: usize = 32;

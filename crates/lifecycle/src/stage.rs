@@ -1,78 +1,64 @@
 //! The stages of a model version and the only steps between them. It must not know why a step is taken.
 
-use serde::{Deserialize, Serialize};
+use crate::words::words;
 
-/// Where a version stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Known, not judged.
-    Registered,
-    /// Being judged.
-    Validating,
-    /// May be deployed.
-    Validated,
-    /// Judged and not good enough; the end.
-    Rejected,
-    /// In a deployment.
-    Candidate,
-    /// Serves.
-    Champion,
-    /// Served last and is kept warm.
-    Standby,
-    /// No longer kept warm.
-    Retired,
-    /// Put away; the end.
-    Archived,
-    /// Must not serve until two people release it.
-    Quarantined,
+words! {
+    /// Where a version stands.
+    pub enum Stage {
+        /// Known, not judged.
+        Registered = "registered",
+        /// Being judged.
+        Validating = "validating",
+        /// May be deployed.
+        Validated = "validated",
+        /// Judged and not good enough; the end.
+        Rejected = "rejected",
+        /// In a deployment.
+        Candidate = "candidate",
+        /// Serves.
+        Champion = "champion",
+        /// Served last and is kept warm.
+        Standby = "standby",
+        /// No longer kept warm.
+        Retired = "retired",
+        /// Put away; the end.
+        Archived = "archived",
+        /// Must not serve until two people release it.
+        Quarantined = "quarantined",
+    }
 }
 
-/// What can happen to a version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StageStep {
-    /// Judging begins.
-    ValidationStarted,
-    /// It passed.
-    ValidationPassed,
-    /// It did not.
-    ValidationFailed,
-    /// A deployment takes it up.
-    DeploymentStarted,
-    /// The deployment is done: it serves.
-    DeploymentCompleted,
-    /// Somebody ended its deployment.
-    DeploymentAborted,
-    /// Analysis ended its deployment.
-    DeploymentRolledBack,
-    /// Another serves instead.
-    Replaced,
-    /// It was kept warm for long enough.
-    StandbyElapsed,
-    /// Put away.
-    Archive,
-    /// Taken out at once.
-    Quarantine,
-    /// Two people let it out again.
-    Release,
+words! {
+    /// What can happen to a version.
+    pub enum StageStep {
+        /// Judging begins.
+        ValidationStarted = "validation_started",
+        /// It passed.
+        ValidationPassed = "validation_passed",
+        /// It did not.
+        ValidationFailed = "validation_failed",
+        /// A deployment takes it up.
+        DeploymentStarted = "deployment_started",
+        /// The deployment is done: it serves.
+        DeploymentCompleted = "deployment_completed",
+        /// Somebody ended its deployment.
+        DeploymentAborted = "deployment_aborted",
+        /// Analysis ended its deployment.
+        DeploymentRolledBack = "deployment_rolled_back",
+        /// Another serves instead.
+        Replaced = "replaced",
+        /// It was kept warm for long enough.
+        StandbyElapsed = "standby_elapsed",
+        /// Put away.
+        Archive = "archive",
+        /// Taken out at once.
+        Quarantine = "quarantine",
+        /// Two people let it out again.
+        Release = "release",
+    }
 }
 
 impl Stage {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Registered,
-        Self::Validating,
-        Self::Validated,
-        Self::Rejected,
-        Self::Candidate,
-        Self::Champion,
-        Self::Standby,
-        Self::Retired,
-        Self::Archived,
-        Self::Quarantined,
-    ];
-
     /// The table: where a step leads, or `None` where it may not be taken.
     #[must_use]
     pub const fn after(self, step: StageStep) -> Option<Self> {
@@ -99,59 +85,24 @@ impl Stage {
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Archived)
     }
-
-    /// In lower case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::Validating => "validating",
-            Self::Validated => "validated",
-            Self::Rejected => "rejected",
-            Self::Candidate => "candidate",
-            Self::Champion => "champion",
-            Self::Standby => "standby",
-            Self::Retired => "retired",
-            Self::Archived => "archived",
-            Self::Quarantined => "quarantined",
-        }
-    }
 }
 
 impl StageStep {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::ValidationStarted,
-        Self::ValidationPassed,
-        Self::ValidationFailed,
-        Self::DeploymentStarted,
-        Self::DeploymentCompleted,
-        Self::DeploymentAborted,
-        Self::DeploymentRolledBack,
-        Self::Replaced,
-        Self::StandbyElapsed,
-        Self::Archive,
-        Self::Quarantine,
-        Self::Release,
-    ];
-
-    /// As events name it.
+    /// As the history of a version tells it.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn happened(self) -> &'static str {
         match self {
-            Self::ValidationStarted => "validation_started",
-            Self::ValidationPassed => "validation_passed",
-            Self::ValidationFailed => "validation_failed",
-            Self::DeploymentStarted => "deployment_started",
-            Self::DeploymentCompleted => "deployment_completed",
-            Self::DeploymentAborted => "deployment_aborted",
-            Self::DeploymentRolledBack => "deployment_rolled_back",
-            Self::Replaced => "replaced",
-            Self::StandbyElapsed => "standby_elapsed",
             Self::Archive => "archived",
             Self::Quarantine => "quarantined",
             Self::Release => "released",
+            other => other.as_str(),
         }
+    }
+
+    /// Where it leads, from wherever it may be taken.
+    #[must_use]
+    pub fn leads_to(self) -> Option<Stage> {
+        Stage::ALL.into_iter().find_map(|stage| stage.after(self))
     }
 }
 
@@ -172,6 +123,15 @@ mod tests {
                     _ => {}
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_step_leads_to_one_stage() {
+        for step in StageStep::ALL {
+            let all: std::collections::BTreeSet<Stage> =
+                Stage::ALL.into_iter().filter_map(|stage| stage.after(step)).collect();
+            assert_eq!(all.into_iter().collect::<Vec<_>>(), [step.leads_to().unwrap()], "{step:?}");
         }
     }
 

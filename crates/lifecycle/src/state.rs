@@ -6,7 +6,6 @@ use std::{
 };
 
 use crate::{
-    decide::{Answer, Command, Limits, Order, Refusal, View, decide},
     deployment::Deployment,
     event::{Change, Event},
     job::JobState,
@@ -171,19 +170,12 @@ impl State {
     }
 
     /// Takes over what was decided, once it is written.
-    pub fn commit(&mut self, working: Working) {
-        for (model_id, model) in working.models {
+    pub fn commit(&mut self, models: impl IntoIterator<Item = (Arc<str>, Arc<Model>)>, counts: Counts) {
+        for (model_id, model) in models {
             self.index.put(&model_id, Summary::of(&model));
             self.models.insert(model_id, model);
         }
-        self.counts = working.counts;
-    }
-
-    /// Somewhere to decide several commands, each seeing what those before it decided.
-    #[must_use]
-    pub fn working(&self) -> Working {
-        let (running, known) = (self.index.running.len(), self.models.len());
-        Working { models: HashMap::new(), counts: self.counts.clone(), running, known }
+        self.counts = counts;
     }
 
     /// What concerns no single model.
@@ -298,47 +290,6 @@ impl State {
             index.put(model_id, Summary::of(model));
         }
         index == self.index
-    }
-}
-
-/// What is decided on top of a state and not yet written.
-#[derive(Clone, Debug)]
-pub struct Working {
-    models: HashMap<Arc<str>, Arc<Model>>,
-    counts: Counts,
-    running: usize,
-    known: usize,
-}
-
-impl Working {
-    /// Decides a command and keeps what it makes of its model.
-    ///
-    /// # Errors
-    /// When it is refused; then nothing has changed.
-    pub fn decide(
-        &mut self,
-        state: &State,
-        limits: &Limits,
-        order: &Order,
-        model_id: &str,
-        command: Command,
-    ) -> Result<(Vec<Event>, Answer), Refusal> {
-        let known = self.models.get(model_id).or_else(|| state.model(model_id));
-        let was_running = known.is_some_and(|model| model.running().is_some());
-        let view = View {
-            model: known.cloned(),
-            counts: self.counts.clone(),
-            running_elsewhere: self.running - usize::from(was_running),
-            models: self.known,
-        };
-        let decision = decide(&view, limits, order, model_id, command)?;
-        self.counts = decision.counts;
-        if let Some(model) = decision.model {
-            self.running = view.running_elsewhere + usize::from(model.running().is_some());
-            self.known += usize::from(view.model.is_none());
-            self.models.insert(decision.model_id, model);
-        }
-        Ok((decision.events, decision.answer))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Plumbing over tower and tonic: the constitution on the wire, health, metrics, servers that drain, clients.
 //! It must never know any service's messages but health's.
 //!
-//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`descriptors`], [`calls`], [`framing`], [`random`], [`server`],
+//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`descriptors`], [`calls`] [`random`], [`server`],
 //! [`client`], [`discover`], [`pool`], [`rest`], [`clock`].
 
 pub mod constitution;
@@ -17,8 +17,6 @@ pub mod telemetry;
 pub mod descriptors;
 
 pub mod calls;
-
-pub mod framing;
 
 pub mod random;
 

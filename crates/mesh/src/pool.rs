@@ -7,6 +7,7 @@
 mod body;
 mod gathering;
 mod gauge;
+mod keeper;
 mod link;
 mod probe;
 mod replay;
@@ -88,7 +89,7 @@ impl Member {
     fn new(address: String, probe: Probe) -> Self {
         let (ready, states) = watch::channel(None);
         let gauge = Arc::new(Gauge::new());
-        let keeper = tokio::spawn(link::keep(address, probe, Arc::clone(&gauge), ready));
+        let keeper = tokio::spawn(keeper::keep(address, probe, Arc::clone(&gauge), ready));
         Self { states: WatchStream::new(states), link: None, gauge, keeper: keeper.abort_handle() }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use acgs_vocabulary::{
-    event::EventKind,
-    ports::{Clock, FindingSink, Judgement},
+    event::payload::ConstitutionRefused,
+    ports::{Clock, FindingSink, Judged, Judgement},
     text,
 };
 use tokio_util::sync::CancellationToken;
@@ -42,10 +42,9 @@ impl Refusals {
         for ((peer, reason), count) in counts {
             let peer = peer.map_or_else(|| "others".to_owned(), |peer| peer.to_string());
             sink.publish(Judgement {
-                kind: EventKind::ConstitutionRefused,
                 id: text::unique_id("refused-", now_ms),
                 about: peer.clone(),
-                payload: serde_json::json!({ "peer": peer, "reason": reason, "refused": count }),
+                judged: Judged::Constitution(ConstitutionRefused { peer, reason, refused: count }),
                 findings: Vec::new(),
             });
         }

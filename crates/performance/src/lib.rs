@@ -1,7 +1,7 @@
 //! The judge of performance: does the model, and the service around it, keep its promise?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`pane`], [`report`], [`sla`], [`service`].
+//! Reading order: [`config`], [`pane`], [`report`], [`sla`], [`record`], [`service`].
 
 pub mod config;
 
@@ -10,6 +10,8 @@ pub mod pane;
 pub mod report;
 
 pub mod sla;
+
+pub mod record;
 
 pub mod service;
 

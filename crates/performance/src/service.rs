@@ -19,13 +19,13 @@ use std::{
 
 use acgs_columns::Schema;
 use acgs_contracts::performance::v1 as proto;
+use acgs_judge_kit::{history::History, monitoring::Monitors};
 use acgs_lane::{PaneJudge, over_grpc};
-use acgs_standing::{history::History, monitoring::Monitors};
 use acgs_statistics::score::area_exact;
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
-    event::EventKind,
-    ports::{Clock, FindingSink, Judgement, KeyValue},
+    event::payload::PerformanceSubmitted,
+    ports::{Clock, FindingSink, Judged, Judgement, KeyValue},
     text,
 };
 use monitor::Gathered;
@@ -37,6 +37,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     config::Config,
     pane::{PerformancePane, Roles},
+    record::MetricsRecord,
     report, sla,
 };
 
@@ -57,7 +58,7 @@ pub struct PerformanceFace {
     stop: CancellationToken,
     keys: Option<Arc<dyn KeyValue>>,
     monitors: Monitors<Gathered>,
-    history: Option<History>,
+    history: Option<History<MetricsRecord>>,
     violations: Arc<AtomicU64>,
 }
 
@@ -167,19 +168,23 @@ impl PerformanceFace {
         let metric_id = text::unique_id("perf-", now_ms);
         let findings: Vec<Finding> = violations.iter().map(finding).collect();
         if let Some(history) = &self.history {
-            let record = serde_json::json!({
-                "timestamp": text::rfc3339(at_ms), "measured_ms": at_ms, "metrics": metrics,
-                "sla_compliance": violations.is_empty(), "constitutional_hash": self.constitution.current(),
-            });
+            let record = MetricsRecord {
+                timestamp: text::rfc3339(at_ms),
+                measured_ms: at_ms,
+                metrics: metrics.clone(),
+                sla_compliance: violations.is_empty(),
+                constitutional_hash: self.constitution.current().to_owned(),
+            };
             history.offer(&request.service_id, &metric_id, &record);
         }
         self.sink.publish(Judgement {
-            kind: EventKind::PerformanceMetricsSubmitted,
             id: metric_id.clone(),
             about: request.service_id.clone(),
-            payload: serde_json::json!({
-                "metrics": metrics, "sla_compliance": violations.is_empty(), "measured_at": text::rfc3339(at_ms),
-                "violations": violations.iter().map(|violation| &violation.metric).collect::<Vec<_>>(),
+            judged: Judged::Performance(PerformanceSubmitted::Metrics {
+                metrics,
+                sla_compliance: violations.is_empty(),
+                measured_at: text::rfc3339(at_ms),
+                violations: violations.iter().map(|violation| violation.metric.clone()).collect(),
             }),
             findings,
         });

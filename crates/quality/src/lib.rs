@@ -1,13 +1,15 @@
 //! The judge of data quality: is what arrives complete, valid, unique, fresh and free of outliers?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`pane`], [`report`], [`service`].
+//! Reading order: [`config`], [`pane`], [`report`], [`record`], [`service`].
 
 pub mod config;
 
 pub mod pane;
 
 pub mod report;
+
+pub mod record;
 
 pub mod service;
 

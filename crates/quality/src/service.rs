@@ -11,13 +11,13 @@ use std::{fmt, sync::Arc};
 
 use acgs_columns::Schema;
 use acgs_contracts::quality::v1 as proto;
+use acgs_judge_kit::{history::History, monitoring::Monitors};
 use acgs_lane::{PaneJudge, over_grpc};
-use acgs_standing::{history::History, monitoring::Monitors};
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     convert::{batch, rows, schema},
-    event::EventKind,
-    ports::{Clock, FindingSink, Judgement, KeyValue},
+    event::payload::QualityAssessed,
+    ports::{Clock, FindingSink, Judged, Judgement, KeyValue},
     text,
 };
 use monitor::Gathered;
@@ -29,6 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     config::Config,
     pane::QualityPane,
+    record::{AssessmentRecord, Violation},
     report::{self, Freshness},
 };
 
@@ -44,7 +45,7 @@ pub struct QualityFace {
     sink: Arc<dyn FindingSink>,
     stop: CancellationToken,
     monitors: Monitors<Gathered>,
-    history: Option<History>,
+    history: Option<History<AssessmentRecord>>,
 }
 
 impl fmt::Debug for QualityFace {
@@ -126,7 +127,7 @@ impl QualityFace {
             missing_value_rate: report.missing_value_rate,
             outlier_rate: report.outlier_rate,
             freshness_score: report.freshness_score.unwrap_or(1.0),
-            violations: violations(&findings).collect(),
+            violations: violations(&findings).map(violation).collect(),
             recommendations: recommendations(&findings),
             constitutional_hash: self.constitution.current().to_owned(),
             timestamp: text::rfc3339(now_ms),
@@ -146,51 +147,45 @@ impl QualityFace {
         let report = report::report(&self.config, schema, pane, freshness);
         let findings = report::findings(&self.config, &report);
         let assessment_id = text::unique_id("qa-", now_ms);
-        let payload = serde_json::json!({
-            "overall_score": report.overall_score,
-            "missing_value_rate": report.missing_value_rate,
-            "outlier_rate": report.outlier_rate,
-            "freshness_score": report.freshness_score.unwrap_or(1.0),
-            "record_count": report.row_count,
-        });
+        let assessed = QualityAssessed {
+            overall_score: report.overall_score,
+            missing_value_rate: report.missing_value_rate,
+            outlier_rate: report.outlier_rate,
+            freshness_score: report.freshness_score.unwrap_or(1.0),
+            record_count: report.row_count,
+        };
         if let Some(history) = &self.history {
-            let mut record = payload.clone();
-            record["assessment_id"] = assessment_id.as_str().into();
-            record["service_id"] = service_id.as_str().into();
-            record["timestamp"] = text::rfc3339(now_ms).into();
-            let violation = |violation: proto::Violation| {
-                serde_json::json!({
-                    "type": violation.r#type, "severity": violation.severity, "value": violation.value,
-                    "threshold": violation.threshold, "description": violation.description,
-                    "field": violation.field,
-                })
+            let record = AssessmentRecord {
+                assessed: assessed.clone(),
+                assessment_id: assessment_id.clone(),
+                service_id: service_id.clone(),
+                timestamp: text::rfc3339(now_ms),
+                violations: violations(&findings).collect(),
             };
-            record["violations"] = violations(&findings).map(violation).collect();
             history.offer("", &assessment_id, &record);
         }
         self.sink.publish(Judgement {
-            kind: EventKind::QualityAssessmentCompleted,
             id: assessment_id.clone(),
             about: service_id,
-            payload,
+            judged: Judged::Quality(assessed),
             findings: findings.clone(),
         });
         (report, findings, assessment_id)
     }
 }
 
-fn violations(findings: &[Finding]) -> impl Iterator<Item = proto::Violation> + '_ {
-    findings.iter().filter(|finding| finding.severity > Severity::Low).map(violation)
+fn violations(findings: &[Finding]) -> impl Iterator<Item = Violation> + '_ {
+    findings.iter().filter(|finding| finding.severity > Severity::Low).map(Violation::from)
 }
 
-fn violation(finding: &Finding) -> proto::Violation {
+fn violation(violation: Violation) -> proto::Violation {
     proto::Violation {
-        r#type: finding.rule.clone(),
-        severity: finding.severity.as_str().into(),
-        value: finding.value,
-        threshold: finding.threshold,
-        description: finding.description.clone(),
-        field: finding.subject.clone(),
+        r#type: violation.rule,
+        severity: violation.severity.as_str().into(),
+        value: violation.value,
+        threshold: violation.threshold,
+        description: violation.description,
+        field: violation.field,
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{
-    Field, Kind,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, builder::BatchBuilder};
 
 use super::*;
 use crate::features::Feature;

@@ -1,9 +1,17 @@
-//! Events: their names and subjects from one enum, and their envelope. It must not know where they are kept.
+//! Events: their names, subjects and priorities from one enum; their envelope; what each says. It must not know where events are
+//! kept.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+pub mod envelope;
 
-use crate::finding::Severity;
+pub mod filter;
+
+pub mod payload;
+
+pub use envelope::{Envelope, Origin, TraceParent};
+pub use filter::{is_filter, matches};
+pub use payload::Payload;
+
+use crate::finding::{JudgeKind, Severity};
 
 /// Where every subject begins.
 pub const ROOT: &str = "acgs";
@@ -68,6 +76,16 @@ impl EventKind {
         Self::RetrainingStepped("running"),
         Self::RetrainingCompleted,
     ];
+
+    /// An alert of a judge.
+    #[must_use]
+    pub fn alert(judge: JudgeKind, severity: Severity) -> Self {
+        match judge {
+            JudgeKind::Quality => Self::QualityAlert(severity),
+            JudgeKind::Drift => Self::DriftDetected(severity),
+            JudgeKind::Performance => Self::PerformanceAlert(severity),
+        }
+    }
 
     /// The original's name of it.
     #[must_use]
@@ -137,104 +155,6 @@ impl EventKind {
     }
 }
 
-/// What every event carries around its payload, in the original's names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Envelope {
-    /// Unique: a repeat of the same change has the same one.
-    pub event_id: String,
-    /// The kind's name.
-    pub event_type: String,
-    /// Where it is published.
-    pub subject: String,
-    /// When, RFC 3339 in UTC.
-    pub timestamp: String,
-    /// Who.
-    pub source_service: String,
-    /// For whom; null for all.
-    pub target_service: Option<String>,
-    /// The identifier in force.
-    pub constitutional_hash: String,
-    /// LOW, NORMAL, HIGH or CRITICAL.
-    pub priority: String,
-    /// What it belongs to: the stream or the call.
-    pub correlation_id: Option<String>,
-    /// The event that led to it.
-    pub causation_id: Option<String>,
-    /// W3C trace context; null without a trace.
-    pub traceparent: Option<String>,
-    /// What happened.
-    pub payload: Value,
-    /// SHA-256 of the event before it in the log, hex; set by a log that has one writer, null in others.
-    pub previous_digest: Option<String>,
-}
-
-/// The W3C trace context of a call, `00-<trace>-<span>-<flags>`: what the events that the call leads to carry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceParent(pub std::sync::Arc<str>);
-
-/// Whether a subject is caught by a filter: tokens by dots, `*` is one token, a last `>` is one or more.
-#[must_use]
-pub fn matches(filter: &str, subject: &str) -> bool {
-    let mut tokens = subject.split('.');
-    let mut filters = filter.split('.').peekable();
-    while let Some(wanted) = filters.next() {
-        if wanted == ">" && filters.peek().is_none() {
-            return tokens.next().is_some();
-        }
-        match tokens.next() {
-            Some(token) if wanted == "*" || wanted == token => {}
-            _ => return false,
-        }
-    }
-    tokens.next().is_none()
-}
-
-/// Whether a filter has the form of one.
-#[must_use]
-pub fn is_filter(filter: &str) -> bool {
-    let tokens: Vec<&str> = filter.split('.').collect();
-    let last = tokens.len() - 1;
-    let plain = |token: &str| {
-        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-    };
-    filter.len() <= 256
-        && tokens
-            .iter()
-            .enumerate()
-            .all(|(place, token)| *token == "*" || (*token == ">" && place == last) || plain(token))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the original's subscribers listen to, of the kinds that there are.
-    const ORIGINAL_FILTERS: [&str; 5] = [
-        "acgs.quality.alert.*",
-        "acgs.drift.detected.*",
-        "acgs.performance.alert.*",
-        "acgs.compliance.violation.*",
-        "acgs.model.retraining.completed",
-    ];
-
-    #[test]
-    fn every_filter_has_a_publisher_and_every_subject_the_root() {
-        let subjects: Vec<String> = EventKind::ALL.iter().map(|kind| kind.subject()).collect();
-        for filter in ORIGINAL_FILTERS {
-            assert!(subjects.iter().any(|subject| matches(filter, subject)), "{filter}");
-        }
-        for subject in &subjects {
-            assert!(matches("acgs.>", subject) && is_filter(subject), "{subject}");
-        }
-    }
-
-    #[test]
-    fn filters_match_by_token() {
-        assert!(matches("a.*.c", "a.b.c"));
-        assert!(!matches("a.*", "a.b.c"));
-        assert!(matches("a.>", "a.b.c"));
-        assert!(!matches("a.>", "a"));
-        assert!(!matches("a.b", "a"));
-        assert!(is_filter("a.*.>") && !is_filter("a.>.b") && !is_filter("a..b") && !is_filter(""));
-    }
-}
+#[path = "event_tests.rs"]
+mod tests;

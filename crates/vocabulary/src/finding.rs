@@ -9,15 +9,18 @@ pub const FINDINGS_MAX: usize = 256;
 
 /// How grave something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Severity {
     /// For the record.
+    #[serde(rename = "LOW")]
     Low,
     /// Look at it.
+    #[serde(rename = "MEDIUM")]
     Medium,
     /// Act on it.
+    #[serde(rename = "HIGH")]
     High,
     /// Act now.
+    #[serde(rename = "CRITICAL")]
     Critical,
 }
 
@@ -79,10 +82,13 @@ pub enum VerdictStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum JudgeKind {
     /// Is the data sound?
+    #[serde(rename = "Quality")]
     Quality,
     /// Has it moved?
+    #[serde(rename = "Drift")]
     Drift,
     /// Does the model keep its promise?
+    #[serde(rename = "Performance")]
     Performance,
 }
 

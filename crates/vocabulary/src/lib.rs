@@ -2,7 +2,9 @@
 //! outside. Also the only translation between protobuf and these words, and the only map from errors to gRPC.
 //! It must never know channels, servers or NATS.
 //!
-//! Reading order: [`problem`], [`finding`], [`constitution`], [`event`], [`ports`], [`text`], [`convert`].
+//! Reading order: [`problem`], [`finding`], [`constitution`], [`alert`], [`event`], [`ports`], [`allow_list`], [`text`], [`convert`].
+
+mod port_error;
 
 pub mod problem;
 
@@ -10,14 +12,20 @@ pub mod finding;
 
 pub mod constitution;
 
+pub mod alert;
+
 pub mod event;
 
 pub mod ports;
+
+pub mod allow_list;
 
 pub mod text;
 
 pub mod convert;
 
+pub use alert::{Alert, AlertId, AlertState, AlertSubject};
+pub use allow_list::AllowList;
 pub use constitution::Constitution;
 pub use finding::{Finding, JudgeKind, Severity, VerdictStatus, Window};
 pub use problem::Problem;

@@ -1,33 +1,23 @@
 //! The ports: what the rooms need from outside, as traits. It must not know any home of them.
 
+pub mod records;
+
+pub use crate::port_error::PortError;
+
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::{
-    event::{Envelope, EventKind},
+    event::{
+        Envelope,
+        payload::{
+            ConstitutionRefused, DriftDetection, PerformanceSubmitted, QualityAssessed, ReferenceStored,
+        },
+    },
     finding::Finding,
 };
-
-/// Why a home refused or failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PortError {
-    /// Another wrote first; read again.
-    #[error("expected revision {expected}, found {found}")]
-    Conflict {
-        /// What the caller believed.
-        expected: u64,
-        /// What is there.
-        found: u64,
-    },
-    /// A name or value that no home takes.
-    #[error("{0}")]
-    Invalid(String),
-    /// The home cannot be reached or is full.
-    #[error("{0}")]
-    Unavailable(String),
-}
 
 /// The wall clock.
 pub trait Clock: Debug + Send + Sync {
@@ -174,17 +164,30 @@ pub trait Blobs: Debug + Send + Sync {
     async fn delete(&self, name: &str) -> Result<(), PortError>;
 }
 
+/// What was done outside a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judged {
+    /// Rows were assessed.
+    Quality(QualityAssessed),
+    /// Rows were compared with a reference.
+    Drift(DriftDetection),
+    /// Metrics or rows were held against targets.
+    Performance(PerformanceSubmitted),
+    /// A reference was frozen.
+    Reference(ReferenceStored),
+    /// Requests were refused.
+    Constitution(ConstitutionRefused),
+}
+
 /// Something judged outside a stream, for the bus.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
-    /// Its kind.
-    pub kind: EventKind,
     /// Unique id of the call.
     pub id: String,
     /// The service or model that it is about.
     pub about: String,
     /// What was measured.
-    pub payload: serde_json::Value,
+    pub judged: Judged,
     /// What was found.
     pub findings: Vec<Finding>,
 }

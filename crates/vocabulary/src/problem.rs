@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::ports::PortError;
+use crate::port_error::PortError;
 
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "acgs";

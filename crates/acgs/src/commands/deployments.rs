@@ -190,7 +190,13 @@ impl Deployments {
         let deployment = match self.what.clone().unwrap_or(default) {
             What::List { model, count } => {
                 let request = ListDeploymentsRequest { model_id: model, limit: count, ..Default::default() };
-                let found = client.list_deployments(request).await.map_err(told)?.into_inner().deployments;
+                let found = client
+                    .deployments
+                    .list_deployments(request)
+                    .await
+                    .map_err(told)?
+                    .into_inner()
+                    .deployments;
                 self.print(&found);
                 return Ok(ExitCode::SUCCESS);
             }
@@ -213,7 +219,8 @@ impl Deployments {
                     why,
                     actor,
                 };
-                let started = client.start_deployment(request).await.map_err(told)?.into_inner().deployment;
+                let started =
+                    client.deployments.start_deployment(request).await.map_err(told)?.into_inner().deployment;
                 if let (true, Some(started)) = (watch, &started) {
                     return self.watch(&mut client, started.deployment_id.clone()).await;
                 }
@@ -222,7 +229,7 @@ impl Deployments {
             What::Watch { deployment } => return self.watch(&mut client, deployment).await,
             What::Explain { deployment } => {
                 let request = ExplainDeploymentRequest { deployment_id: deployment };
-                let answer = client.explain_deployment(request).await.map_err(told)?.into_inner();
+                let answer = client.deployments.explain_deployment(request).await.map_err(told)?.into_inner();
                 if self.caller.json {
                     let mut json = answer.deployment.as_ref().map(as_json).unwrap_or_default();
                     json["explanation"] = answer.explanation.into();
@@ -235,23 +242,23 @@ impl Deployments {
             }
             What::Pause { deployment, why } => {
                 let request = PauseDeploymentRequest { deployment_id: deployment, why, actor };
-                client.pause_deployment(request).await.map_err(told)?.into_inner().deployment
+                client.deployments.pause_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Resume { deployment } => {
                 let request = ResumeDeploymentRequest { deployment_id: deployment, actor };
-                client.resume_deployment(request).await.map_err(told)?.into_inner().deployment
+                client.deployments.resume_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Abort { deployment, why } => {
                 let request = AbortDeploymentRequest { deployment_id: deployment, why, actor };
-                client.abort_deployment(request).await.map_err(told)?.into_inner().deployment
+                client.deployments.abort_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Promote { deployment, why } => {
                 let request = PromoteDeploymentRequest { deployment_id: deployment, why, actor };
-                client.promote_deployment(request).await.map_err(told)?.into_inner().deployment
+                client.deployments.promote_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Rollback { model, why } => {
                 let request = RollbackRequest { model_id: model, why, actor };
-                let answer = client.rollback(request).await.map_err(told)?.into_inner();
+                let answer = client.deployments.rollback(request).await.map_err(told)?.into_inner();
                 match self.caller.json {
                     true => println!("{}", json!({ "champion": answer.champion })),
                     false => println!("{} serves", answer.champion),
@@ -271,7 +278,7 @@ impl Deployments {
     ) -> anyhow::Result<ExitCode> {
         let told = |status: tonic::Status| explain(&status);
         let request = WatchDeploymentRequest { deployment_id };
-        let mut states = client.watch_deployment(request).await.map_err(told)?.into_inner();
+        let mut states = client.deployments.watch_deployment(request).await.map_err(told)?.into_inner();
         let (mut last, mut said) = (None, String::new());
         let moving = std::io::stdout().is_terminal();
         while let Some(answer) = states.message().await.map_err(told)? {

@@ -6,7 +6,7 @@ use acgs_contracts::{
     constitution::v1::{GetConstitutionRequest, constitution_service_client::ConstitutionServiceClient},
     grpc::health::v1::health_check_response::ServingStatus,
 };
-use acgs_events::{JetStream, jetstream};
+use acgs_storage::{JetStream, jetstream};
 use clap::Args;
 use tonic::Code;
 

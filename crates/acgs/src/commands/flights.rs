@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{
-    Field, Kind, RecordBatch, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_vocabulary::text::parse_rfc3339;
 use anyhow::Context;
 use flate2::read::MultiGzDecoder;

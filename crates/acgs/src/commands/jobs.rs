@@ -119,12 +119,13 @@ impl Jobs {
         let job = match self.what.clone().unwrap_or(default) {
             What::List { model, count } => {
                 let request = ListJobsRequest { model_id: model, limit: count, ..Default::default() };
-                let found = client.list_jobs(request).await.map_err(told)?.into_inner().jobs;
+                let found = client.jobs.list_jobs(request).await.map_err(told)?.into_inner().jobs;
                 self.print(&found);
                 return Ok(ExitCode::SUCCESS);
             }
             What::Explain { job } => {
-                let answer = client.explain_job(ExplainJobRequest { job_id: job }).await.map_err(told)?;
+                let answer =
+                    client.jobs.explain_job(ExplainJobRequest { job_id: job }).await.map_err(told)?;
                 let answer = answer.into_inner();
                 if self.caller.json {
                     let mut json = answer.job.as_ref().map(as_json).unwrap_or_default();
@@ -144,23 +145,23 @@ impl Jobs {
                     actor,
                     ..Default::default()
                 };
-                client.request_retraining(request).await.map_err(told)?.into_inner().job
+                client.jobs.request_retraining(request).await.map_err(told)?.into_inner().job
             }
             What::Cancel { job, why } => {
                 let request = CancelJobRequest { job_id: job, why, actor };
-                client.cancel_job(request).await.map_err(told)?.into_inner().job
+                client.jobs.cancel_job(request).await.map_err(told)?.into_inner().job
             }
             What::Requeue { job } => {
                 let request = RequeueJobRequest { job_id: job, actor };
-                client.requeue_job(request).await.map_err(told)?.into_inner().job
+                client.jobs.requeue_job(request).await.map_err(told)?.into_inner().job
             }
             What::Approve { job, why } => {
                 let request = ApproveJobRequest { job_id: job, approved: true, why, actor };
-                client.approve_job(request).await.map_err(told)?.into_inner().job
+                client.jobs.approve_job(request).await.map_err(told)?.into_inner().job
             }
             What::Deny { job, why } => {
                 let request = ApproveJobRequest { job_id: job, approved: false, why, actor };
-                client.approve_job(request).await.map_err(told)?.into_inner().job
+                client.jobs.approve_job(request).await.map_err(told)?.into_inner().job
             }
         };
         self.print(job.as_slice());

@@ -4,12 +4,10 @@ use std::{
     collections::HashMap, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
 };
 
+use acgs_client::{LifecycleClients, artifacts};
 use acgs_contracts::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
-    lifecycle::v1::{
-        EndpointChange, ListVersionsRequest, SetEndpointsRequest, Stage, Version,
-        lifecycle_service_client::LifecycleServiceClient,
-    },
+    lifecycle::v1::{EndpointChange, ListVersionsRequest, SetEndpointsRequest, Stage, Version},
 };
 use acgs_mesh::{
     calls::Calls,
@@ -31,7 +29,7 @@ use tonic::service::Routes;
 
 use super::probe;
 use crate::{
-    client::{self, channel, explain},
+    client::{channel, explain},
     model_server::ModelServer,
     settings::Settings,
 };
@@ -87,7 +85,7 @@ struct ServeModel {
     json: bool,
 }
 
-type Client = LifecycleServiceClient<MeshChannel>;
+type Client = LifecycleClients<MeshChannel>;
 
 impl Model {
     /// Serves until told to stop.
@@ -196,7 +194,13 @@ impl Host {
 
     async fn versions(&self, client: &mut Client) -> anyhow::Result<Vec<Version>> {
         let request = ListVersionsRequest { model_id: self.serve.model.clone() };
-        Ok(client.list_versions(request).await.map_err(|status| explain(&status))?.into_inner().versions)
+        Ok(client
+            .models
+            .list_versions(request)
+            .await
+            .map_err(|status| explain(&status))?
+            .into_inner()
+            .versions)
     }
 
     async fn fetch(&self, client: &mut Client, version: &Version) -> anyhow::Result<Artifact> {
@@ -207,7 +211,8 @@ impl Host {
             version.version,
             artifact.uri
         );
-        let bytes = client::artifact(client, &artifact.digest).await?;
+        let bytes =
+            artifacts::get(&mut client.jobs, &artifact.digest).await.map_err(|status| explain(&status))?;
         ensure!(
             sha256_hex(&bytes) == artifact.digest,
             "the file of version {:?} was changed",
@@ -246,7 +251,7 @@ impl Host {
             change: change.into(),
             actor: "model-server".into(),
         };
-        client.set_endpoints(request).await.map_err(|status| explain(&status))?;
+        client.routing.set_endpoints(request).await.map_err(|status| explain(&status))?;
         Ok(())
     }
 

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use acgs_client::LifecycleClients;
 use acgs_contracts::lifecycle::v1::{
     ArchiveVersionRequest, AsOfRequest, ClearLoopRequest, GateOutcome, GetVersionRequest, ListModelsRequest,
     ListVersionsRequest, Model, QuarantineVersionRequest, RegisterModelRequest, ReleaseVersionRequest,
-    SetFreezeRequest, Version, lifecycle_service_client::LifecycleServiceClient,
+    SetFreezeRequest, Version,
 };
 use acgs_mesh::client::MeshChannel;
 use clap::{Args, Subcommand};
@@ -103,7 +104,7 @@ enum What {
     },
 }
 
-pub(super) type Client = LifecycleServiceClient<MeshChannel>;
+pub(super) type Client = LifecycleClients<MeshChannel>;
 
 /// Who asks the service of models, where, and how it is told.
 #[derive(Debug, Args)]
@@ -175,7 +176,7 @@ impl Models {
         match self.what.clone().unwrap_or(What::List) {
             What::List => {
                 let request = ListModelsRequest { limit: PAGE, ..Default::default() };
-                let found = client.list_models(request).await.map_err(why)?.into_inner().models;
+                let found = client.models.list_models(request).await.map_err(why)?.into_inner().models;
                 self.print_models(&found);
             }
             What::Register { model, name, service } => {
@@ -186,21 +187,21 @@ impl Models {
                     actor: self.caller.by.clone(),
                     ..Default::default()
                 };
-                let answer = client.register_model(request).await.map_err(why)?.into_inner();
+                let answer = client.models.register_model(request).await.map_err(why)?.into_inner();
                 self.print_models(answer.model.as_slice());
             }
             What::Versions { model, at: None } => {
                 let request = ListVersionsRequest { model_id: model };
-                let answer = client.list_versions(request).await.map_err(why)?.into_inner();
+                let answer = client.models.list_versions(request).await.map_err(why)?.into_inner();
                 self.print_versions(&answer.versions);
             }
             What::Versions { model, at: Some(time) } => {
-                let answer = client.as_of(AsOfRequest { model_id: model, time }).await.map_err(why)?;
+                let answer = client.models.as_of(AsOfRequest { model_id: model, time }).await.map_err(why)?;
                 self.print_versions(&answer.into_inner().versions);
             }
             What::Show { model, version } => {
                 let request = GetVersionRequest { model_id: model, version };
-                let answer = client.get_version(request).await.map_err(why)?.into_inner();
+                let answer = client.models.get_version(request).await.map_err(why)?.into_inner();
                 self.print_version(&answer.version.unwrap_or_default());
             }
             other => self.change(&mut client, other).await?,
@@ -214,7 +215,7 @@ impl Models {
         match what {
             What::Quarantine { model, version, why: reason } => {
                 let request = QuarantineVersionRequest { model_id: model, version, why: reason, actor };
-                let answer = client.quarantine_version(request).await.map_err(why)?.into_inner();
+                let answer = client.models.quarantine_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
                 if !self.caller.json && !answer.champion.is_empty() {
                     println!("{} serves", answer.champion);
@@ -222,12 +223,12 @@ impl Models {
             }
             What::Release { model, version } => {
                 let request = ReleaseVersionRequest { model_id: model, version, actor };
-                let answer = client.release_version(request).await.map_err(why)?.into_inner();
+                let answer = client.models.release_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
             }
             What::Archive { model, version } => {
                 let request = ArchiveVersionRequest { model_id: model, version, actor };
-                let answer = client.archive_version(request).await.map_err(why)?.into_inner();
+                let answer = client.models.archive_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
             }
             What::Freeze { model, why: reason } => {
@@ -236,7 +237,7 @@ impl Models {
             What::Thaw { model } => self.freeze(client, model, false, String::new()).await?,
             What::ClearLoop { model } => {
                 let request = ClearLoopRequest { model_id: model, actor };
-                let answer = client.clear_loop(request).await.map_err(why)?.into_inner();
+                let answer = client.models.clear_loop(request).await.map_err(why)?.into_inner();
                 self.print_models(answer.model.as_slice());
             }
             _ => {}
@@ -254,7 +255,7 @@ impl Models {
         let model_id = model.unwrap_or_default();
         let told = if model_id.is_empty() { "all models".to_owned() } else { model_id.clone() };
         let request = SetFreezeRequest { model_id, frozen, why, actor: self.caller.by.clone() };
-        client.set_freeze(request).await.map_err(|status| explain(&status))?;
+        client.models.set_freeze(request).await.map_err(|status| explain(&status))?;
         if self.caller.json {
             println!("{}", json!({ "frozen": frozen, "about": told }));
         } else {

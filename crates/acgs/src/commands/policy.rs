@@ -65,7 +65,7 @@ impl PolicyCommand {
             What::Get { model } => {
                 let mut client = self.caller.client(&settings).await?;
                 let request = GetPolicyRequest { model_id: model.clone() };
-                let answer = client.get_policy(request).await.map_err(|status| explain(&status))?;
+                let answer = client.models.get_policy(request).await.map_err(|status| explain(&status))?;
                 self.print(&answer.into_inner().policy.unwrap_or_default());
             }
             What::Put { model, file, expected_revision } => {
@@ -77,7 +77,7 @@ impl PolicyCommand {
                     expected_revision: *expected_revision,
                     actor: self.caller.by.clone(),
                 };
-                let answer = client.put_policy(request).await.map_err(|status| explain(&status))?;
+                let answer = client.models.put_policy(request).await.map_err(|status| explain(&status))?;
                 self.print(&answer.into_inner().policy.unwrap_or_default());
             }
         }

@@ -73,7 +73,8 @@ impl RoutesCommand {
         let told = |status: tonic::Status| explain(&status);
         match self.what.clone().unwrap_or(What::Routers) {
             What::Routers => {
-                let answer = client.list_routers(ListRoutersRequest {}).await.map_err(told)?.into_inner();
+                let answer =
+                    client.routing.list_routers(ListRoutersRequest {}).await.map_err(told)?.into_inner();
                 if self.caller.json {
                     for router in &answer.routers {
                         let applied: serde_json::Map<String, Value> = router
@@ -109,7 +110,7 @@ impl RoutesCommand {
             }
             What::Show { model } => {
                 let request = GetRoutesRequest { model_id: model };
-                let routes = client.get_routes(request).await.map_err(told)?.into_inner().routes;
+                let routes = client.routing.get_routes(request).await.map_err(told)?.into_inner().routes;
                 self.print(&routes.unwrap_or_default());
             }
             What::Endpoints { model, version, endpoints, add, remove } => {
@@ -125,9 +126,9 @@ impl RoutesCommand {
                     change: change.into(),
                     actor: self.caller.by.clone(),
                 };
-                client.set_endpoints(request).await.map_err(told)?;
+                client.routing.set_endpoints(request).await.map_err(told)?;
                 let request = GetRoutesRequest { model_id: model };
-                let routes = client.get_routes(request).await.map_err(told)?.into_inner().routes;
+                let routes = client.routing.get_routes(request).await.map_err(told)?.into_inner().routes;
                 self.print(&routes.unwrap_or_default());
             }
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use acgs_contracts::orchestrator::v1::{
     SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
 };
+use acgs_vocabulary::event::{Envelope, payload::AlertChanged};
 use clap::Args;
 
 use crate::{
@@ -49,11 +50,12 @@ impl Watch {
                 println!("{}", event.envelope_json);
                 continue;
             }
-            let envelope: serde_json::Value = serde_json::from_str(&event.envelope_json)?;
-            let text = |key: &str| envelope[key].as_str().unwrap_or("").to_owned();
-            let payload = &envelope["payload"];
-            let said = payload["message"].as_str().map_or_else(|| payload.to_string(), str::to_owned);
-            println!("{:>8}  {}  {:<34}  {said}", event.sequence, text("timestamp"), event.subject);
+            let envelope: Envelope = serde_json::from_str(&event.envelope_json)?;
+            let said = match envelope.read::<AlertChanged>() {
+                Ok(changed) => changed.alert.message,
+                Err(_not_an_alert) => envelope.payload.to_string(),
+            };
+            println!("{:>8}  {}  {:<34}  {said}", event.sequence, envelope.timestamp, event.subject);
         }
     }
 }

@@ -5,8 +5,14 @@ use std::{collections::VecDeque, process::ExitCode, time::Duration};
 use acgs_contracts::orchestrator::v1::{
     SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
 };
+use acgs_vocabulary::{
+    event::{
+        Envelope, EventKind,
+        payload::{HarmFound, PerformanceFound, WindowReported},
+    },
+    text,
+};
 use clap::Args;
-use serde_json::Value;
 
 use super::probe;
 use crate::{
@@ -37,29 +43,33 @@ pub struct Windows {
     json: bool,
 }
 
-fn line(envelope: &Value) -> String {
-    let payload = &envelope["payload"];
-    let text = |value: &Value| match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().map_or_else(String::new, |number| format!("{number:.3}")),
-        other => other.to_string(),
-    };
-    let window = &payload["window"];
-    let time = |name: &str| acgs_vocabulary::text::rfc3339(window[name].as_i64().unwrap_or_default());
+fn line(reported: &WindowReported) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    let window = &reported.window;
     format!(
         "{:<20} {:<10} {} .. {}  rows {:<7} quality {:<6} drift {:<6} harm {:<9} brier {:<6} {:<10} rev {}",
-        text(&window["stream_id"]),
-        text(&window["key"]),
-        time("start_ms"),
-        time("end_ms"),
-        payload["row_count"].as_u64().unwrap_or_default(),
-        text(&payload["overall_score"]),
-        text(&payload["drift_detected"]),
-        text(&payload["harm"]).to_lowercase(),
-        text(&payload["brier"]),
-        text(&payload["performance"]).trim_start_matches("PERFORMANCE_STATE_").to_lowercase(),
-        payload["revision"].as_u64().unwrap_or_default(),
+        window.stream_id,
+        window.key,
+        text::rfc3339(window.start_ms),
+        text::rfc3339(window.end_ms),
+        reported.row_count.unwrap_or_default(),
+        number(reported.overall_score),
+        reported.drift_detected.map_or("-", |drifted| if drifted { "true" } else { "false" }),
+        match reported.harm {
+            HarmFound::None => "none",
+            HarmFound::Harmless => "harmless",
+            HarmFound::Harmful => "harmful",
+            HarmFound::Unknown => "unknown",
+        },
+        number(reported.brier),
+        match reported.performance {
+            None => "-",
+            Some(PerformanceFound::Unspecified) => "unspecified",
+            Some(PerformanceFound::Unknown) => "unknown",
+            Some(PerformanceFound::Ok) => "ok",
+            Some(PerformanceFound::Decayed) => "decayed",
+        },
+        reported.revision,
     )
 }
 
@@ -72,9 +82,9 @@ impl Windows {
         let address = self.address.clone().unwrap_or_else(|| probe::address(&settings, "orchestrator"));
         let mut client = OrchestratorServiceClient::new(channel(&address, settings.constitution()?).await?);
         let request =
-            SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.window.reported".into() };
+            SubscribeRequest { after_sequence: Some(0), subject_filter: EventKind::WindowReported.subject() };
         let mut events = client.subscribe(request).await.map_err(|status| explain(&status))?.into_inner();
-        let mut last: VecDeque<Value> = VecDeque::new();
+        let mut last: VecDeque<WindowReported> = VecDeque::new();
         let mut caught_up = false;
         loop {
             let next = match tokio::time::timeout(SILENCE, events.message()).await {
@@ -82,7 +92,7 @@ impl Windows {
                 Err(_) if caught_up => continue,
                 Err(_) => {
                     caught_up = true;
-                    last.drain(..).for_each(|envelope| self.print(&envelope));
+                    last.drain(..).try_for_each(|reported| self.print(&reported))?;
                     if self.follow {
                         continue;
                     }
@@ -90,27 +100,25 @@ impl Windows {
                 }
             };
             let Some(event) = next else { return Ok(ExitCode::SUCCESS) };
-            let envelope: Value = serde_json::from_str(&event.envelope_json)?;
-            let of = envelope["payload"]["window"]["stream_id"].as_str();
-            if self.stream.is_some() && self.stream.as_deref() != of {
+            let envelope: Envelope = serde_json::from_str(&event.envelope_json)?;
+            let reported: WindowReported = envelope.read()?;
+            if self.stream.as_deref().is_some_and(|wanted| *wanted != *reported.window.stream_id) {
                 continue;
             }
             if caught_up {
-                self.print(&envelope);
+                self.print(&reported)?;
                 continue;
             }
-            last.push_back(envelope);
+            last.push_back(reported);
             if last.len() > self.count {
                 last.pop_front();
             }
         }
     }
 
-    fn print(&self, envelope: &Value) {
-        if self.json {
-            println!("{}", envelope["payload"]);
-        } else {
-            println!("{}", line(envelope));
-        }
+    fn print(&self, reported: &WindowReported) -> anyhow::Result<()> {
+        let shown = if self.json { serde_json::to_string(reported)? } else { line(reported) };
+        println!("{shown}");
+        Ok(())
     }
 }

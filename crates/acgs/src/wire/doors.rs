@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use acgs_drift::DriftFace;
-use acgs_events::LogSink;
 use acgs_mesh::{
     calls::Calls,
     server::{Doors, Fields},
 };
-use acgs_orchestrator::directory::Directory;
 use acgs_performance::PerformanceFace;
 use acgs_quality::QualityFace;
+use acgs_storage::LogSink;
+use acgs_streams::directory::Directory;
 use acgs_vocabulary::JudgeKind;
 use serde_json::{Map, Value, json};
 
@@ -131,7 +131,7 @@ impl Sources {
             }))
         };
         Doors {
-            services: vec![ORCHESTRATOR, LIFECYCLE, CONSTITUTION],
+            services: [ORCHESTRATOR, CONSTITUTION].into_iter().chain(LIFECYCLE).collect(),
             name: "analytics-orchestrator",
             health: Arc::new(health),
             numbers: Arc::new(numbers),

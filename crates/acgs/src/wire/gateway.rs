@@ -7,9 +7,10 @@ use acgs_gateway::{
     capture::{CaptureParts, Captures},
     follow::Follower,
     front,
-    proxy::{Gateway, Stats},
+    proxy::Gateway,
     shards::Shards,
     snapshot,
+    stats::Stats,
     table::Table,
     warm,
 };

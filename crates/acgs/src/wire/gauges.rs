@@ -1,8 +1,8 @@
 //! Numbers of the mesh itself: events on their way, judges that take lanes. It must not count anything itself.
 
-use acgs_events::Outbox;
 use acgs_mesh::metrics::{Measured, Sample};
-use acgs_orchestrator::lifecycle::Registrar;
+use acgs_models::LedgerWriter;
+use acgs_storage::Outbox;
 use acgs_vocabulary::JudgeKind;
 
 use super::remote::Remote;
@@ -36,7 +36,7 @@ pub(super) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
 }
 
 /// Of models and their retraining.
-pub(super) fn lifecycle(registrar: Registrar) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+pub(super) fn lifecycle(registrar: LedgerWriter) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
     move || {
         let (models, waiting, running, events, jobs) = registrar.look(|state| {
             let counts = state.counts();

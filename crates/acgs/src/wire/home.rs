@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_events::{Durability, Embedded, JetStream, Options, RecordsKept, jetstream};
+use acgs_storage::{Durability, Embedded, JetStream, Options, RecordsKept, jetstream};
 use acgs_vocabulary::ports::{Blobs, Clock, EventLog, KeyValue, Ledger, RecordLog};
 use tokio::sync::watch;
 

@@ -16,7 +16,7 @@ use acgs_mesh::{
     discover::{self, Addresses},
     pool::Pool,
 };
-use acgs_orchestrator::{directory::Directory, registry::Registered};
+use acgs_streams::{directory::Directory, registry::Registered};
 use acgs_vocabulary::{Constitution, JudgeKind, Problem};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_events::Outbox;
 use acgs_mesh::{health::HealthSwitch, refusals::Refusals, server};
-use acgs_orchestrator::OrchestratorFace;
+use acgs_storage::Outbox;
+use acgs_streams::Orchestrator;
 use acgs_vocabulary::{
     Constitution,
     ports::{Clock, EventLog, EventSink, FindingSink},
@@ -38,7 +38,7 @@ pub struct Running {
     pub(super) stop: CancellationToken,
     pub(super) announcing: CancellationToken,
     pub(super) servers: JoinSet<Result<(), server::ServeError>>,
-    pub(super) orchestrator: Option<OrchestratorFace>,
+    pub(super) orchestrator: Option<Orchestrator>,
     pub(super) audit: JoinHandle<()>,
     pub(super) announcer: Option<JoinHandle<()>>,
     pub(super) refusals: Arc<Refusals>,

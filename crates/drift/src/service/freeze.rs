@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use acgs_contracts::drift::v1 as proto;
+use acgs_reference::Reference;
 use acgs_vocabulary::{
     Problem,
     convert::{batch, schema},
@@ -11,7 +12,6 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::{DriftFace, store};
-use crate::reference::{self, Reference};
 
 /// A client that sends nothing for this long is let go.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
@@ -49,8 +49,9 @@ impl DriftFace {
             let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
             rows += batch.rows() as u64;
             bytes += batch.size_bytes() + batch.dictionary_bytes();
-            if rows > reference::ROWS_MAX || bytes > reference::BYTES_MAX {
-                let (rows_max, mib_max) = (reference::ROWS_MAX, reference::BYTES_MAX >> 20);
+            if rows > acgs_reference::reference::ROWS_MAX || bytes > acgs_reference::reference::BYTES_MAX {
+                let (rows_max, mib_max) =
+                    (acgs_reference::reference::ROWS_MAX, acgs_reference::reference::BYTES_MAX >> 20);
                 let message = format!("a reference has at most {rows_max} rows in at most {mib_max} MiB");
                 return Err(Problem::field("batch", "TOO_MANY_ROWS", message).into());
             }
@@ -61,7 +62,7 @@ impl DriftFace {
         }
         let window_ms = header.window_ms;
         let mut frozen = self
-            .apart(move || reference::freeze(&schema, &batches, window_ms))
+            .apart(move || acgs_reference::freeze(&schema, &batches, window_ms))
             .await?
             .map_err(|error| Problem::field("header.window_ms", "BAD_WINDOW", error))?;
         frozen.name = header.name;

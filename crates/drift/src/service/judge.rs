@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use acgs_columns::RecordBatch;
+use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_standing::monitoring::Monitors;
+use acgs_reference::{
+    Reference,
+    counts::{PaneCounts, Places},
+    message,
+};
 use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;
 
 use super::{
     monitor::{self, Gathered},
-    reference_message, report_message,
+    report_message,
 };
-use crate::{
-    config::Config,
-    detect,
-    pane::{DriftPane, Places},
-    reference::Reference,
-};
+use crate::{config::Config, detect};
 
 /// Says what a pane holds and what a window comes to.
 #[derive(Clone, Debug)]
@@ -46,19 +46,19 @@ pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<Drif
 
 impl Assessor for DriftAssessor {
     type Plan = Plan;
-    type Pane = DriftPane;
+    type Pane = PaneCounts;
 
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let Some((_, content)) = configs.iter().find(|(kind, _)| kind == "reference") else {
             return Ok(Plan(None, open.model_id.clone()));
         };
-        let reference = reference_message::decode(content)?;
+        let reference = message::decode(content)?;
         let places = Places::new(&reference, &open.schema);
         Ok(Plan(Some((Arc::new(reference), places)), open.model_id.clone()))
     }
 
     fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
-        plan.0.as_ref().map_or_else(DriftPane::default, |(reference, _)| DriftPane::new(reference))
+        plan.0.as_ref().map_or_else(PaneCounts::default, |(reference, _)| PaneCounts::new(reference))
     }
 
     fn pane_bytes(&self, plan: &Self::Plan) -> usize {
@@ -68,7 +68,7 @@ impl Assessor for DriftAssessor {
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
         let fresh = self.pane(plan, false);
-        let cells = |pane: &DriftPane| -> Vec<usize> {
+        let cells = |pane: &PaneCounts| -> Vec<usize> {
             pane.features.iter().map(|feature| feature.cells.counts.len()).collect()
         };
         cells(&fresh) == cells(pane)

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{
-    Field, Kind, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::drift::v1::DriftReport;
 use acgs_lane::testing::Script;
+use acgs_reference::{counts::PaneCounts, freeze, message};
 use proptest::prelude::*;
 
 use super::*;
-use crate::reference::freeze;
 
 const CONFIG: Config =
     Config { alpha: 0.05, effect_size_min: 0.1, span_deviations: 3.0, drift_share: 0.5, rows_min: 30 };
@@ -65,7 +62,7 @@ fn rows(count: i64, shift: f64, cities: &[&str]) -> Vec<Row> {
 fn reference(rows: &[Row]) -> Bytes {
     let mut reference = freeze(&schema(), &[batch(rows)], 0).unwrap();
     reference.name = "r".into();
-    reference_message::to_proto(&reference).encode_to_vec().into()
+    message::to_proto(&reference).encode_to_vec().into()
 }
 
 fn verdict(reference: Bytes, rows: &[Row]) -> (acgs_lane::message::Verdict, DriftReport) {
@@ -105,7 +102,7 @@ fn a_reference_that_always_moves_tolerates_it() {
     let frozen = |window_ms| {
         let mut reference = freeze(&schema(), &[batch(&wavy)], window_ms).unwrap();
         reference.name = "r".into();
-        Bytes::from(reference_message::to_proto(&reference).encode_to_vec())
+        Bytes::from(message::to_proto(&reference).encode_to_vec())
     };
     let (_, strict) = verdict(frozen(0), &rows(1_000, 1.2, &["a"]));
     assert!(strict.features[0].drifted);
@@ -118,7 +115,7 @@ fn a_reference_that_always_moves_tolerates_it() {
 #[test]
 fn spans_are_bounded_and_any_number_will_do() {
     let many = freeze(&schema(), &[batch(&rows(5_000, 0.0, &["a"]))], 1);
-    assert_eq!(many, Err(crate::reference::TooManySpans));
+    assert_eq!(many, Err(acgs_reference::freeze::TooManySpans));
 }
 
 #[test]
@@ -187,14 +184,14 @@ proptest! {
     #[test]
     fn references_survive_their_message(count in 1..200_i64, shift in -5.0..5.0_f64) {
         let reference = freeze(&schema(), &[batch(&rows(count, shift, &["a", "b"]))], 0).unwrap();
-        let decoded = reference_message::decode(&reference_message::to_proto(&reference).encode_to_vec()).unwrap();
+        let decoded = message::decode(&message::to_proto(&reference).encode_to_vec()).unwrap();
         prop_assert_eq!(decoded, reference);
     }
 
     #[test]
     fn any_bytes_are_a_reference_or_a_problem(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        if let Ok(reference) = reference_message::decode(&bytes) {
-            let mut pane = DriftPane::new(&reference);
+        if let Ok(reference) = message::decode(&bytes) {
+            let mut pane = PaneCounts::new(&reference);
             pane.push(&reference, &batch(&rows(50, 0.0, &["a"])));
             let _report = detect::report(&CONFIG, &reference, &pane, |_| None);
         }

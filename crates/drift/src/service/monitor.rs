@@ -4,19 +4,16 @@ use std::sync::Arc;
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::drift::v1 as proto;
-use acgs_standing::{history, monitoring::Monitors};
+use acgs_judge_kit::{history, monitoring::Monitors};
+use acgs_reference::{Reference, counts::PaneCounts};
 use acgs_vocabulary::{
     Problem,
     convert::{rows, schema},
     text,
 };
-use serde_json::Value;
 
 use super::{DriftFace, ID_BYTES_MAX, store};
-use crate::{
-    pane::DriftPane,
-    reference::{self, Reference},
-};
+use crate::record::DetectionRecord;
 
 /// Between two judgements, when nothing is said.
 const INTERVAL_SECONDS: u32 = 300;
@@ -26,7 +23,7 @@ const LIMIT: u32 = 10;
 const MODELS_MAX: usize = 1_000;
 
 /// Rows of one model against one reference.
-pub type Gathered = (Arc<Reference>, DriftPane);
+pub type Gathered = (Arc<Reference>, PaneCounts);
 
 /// Keeps rows for the order of their model, if there is one.
 pub(super) fn gather(
@@ -39,27 +36,23 @@ pub(super) fn gather(
         monitors.gather(
             model_id,
             |(held, _)| held.name == reference.name && held.version == reference.version,
-            || (Arc::clone(reference), DriftPane::new(reference)),
+            || (Arc::clone(reference), PaneCounts::new(reference)),
             |(held, pane)| pane.push(held, rows),
         );
     }
 }
 
-fn record(value: &Value) -> proto::DetectionRecord {
-    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    let names = |name: &str| {
-        let names = value[name].as_array().into_iter().flatten();
-        names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
-    };
+fn record(record: DetectionRecord) -> proto::DetectionRecord {
+    let DetectionRecord { detection, detection_id, timestamp } = record;
     proto::DetectionRecord {
-        detection_id: text("detection_id"),
-        model_id: text("model_id"),
-        drift_detected: value["drift_detected"].as_bool().unwrap_or_default(),
-        retraining_required: value["retraining_required"].as_bool().unwrap_or_default(),
-        features_with_ks_drift: names("features_with_ks_drift"),
-        features_with_psi_drift: names("features_with_psi_drift"),
-        drift_severity: text("drift_severity"),
-        timestamp: text("timestamp"),
+        detection_id,
+        model_id: detection.model_id,
+        drift_detected: detection.drift_detected,
+        retraining_required: detection.retraining_required,
+        features_with_ks_drift: detection.features_with_ks_drift,
+        features_with_psi_drift: detection.features_with_psi_drift,
+        drift_severity: detection.drift_severity,
+        timestamp,
     }
 }
 
@@ -83,7 +76,7 @@ impl DriftFace {
             if problem.field_path() == Some("header.name") { named(&request) } else { problem }
         })?;
         let batches = rows::batches(&request.reference_data, &schema, "reference_data")?;
-        let frozen = self.apart(move || reference::freeze(&schema, &batches, 0)).await?;
+        let frozen = self.apart(move || acgs_reference::freeze(&schema, &batches, 0)).await?;
         let mut frozen = frozen.map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
         frozen.name.clone_from(&request.model_id);
         frozen.model_id.clone_from(&request.model_id);
@@ -132,7 +125,7 @@ impl DriftFace {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_standing::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_judge_kit::monitoring::Order| proto::Monitor {
             model_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,
@@ -149,7 +142,7 @@ impl DriftFace {
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("detections"))?;
         let found = history.get("", &id).await?;
         let found = found.ok_or_else(|| Problem::missing("detection", id, "UNKNOWN_DETECTION"))?;
-        Ok(proto::GetDetectionResponse { detection: Some(record(&found)) })
+        Ok(proto::GetDetectionResponse { detection: Some(record(found)) })
     }
 
     pub(super) async fn detections(
@@ -158,7 +151,7 @@ impl DriftFace {
     ) -> Result<proto::ListDetectionsResponse, Problem> {
         let limit = history::limit(request.limit, LIMIT)?;
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("detections"))?;
-        let detections: Vec<_> = history.recent("", limit).await?.iter().map(record).collect();
+        let detections: Vec<_> = history.recent("", limit).await?.into_iter().map(record).collect();
         Ok(proto::ListDetectionsResponse {
             count: detections.len() as u32,
             detections,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::{Role, Schema};
 use acgs_contracts::drift::v1 as proto;
+use acgs_reference::{Reference, message, reference::is_judged};
 use acgs_vocabulary::{
     Problem,
     constitution::{hex, sha256, sha256_hex},
@@ -12,9 +13,6 @@ use acgs_vocabulary::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use prost::Message;
-
-use super::reference_message;
-use crate::reference::{Reference, is_judged};
 
 /// Longest name and model, in bytes.
 const NAME_BYTES_MAX: usize = 128;
@@ -84,9 +82,9 @@ impl ReferenceStore {
     pub async fn put(&self, mut reference: Reference) -> Result<Reference, Problem> {
         for _ in 0..PUT_ATTEMPTS {
             reference.version = self.newest(&reference.name).await? + 1;
-            let content = reference_message::to_proto(&reference).encode_to_vec();
+            let content = message::to_proto(&reference).encode_to_vec();
             // What cannot be read again, for infinite moments say, must not become a version.
-            reference_message::decode(&content)?;
+            message::decode(&content)?;
             let digest = sha256(&content);
             // The bytes first: a version that can be seen can be read.
             self.blobs.put(&blob_name(&digest), content).await?;
@@ -117,7 +115,7 @@ impl ReferenceStore {
     /// # Errors
     /// `UNKNOWN_REFERENCE`, or the home's trouble.
     pub async fn load(&self, name: &str, version: u64, model_id: &str) -> Result<Reference, Problem> {
-        reference_message::decode(&self.find(name, version, model_id).await?.content)
+        message::decode(&self.find(name, version, model_id).await?.content)
     }
 
     /// A page of references.

@@ -2,25 +2,22 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{
-    Field, Kind, RecordBatch, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
     inference::{ModelInferRequest, ModelInferResponse},
     lifecycle::v1::Capture,
 };
-use acgs_mesh::framing;
+use acgs_inference::{
+    framing,
+    tensors::{self, Tensors},
+};
 use acgs_vocabulary::CALL_FIELD;
 use bytes::Bytes;
 use prost::Message;
 use tonic::Code;
 
 use super::Exchange;
-use crate::{
-    body::joined,
-    tensors::{self, Tensors},
-};
+use crate::body::joined;
 
 const TIME: &str = "acgs_time_ms";
 const ID: &str = "acgs_id";

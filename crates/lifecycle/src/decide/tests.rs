@@ -87,9 +87,9 @@ impl Room {
 
     pub(super) fn by(&mut self, actor: &str, model_id: &str, command: Command) -> Result<Answer, Refusal> {
         let order = Order { now_ms: self.now_ms, actor: actor.into(), jitter: 0.5 };
-        let mut working = self.state.working();
+        let mut working = crate::Working::on(&self.state);
         let (events, answer) = working.decide(&self.state, &LIMITS, &order, model_id, command)?;
-        self.state.commit(working);
+        working.commit(&mut self.state);
         self.log.extend(events);
         Ok(answer)
     }

@@ -1,10 +1,8 @@
-//! One instance's connection: made, asked for its health, watched, made again. It must not know what is called on it.
+//! One instance's connection. It must not know what is called on it, or whether it is well.
 
 use std::{
     future::Future,
-    hash::{BuildHasher, RandomState},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,27 +13,21 @@ use hyper::{
     client::conn::{TrySendError, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 use tonic::body::Body;
 use tower::Service;
 
-use super::{
-    gathering::Gathering,
-    gauge::Gauge,
-    probe::{Probe, watch_health},
-};
+use super::gathering::Gathering;
 
 /// A connection that is not there by then is not coming now.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A silent peer is asked after this long, and given up after as long again: a stopped process is found in two seconds.
 const PING: Duration = Duration::from_millis(900);
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Bytes in flight on one stream, and on the connection: one stalled stream must not stop the others.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 
-type Boxed = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection that takes calls. Clones share it.
 #[derive(Clone, Debug)]
@@ -80,41 +72,11 @@ impl Service<Request<Body>> for Link {
     }
 }
 
-/// Keeps a connection to an instance for as long as somebody wants it, and says when it takes calls.
-pub(super) async fn keep(
-    address: String,
-    probe: Probe,
-    gauge: Arc<Gauge>,
-    ready: watch::Sender<Option<Link>>,
-) {
-    let mut pause = PAUSE_FIRST;
-    loop {
-        match connect(&address).await {
-            Ok((link, over)) => {
-                gauge.forget();
-                let served = tokio::select! {
-                    served = watch_health(&link, &probe, &ready) => served,
-                    _ = over => true,
-                };
-                let was_ready = ready.send_replace(None).is_some();
-                if was_ready {
-                    pause = PAUSE_FIRST;
-                    tracing::info!(address, "an instance is gone");
-                }
-                if served {
-                    pause = PAUSE_FIRST;
-                }
-            }
-            Err(error) => tracing::debug!(address, error, "an instance cannot be reached"),
-        }
-        // Somewhere between half of it and all of it, so that many do not come at once.
-        let share = RandomState::new().hash_one(0_u8) % 500;
-        tokio::time::sleep(pause * (500 + share as u32) / 1_000).await;
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-}
-
-async fn connect(address: &str) -> Result<(Link, impl Future<Output = ()>), Boxed> {
+/// Connects to `host:port`; what comes with the link ends when the connection does.
+///
+/// # Errors
+/// When nobody answers in time.
+pub(super) async fn connect(address: &str) -> Result<(Link, impl Future<Output = ()>), Boxed> {
     let authority: Authority = address.parse()?;
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;

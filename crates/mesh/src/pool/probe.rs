@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use acgs_contracts::grpc::health::v1::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use acgs_inference::framing;
 use bytes::Bytes;
 use http::{Request, Response, uri::PathAndQuery};
 use http_body::Body as HttpBody;
@@ -15,7 +16,7 @@ use tonic::{Code, body::Body};
 use tower::Service;
 
 use super::link::Link;
-use crate::{calls::code_of, framing};
+use crate::calls::code_of;
 
 /// An instance that does not say how it is by then is not well.
 const TIMEOUT: Duration = Duration::from_secs(1);

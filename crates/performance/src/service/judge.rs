@@ -1,9 +1,9 @@
 //! The lane judge: the domain behind the lane protocol.
 
 use acgs_columns::RecordBatch;
-use acgs_contracts::drift::v1::Reference;
+use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_standing::monitoring::Monitors;
+use acgs_reference::message;
 use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;
@@ -52,13 +52,7 @@ impl Assessor for PerformanceAssessor {
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let reference = configs.iter().find(|(kind, _)| kind == "reference");
         let baseline = match reference {
-            Some((_, content)) => {
-                Reference::decode(content.clone())
-                    .map_err(|error| {
-                        Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}"))
-                    })?
-                    .baseline
-            }
+            Some((_, content)) => message::decode(content)?.baseline,
             None => None,
         };
         // A loss of a few rows is nothing to be measured by.

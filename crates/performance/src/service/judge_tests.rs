@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use acgs_columns::{
-    Field, Kind, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
     drift::v1::LossBaseline,
     performance::v1::{PerformanceReport, PerformanceState},

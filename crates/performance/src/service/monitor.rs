@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::performance::v1 as proto;
-use acgs_standing::monitoring::Monitors;
-use acgs_vocabulary::{Problem, event::EventKind, ports::Judgement, text};
+use acgs_judge_kit::monitoring::Monitors;
+use acgs_vocabulary::{
+    Problem,
+    event::payload::PerformanceSubmitted,
+    ports::{Judged, Judgement},
+    text,
+};
 
 use super::{PerformanceFace, finding, targets::check_service};
 use crate::{
@@ -87,7 +92,7 @@ impl PerformanceFace {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_standing::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_judge_kit::monitoring::Order| proto::Monitor {
             service_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,
@@ -99,34 +104,36 @@ impl PerformanceFace {
     /// Judges what was gathered for a service, and publishes it.
     pub(super) fn conclude_gathered(&self, service_id: String, gathered: Gathered) {
         let now_ms = self.clock.now_ms();
-        let (payload, findings) = match gathered {
+        let (submitted, findings) = match gathered {
             Gathered::Metrics(sums, targets) => {
                 let mean = |(sum, count): &(f64, u64)| sum / (*count).max(1) as f64;
                 let means: BTreeMap<String, f64> =
                     sums.iter().map(|(name, held)| (name.clone(), mean(held))).collect();
                 let violations = sla::violations(&targets, &means);
-                let payload = serde_json::json!({
-                    "metrics": means, "sla_compliance": violations.is_empty(),
-                    "measured_at": text::rfc3339(now_ms),
-                    "violations": violations.iter().map(|violation| &violation.metric).collect::<Vec<_>>(),
-                });
-                (payload, violations.iter().map(finding).collect())
+                let submitted = PerformanceSubmitted::Metrics {
+                    metrics: means,
+                    sla_compliance: violations.is_empty(),
+                    measured_at: text::rfc3339(now_ms),
+                    violations: violations.iter().map(|violation| violation.metric.clone()).collect(),
+                };
+                (submitted, violations.iter().map(finding).collect())
             }
             Gathered::Rows(roles, baseline_loss, pane) => {
                 let report = report::report(&self.config, &roles, &pane, baseline_loss, 0);
-                let payload = serde_json::json!({
-                    "row_count": report.row_count, "error_rate": report.error_rate,
-                    "latency_p95_ms": report.latency_ms.map(|latency| latency[2]), "labelled_count": report.labelled_count,
-                    "brier": report.brier.map(|brier| brier.value),
-                });
-                (payload, report::findings(&self.config, &report))
+                let submitted = PerformanceSubmitted::Rows {
+                    row_count: report.row_count,
+                    error_rate: report.error_rate,
+                    latency_p95_ms: report.latency_ms.map(|latency| latency[2]),
+                    labelled_count: report.labelled_count,
+                    brier: report.brier.map(|brier| brier.value),
+                };
+                (submitted, report::findings(&self.config, &report))
             }
         };
         self.sink.publish(Judgement {
-            kind: EventKind::PerformanceMetricsSubmitted,
             id: text::unique_id("perf-", now_ms),
             about: service_id,
-            payload,
+            judged: Judged::Performance(submitted),
             findings,
         });
     }

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use acgs_contracts::performance::v1 as proto;
-use acgs_standing::history::{self, KEPT};
+use acgs_judge_kit::history::{self, KEPT};
 use acgs_vocabulary::{Problem, constitution::sha256_hex, text};
-use serde_json::Value;
 
 use super::{ID_BYTES_MAX, METRICS_MAX, PerformanceFace};
+use crate::record::MetricsRecord;
 
 /// Submissions of a list, and how far back, when nothing is said.
 const LIMIT: u32 = 100;
@@ -34,19 +34,14 @@ fn sla_key(service_id: &str) -> String {
     format!("{SLA_PREFIX}{}", &sha256_hex(service_id.as_bytes())[..32])
 }
 
-fn record(value: &Value) -> proto::MetricsRecord {
-    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    let metrics = value["metrics"].as_object().into_iter().flatten();
+fn record(record: MetricsRecord) -> proto::MetricsRecord {
+    let MetricsRecord { timestamp, metrics, sla_compliance, constitutional_hash, .. } = record;
     proto::MetricsRecord {
-        timestamp: text("timestamp"),
-        metrics: metrics.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect(),
-        sla_compliance: value["sla_compliance"].as_bool().unwrap_or_default(),
-        constitutional_hash: text("constitutional_hash"),
+        timestamp,
+        metrics: metrics.into_iter().collect(),
+        sla_compliance,
+        constitutional_hash,
     }
-}
-
-fn measured_since(value: &Value, since_ms: i64) -> bool {
-    value["measured_ms"].as_i64().is_some_and(|at_ms| at_ms >= since_ms)
 }
 
 impl PerformanceFace {
@@ -124,9 +119,9 @@ impl PerformanceFace {
         let now_ms = self.clock.now_ms();
         let mut sla_status = HashMap::new();
         for service in services {
-            let recent = |value: &Value| measured_since(value, now_ms - RECENT_MS);
+            let recent = |record: &MetricsRecord| record.measured_ms >= now_ms - RECENT_MS;
             let recent = history.recent_while(&service, most, recent).await?;
-            let compliant = recent.iter().filter(|value| value["sla_compliance"] == true).count();
+            let compliant = recent.iter().filter(|record| record.sla_compliance).count();
             let compliance_rate =
                 if recent.is_empty() { 1.0 } else { compliant as f64 / recent.len() as f64 };
             let status = proto::SlaStatus {
@@ -156,9 +151,9 @@ impl PerformanceFace {
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("metrics"))?;
         let now_ms = self.clock.now_ms();
         let since_ms = now_ms - i64::from(hours) * 3_600_000;
-        let wanted = |value: &Value| measured_since(value, since_ms);
+        let wanted = |record: &MetricsRecord| record.measured_ms >= since_ms;
         let kept = history.recent_while(&request.service_id, limit, wanted).await?;
-        let metrics: Vec<_> = kept.iter().map(record).collect();
+        let metrics: Vec<_> = kept.into_iter().map(record).collect();
         Ok(proto::GetMetricsHistoryResponse {
             service_id: request.service_id,
             count: metrics.len() as u32,

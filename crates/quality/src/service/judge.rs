@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
+use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
-use acgs_standing::monitoring::Monitors;
 use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;

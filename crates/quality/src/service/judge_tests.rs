@@ -1,9 +1,6 @@
 //! The judge forgets nothing over a snapshot, and says what is wrong with bad data.
 
-use acgs_columns::{
-    Field, Kind, Role,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Field, Kind, Role, builder::BatchBuilder};
 use acgs_contracts::quality::v1::QualityReport;
 use acgs_lane::testing::Script;
 use proptest::prelude::*;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::quality::v1 as proto;
-use acgs_standing::{history, monitoring::Monitors};
+use acgs_judge_kit::{history, monitoring::Monitors};
 use acgs_vocabulary::{Problem, text};
-use serde_json::Value;
 
-use super::{ID_BYTES_MAX, QualityFace};
-use crate::pane::QualityPane;
+use super::{ID_BYTES_MAX, QualityFace, violation};
+use crate::{pane::QualityPane, record::AssessmentRecord};
 
 /// Between two judgements, when nothing is said.
 const INTERVAL_SECONDS: u32 = 60;
@@ -32,38 +31,26 @@ pub(super) fn gather(monitors: &Monitors<Gathered>, service_id: &str, rows: &Rec
     }
 }
 
-fn record(value: &Value) -> proto::AssessmentRecord {
-    let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    let number = |name: &str| value[name].as_f64().unwrap_or_default();
-    let violation = |value: &Value| {
-        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        proto::Violation {
-            r#type: text("type"),
-            severity: text("severity"),
-            value: value["value"].as_f64().unwrap_or_default(),
-            threshold: value["threshold"].as_f64().unwrap_or_default(),
-            description: text("description"),
-            field: text("field"),
-        }
-    };
-    proto::AssessmentRecord {
-        assessment_id: text("assessment_id"),
-        service_id: text("service_id"),
-        overall_score: number("overall_score"),
-        missing_value_rate: number("missing_value_rate"),
-        outlier_rate: number("outlier_rate"),
-        freshness_score: number("freshness_score"),
-        record_count: value["record_count"].as_u64().unwrap_or_default(),
-        violations: value["violations"].as_array().into_iter().flatten().map(violation).collect(),
-        timestamp: text("timestamp"),
-    }
-}
-
 pub(super) fn check_id(path: &str, id: &str) -> Result<(), Problem> {
     if (1..=ID_BYTES_MAX).contains(&id.len()) {
         return Ok(());
     }
     Err(Problem::field(path, "BAD_NAME", format!("has {} bytes, not 1 to {ID_BYTES_MAX}", id.len())))
+}
+
+fn record(record: AssessmentRecord) -> proto::AssessmentRecord {
+    let AssessmentRecord { assessed, assessment_id, service_id, timestamp, violations } = record;
+    proto::AssessmentRecord {
+        assessment_id,
+        service_id,
+        overall_score: assessed.overall_score,
+        missing_value_rate: assessed.missing_value_rate,
+        outlier_rate: assessed.outlier_rate,
+        freshness_score: assessed.freshness_score,
+        record_count: assessed.record_count,
+        violations: violations.into_iter().map(violation).collect(),
+        timestamp,
+    }
 }
 
 impl QualityFace {
@@ -82,7 +69,7 @@ impl QualityFace {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_standing::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_judge_kit::monitoring::Order| proto::Monitor {
             service_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,
@@ -99,7 +86,7 @@ impl QualityFace {
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("assessments"))?;
         let found = history.get("", &id).await?;
         let found = found.ok_or_else(|| Problem::missing("assessment", id, "UNKNOWN_ASSESSMENT"))?;
-        Ok(proto::GetAssessmentResponse { assessment: Some(record(&found)) })
+        Ok(proto::GetAssessmentResponse { assessment: Some(record(found)) })
     }
 
     pub(super) async fn assessments(
@@ -108,7 +95,7 @@ impl QualityFace {
     ) -> Result<proto::ListAssessmentsResponse, Problem> {
         let limit = history::limit(request.limit, LIMIT)?;
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("assessments"))?;
-        let assessments: Vec<_> = history.recent("", limit).await?.iter().map(record).collect();
+        let assessments: Vec<_> = history.recent("", limit).await?.into_iter().map(record).collect();
         Ok(proto::ListAssessmentsResponse {
             count: assessments.len() as u32,
             assessments,

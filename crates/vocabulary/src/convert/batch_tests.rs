@@ -1,9 +1,6 @@
 //! Batches survive both forms, which are one on the wire; bad ones are named.
 
-use acgs_columns::{
-    Role,
-    builder::{BatchBuilder, Cell},
-};
+use acgs_columns::{Cell, Role, builder::BatchBuilder};
 use acgs_contracts::lane::v1 as lane;
 use proptest::prelude::*;
 use prost::Message;

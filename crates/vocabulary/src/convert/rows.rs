@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use acgs_columns::{
-    Field, Kind, RecordBatch, Role, Schema,
+    Cell, Field, Kind, RecordBatch, Role, Schema,
     batch::ROWS_MAX,
-    builder::{BatchBuilder, Cell, infer_kind},
+    builder::{BatchBuilder, infer_kind},
     schema::FIELDS_MAX,
 };
 use prost_types::{Struct, Value, value};

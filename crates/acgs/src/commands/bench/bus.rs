@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acgs_events::{JetStream, LogSink, Outbox, jetstream};
 use acgs_mesh::clock::SystemClock;
+use acgs_storage::{JetStream, LogSink, Outbox, jetstream};
 use acgs_vocabulary::{
     Finding, Severity,
-    event::{Envelope, EventKind},
-    ports::{Appended, Clock, EventLog, EventSink, FindingSink, Judgement, Logged, PortError},
+    event::{Envelope, payload::QualityAssessed},
+    ports::{Appended, Clock, EventLog, EventSink, FindingSink, Judged, Judgement, Logged, PortError},
 };
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
@@ -96,10 +96,15 @@ pub(super) async fn measure(settings: &Settings, seconds: u64) -> anyhow::Result
 
 fn judgement(id: String) -> Judgement {
     Judgement {
-        kind: EventKind::QualityAssessmentCompleted,
         id,
         about: "bench".into(),
-        payload: serde_json::json!({ "overall_score": 0.5, "record_count": 1_000 }),
+        judged: Judged::Quality(QualityAssessed {
+            overall_score: 0.5,
+            missing_value_rate: 0.5,
+            outlier_rate: 0.0,
+            freshness_score: 1.0,
+            record_count: 1_000,
+        }),
         findings: vec![Finding {
             rule: "missing_values".into(),
             subject: String::new(),

@@ -3,11 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
 
-use acgs_columns::{
-    Field, Kind, Role, Schema,
-    builder::{BatchBuilder, Cell},
-};
-use acgs_events::{Durability, Embedded, Options, Outbox};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_interchange::to_parquet;
 use acgs_lifecycle::{
     Answer, Command, Policy,
@@ -16,12 +12,19 @@ use acgs_lifecycle::{
     trigger::{Evidence, Trigger, TriggerKind},
 };
 use acgs_mesh::clock::SystemClock;
-use acgs_orchestrator::lifecycle::{Registrar, RegistrarParts, foreman, steward::Steward};
+use acgs_models::{LedgerWriter, LedgerWriterDeps, gate_runner, retrain_trigger::RetrainTrigger};
+use acgs_records::Records;
+use acgs_storage::{Durability, Embedded, Options, Outbox};
 use acgs_vocabulary::{
-    Severity,
-    event::{Envelope, EventKind},
-    ports::{Chunk, Clock, EventSink, Ledger, RecordLog},
-    text,
+    Severity, Window,
+    event::{
+        Envelope, EventKind, Origin,
+        payload::{HarmFound, PerformanceFound, WindowReported},
+    },
+    ports::{
+        Clock, EventSink, Ledger,
+        records::{FrameLog, FramePlace, FrameSource},
+    },
 };
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
@@ -59,16 +62,16 @@ fn open(settings: &Settings, folder: &Path) -> anyhow::Result<Arc<Embedded>> {
 async fn registrar(
     settings: &Settings,
     home: &Arc<Embedded>,
-) -> anyhow::Result<(Registrar, CancellationToken)> {
+) -> anyhow::Result<(LedgerWriter, CancellationToken)> {
     let stop = CancellationToken::new();
-    let parts = RegistrarParts {
+    let parts = LedgerWriterDeps {
         ledger: Arc::clone(home) as _,
         clock: Arc::new(SystemClock::new()),
         limits: settings.lifecycle,
         constitution: settings.constitution()?,
         stop: stop.clone(),
     };
-    Ok((Registrar::start(parts).await?, stop))
+    Ok((LedgerWriter::start(parts).await?, stop))
 }
 
 fn policy() -> anyhow::Result<Arc<Policy>> {
@@ -93,7 +96,7 @@ fn trigger(kind: TriggerKind, source: String) -> Command {
     })
 }
 
-async fn register(registrar: &Registrar, model: &str, policy: &Arc<Policy>) -> anyhow::Result<()> {
+async fn register(registrar: &LedgerWriter, model: &str, policy: &Arc<Policy>) -> anyhow::Result<()> {
     let register = Command::RegisterModel { model_name: model.to_owned(), service_id: String::new() };
     registrar.submit("bench", model, register).await?;
     let put = Command::PutPolicy { policy: Arc::clone(policy), expected: None };
@@ -194,25 +197,23 @@ async fn recovery(settings: &Settings, models: usize) -> anyhow::Result<Vec<Figu
 }
 
 fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
-    let kind = EventKind::WindowReported;
-    Envelope {
-        event_id: format!("{model}-{end_ms}"),
-        event_type: kind.name().into(),
-        subject: kind.subject(),
-        timestamp: text::rfc3339(end_ms),
-        source_service: "bench".into(),
-        target_service: None,
-        constitutional_hash: constitutional_hash.to_owned(),
-        priority: kind.priority().into(),
-        correlation_id: None,
-        causation_id: None,
-        traceparent: None,
-        payload: serde_json::json!({
-            "model_id": model, "window": { "stream_id": "s", "key": "", "start_ms": end_ms - 10, "end_ms": end_ms },
-            "harm": "HARMFUL", "performance": "PERFORMANCE_STATE_DECAYED", "brier": 0.3,
-        }),
-        previous_digest: None,
-    }
+    let reported = WindowReported {
+        row_count: None,
+        overall_score: None,
+        drift_detected: Some(true),
+        score_drift: None,
+        brier: Some(0.3),
+        performance: Some(PerformanceFound::Decayed),
+        harm: HarmFound::Harmful,
+        window: Window { stream_id: "s".into(), key: "".into(), start_ms: end_ms - 10, end_ms },
+        revision: 0,
+        model_id: model.into(),
+        service_id: String::new(),
+        quality_severity: None,
+        epoch: 0,
+    };
+    let origin = Origin { service: "bench", at_ms: end_ms, constitutional_hash };
+    Envelope::new(EventKind::WindowReported, format!("{model}-{end_ms}"), origin, &reported)
 }
 
 /// From handing a report to the outbox to the job in the queue, one after the other.
@@ -223,20 +224,28 @@ async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Fig
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let outbox = Outbox::start(Arc::clone(&home) as _, clock, 1_024);
     let policy = policy()?;
+    let records = Arc::new(Records::new(Arc::clone(&home) as _, settings.constitution()?));
     for model in 0..findings {
         let model = format!("m{model}");
         register(&registrar, &model, &policy).await?;
-        let chunk = Chunk { sequence: 0, from_ms: 0, until_ms: 1, content: vec![0].into() };
-        home.record(&acgs_orchestrator::lifecycle::topic(&model), chunk).await?;
+        let source = FrameSource {
+            stream_id: "s".into(),
+            instance: "i".into(),
+            model_id: model.into(),
+            model_version: "".into(),
+            epoch: 0,
+        };
+        let place = FramePlace { partition: "p", seq: 1 };
+        records.recorder(source).rows(place, &one_row()?).await?;
     }
-    let steward = Steward {
+    let trigger = RetrainTrigger {
         log: Arc::clone(&home) as _,
         keys: Arc::clone(&home) as _,
-        records: Arc::clone(&home) as _,
-        registrar: registrar.clone(),
+        records: Arc::clone(&records) as _,
+        writer: registrar.clone(),
         stop: stop.clone(),
     };
-    tokio::spawn(steward.run());
+    tokio::spawn(trigger.run());
     let hash = settings.constitution()?.current().to_owned();
     let mut changed = registrar.changed();
     let mut took_us = hdrhistogram::Histogram::<u64>::new(3)?;
@@ -270,6 +279,14 @@ async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Fig
         Figure::new("reported window to queued job, p50", at(0.5), "ms"),
         Figure::new("  p99", at(0.99), "ms").at_most(10.0),
     ])
+}
+
+/// A record: without any, nothing can be retrained.
+fn one_row() -> anyhow::Result<RecordBatch> {
+    let schema = Arc::new(Schema::new(vec![Field::new("ts", Kind::Timestamp, Role::Timestamp)])?);
+    let mut builder = BatchBuilder::new(schema);
+    builder.push(&[Cell::Integer(0)])?;
+    Ok(builder.finish()?)
 }
 
 /// Reading the held-out records and judging every gate.
@@ -319,7 +336,8 @@ fn gates(settings: &Settings) -> anyhow::Result<Figure> {
     let mut slowest_ms = 0.0_f64;
     for _ in 0..10 {
         let since = Instant::now();
-        let judged = foreman::evaluate(&policy, constitutions.clone(), new.clone(), truth.clone(), &scores)?;
+        let judged =
+            gate_runner::evaluate(&policy, constitutions.clone(), new.clone(), truth.clone(), &scores)?;
         slowest_ms = slowest_ms.max(since.elapsed().as_secs_f64() * 1_000.0);
         anyhow::ensure!(judged.results.len() >= 7, "{} gates", judged.results.len());
     }

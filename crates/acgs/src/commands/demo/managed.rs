@@ -10,10 +10,9 @@ mod traffic;
 
 use std::{collections::HashMap, process::ExitCode, sync::Arc, time::Duration};
 
+use acgs_client::{LifecycleClients, artifacts};
 use acgs_columns::Schema;
-use acgs_contracts::lifecycle::v1::{
-    GetVersionRequest, Version, lifecycle_service_client::LifecycleServiceClient,
-};
+use acgs_contracts::lifecycle::v1::{GetVersionRequest, Version};
 use acgs_mesh::client::MeshChannel;
 use acgs_trainers::Artifact;
 use acgs_vocabulary::text::{parse_rfc3339, rfc3339};
@@ -29,7 +28,7 @@ use self::{
 };
 use super::{HOUR_MS, NAME, WEEK_MS};
 use crate::{
-    client::{self, channel, explain},
+    client::{channel, explain},
     commands::{
         Progress,
         flights::{self, Flight, SERVED_SCORE},
@@ -50,7 +49,7 @@ const PLANTED_AT: &str = "2013-11-04T12:00:00Z";
 /// The year is over, in universal time: the last flights of its last evening are left out.
 const END: &str = "2014-01-01T00:00:00Z";
 
-type Client = LifecycleServiceClient<MeshChannel>;
+type Client = LifecycleClients<MeshChannel>;
 
 /// The loop.
 struct Loop {
@@ -290,7 +289,7 @@ impl Loop {
 
     async fn version(&mut self, version: &str) -> anyhow::Result<Version> {
         let request = GetVersionRequest { model_id: NAME.into(), version: version.into() };
-        let answer = self.client.get_version(request).await.map_err(|status| explain(&status))?;
+        let answer = self.client.models.get_version(request).await.map_err(|status| explain(&status))?;
         answer.into_inner().version.context("no version came back")
     }
 
@@ -300,7 +299,9 @@ impl Loop {
             return Ok(Arc::clone(known));
         }
         let digest = self.version(version).await?.artifact.unwrap_or_default().digest;
-        let model = Arc::new(Artifact::decode(&client::artifact(&mut self.client, &digest).await?)?);
+        let model = Arc::new(Artifact::decode(
+            &artifacts::get(&mut self.client.jobs, &digest).await.map_err(|status| explain(&status))?,
+        )?);
         self.models.insert(version.to_owned(), Arc::clone(&model));
         Ok(model)
     }

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use acgs_client::LifecycleClients;
 use acgs_contracts::{
     inference::{
         InferTensorContents, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
@@ -19,7 +20,7 @@ use acgs_contracts::{
     },
     lifecycle::v1::{
         Artifact, PolicyDocument, PutPolicyRequest, RegisterModelRequest, RegisterVersionRequest,
-        SetEndpointsRequest, lifecycle_service_client::LifecycleServiceClient,
+        SetEndpointsRequest,
     },
 };
 use acgs_mesh::{client::MeshChannel, clock::SystemClock};
@@ -121,7 +122,7 @@ impl GrpcInferenceService for Echo {
     }
 }
 
-pub(super) type Lifecycle = LifecycleServiceClient<MeshChannel>;
+pub(super) type Lifecycle = LifecycleClients<MeshChannel>;
 
 /// A mesh and its gateways.
 pub(super) struct Rig {
@@ -163,11 +164,11 @@ pub(super) async fn model(
     endpoint: SocketAddr,
 ) -> anyhow::Result<()> {
     let register = RegisterModelRequest { model_id: model.into(), ..RegisterModelRequest::default() };
-    client.register_model(register).await?;
+    client.models.register_model(register).await?;
     if !policy.is_empty() {
         let document = Some(PolicyDocument { toml: policy.into() });
         let put = PutPolicyRequest { model_id: model.into(), document, ..PutPolicyRequest::default() };
-        client.put_policy(put).await?;
+        client.models.put_policy(put).await?;
     }
     version(client, model, "v1", endpoint, true).await
 }
@@ -193,13 +194,13 @@ pub(super) async fn version(
         serving,
         ..RegisterVersionRequest::default()
     };
-    client.register_version(register).await?;
+    client.models.register_version(register).await?;
     let endpoints = SetEndpointsRequest {
         model_id: model.into(),
         version: version.into(),
         endpoints: vec![endpoint.to_string()],
         ..SetEndpointsRequest::default()
     };
-    client.set_endpoints(endpoints).await?;
+    client.routing.set_endpoints(endpoints).await?;
     Ok(())
 }

@@ -99,12 +99,13 @@ async fn taken_back(client: &mut Lifecycle, version: &str) -> anyhow::Result<Str
         why: "a measurement".into(),
         actor: "bench".into(),
     };
-    let started = client.start_deployment(request).await?.into_inner().deployment;
+    let started = client.deployments.start_deployment(request).await?.into_inner().deployment;
     let deployment_id = started.context("no deployment came back")?.deployment_id;
     let since = Instant::now();
     loop {
         let request = GetDeploymentRequest { deployment_id: deployment_id.clone() };
-        let found = client.get_deployment(request).await?.into_inner().deployment.unwrap_or_default();
+        let found =
+            client.deployments.get_deployment(request).await?.into_inner().deployment.unwrap_or_default();
         match found.phase() {
             DeploymentPhase::RolledBack => return Ok(deployment_id),
             DeploymentPhase::Completed | DeploymentPhase::Failed => bail!("{version}: {}", found.why),
@@ -126,9 +127,9 @@ async fn read(rig: &Rig, last_ms: &HashMap<String, i64>) -> anyhow::Result<(Hist
     while rollback.len() < last_ms.len() as u64 || !begun.is_empty() {
         let event =
             tokio::time::timeout(PATIENCE, events.message()).await.context("an event is missing")??;
-        let envelope: serde_json::Value =
+        let envelope: acgs_vocabulary::event::Envelope =
             serde_json::from_str(&event.context("the mesh went away")?.envelope_json)?;
-        let event: Event = serde_json::from_value(envelope["payload"].clone())?;
+        let event = envelope.read::<acgs_vocabulary::event::payload::LifecycleStepped<Event>>()?.event;
         let Change::DeploymentMoved { deployment, moved } = event.change else { continue };
         match moved {
             DeploymentMoved::Shift { .. } | DeploymentMoved::Abort { .. } => {

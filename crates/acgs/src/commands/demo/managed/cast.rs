@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 
+use acgs_client::artifacts;
 use acgs_contracts::lifecycle::v1::{
     Artifact as Stored, PolicyDocument, PutPolicyRequest, RegisterModelRequest, RegisterVersionRequest,
     StartDeploymentRequest,
@@ -16,7 +17,7 @@ use tonic::Status;
 
 use super::Client;
 use crate::{
-    client::{self, explain},
+    client::explain,
     commands::{
         demo::{NAME, put_reference},
         flights::{self, Flight, SERVED_SCORE},
@@ -103,14 +104,14 @@ pub(super) async fn prepare(
         actor: ACTOR.into(),
         ..RegisterModelRequest::default()
     };
-    client.register_model(register).await.map_err(told)?;
+    client.models.register_model(register).await.map_err(told)?;
     let put = PutPolicyRequest {
         model_id: NAME.into(),
         document: Some(PolicyDocument { toml: POLICY.into() }),
         actor: ACTOR.into(),
         ..PutPolicyRequest::default()
     };
-    client.put_policy(put).await.map_err(told)?;
+    client.models.put_policy(put).await.map_err(told)?;
     register_version(client, FIRST, &model, true).await?;
     Ok(model)
 }
@@ -122,7 +123,7 @@ async fn register_version(
     serving: bool,
 ) -> anyhow::Result<()> {
     let told = |status: Status| explain(&status);
-    let artifact: Stored = client::put_artifact(client, &model.encode()?, FORMAT).await.map_err(told)?;
+    let artifact: Stored = artifacts::put(&mut client.jobs, &model.encode()?, FORMAT).await.map_err(told)?;
     let request = RegisterVersionRequest {
         model_id: NAME.into(),
         version: version.into(),
@@ -131,7 +132,7 @@ async fn register_version(
         actor: ACTOR.into(),
         ..RegisterVersionRequest::default()
     };
-    client.register_version(request).await.map_err(told)?;
+    client.models.register_version(request).await.map_err(told)?;
     Ok(())
 }
 
@@ -149,6 +150,6 @@ pub(super) async fn plant(client: &mut Client, model: &Artifact) -> anyhow::Resu
         actor: ACTOR.into(),
         ..StartDeploymentRequest::default()
     };
-    client.start_deployment(request).await.map_err(|status| explain(&status))?;
+    client.deployments.start_deployment(request).await.map_err(|status| explain(&status))?;
     Ok(())
 }

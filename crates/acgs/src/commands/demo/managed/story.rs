@@ -14,6 +14,10 @@ use acgs_lifecycle::{
     event::{DeploymentMoved, JobMoved, NewDeployment, Observed},
 };
 use acgs_mesh::client::MeshChannel;
+use acgs_vocabulary::event::{
+    Envelope,
+    payload::{LifecycleStepped, WindowReported},
+};
 use anyhow::Context;
 use tonic::Streaming;
 
@@ -121,20 +125,16 @@ impl Story {
     }
 
     fn take(&mut self, event: &SubscribeResponse) -> anyhow::Result<Option<Heard>> {
-        let envelope: serde_json::Value = serde_json::from_str(&event.envelope_json)?;
-        let payload = &envelope["payload"];
-        if event.subject == "acgs.window.reported" {
-            let window = &payload["window"];
-            if let (Some(stream_id), Some(end_ms)) = (window["stream_id"].as_str(), window["end_ms"].as_i64())
-            {
-                self.windows.insert((stream_id.to_owned(), end_ms));
-            }
+        let envelope: Envelope = serde_json::from_str(&event.envelope_json)?;
+        if envelope.carries::<WindowReported>() {
+            let window = envelope.read::<WindowReported>()?.window;
+            self.windows.insert((window.stream_id.to_string(), window.end_ms));
             return Ok(Some(Heard::Window));
         }
-        if !event.subject.starts_with("acgs.model.") {
+        if !envelope.carries::<LifecycleStepped<Event>>() {
             return Ok(None);
         }
-        let event: Event = serde_json::from_value(payload.clone()).context("an event of the lifecycle")?;
+        let event = envelope.read::<LifecycleStepped<Event>>()?.event;
         if &*event.model_id != NAME {
             return Ok(None);
         }

@@ -54,7 +54,7 @@ impl Loop {
 
     async fn jobs(&mut self) -> anyhow::Result<Vec<Job>> {
         let request = ListJobsRequest { model_id: NAME.into(), limit: 1_000, ..Default::default() };
-        Ok(self.client.list_jobs(request).await.map_err(|status| explain(&status))?.into_inner().jobs)
+        Ok(self.client.jobs.list_jobs(request).await.map_err(|status| explain(&status))?.into_inner().jobs)
     }
 
     pub(super) async fn sum_up(&mut self) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use acgs_contracts::{
         submit_labels_request::Message as Say,
     },
 };
-use acgs_gateway::tensors;
+use acgs_inference::tensors;
 use acgs_mesh::{client::MeshChannel, clock::SystemClock};
 use acgs_vocabulary::{
     convert::{batch, schema},

@@ -1,0 +1,10 @@
+//! The Rust client: typed calls, over any channel that carries gRPC.
+//! It must never know what callers print, or how a channel is made.
+//!
+//! Reading order: [`lifecycle`], [`artifacts`].
+
+pub mod lifecycle;
+
+pub mod artifacts;
+
+pub use lifecycle::LifecycleClients;

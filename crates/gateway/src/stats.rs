@@ -1,0 +1,26 @@
+//! What the gateway counts of itself. It must not know who reads it.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+/// What the gateway counts of itself.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Calls that went to a version.
+    pub calls: AtomicU64,
+    /// Calls that were answered by the gateway itself, and why.
+    pub refused: AtomicU64,
+    /// Calls that came without the constitutional hash, and were stamped.
+    pub unstamped: AtomicU64,
+    /// Answers under another constitution, which were not passed on.
+    pub breaches: AtomicU64,
+    /// Calls in flight.
+    pub in_flight: AtomicUsize,
+    /// Copies that were sent to shadows.
+    pub copies: AtomicU64,
+    /// Copies that were not, for want of room.
+    pub copies_dropped: AtomicU64,
+    /// Calls that became records.
+    pub captures: AtomicU64,
+    /// Sampled calls that did not: no room, too large, or not of one value for each row.
+    pub captures_dropped: AtomicU64,
+}

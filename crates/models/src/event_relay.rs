@@ -1,0 +1,169 @@
+//! Tells the bus what happened to models: reads the ledger behind everything else and hands each event to the outbox. Every
+//! process does; an event has the same id wherever it is told from, so it is on the bus once. It must not decide anything.
+
+use std::{sync::Arc, time::Duration};
+
+use acgs_lifecycle::{
+    Change, Event,
+    deployment::{DeploymentStep, Phase},
+    job::{JobState, JobStep},
+    stage::Stage,
+};
+use acgs_vocabulary::{
+    Severity,
+    constitution::sha256_hex,
+    event::{Envelope, EventKind, Origin, payload::LifecycleStepped},
+    ports::{EventSink, KeyValue, Ledger},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{entry::Entry, position::Position};
+
+/// Where it is kept how far the bus was told.
+const TOLD: &str = "lifecycle/told";
+/// Entries between two writes of that.
+const WRITE_EVERY: u64 = 256;
+/// When nothing comes for this long, it is written.
+const QUIET: Duration = Duration::from_secs(1);
+/// Between attempts while the home cannot be reached.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What it works with.
+#[derive(Clone, Debug)]
+pub struct EventRelay {
+    /// What happened.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where it is kept how far the bus was told.
+    pub keys: Arc<dyn KeyValue>,
+    /// To the bus.
+    pub outbox: Arc<dyn EventSink>,
+    /// The end of everything.
+    pub stop: CancellationToken,
+}
+
+impl EventRelay {
+    /// Tells until everything ends.
+    pub async fn run(self) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = self.tell_all() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn tell_all(&self) {
+        let position = Position::new(Arc::clone(&self.keys), TOLD);
+        let mut told = loop {
+            match position.read().await {
+                Ok(place) => break place.unwrap_or(0),
+                Err(_) => tokio::time::sleep(RETRY).await,
+            }
+        };
+        let mut written = told;
+        loop {
+            let Ok(mut entries) = self.ledger.follow(told).await else {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
+            loop {
+                let quiet = match tokio::time::timeout(QUIET, entries.recv()).await {
+                    Ok(Some((sequence, bytes))) => {
+                        self.tell(sequence, &bytes).await;
+                        told = sequence;
+                        false
+                    }
+                    Ok(None) => break,
+                    Err(_nothing_came) => true,
+                };
+                if told >= written + WRITE_EVERY || quiet && told > written {
+                    self.outbox.flush().await;
+                    if position.write(told).await {
+                        written = told;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, sequence: u64, bytes: &[u8]) {
+        match serde_json::from_slice::<Entry>(bytes) {
+            Ok(entry) => {
+                for event in &entry.events {
+                    if let Some(envelope) = envelope(event, &entry.constitutional_hash) {
+                        self.outbox.send(envelope).await;
+                    }
+                }
+            }
+            Err(error) => tracing::error!(sequence, %error, "an entry of the ledger cannot be told"),
+        }
+    }
+}
+
+/// What kind of event the bus knows it as; `None` for what only the ledger has.
+fn kind(event: &Event) -> Option<EventKind> {
+    Some(match &event.change {
+        Change::ModelRegistered { .. } => EventKind::ModelRegistered,
+        Change::EvidenceSupplied { .. }
+        | Change::PolicyPut { .. }
+        | Change::FreezeSet { .. }
+        | Change::LoopCleared => EventKind::ModelUpdated,
+        Change::VersionRegistered(_) => EventKind::ModelVersionStaged(Stage::Registered.as_str()),
+        Change::VersionMoved { step, .. } => EventKind::ModelVersionStaged(step.leads_to()?.as_str()),
+        Change::JobObserved(_) => EventKind::RetrainingStepped(JobState::Observed.as_str()),
+        Change::JobMoved { moved, .. } => match moved.step() {
+            JobStep::Queue => EventKind::RetrainingRequired,
+            JobStep::Succeed | JobStep::Reject | JobStep::GiveUp => EventKind::RetrainingCompleted,
+            step => EventKind::RetrainingStepped(step.leads_to()?.as_str()),
+        },
+        Change::EndpointsSet { .. } => EventKind::ModelUpdated,
+        Change::DeploymentStarted(_) => EventKind::DeploymentStepped(Phase::Pending.as_str()),
+        Change::DeploymentMoved { moved, .. } => deployment_kind(moved.step())?,
+        Change::StaleRefused { .. } => EventKind::RetrainingStepped("refused"),
+        Change::HelpNeeded { .. } => EventKind::ModelAlert(Severity::High),
+        Change::ReleaseAsked { .. } | Change::GatesJudged { .. } => return None,
+    })
+}
+
+/// The phase that a step leads to; where that depends on where it was taken, what happened.
+fn deployment_kind(step: DeploymentStep) -> Option<EventKind> {
+    let phase = match step {
+        DeploymentStep::Extend => return None,
+        DeploymentStep::Fail => return Some(EventKind::ModelAlert(Severity::Critical)),
+        DeploymentStep::Apply => "applied",
+        DeploymentStep::Observe => "observed",
+        DeploymentStep::Resume => "resumed",
+        step => step.leads_to()?.as_str(),
+    };
+    Some(EventKind::DeploymentStepped(phase))
+}
+
+fn envelope(event: &Event, constitutional_hash: &str) -> Option<Envelope> {
+    let kind = kind(event)?;
+    let job = match &event.change {
+        Change::JobObserved(observed) => Some(observed.job),
+        Change::JobMoved { job, .. } | Change::StaleRefused { job, .. } => Some(*job),
+        _ => None,
+    };
+    let deployment = match &event.change {
+        Change::DeploymentStarted(new) => Some(new.deployment),
+        Change::DeploymentMoved { deployment, .. } => Some(*deployment),
+        _ => None,
+    };
+    let caused_by = match &event.change {
+        Change::JobObserved(observed) => Some(observed.evidence.event_id.as_str()),
+        _ => None,
+    };
+    let stepped = LifecycleStepped {
+        event: event.clone(),
+        job_id: job.map(|job| format!("job-{job}")),
+        deployment_id: deployment.map(|deployment| format!("deployment-{deployment}")),
+    };
+    let event_id = sha256_hex(format!("lifecycle\n{}", event.number).as_bytes());
+    let origin = Origin { service: "model-lifecycle", at_ms: event.at_ms, constitutional_hash };
+    let envelope = Envelope::new(kind, event_id, origin, &stepped).about(&event.model_id);
+    Some(envelope.caused_by(caused_by.unwrap_or_default()))
+}
+
+#[cfg(test)]
+#[path = "event_relay_tests.rs"]
+mod tests;

@@ -1,0 +1,196 @@
+//! Judges what workers bring by the gates of the policy, and clears away the data of jobs that are over. It must not know how
+//! models are trained.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use acgs_columns::{Kind as FieldKind, RecordBatch, Role, Schema};
+use acgs_interchange::from_parquet;
+use acgs_lifecycle::{
+    Command, Policy,
+    event::NewVersion,
+    gates::{self, Candidate, Holdout},
+    job::JobState,
+    model::Job,
+};
+use acgs_vocabulary::{Constitution, Problem, ports::Blobs};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    job_files::{dataset_key, digests, scores_key},
+    job_holds::JobHolds,
+    ledger_writer::LedgerWriter,
+};
+
+/// Between attempts while the home cannot be reached, and between two looks for what was left over.
+const RETRY: Duration = Duration::from_millis(500);
+/// Jobs whose data are known to be gone.
+const CLEARED_MAX: usize = 256;
+
+/// What it works with. Clones share it.
+#[derive(Clone, Debug)]
+pub struct GateRunner {
+    /// Who decides.
+    pub writer: LedgerWriter,
+    /// Data of jobs, and the scores that workers bring.
+    pub blobs: Arc<dyn Blobs>,
+    /// What versions may have been trained under.
+    pub constitution: Constitution,
+    /// Jobs that somebody in this process works on.
+    pub holds: JobHolds,
+}
+
+impl GateRunner {
+    /// Judges and clears until everything ends.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changed = self.writer.changed();
+        let mut over: HashSet<u64> = HashSet::new();
+        let mut quiet = false;
+        loop {
+            changed.borrow_and_update();
+            for (model_id, job) in self.evaluating() {
+                let Some(hold) = self.holds.take(job.number) else { continue };
+                let runner = self.clone();
+                tokio::spawn(async move {
+                    runner.judge(&model_id, &job).await;
+                    drop(hold);
+                });
+            }
+            if quiet {
+                self.clear(&mut over).await;
+            }
+            tokio::select! {
+                ended = changed.changed() => {
+                    quiet = false;
+                    if ended.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(RETRY) => quiet = true,
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn evaluating(&self) -> Vec<(Arc<str>, Arc<Job>)> {
+        self.writer.look(|state| {
+            let jobs = state.jobs_in_work();
+            let judged = jobs.filter(|(_, job)| job.state == JobState::Evaluating);
+            judged.map(|(model, job)| (Arc::clone(&model.model_id), Arc::clone(job))).collect()
+        })
+    }
+
+    async fn judge(&self, model_id: &str, job: &Job) {
+        let Some(version) = job.version.clone() else { return };
+        let command = match self.judged(model_id, job, &version).await {
+            Ok(judged) => Command::GatesJudged { job: job.number, version, judged },
+            // Until the home is back or the time for judging is over.
+            Err(problem) => {
+                tracing::warn!(%problem, job = job.number, "a version could not be judged yet");
+                tokio::time::sleep(RETRY).await;
+                return;
+            }
+        };
+        if let Err(problem) = self.writer.submit("gates", model_id, command).await {
+            tracing::warn!(%problem, job = job.number, "a judgement could not be written yet");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn judged(&self, model_id: &str, job: &Job, version: &str) -> Result<gates::Judged, Problem> {
+        let missing = |what: &str| Problem::internal(format!("{what} of job-{} is not there", job.number));
+        let plan = job.plan.as_ref().ok_or_else(|| missing("the plan"))?;
+        let fence = job.lease.as_ref().map_or(0, |lease| lease.fence);
+        let truth = self.blobs.get(&dataset_key(&plan.truth_digest)).await?;
+        let truth = truth.ok_or_else(|| missing("the truth"))?;
+        let scores = self.blobs.get(&scores_key(job.number, fence)).await?.unwrap_or_default();
+        let (policy, new) = self
+            .writer
+            .look(|state| {
+                let model = state.model(model_id)?;
+                Some((model.policy.clone()?, model.version(version)?.new.clone()))
+            })
+            .ok_or_else(|| missing("the policy or the version"))?;
+        let constitutions = self.constitution.accepted().to_vec();
+        let evaluation = move || evaluate(&policy, constitutions, new, truth, &scores);
+        tokio::task::spawn_blocking(evaluation).await.map_err(|error| Problem::internal(error.to_string()))?
+    }
+
+    /// The data of a job that is over are given up: the record log makes them again, byte for byte, while it has the records.
+    async fn clear(&self, over: &mut HashSet<u64>) {
+        if over.len() > CLEARED_MAX {
+            over.clear();
+        }
+        let (ended, used): (Vec<Arc<Job>>, HashSet<String>) = self.writer.look(|state| {
+            let jobs = state.jobs_before(0).take(CLEARED_MAX / 2).map(|(_, job)| job);
+            let (open, ended): (Vec<_>, Vec<_>) =
+                jobs.filter(|job| job.plan.is_some()).partition(|job| job.state.is_open());
+            let ended = ended.into_iter().filter(|job| !over.contains(&job.number)).cloned().collect();
+            (ended, open.into_iter().flat_map(|job| digests(job)).collect())
+        });
+        for job in ended {
+            for digest in digests(&job).into_iter().filter(|digest| !used.contains(digest)) {
+                let _a_later_look_does_it = self.blobs.delete(&dataset_key(&digest)).await;
+            }
+            over.insert(job.number);
+        }
+    }
+}
+
+/// Judges scores (doubles, little-endian) of held-out records against the records with their labels, as a Parquet file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn evaluate(
+    policy: &Policy,
+    constitutions: Vec<String>,
+    new: NewVersion,
+    truth: Vec<u8>,
+    scores: &[u8],
+) -> Result<gates::Judged, Problem> {
+    let read = from_parquet(truth.into());
+    let (schema, batches) = read.map_err(|error| Problem::internal(error.to_string()))?;
+    let (chunks, _) = scores.as_chunks::<8>();
+    let scores: Vec<f64> = chunks.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    let holdout = holdout(&schema, &batches, &scores);
+    let candidate = Candidate {
+        scores: scores.len(),
+        expected_scores: batches.iter().map(RecordBatch::rows).sum(),
+        constitutional_hash: new.constitutional_hash,
+        constitutions,
+        evidence: new.evidence,
+    };
+    Ok(gates::judge(&policy.gates, &holdout, &candidate))
+}
+
+/// The held-out records as the gates see them.
+fn holdout(schema: &Schema, batches: &[RecordBatch], scores: &[f64]) -> Holdout {
+    let place = |role| schema.index_of_role(role);
+    let served = place(Role::Score).or_else(|| place(Role::Prediction));
+    let texts: Vec<usize> = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| field.kind == FieldKind::Text && field.role != Role::Id)
+        .map(|(place, _)| place)
+        .collect();
+    let mut holdout = Holdout {
+        slices: texts.iter().map(|place| (schema.fields()[*place].name.clone(), Vec::new())).collect(),
+        ..Holdout::default()
+    };
+    let mut scores = scores.iter().copied();
+    for batch in batches {
+        let number =
+            |place: Option<usize>, row: usize| place.and_then(|place| batch.columns()[place].number(row));
+        for row in 0..batch.rows() {
+            let time = place(Role::Timestamp).and_then(|place| batch.columns()[place].integer(row));
+            holdout.times_ms.push(time.unwrap_or(0));
+            holdout.labels.push(number(place(Role::Label), row).unwrap_or(f64::NAN));
+            holdout.challenger.push(scores.next().unwrap_or(f64::NAN));
+            holdout.served.push(number(served, row));
+            for (slice, place) in holdout.slices.iter_mut().zip(&texts) {
+                slice.1.push(batch.columns()[*place].text(row).map(ToString::to_string));
+            }
+        }
+    }
+    holdout
+}

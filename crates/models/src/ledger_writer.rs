@@ -1,0 +1,406 @@
+//! The one task of this process that decides about models: it takes the commands that wait, decides each in order, and writes
+//! their events as one entry of the ledger, which is refused when another process wrote first; then it reads what that
+//! wrote and decides again. It must not know what a command means.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use acgs_lifecycle::{Answer, Change, Command, Event, Order, State, Working, decide::Limits};
+use acgs_vocabulary::{
+    Constitution, Problem,
+    ports::{Clock, Ledger, PortError},
+    problem::Kind,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    entry::{self, BadEntry, Entry},
+    places::Places,
+    refusals::problem,
+};
+
+/// Commands that wait; more are refused with LIFECYCLE_QUEUE.
+const COMMANDS_MAX: usize = 4_096;
+/// Commands of one entry.
+const GROUP_MAX: usize = 256;
+/// Events of one entry; with what a command adds it stays below the ledger's bound.
+const EVENTS_MAX: usize = 256;
+/// Bytes of events of one entry, roughly.
+const ENTRY_BYTES: usize = 128 * 1024;
+/// Entries read at once.
+const PAGE: usize = 4_096;
+/// Races that are run again before the callers are told to try later.
+const RACES_MAX: usize = 32;
+/// Between two looks at the time, at most.
+const TICK: Duration = Duration::from_millis(250);
+/// Between attempts while the home cannot be reached.
+const RETRY: Duration = Duration::from_millis(250);
+/// Models whose time has come that are looked at together.
+const DUE_MAX: usize = 128;
+
+/// What it is made of.
+#[derive(Clone, Debug)]
+pub struct LedgerWriterDeps {
+    /// Where events are written.
+    pub ledger: Arc<dyn Ledger>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds and waits.
+    pub limits: Limits,
+    /// What entries carry.
+    pub constitution: Constitution,
+    /// The end of everything.
+    pub stop: CancellationToken,
+}
+
+/// Why it could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The ledger is not what was written.
+    #[error(transparent)]
+    Ledger(#[from] BadEntry),
+    /// The home's trouble.
+    #[error(transparent)]
+    Home(#[from] PortError),
+}
+
+struct Request {
+    actor: String,
+    model_id: String,
+    command: Command,
+    reply: oneshot::Sender<Result<Answer, Problem>>,
+}
+
+/// What is known of all models. Clones share it.
+#[derive(Clone, Debug)]
+pub struct LedgerWriter {
+    requests: mpsc::Sender<Request>,
+    known: Arc<RwLock<Known>>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    changed: watch::Receiver<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) state: State,
+    pub(super) places: Places,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Request").field("model_id", &self.model_id).finish_non_exhaustive()
+    }
+}
+
+impl LedgerWriter {
+    /// Reads the ledger, and decides from then on.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or was changed.
+    pub async fn start(parts: LedgerWriterDeps) -> Result<Self, StartError> {
+        let (requests, waiting) = mpsc::channel(COMMANDS_MAX);
+        let (told, changed) = watch::channel(0);
+        let known = Arc::new(RwLock::new(Known::default()));
+        let mut task = Task {
+            known: Arc::clone(&known),
+            sequence: 0,
+            digest: entry::BEGINNING.to_owned(),
+            broken: None,
+            told,
+            random: RandomState::new(),
+            parts: parts.clone(),
+        };
+        while task.catch_up().await? {}
+        tokio::spawn(task.run(waiting));
+        Ok(Self { requests, known, ledger: parts.ledger, changed })
+    }
+
+    /// Decides a command, and answers when its events are written.
+    ///
+    /// # Errors
+    /// The refusal, `LIFECYCLE_QUEUE`, or the home's trouble: then nothing is known to have happened.
+    pub async fn submit(&self, actor: &str, model_id: &str, command: Command) -> Result<Answer, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let (actor, model_id) = (actor.to_owned(), model_id.to_owned());
+        let stopping = || Problem::new(Kind::Unavailable, "DRAINING", "the server is stopping");
+        self.requests.try_send(Request { actor, model_id, command, reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                let message = format!("{COMMANDS_MAX} commands wait already");
+                Problem::exhausted("LIFECYCLE_QUEUE", message, 100)
+            }
+            mpsc::error::TrySendError::Closed(_) => stopping(),
+        })?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    pub(super) fn known(&self) -> RwLockReadGuard<'_, Known> {
+        // Nothing panics while it writes.
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the state. Short work only: nothing is decided meanwhile.
+    pub fn look<T>(&self, at: impl FnOnce(&State) -> T) -> T {
+        at(&self.known().state)
+    }
+
+    /// The number of the last event, and every change of it.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.clone()
+    }
+}
+
+struct Task {
+    parts: LedgerWriterDeps,
+    known: Arc<RwLock<Known>>,
+    /// Of the last entry that is taken in.
+    sequence: u64,
+    digest: String,
+    /// Set when the ledger is not what was written: nothing is decided on it any more.
+    broken: Option<String>,
+    told: watch::Sender<u64>,
+    random: RandomState,
+}
+
+impl Task {
+    /// Takes in what others wrote; returns whether there may be more.
+    async fn catch_up(&mut self) -> Result<bool, StartError> {
+        let page = self.parts.ledger.entries(self.sequence, PAGE).await?;
+        let more = page.len() == PAGE;
+        for (sequence, bytes) in page {
+            self.take(sequence, &bytes)?;
+        }
+        Ok(more)
+    }
+
+    fn take(&mut self, sequence: u64, bytes: &[u8]) -> Result<(), BadEntry> {
+        let taken = self.apply(sequence, bytes);
+        if let Err(error) = &taken {
+            self.broken = Some(error.to_string());
+        }
+        taken
+    }
+
+    fn apply(&mut self, sequence: u64, bytes: &[u8]) -> Result<(), BadEntry> {
+        let bad = |why: String| BadEntry { sequence, why };
+        if sequence != self.sequence + 1 {
+            return Err(bad(format!("follows entry {}", self.sequence)));
+        }
+        let entry = Entry::decode(sequence, bytes, &self.digest)?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for event in &entry.events {
+            known.state.apply(event).map_err(|broken| bad(format!("is broken: {broken}")))?;
+        }
+        known.places.note(sequence, &entry.events);
+        let last = known.state.counts().events;
+        drop(known);
+        (self.sequence, self.digest) = (sequence, entry::digest(bytes));
+        self.told.send_replace(last);
+        Ok(())
+    }
+
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut others = None;
+        let mut waiting = Vec::new();
+        loop {
+            if others.is_none() {
+                // Without it, what others write is seen when something is decided here.
+                others = self.parts.ledger.follow(self.sequence).await.ok();
+            }
+            let stop = self.parts.stop.clone();
+            tokio::select! {
+                count = requests.recv_many(&mut waiting, GROUP_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.decide_all(std::mem::take(&mut waiting)).await;
+                }
+                entry = next_of(&mut others) => match entry {
+                    Some((sequence, _)) if sequence <= self.sequence => {}
+                    Some((sequence, bytes)) => {
+                        if let Err(error) = self.take(sequence, &bytes) {
+                            tracing::error!(%error, "the ledger cannot be followed");
+                        }
+                    }
+                    None => {
+                        others = None;
+                        tokio::time::sleep(RETRY).await;
+                    }
+                },
+                () = tokio::time::sleep(self.until_due()) => self.let_time_pass().await,
+                () = stop.cancelled() => {
+                    // What is asked after the end is told so by the closed channel.
+                    requests.close();
+                    while requests.recv_many(&mut waiting, GROUP_MAX).await > 0 {
+                        self.decide_all(std::mem::take(&mut waiting)).await;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let wait_ms =
+            known.state.next_due_ms().map(|due_ms| due_ms.saturating_sub(self.parts.clock.now_ms()));
+        wait_ms.map_or(TICK, |wait_ms| Duration::from_millis(wait_ms.max(1) as u64).min(TICK))
+    }
+
+    async fn let_time_pass(&mut self) {
+        let now_ms = self.parts.clock.now_ms();
+        let due: Vec<Arc<str>> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            known.state.due(now_ms).take(DUE_MAX).cloned().collect()
+        };
+        let requests = due.into_iter().map(|model_id| Request {
+            actor: "clock".into(),
+            model_id: model_id.to_string(),
+            command: Command::Due,
+            reply: oneshot::channel().0,
+        });
+        let requests: Vec<Request> = requests.collect();
+        if !requests.is_empty() {
+            self.decide_all(requests).await;
+        }
+    }
+
+    async fn decide_all(&mut self, requests: Vec<Request>) {
+        let mut waiting = VecDeque::from(requests);
+        while !waiting.is_empty() {
+            self.decide_some(&mut waiting).await;
+        }
+    }
+
+    /// Decides as many as go into one entry, and writes it.
+    async fn decide_some(&mut self, waiting: &mut VecDeque<Request>) {
+        let now_ms = self.parts.clock.now_ms();
+        for _ in 0..RACES_MAX {
+            if let Some(why) = &self.broken {
+                let problem = Problem::internal(format!("nothing is decided: {why}"));
+                refuse_all(waiting, waiting.len(), &problem);
+                return;
+            }
+            let group = self.decide(waiting, now_ms);
+            let count = group.answers.len();
+            if group.events.is_empty() {
+                answer_all(waiting, group.answers);
+                return;
+            }
+            let entry = Entry {
+                constitutional_hash: self.parts.constitution.current().to_owned(),
+                previous_digest: self.digest.clone(),
+                events: group.events,
+            };
+            let Some(bytes) = entry.encode() else {
+                refuse_all(waiting, count, &Problem::internal("an entry is longer than a ledger takes"));
+                return;
+            };
+            match self.parts.ledger.enter(self.sequence, bytes.clone()).await {
+                Ok(sequence) => {
+                    let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                    group.working.commit(&mut known.state);
+                    known.places.note(sequence, &entry.events);
+                    let last = known.state.counts().events;
+                    drop(known);
+                    (self.sequence, self.digest) = (sequence, entry::digest(&bytes));
+                    self.told.send_replace(last);
+                    answer_all(waiting, group.answers);
+                    return;
+                }
+                Err(PortError::Conflict { .. }) => {
+                    if let Err(error) = self.catch_up().await {
+                        tracing::error!(%error, "the ledger cannot be read");
+                        refuse_all(waiting, count, &unavailable(&error));
+                        return;
+                    }
+                }
+                Err(error) => {
+                    refuse_all(waiting, count, &error.into());
+                    return;
+                }
+            }
+        }
+        let problem = Problem::exhausted("CONFLICT", "many processes write at once; try again", 100);
+        refuse_all(waiting, waiting.len(), &problem);
+    }
+
+    fn decide(&self, waiting: &VecDeque<Request>, now_ms: i64) -> Group {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut group = Group { working: Working::on(&known.state), events: Vec::new(), answers: Vec::new() };
+        let mut bytes = 0;
+        let mut actors: HashMap<&str, Order> = HashMap::new();
+        for request in waiting {
+            let order = actors.entry(&request.actor).or_insert_with(|| Order {
+                now_ms,
+                actor: request.actor.clone(),
+                jitter: 0.0,
+            });
+            let seed = self.random.hash_one((self.sequence, group.answers.len()));
+            order.jitter = (seed >> 11) as f64 / (1_u64 << 53) as f64;
+            let command = request.command.clone();
+            let decided =
+                group.working.decide(&known.state, &self.parts.limits, order, &request.model_id, command);
+            match decided {
+                Ok((events, answer)) => {
+                    bytes += events.iter().map(size_hint).sum::<usize>();
+                    group.events.extend(events);
+                    group.answers.push(Ok(answer));
+                }
+                Err(refusal) => group.answers.push(Err(problem(&refusal))),
+            }
+            if bytes > ENTRY_BYTES || group.events.len() >= EVENTS_MAX {
+                break;
+            }
+        }
+        group
+    }
+}
+
+struct Group {
+    working: Working,
+    events: Vec<Event>,
+    /// For the first of those that wait.
+    answers: Vec<Result<Answer, Problem>>,
+}
+
+/// About how long an event is when it is written; the long ones are measured.
+fn size_hint(event: &Event) -> usize {
+    match &event.change {
+        Change::PolicyPut { .. } | Change::VersionRegistered(_) | Change::GatesJudged { .. } => {
+            serde_json::to_vec(event).map_or(0, |bytes| bytes.len())
+        }
+        _ => 512,
+    }
+}
+
+fn answer_all(waiting: &mut VecDeque<Request>, answers: Vec<Result<Answer, Problem>>) {
+    for (request, answer) in waiting.drain(..answers.len()).zip(answers) {
+        let _caller_left = request.reply.send(answer);
+    }
+}
+
+fn refuse_all(waiting: &mut VecDeque<Request>, count: usize, problem: &Problem) {
+    for request in waiting.drain(..count) {
+        let _caller_left = request.reply.send(Err(problem.clone()));
+    }
+}
+
+async fn next_of(others: &mut Option<mpsc::Receiver<(u64, Vec<u8>)>>) -> Option<(u64, Vec<u8>)> {
+    match others {
+        Some(others) => others.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unavailable(error: &StartError) -> Problem {
+    match error {
+        StartError::Ledger(error) => Problem::internal(error.to_string()),
+        StartError::Home(error) => error.clone().into(),
+    }
+}

@@ -1,0 +1,343 @@
+//! Who routes, which routes they have confirmed, how they see endpoints, and what they have counted. It must not decide what
+//! follows from that.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use acgs_lifecycle::{
+    analysis::Counts,
+    deployment::{Deployment, Tails},
+};
+use acgs_vocabulary::{Problem, problem::Kind};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::traffic_totals::{Source, Sums, TrafficTotals};
+
+/// Versions whose endpoints one router tells of.
+const HEALTH_MAX: usize = 10_000;
+/// Models whose routes one router confirms.
+const APPLIED_MAX: usize = 100_000;
+/// Routers that are gone and may still route.
+const GONE_MAX: usize = 10_000;
+
+/// How a router sees a version's endpoints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// That take calls.
+    pub ready: u32,
+    /// Checks in a row in which the version was ready to infer.
+    pub warm_checks: u32,
+}
+
+#[derive(Debug)]
+struct Member {
+    connection: u64,
+    connected_at_ms: i64,
+    heard_ms: i64,
+    applied: HashMap<Arc<str>, u64>,
+    health: HashMap<(Arc<str>, Arc<str>), Health>,
+    over: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    members: BTreeMap<Arc<str>, Member>,
+    /// Routers that went without a word, and when: until their lease is over they may send requests anywhere.
+    gone: HashMap<Arc<str>, i64>,
+    tallies: HashMap<u64, TrafficTotals>,
+    connections: u64,
+    observers: usize,
+}
+
+/// What is known of routers. Clones share it.
+#[derive(Clone, Debug)]
+pub struct RouterRegistry {
+    inner: Arc<Mutex<Inner>>,
+    changed: Arc<watch::Sender<u64>>,
+    routers_max: usize,
+}
+
+/// A router's place on the routers, until it is dropped.
+#[derive(Debug)]
+pub struct RouterSession {
+    routers: RouterRegistry,
+    /// `None` for an observer.
+    router: Option<Arc<str>>,
+    incarnation: Arc<str>,
+    connection: u64,
+    clock: Arc<dyn acgs_vocabulary::ports::Clock>,
+    /// Cancelled when the same router has connected again.
+    pub over: CancellationToken,
+}
+
+/// A router as it is told to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterSeen {
+    /// Its id.
+    pub router_id: Arc<str>,
+    /// Wall time.
+    pub connected_at_ms: i64,
+    /// Wall time.
+    pub heard_ms: i64,
+    /// What it has confirmed, by model.
+    pub applied: Vec<(Arc<str>, u64)>,
+}
+
+/// Who has routes, and who has not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confirmations {
+    /// Have this epoch or a newer one.
+    pub confirmed: Vec<String>,
+    /// Are connected and have not.
+    pub missing: Vec<String>,
+    /// Went without a word and may still route by what they had.
+    pub gone: Vec<String>,
+}
+
+impl RouterRegistry {
+    /// Empty; so many routers and observers at most.
+    #[must_use]
+    pub fn new(routers_max: usize) -> Self {
+        let changed = Arc::new(watch::Sender::new(0));
+        Self { inner: Arc::default(), changed, routers_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it writes.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Every change of it.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Takes a router in; one of the same id is told to go.
+    ///
+    /// # Errors
+    /// `ROUTERS_FULL`.
+    pub fn join(
+        &self,
+        router_id: &str,
+        incarnation: &str,
+        observer: bool,
+        clock: Arc<dyn acgs_vocabulary::ports::Clock>,
+    ) -> Result<RouterSession, Problem> {
+        let mut inner = self.lock();
+        let taken = inner.members.len() + inner.observers;
+        if taken >= self.routers_max && !inner.members.contains_key(router_id) {
+            return Err(Problem::exhausted("ROUTERS_FULL", format!("{taken} routers are connected"), 5_000));
+        }
+        inner.connections += 1;
+        let (connection, over) = (inner.connections, CancellationToken::new());
+        let (router_id, incarnation): (Arc<str>, Arc<str>) = (router_id.into(), incarnation.into());
+        if observer {
+            inner.observers += 1;
+            drop(inner);
+            return Ok(RouterSession {
+                routers: self.clone(),
+                router: None,
+                incarnation,
+                connection,
+                clock,
+                over,
+            });
+        }
+        let now_ms = clock.now_ms();
+        let member = Member {
+            connection,
+            connected_at_ms: now_ms,
+            heard_ms: now_ms,
+            applied: HashMap::new(),
+            health: HashMap::new(),
+            over: over.clone(),
+        };
+        inner.gone.remove(&router_id);
+        if let Some(before) = inner.members.insert(Arc::clone(&router_id), member) {
+            before.over.cancel();
+        }
+        drop(inner);
+        self.touch();
+        Ok(RouterSession {
+            routers: self.clone(),
+            router: Some(router_id),
+            incarnation,
+            connection,
+            clock,
+            over,
+        })
+    }
+
+    /// Who has these routes. A router that is gone for longer than its lease routes to no candidate any more.
+    #[must_use]
+    pub fn confirmations(&self, model_id: &str, epoch: u64, now_ms: i64, lease_ms: i64) -> Confirmations {
+        let mut inner = self.lock();
+        inner.gone.retain(|_, since_ms| now_ms - *since_ms < lease_ms);
+        let mut found = Confirmations::default();
+        for (router_id, member) in &inner.members {
+            let has = member.applied.get(model_id).is_some_and(|applied| *applied >= epoch);
+            if has { &mut found.confirmed } else { &mut found.missing }.push(router_id.to_string());
+        }
+        found.gone = inner.gone.keys().map(ToString::to_string).collect();
+        found.gone.sort();
+        found
+    }
+
+    /// How connected routers see a version; a router that has said nothing of it sees none.
+    #[must_use]
+    pub fn health(&self, model_id: &Arc<str>, version: &Arc<str>) -> Vec<(String, Health)> {
+        let key = (Arc::clone(model_id), Arc::clone(version));
+        let inner = self.lock();
+        let of = |member: &Member| member.health.get(&key).copied().unwrap_or_default();
+        inner.members.iter().map(|(router_id, member)| (router_id.to_string(), of(member))).collect()
+    }
+
+    /// What was counted of a deployment, and the baseline's percentiles when they have just become known.
+    #[must_use]
+    pub fn counted(&self, deployment: &Deployment) -> (Counts, Option<Tails>) {
+        let mut inner = self.lock();
+        let tally = inner.tallies.entry(deployment.number).or_insert_with(|| tally(deployment));
+        if let Some(tails) = deployment.tails {
+            tally.set_tails(tails);
+        }
+        (tally.counts(), tally.tails())
+    }
+
+    /// Forgets deployments that are over.
+    pub fn keep(&self, open: impl Fn(u64) -> bool) {
+        self.lock().tallies.retain(|number, _| open(*number));
+    }
+
+    /// Everybody, by id.
+    #[must_use]
+    pub fn routers(&self) -> Vec<RouterSeen> {
+        let inner = self.lock();
+        let seen = |(router_id, member): (&Arc<str>, &Member)| {
+            let mut applied: Vec<_> =
+                member.applied.iter().map(|(model_id, epoch)| (Arc::clone(model_id), *epoch)).collect();
+            applied.sort();
+            let (router_id, heard_ms) = (Arc::clone(router_id), member.heard_ms);
+            RouterSeen { router_id, connected_at_ms: member.connected_at_ms, heard_ms, applied }
+        };
+        inner.members.iter().map(seen).collect()
+    }
+}
+
+fn tally(deployment: &Deployment) -> TrafficTotals {
+    TrafficTotals::new(Arc::clone(&deployment.version), deployment.counts, deployment.tails)
+}
+
+impl RouterSession {
+    /// Its place, while it is still its own.
+    fn with<T>(&self, change: impl FnOnce(&mut Member) -> T) -> Result<T, Problem> {
+        let replaced = || {
+            let message = "the same router has connected again";
+            Problem::new(Kind::Precondition, "REPLACED", message)
+        };
+        let router = self.router.as_ref().ok_or_else(replaced)?;
+        let mut inner = self.routers.lock();
+        let member = inner.members.get_mut(router).filter(|member| member.connection == self.connection);
+        let member = member.ok_or_else(replaced)?;
+        member.heard_ms = self.clock.now_ms();
+        Ok(change(member))
+    }
+
+    /// Whether nobody waits for it.
+    #[must_use]
+    pub fn is_observer(&self) -> bool {
+        self.router.is_none()
+    }
+
+    /// It has put routes in force.
+    ///
+    /// # Errors
+    /// `REPLACED`.
+    pub fn applied(&self, routes: impl IntoIterator<Item = (String, u64)>) -> Result<(), Problem> {
+        if self.is_observer() {
+            return Ok(());
+        }
+        self.with(|member| {
+            for (model_id, epoch) in routes {
+                if member.applied.len() < APPLIED_MAX || member.applied.contains_key(model_id.as_str()) {
+                    let held = member.applied.entry(model_id.into()).or_default();
+                    *held = (*held).max(epoch);
+                }
+            }
+        })?;
+        self.routers.touch();
+        Ok(())
+    }
+
+    /// How it sees endpoints.
+    ///
+    /// # Errors
+    /// `REPLACED`.
+    pub fn sees(&self, all: impl IntoIterator<Item = ((String, String), Health)>) -> Result<(), Problem> {
+        if self.is_observer() {
+            return Ok(());
+        }
+        self.with(|member| {
+            for ((model_id, version), health) in all {
+                let key = (model_id.into(), version.into());
+                if member.health.len() < HEALTH_MAX || member.health.contains_key(&key) {
+                    member.health.insert(key, health);
+                }
+            }
+        })?;
+        self.routers.touch();
+        Ok(())
+    }
+
+    /// What it has counted of an open deployment.
+    pub fn counted(&self, deployment: &Deployment, version: &str, paired: bool, sums: Sums) {
+        let Some(router) = &self.router else { return };
+        let router = (Arc::clone(router), Arc::clone(&self.incarnation));
+        let source = Source { router, version: version.into(), paired };
+        let mut inner = self.routers.lock();
+        let known = inner.tallies.entry(deployment.number).or_insert_with(|| tally(deployment));
+        let changed = known.take(source, sums);
+        drop(inner);
+        if changed {
+            self.routers.touch();
+        }
+    }
+
+    /// Whether it has these routes, for as long as it should have had them.
+    #[must_use]
+    pub fn has(&self, model_id: &str, epoch: u64) -> bool {
+        let Some(router) = &self.router else { return true };
+        let inner = self.routers.lock();
+        let member = inner.members.get(router).filter(|member| member.connection == self.connection);
+        member.is_some_and(|member| member.applied.get(model_id).is_some_and(|applied| *applied >= epoch))
+    }
+}
+
+impl Drop for RouterSession {
+    fn drop(&mut self) {
+        let now_ms = self.clock.now_ms();
+        let mut inner = self.routers.lock();
+        match &self.router {
+            None => inner.observers -= 1,
+            Some(router) => {
+                let own =
+                    inner.members.get(router).is_some_and(|member| member.connection == self.connection);
+                if own {
+                    inner.members.remove(router);
+                    if inner.gone.len() < GONE_MAX {
+                        inner.gone.insert(Arc::clone(router), now_ms);
+                    }
+                }
+            }
+        }
+        drop(inner);
+        self.routers.touch();
+    }
+}

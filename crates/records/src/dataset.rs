@@ -1,0 +1,211 @@
+//! A range of event time as one table: each record once, with its label, in the order of event time. The same records make the
+//! same bytes, whatever order they came in. It must not know who trains.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use acgs_columns::{
+    Cell, Column, Field, Kind as FieldKind, OwnedCell, RecordBatch, RecordId, Role, Schema, batch::ROWS_MAX,
+    builder::BatchBuilder,
+};
+use acgs_interchange::from_arrow_tagged;
+use acgs_vocabulary::{
+    Problem,
+    ports::{
+        Chunk, RecordLog,
+        records::{Dataset, Selection},
+    },
+    problem::Kind,
+};
+
+use crate::tag;
+
+/// Chunks read at once.
+const PAGE: usize = 64;
+/// Records and labels that are held while a table is made.
+const HELD_MAX: usize = 20_000_000;
+
+/// What is gathered from the log.
+#[derive(Debug, Default)]
+struct Gathered {
+    batches: Vec<RecordBatch>,
+    labels: HashMap<RecordId, OwnedCell>,
+    label_field: Option<Field>,
+    seen: HashSet<(String, String, u64, u32)>,
+    held: usize,
+}
+
+/// Reads a range of a topic.
+///
+/// # Errors
+/// `DATASET_TOO_LARGE`, or the home's trouble.
+pub async fn read(log: &dyn RecordLog, topic: &str, selection: Selection) -> Result<Dataset, Problem> {
+    let mut gathered = Gathered::default();
+    let mut after = 0;
+    loop {
+        let page = log.chunks(topic, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.sequence;
+        // Decoding is work: other tasks go on meanwhile.
+        gathered = tokio::task::spawn_blocking(move || {
+            let taken = page.iter().try_for_each(|chunk| gathered.take(chunk, selection));
+            taken.map(|()| gathered)
+        })
+        .await
+        .map_err(|error| Problem::internal(error.to_string()))??;
+    }
+    tokio::task::spawn_blocking(move || gathered.table(selection))
+        .await
+        .map_err(|error| Problem::internal(error.to_string()))?
+}
+
+fn broken(error: impl std::fmt::Display) -> Problem {
+    Problem::internal(format!("the record log: {error}"))
+}
+
+impl Gathered {
+    fn take(&mut self, chunk: &Chunk, selection: Selection) -> Result<(), Problem> {
+        let apart = chunk.until_ms < selection.from_ms || chunk.from_ms >= selection.until_ms;
+        if apart && chunk.from_ms != i64::MIN {
+            return Ok(());
+        }
+        let ((schema, batches), tags) = from_arrow_tagged(&chunk.content).map_err(broken)?;
+        if !self.seen.insert(tag::place(&tags)) {
+            return Ok(());
+        }
+        self.held += batches.iter().map(RecordBatch::rows).sum::<usize>();
+        if self.held > HELD_MAX {
+            let message =
+                format!("the range has more than {HELD_MAX} records and labels; take a shorter one");
+            return Err(Problem::new(Kind::Exhausted, "DATASET_TOO_LARGE", message));
+        }
+        if tags.get(tag::HOLDS).map(String::as_str) != Some(tag::LABELS) {
+            self.batches.extend(batches);
+            return Ok(());
+        }
+        let column = |role| schema.index_of_role(role);
+        let (Some(id), Some(label)) = (column(Role::Id), column(Role::Label)) else { return Ok(()) };
+        self.label_field = Some(schema.fields()[label].clone());
+        for batch in &batches {
+            for row in 0..batch.rows() {
+                let value = OwnedCell::of(&batch.columns()[label], row);
+                if let (Some(id), true) = (RecordId::of(&batch.columns()[id], row), value != OwnedCell::Null)
+                {
+                    // The first label stands, as in the windows.
+                    self.labels.entry(id).or_insert(value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fields of the newest records, and the label.
+    fn schema(&self) -> Result<Arc<Schema>, Problem> {
+        let mut fields =
+            self.batches.last().map(|batch| batch.schema().fields().to_vec()).unwrap_or_default();
+        let has_label = fields.iter().any(|field| field.role == Role::Label);
+        if let (false, Some(label)) = (has_label, &self.label_field) {
+            fields.retain(|field| field.name != label.name);
+            fields.push(label.clone());
+        }
+        if fields.is_empty() {
+            fields.push(Field::new("timestamp", FieldKind::Timestamp, Role::Timestamp));
+        }
+        Schema::new(fields).map(Arc::new).map_err(broken)
+    }
+
+    fn table(self, selection: Selection) -> Result<Dataset, Problem> {
+        let schema = self.schema()?;
+        let mut chosen = self.chosen(selection);
+        chosen.sort_unstable();
+        let over = chosen.len().saturating_sub(selection.rows_max);
+        let chosen = &chosen[over..];
+        let mut batches = Vec::new();
+        for rows in chosen.chunks(ROWS_MAX) {
+            let mut builder = BatchBuilder::new(Arc::clone(&schema));
+            for Chosen { batch, row, .. } in rows {
+                let batch = &self.batches[*batch];
+                let cells: Vec<Cell<'_>> =
+                    schema.fields().iter().map(|field| self.cell(batch, *row, field)).collect();
+                builder.push(&cells).map_err(broken)?;
+            }
+            batches.push(builder.finish().map_err(broken)?);
+        }
+        Ok(Dataset { schema, batches, rows: chosen.len() as u64 })
+    }
+
+    fn chosen(&self, selection: Selection) -> Vec<Chosen> {
+        let mut known: HashSet<RecordId> = HashSet::new();
+        let mut chosen = Vec::new();
+        for (place, batch) in self.batches.iter().enumerate() {
+            let column = |role| batch.schema().index_of_role(role).map(|index| &batch.columns()[index]);
+            let Some(times) = column(Role::Timestamp) else { continue };
+            let (ids, labels) = (column(Role::Id), column(Role::Label));
+            for row in 0..batch.rows() {
+                let Some(time_ms) = times.integer(row) else { continue };
+                if !(selection.from_ms..selection.until_ms).contains(&time_ms) {
+                    continue;
+                }
+                let id = ids.and_then(|ids| RecordId::of(ids, row));
+                let labelled = labels.is_some_and(|labels| labels.is_valid(row))
+                    || id.as_ref().is_some_and(|id| self.labels.contains_key(id));
+                if selection.labelled && !labelled {
+                    continue;
+                }
+                // A record that was sent in another life of the stream too is one record.
+                if id.as_ref().is_some_and(|id| !known.insert(id.clone())) {
+                    continue;
+                }
+                let order = match id {
+                    Some(RecordId::Integer(id)) => Order::Integer(id),
+                    Some(RecordId::Text(id)) => Order::Text(id),
+                    None => Order::None,
+                };
+                chosen.push(Chosen { time_ms, order, batch: place, row });
+            }
+        }
+        chosen
+    }
+
+    fn cell<'a>(&'a self, batch: &'a RecordBatch, row: usize, field: &Field) -> Cell<'a> {
+        let here = batch.schema().index_of(&field.name);
+        let alike = here.filter(|place| batch.schema().fields()[*place].kind == field.kind);
+        let own = alike.map_or(Cell::Null, |place| batch.columns()[place].cell(row));
+        if field.role != Role::Label || own != Cell::Null {
+            return own;
+        }
+        let ids: Option<&Column> =
+            batch.schema().index_of_role(Role::Id).map(|place| &batch.columns()[place]);
+        let late = ids.and_then(|ids| RecordId::of(ids, row)).and_then(|id| self.labels.get(&id));
+        match (field.kind, late) {
+            (_, None) => Cell::Null,
+            // A truth may come as a boolean where the rows have a number.
+            (FieldKind::Double | FieldKind::Int64, Some(OwnedCell::Boolean(value))) => {
+                Cell::Integer(i64::from(*value))
+            }
+            (_, Some(value)) => value.cell(),
+        }
+    }
+}
+
+/// A record of the table; the order is that of the table.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Chosen {
+    time_ms: i64,
+    order: Order,
+    batch: usize,
+    row: usize,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    None,
+    Integer(i64),
+    Text(Arc<str>),
+}
+
+#[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod tests;

@@ -1,0 +1,140 @@
+//! A log in memory: frames twice, labels late, streams opened again; the table has each record once.
+
+use std::sync::Mutex;
+
+use acgs_vocabulary::ports::{
+    PortError,
+    records::{FramePlace, FrameRecorder, FrameSource},
+};
+use async_trait::async_trait;
+
+use super::*;
+use crate::recorder::Recorder;
+
+#[derive(Debug, Default)]
+struct Memory(Mutex<Vec<Chunk>>);
+
+#[async_trait]
+impl RecordLog for Memory {
+    async fn record(&self, _topic: &str, mut chunk: Chunk) -> Result<u64, PortError> {
+        let mut chunks = self.0.lock().unwrap();
+        chunk.sequence = chunks.len() as u64 + 1;
+        chunks.push(chunk);
+        Ok(chunks.len() as u64)
+    }
+
+    async fn chunks(&self, _topic: &str, after: u64, count: usize) -> Result<Vec<Chunk>, PortError> {
+        Ok(self.0.lock().unwrap().iter().skip(after as usize).take(count).cloned().collect())
+    }
+
+    async fn last_chunk(&self, _topic: &str) -> Result<u64, PortError> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    let fields = vec![
+        Field::new("ts", FieldKind::Timestamp, Role::Timestamp),
+        Field::new("id", FieldKind::Int64, Role::Id),
+        Field::new("city", FieldKind::Text, Role::Feature),
+    ];
+    Arc::new(Schema::new(fields).unwrap())
+}
+
+fn labels_schema() -> Arc<Schema> {
+    let fields = vec![
+        Field::new("id", FieldKind::Int64, Role::Id),
+        Field::new("late", FieldKind::Boolean, Role::Label),
+    ];
+    Arc::new(Schema::new(fields).unwrap())
+}
+
+fn rows(ids: std::ops::Range<i64>, city: &str) -> RecordBatch {
+    let mut builder = BatchBuilder::new(schema());
+    for id in ids {
+        builder.push(&[Cell::Integer(id * 10), Cell::Integer(id), Cell::Text(city)]).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn labels(ids: impl Iterator<Item = i64>, late: bool) -> RecordBatch {
+    let mut builder = BatchBuilder::new(labels_schema());
+    for id in ids {
+        builder.push(&[Cell::Integer(id), Cell::Boolean(late)]).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+fn source(instance: &str) -> FrameSource {
+    FrameSource {
+        stream_id: "s".into(),
+        instance: instance.into(),
+        model_id: "m".into(),
+        model_version: "".into(),
+        epoch: 0,
+    }
+}
+
+fn place(seq: u64) -> FramePlace<'static> {
+    FramePlace { partition: "p", seq }
+}
+
+const ALL: Selection = Selection { from_ms: 0, until_ms: i64::MAX, labelled: true, rows_max: 1_000_000 };
+
+fn ids(dataset: &Dataset) -> Vec<i64> {
+    let of = |batch: &RecordBatch| -> Vec<i64> {
+        (0..batch.rows()).map(|row| batch.columns()[1].integer(row).unwrap()).collect()
+    };
+    dataset.batches.iter().flat_map(of).collect()
+}
+
+#[tokio::test]
+async fn every_record_is_there_once_with_its_label() {
+    let log = Arc::new(Memory::default());
+    let first = Recorder::new(log.clone(), &source("one"), "hash");
+    first.labels(place(1), &labels(0..5, true)).await.unwrap();
+    first.rows(place(3), &rows(50..100, "b")).await.unwrap();
+    first.rows(place(2), &rows(0..50, "a")).await.unwrap();
+    first.rows(place(2), &rows(0..50, "a")).await.unwrap();
+    // The stream is opened anew from the start: other frames, the same records.
+    let second = Recorder::new(log.clone(), &source("two"), "hash");
+    second.rows(place(1), &rows(0..120, "a")).await.unwrap();
+    second.labels(place(2), &labels((0..120).filter(|id| id % 2 == 0), false)).await.unwrap();
+    let all = read(&*log, "m", ALL).await.unwrap();
+    let expected: Vec<i64> = (0..120).filter(|id| *id < 5 || id % 2 == 0).collect();
+    assert_eq!(ids(&all), expected);
+    let late = all.schema.index_of("late").unwrap();
+    let label = |row: usize| all.batches[0].columns()[late].number(row);
+    assert_eq!((label(0), label(4), label(5)), (Some(1.0), Some(1.0), Some(0.0)), "the first label stands");
+    let some = Selection { from_ms: 300, until_ms: 400, labelled: false, rows_max: 5 };
+    assert_eq!(ids(&read(&*log, "m", some).await.unwrap()), [35, 36, 37, 38, 39], "the newest of the range");
+    let none = Selection { from_ms: 5_000, until_ms: 6_000, ..ALL };
+    let none = read(&*log, "m", none).await.unwrap();
+    assert_eq!((none.rows, none.batches.len()), (0, 0));
+    // Whatever the order in which they came, the same records make the same file.
+    let other = Arc::new(Memory::default());
+    let recorder = Recorder::new(other.clone(), &source("three"), "hash");
+    recorder.rows(place(1), &rows(60..120, "a")).await.unwrap();
+    recorder.rows(place(2), &rows(0..60, "a")).await.unwrap();
+    recorder.labels(place(3), &labels((5..120).filter(|id| id % 2 == 0), false)).await.unwrap();
+    recorder.labels(place(4), &labels(0..5, true)).await.unwrap();
+    let unlike = Selection { from_ms: 0, until_ms: 490, ..ALL };
+    let files = [read(&*log, "m", unlike).await.unwrap(), read(&*other, "m", unlike).await.unwrap()];
+    let files = files.map(|table| acgs_interchange::to_parquet(&table.schema, &table.batches).unwrap());
+    assert!(files[0] == files[1]);
+}
+
+#[tokio::test]
+async fn long_frames_are_split_and_too_long_records_refused() {
+    let log = Arc::new(Memory::default());
+    let recorder = Recorder::new(log.clone(), &source("one"), "hash");
+    let city = "x".repeat(1_000);
+    recorder.rows(place(1), &rows(0..4_000, &city)).await.unwrap();
+    let chunks = log.0.lock().unwrap().clone();
+    assert!(chunks.len() >= 8, "{} chunks", chunks.len());
+    assert!(chunks.iter().all(|chunk| chunk.content.len() <= acgs_vocabulary::ports::ENTRY_BYTES_MAX));
+    let table = read(&*log, "m", Selection { labelled: false, ..ALL }).await.unwrap();
+    assert_eq!(ids(&table), (0..4_000).collect::<Vec<_>>());
+    let refused = recorder.rows(place(2), &rows(0..1, &"x".repeat(600_000))).await.unwrap_err();
+    assert_eq!((refused.reason(), refused.field_path()), ("RECORD_TOO_LARGE", Some("rows.batch")));
+}

@@ -1,0 +1,140 @@
+//! What some rows leave behind: counts in the reference's cells and categories. It must not know thresholds.
+
+use std::{collections::HashMap, sync::Arc};
+
+use acgs_columns::{Column, Kind, RecordBatch, Schema, numbers::numbers};
+use acgs_statistics::cells::CellCounts;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    categories::for_each_category,
+    reference::{FeatureReference, Reference, Shape},
+};
+
+/// Counts of some rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PaneCounts {
+    /// Rows.
+    pub row_count: u64,
+    /// In the reference's order.
+    pub features: Vec<FeatureCounts>,
+}
+
+/// Counts of one feature.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeatureCounts {
+    /// Rows that are null or not finite.
+    pub null_count: u64,
+    /// Numbers by cell; of categories, rows by category.
+    pub cells: CellCounts,
+    /// Rows of categories that the reference does not tell apart.
+    pub other_count: u64,
+}
+
+impl PaneCounts {
+    /// Without rows.
+    #[must_use]
+    pub fn new(reference: &Reference) -> Self {
+        let empty = |feature: &FeatureReference| FeatureCounts {
+            cells: match &feature.shape {
+                Shape::Numeric { cells, .. } => cells.empty_counts(),
+                Shape::Categorical { counts, .. } => {
+                    CellCounts { counts: vec![0; counts.len()], ..CellCounts::default() }
+                }
+            },
+            ..FeatureCounts::default()
+        };
+        Self { row_count: 0, features: reference.features.iter().map(empty).collect() }
+    }
+
+    /// Adds rows, finding the columns by name.
+    pub fn push(&mut self, reference: &Reference, rows: &RecordBatch) {
+        let places = Places::new(reference, rows.schema());
+        self.push_at(reference, &places, rows);
+    }
+
+    /// Adds rows whose columns are known.
+    pub fn push_at(&mut self, reference: &Reference, places: &Places, rows: &RecordBatch) {
+        self.row_count += rows.rows() as u64;
+        let features = reference.features.iter().zip(&mut self.features);
+        for ((feature, pane), place) in features.zip(&places.0) {
+            match place {
+                Some(place) => pane.push(feature, &place.1, &rows.columns()[place.0]),
+                None => pane.null_count += rows.rows() as u64,
+            }
+        }
+    }
+
+    /// Adds another's rows.
+    pub fn merge(&mut self, other: &Self) {
+        self.row_count += other.row_count;
+        for (own, theirs) in self.features.iter_mut().zip(&other.features) {
+            own.null_count += theirs.null_count;
+            own.cells.merge(&theirs.cells);
+            own.other_count += theirs.other_count;
+        }
+    }
+}
+
+impl FeatureCounts {
+    /// Rows with a value.
+    #[must_use]
+    pub fn present(&self) -> u64 {
+        self.cells.total() + self.other_count
+    }
+
+    fn push(&mut self, feature: &FeatureReference, known: &HashMap<Arc<str>, usize>, column: &Column) {
+        match &feature.shape {
+            Shape::Numeric { cells, .. } => {
+                let Some(found) = numbers(column) else { return };
+                self.null_count += (found.null_count + found.not_finite_count) as u64;
+                cells.count_slice(&found.finite, &mut self.cells);
+            }
+            Shape::Categorical { .. } => {
+                self.null_count += column.null_count() as u64;
+                for_each_category(column, |category, rows| match known.get(category) {
+                    Some(&place) => self.cells.counts[place] += rows,
+                    None => self.other_count += rows,
+                });
+            }
+        }
+    }
+}
+
+/// Where the reference's features are in a schema, and the places of their categories.
+#[derive(Clone, Debug)]
+pub struct Places(Vec<Option<Place>>);
+
+/// A column, and the places of its categories.
+type Place = (usize, HashMap<Arc<str>, usize>);
+
+impl Places {
+    /// By name and kind; a feature that the schema lacks, or has as another kind, is nowhere: all its rows are null.
+    #[must_use]
+    pub fn new(reference: &Reference, schema: &Schema) -> Self {
+        let place = |feature: &FeatureReference| {
+            let index = schema.index_of(&feature.field.name)?;
+            let kind = schema.fields()[index].kind;
+            let number = matches!(kind, Kind::Double | Kind::Int64 | Kind::Boolean);
+            // All numbers are judged as doubles: JSON does not tell 3 from 3.0.
+            let same_kind =
+                kind == feature.field.kind || (number && matches!(feature.shape, Shape::Numeric { .. }));
+            let known = match &feature.shape {
+                Shape::Numeric { .. } => HashMap::new(),
+                Shape::Categorical { categories, .. } => categories
+                    .iter()
+                    .enumerate()
+                    .map(|(place, category)| (Arc::clone(category), place))
+                    .collect(),
+            };
+            same_kind.then_some((index, known))
+        };
+        Self(reference.features.iter().map(place).collect())
+    }
+
+    /// Whether the schema has any of the reference's features.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+}

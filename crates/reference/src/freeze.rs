@@ -1,0 +1,174 @@
+//! Rows into a reference: cells, categories, and how much it varies between its own spans. It must not know where it is kept.
+
+use std::{collections::HashMap, sync::Arc};
+
+use acgs_columns::{Column, Field, RecordBatch, Role, Schema, numbers::numbers};
+use acgs_statistics::{cells::Cells, moments::Moments, score::ScoreSums};
+
+use crate::{
+    categories::for_each_category,
+    counts::{PaneCounts, Places},
+    effect::effect_size,
+    reference::{
+        CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, Shape, is_categorical, is_judged,
+    },
+};
+
+/// Most spans of one reference.
+pub const SPANS_MAX: usize = 1_000;
+/// Spans that it takes to know how much the reference varies.
+const SPANS_MIN: usize = 4;
+/// A span counts when it has at least this share of the median span's rows.
+const SPAN_SHARE_MIN: f64 = 0.5;
+
+/// A span so short that the reference has too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is so short that the reference has more than {SPANS_MAX} spans")]
+pub struct TooManySpans;
+
+/// Freezes batches of one schema into a reference.
+///
+/// # Errors
+/// When the rows fall into too many spans.
+pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Result<Reference, TooManySpans> {
+    let mut features = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate().filter(|(_, field)| is_judged(field)) {
+        let columns: Vec<&Column> = batches.iter().map(|batch| &batch.columns()[index]).collect();
+        let frozen = if is_categorical(field) { categories(field, &columns) } else { cells(field, &columns) };
+        features.extend(frozen);
+    }
+    let row_count = batches.iter().map(|batch| batch.rows() as u64).sum();
+    let mut reference = Reference {
+        name: String::new(),
+        version: 0,
+        model_id: String::new(),
+        row_count,
+        window_ms,
+        features,
+        baseline: baseline(schema, batches),
+        created_ms: 0,
+        constitutional_hash: String::new(),
+    };
+    measure_spans(&mut reference, schema, batches)?;
+    Ok(reference)
+}
+
+/// `None` when the field has no finite number at all.
+fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
+    let mut values = Vec::new();
+    let mut null_count = 0;
+    for found in columns.iter().filter_map(|column| numbers(column)) {
+        values.extend_from_slice(&found.finite);
+        null_count += (found.null_count + found.not_finite_count) as u64;
+    }
+    if values.is_empty() {
+        return None;
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let cells = Cells::of_sorted(&values);
+    let mut counts = cells.empty_counts();
+    cells.count_slice(&values, &mut counts);
+    let mut moments = Moments::default();
+    moments.push_slice(&values);
+    let shape = Shape::Numeric {
+        cells,
+        counts: counts.counts,
+        mean: moments.mean().unwrap_or(0.0),
+        standard_deviation: moments.population_standard_deviation().unwrap_or(0.0),
+    };
+    Some(FeatureReference { field: field.clone(), shape, null_count, span_effect: None })
+}
+
+fn categories(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
+    let mut counts: HashMap<Arc<str>, u64> = HashMap::new();
+    let mut null_count = 0;
+    for column in columns {
+        null_count += column.null_count() as u64;
+        for_each_category(column, |category, rows| *counts.entry(Arc::clone(category)).or_default() += rows);
+    }
+    let mut ranked: Vec<(Arc<str>, u64)> = counts.into_iter().collect();
+    if ranked.is_empty() {
+        return None;
+    }
+    ranked.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let rare = ranked.split_off(ranked.len().min(CATEGORIES_MAX));
+    let other_count = rare.iter().map(|(_, count)| count).sum();
+    let (categories, counts) = ranked.into_iter().unzip();
+    let shape = Shape::Categorical { categories, counts, other_count };
+    Some(FeatureReference { field: field.clone(), shape, null_count, span_effect: None })
+}
+
+fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
+    let (score, label) = (schema.index_of_role(Role::Score)?, schema.index_of_role(Role::Label)?);
+    let mut sums = ScoreSums::default();
+    for batch in batches {
+        let (mut scores, mut labels) = (Vec::new(), Vec::new());
+        for row in 0..batch.rows() {
+            let pair = (batch.columns()[score].number(row), batch.columns()[label].number(row));
+            if let (Some(score), Some(label)) = pair
+                && (0.0..=1.0).contains(&score)
+                && (label == 0.0 || label == 1.0)
+            {
+                scores.push(score);
+                labels.push(label == 1.0);
+            }
+        }
+        sums.push_slice(&scores, &labels);
+    }
+    let brier = sums.brier()?;
+    Some(LossBaseline {
+        labelled_count: sums.count(),
+        brier: brier.value,
+        brier_standard_error: brier.standard_error,
+        accuracy: sums.accuracy()?.value,
+        calibration_error: sums.calibration_error()?,
+    })
+}
+
+/// How far spans of the windows' length lie from the whole: what is normal here is not drift.
+fn measure_spans(
+    reference: &mut Reference,
+    schema: &Schema,
+    batches: &[RecordBatch],
+) -> Result<(), TooManySpans> {
+    let Some(time) = schema.index_of_role(Role::Timestamp).filter(|_| reference.window_ms > 0) else {
+        return Ok(());
+    };
+    let places = Places::new(reference, schema);
+    let mut spans: HashMap<i64, PaneCounts> = HashMap::new();
+    for batch in batches {
+        let span_of =
+            |row: usize| batch.columns()[time].integer(row).map(|ms| ms.div_euclid(reference.window_ms));
+        let mut start = 0;
+        while start < batch.rows() {
+            let span = span_of(start);
+            let length = (start..batch.rows()).take_while(|&row| span_of(row) == span).count();
+            if let Some(span) = span {
+                if spans.len() >= SPANS_MAX && !spans.contains_key(&span) {
+                    return Err(TooManySpans);
+                }
+                let pane = spans.entry(span).or_insert_with(|| PaneCounts::new(reference));
+                pane.push_at(reference, &places, &batch.slice(start, length));
+            }
+            start += length;
+        }
+    }
+    let mut rows: Vec<u64> = spans.values().map(|pane| pane.row_count).collect();
+    rows.sort_unstable();
+    let median = rows.get(rows.len() / 2).copied().unwrap_or(0) as f64;
+    let full: Vec<&PaneCounts> =
+        spans.values().filter(|pane| pane.row_count as f64 >= SPAN_SHARE_MIN * median).collect();
+    if full.len() < SPANS_MIN {
+        return Ok(());
+    }
+    for (index, feature) in reference.features.iter_mut().enumerate() {
+        let effects: Vec<f64> =
+            full.iter().filter_map(|pane| effect_size(feature, &pane.features[index])).collect();
+        if effects.len() >= SPANS_MIN {
+            let mut moments = Moments::default();
+            moments.push_slice(&effects);
+            feature.span_effect = moments.mean().zip(moments.sample_standard_deviation());
+        }
+    }
+    Ok(())
+}

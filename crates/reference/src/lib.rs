@@ -1,0 +1,20 @@
+//! A frozen reference: what it is, freezing one from rows, counting rows into it, and its message. Drift compares with it,
+//! performance measures by its loss.
+//! It must never know services, or where references are kept.
+//!
+//! Reading order: [`reference`](mod@reference), [`categories`], [`counts`], [`effect`], [`freeze`](mod@freeze), [`message`].
+
+pub mod reference;
+
+pub mod categories;
+
+pub mod counts;
+
+pub mod effect;
+
+pub mod freeze;
+
+pub mod message;
+
+pub use freeze::freeze;
+pub use reference::{FeatureReference, LossBaseline, Reference, Shape};

@@ -1,0 +1,121 @@
+//! A frozen reference as data: what its fields looked like, and how good the model was. It must not know how it is frozen or where
+//! it is kept.
+
+use std::sync::Arc;
+
+use acgs_columns::{Field, Kind, Role};
+use acgs_statistics::cells::Cells;
+
+/// Most categories of a field that are told apart.
+pub const CATEGORIES_MAX: usize = 255;
+/// Most rows of a reference.
+pub const ROWS_MAX: u64 = 2_000_000;
+/// Most bytes of a reference's columns.
+pub const BYTES_MAX: usize = 512 << 20;
+/// A frozen reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    /// Its name.
+    pub name: String,
+    /// From 1; 0 until it is stored.
+    pub version: u64,
+    /// The model; may be empty.
+    pub model_id: String,
+    /// Rows.
+    pub row_count: u64,
+    /// The span of windows to come; 0 when not given.
+    pub window_ms: i64,
+    /// Features, score and prediction.
+    pub features: Vec<FeatureReference>,
+    /// How good the model was.
+    pub baseline: Option<LossBaseline>,
+    /// When it was put.
+    pub created_ms: i64,
+    /// The constitution that it was frozen under; empty until it is stored.
+    pub constitutional_hash: String,
+}
+
+/// One field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureReference {
+    /// The field.
+    pub field: Field,
+    /// What its values looked like.
+    pub shape: Shape,
+    /// Rows that were null or not finite.
+    pub null_count: u64,
+    /// Mean and standard deviation of the effect size between spans and the whole.
+    pub span_effect: Option<(f64, f64)>,
+}
+
+/// Numbers or categories.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// Numbers.
+    Numeric {
+        /// Frozen cells.
+        cells: Cells,
+        /// Rows in each.
+        counts: Vec<u64>,
+        /// Mean.
+        mean: f64,
+        /// Population standard deviation.
+        standard_deviation: f64,
+    },
+    /// Categories.
+    Categorical {
+        /// Most frequent first.
+        categories: Vec<Arc<str>>,
+        /// Rows of each.
+        counts: Vec<u64>,
+        /// Rows of all others.
+        other_count: u64,
+    },
+}
+
+/// How good the model was on the reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossBaseline {
+    /// Rows with score and label.
+    pub labelled_count: u64,
+    /// Brier score.
+    pub brier: f64,
+    /// Its standard error.
+    pub brier_standard_error: f64,
+    /// Share of right answers.
+    pub accuracy: f64,
+    /// Expected calibration error.
+    pub calibration_error: f64,
+}
+
+/// Whether drift is judged on a field.
+#[must_use]
+pub fn is_judged(field: &Field) -> bool {
+    matches!(field.role, Role::Feature | Role::Score | Role::Prediction) && field.kind != Kind::Timestamp
+}
+
+/// Whether a field is judged as categories.
+#[must_use]
+pub fn is_categorical(field: &Field) -> bool {
+    matches!(field.kind, Kind::Text | Kind::Boolean)
+        || (field.role == Role::Prediction && field.kind == Kind::Int64)
+}
+
+impl FeatureReference {
+    /// Cells or categories that are counted apart.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        match &self.shape {
+            Shape::Numeric { counts, .. } | Shape::Categorical { counts, .. } => counts.len(),
+        }
+    }
+
+    /// Rows that had a value.
+    #[must_use]
+    pub fn present(&self) -> u64 {
+        match &self.shape {
+            Shape::Numeric { counts, .. } => counts.iter().sum(),
+            Shape::Categorical { counts, other_count, .. } => counts.iter().sum::<u64>() + other_count,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Records in the embedded home: by topic for readers, and in the order in which they came for giving the oldest up.
+//! It must not know what is in them.
+
+use std::sync::Arc;
+
+use acgs_vocabulary::ports::{Chunk, Clock, ENTRY_BYTES_MAX, PortError, RecordLog};
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::OwnedWriteBatch as WriteBatch;
+
+use super::{Embedded, Parts, RecordsKept, job::Job, trouble};
+use crate::bounds::{check_size, check_topic};
+
+/// Chunks read at once.
+const READ_MAX: usize = 256;
+/// Chunks given up at once.
+const PRUNE_MAX: usize = 1_000;
+/// Between topic and sequence; no topic has it.
+const SEPARATOR: u8 = 0;
+
+fn key(topic: &str, sequence: u64) -> Vec<u8> {
+    [topic.as_bytes(), &[SEPARATOR], &sequence.to_be_bytes()].concat()
+}
+
+fn encode(chunk: &Chunk) -> Vec<u8> {
+    [&chunk.from_ms.to_be_bytes()[..], &chunk.until_ms.to_be_bytes(), &chunk.content].concat()
+}
+
+fn decode(sequence: u64, bytes: &[u8]) -> Option<Chunk> {
+    let (from_ms, rest) = bytes.split_first_chunk::<8>()?;
+    let (until_ms, content) = rest.split_first_chunk::<8>()?;
+    Some(Chunk {
+        sequence,
+        from_ms: i64::from_be_bytes(*from_ms),
+        until_ms: i64::from_be_bytes(*until_ms),
+        content: Bytes::copy_from_slice(content),
+    })
+}
+
+fn sequence_of(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |last| u64::from_be_bytes(*last))
+}
+
+/// What the writer knows of all records.
+#[derive(Clone, Debug)]
+pub(super) struct Records {
+    kept: RecordsKept,
+    clock: Arc<dyn Clock>,
+    last: u64,
+    bytes: u64,
+    /// When the oldest came; nothing is looked up before it may be too old.
+    oldest_ms: u64,
+}
+
+impl Records {
+    pub(super) fn recover(
+        parts: &Parts,
+        kept: RecordsKept,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, PortError> {
+        let mut records = Self { kept, clock, last: 0, bytes: 0, oldest_ms: u64::MAX };
+        for held in parts.record_order.iter() {
+            let (key, value) = held.into_inner().map_err(trouble)?;
+            let (at_ms, bytes, _) = order(&value).unwrap_or((0, 0, ""));
+            records.last = sequence_of(&key);
+            records.bytes += bytes;
+            records.oldest_ms = records.oldest_ms.min(at_ms);
+        }
+        Ok(records)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.now_ms()).unwrap_or(0)
+    }
+
+    pub(super) fn append(
+        &mut self,
+        parts: &Parts,
+        batch: &mut WriteBatch,
+        topic: &str,
+        chunk: &Chunk,
+    ) -> u64 {
+        self.last += 1;
+        let value = encode(chunk);
+        let at_ms = self.now_ms();
+        let place =
+            [&at_ms.to_be_bytes()[..], &(value.len() as u64).to_be_bytes(), topic.as_bytes()].concat();
+        self.bytes += value.len() as u64;
+        self.oldest_ms = self.oldest_ms.min(at_ms);
+        batch.insert(&parts.records, key(topic, self.last), value);
+        batch.insert(&parts.record_order, self.last.to_be_bytes(), place);
+        self.last
+    }
+
+    /// Gives up what is too old, and the oldest when there are too many bytes.
+    pub(super) fn prune(&mut self, parts: &Parts) -> Result<(), PortError> {
+        let old_ms = self.now_ms().saturating_sub(self.kept.age.as_millis() as u64);
+        if self.bytes <= self.kept.bytes && self.oldest_ms >= old_ms {
+            return Ok(());
+        }
+        let mut batch = parts.database.batch();
+        let mut left = self.bytes;
+        let mut oldest_ms = u64::MAX;
+        for held in parts.record_order.iter().take(PRUNE_MAX) {
+            let (place, value) = held.into_inner().map_err(trouble)?;
+            let (at_ms, bytes, topic) = order(&value).unwrap_or((0, 0, ""));
+            if left <= self.kept.bytes && at_ms >= old_ms {
+                oldest_ms = at_ms;
+                break;
+            }
+            left -= bytes.min(left);
+            batch.remove(&parts.records, key(topic, sequence_of(&place)));
+            batch.remove(&parts.record_order, place);
+            oldest_ms = at_ms;
+        }
+        batch.commit().map_err(trouble)?;
+        (self.bytes, self.oldest_ms) = (left, oldest_ms);
+        Ok(())
+    }
+}
+
+/// When it came, its bytes, its topic.
+fn order(value: &[u8]) -> Option<(u64, u64, &str)> {
+    let (at_ms, rest) = value.split_first_chunk::<8>()?;
+    let (bytes, topic) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*at_ms), u64::from_be_bytes(*bytes), std::str::from_utf8(topic).ok()?))
+}
+
+impl Embedded {
+    fn chunks_now(&self, topic: &str, after: u64, count: usize) -> Result<Vec<Chunk>, PortError> {
+        let range = key(topic, after.saturating_add(1))..=key(topic, u64::MAX);
+        let mut found = Vec::new();
+        for held in self.parts.records.range(range).take(count.min(READ_MAX)) {
+            let (key, value) = held.into_inner().map_err(trouble)?;
+            found.extend(decode(sequence_of(&key), &value));
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl RecordLog for Embedded {
+    async fn record(&self, topic: &str, chunk: Chunk) -> Result<u64, PortError> {
+        check_topic(topic)?;
+        check_size("a chunk of records", chunk.content.len(), ENTRY_BYTES_MAX)?;
+        let topic = topic.to_owned();
+        self.write(|reply| Job::Record { topic, chunk, reply }).await
+    }
+
+    async fn chunks(&self, topic: &str, after: u64, count: usize) -> Result<Vec<Chunk>, PortError> {
+        check_topic(topic)?;
+        let (home, topic) = (self.clone(), topic.to_owned());
+        tokio::task::spawn_blocking(move || home.chunks_now(&topic, after, count)).await.map_err(trouble)?
+    }
+
+    async fn last_chunk(&self, topic: &str) -> Result<u64, PortError> {
+        check_topic(topic)?;
+        let mut range = self.parts.records.range(key(topic, 0)..=key(topic, u64::MAX));
+        let last = range.next_back().map(|held| held.key()).transpose().map_err(trouble)?;
+        Ok(last.map_or(0, |key| sequence_of(&key)))
+    }
+}

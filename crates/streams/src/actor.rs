@@ -1,0 +1,433 @@
+//! The task of one stream: it feeds the pure core from clients and lanes, and hands out what comes back. It must not
+//! know protobuf, and it decides nothing that the core can decide.
+
+mod client;
+mod messages;
+mod publishing;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use acgs_lane::{Connector, LaneUp};
+use acgs_vocabulary::{
+    Problem,
+    ports::{Clock, records::FrameLog},
+    problem::Kind,
+};
+use client::Client;
+pub use messages::{ClientEnd, Input, Joined, Told};
+use publishing::Publishing;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    core::{Action, Core, Receipt, Report},
+    lanes::{Event, Lanes},
+    leases::Lease,
+    publish::{Publication, Publisher},
+    spec::StreamSpec,
+};
+
+/// Inputs that wait for the stream's task.
+pub const INPUTS_MAX: usize = 16;
+/// Messages that wait for a client.
+pub const CLIENT_QUEUE: usize = 256;
+const TICK: Duration = Duration::from_millis(250);
+/// How long a draining stream waits for its judges.
+const DRAIN_US: u64 = 5_000_000;
+
+/// What the task needs.
+#[derive(Clone, Debug)]
+pub struct ActorDeps {
+    /// Bounds.
+    pub config: Config,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Lanes.
+    pub connector: Arc<dyn Connector>,
+    /// The log.
+    pub publisher: Publisher,
+    /// Where frames of LOG streams are kept.
+    pub records: Arc<dyn FrameLog>,
+    /// The end of everything.
+    pub stop: CancellationToken,
+}
+
+/// The task.
+#[derive(Debug)]
+pub struct Actor {
+    core: Core,
+    lanes: Lanes,
+    publishing: Publishing,
+    deps: ActorDeps,
+    clients: Vec<Client>,
+    kept: VecDeque<Arc<Report>>,
+    forgotten_through: u64,
+    /// What each partition's client has, also while it is away.
+    acked: HashMap<String, u64>,
+    detached_since_us: Option<u64>,
+    had_clients: bool,
+    model_id: Arc<str>,
+    service_id: Arc<str>,
+    /// Says that this process owns the stream; let go with it.
+    lease: Option<Lease>,
+    /// The trace of the call that opened the stream.
+    traceparent: Option<Arc<str>>,
+}
+
+impl Actor {
+    /// Opens the lanes of a stream.
+    ///
+    /// # Errors
+    /// When a judge refuses.
+    pub async fn open(
+        core: Core,
+        deps: ActorDeps,
+        lease: Option<Lease>,
+        traceparent: Option<Arc<str>>,
+    ) -> Result<Self, Problem> {
+        let reference = core.spec().reference.clone();
+        let config = deps.config.lanes();
+        let lanes = Lanes::open(&deps.connector, config, core.opens(), reference.as_ref()).await?;
+        let mut core = core;
+        for judge in lanes.absent().collect::<Vec<_>>() {
+            let _nothing_is_open_yet = core.judge_lost(judge, deps.clock.monotonic_us());
+        }
+        let (model_id, service_id) =
+            (Arc::from(core.spec().model_id.as_str()), Arc::from(core.spec().service_id.as_str()));
+        Ok(Self {
+            core,
+            lanes,
+            publishing: Publishing::new(deps.publisher.clone()),
+            deps,
+            clients: Vec::new(),
+            kept: VecDeque::new(),
+            forgotten_through: 0,
+            acked: HashMap::new(),
+            detached_since_us: None,
+            had_clients: false,
+            model_id,
+            service_id,
+            lease,
+            traceparent,
+        })
+    }
+
+    /// Runs until the stream is over, abandoned, or everything stops, and its reports are handed to the log.
+    pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        self.serve(&mut inputs).await;
+        // From here on the stream is free, whoever opens it.
+        drop(inputs);
+        self.clients.clear();
+        self.lease = None;
+        self.publishing.rest().await;
+    }
+
+    async fn serve(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.deps.stop.clone();
+        let disowned = self.lease.as_ref().map(Lease::lost).unwrap_or_default();
+        let mut draining_since_us = None;
+        loop {
+            let takes = self.lanes.ready()
+                && !self.is_blocked()
+                && !self.publishing.is_full()
+                && draining_since_us.is_none();
+            let actions = tokio::select! {
+                event = self.lanes.next() => self.on_lane(event),
+                input = inputs.recv(), if takes => match input {
+                    Some(input) => self.on_input(input),
+                    None => return,
+                },
+                () = self.publishing.next() => Vec::new(),
+                _ = ticks.tick() => self.on_tick(),
+                () = disowned.cancelled() => {
+                    let message = "another orchestrator owns the stream now; open it again";
+                    self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", message));
+                    return;
+                }
+                () = stop.cancelled(), if draining_since_us.is_none() => {
+                    draining_since_us = Some(self.now_us());
+                    Vec::new()
+                }
+            };
+            self.perform(actions);
+            self.tell(inputs.is_empty());
+            if self.core.is_over() {
+                self.finish().await;
+                return;
+            }
+            if let Some(since_us) = draining_since_us
+                && (self.core.is_quiet() || self.now_us().saturating_sub(since_us) > DRAIN_US)
+            {
+                let left_us = DRAIN_US.saturating_sub(self.now_us().saturating_sub(since_us));
+                Self::tell_rest(&self.clients, &self.kept, Duration::from_micros(left_us)).await;
+                let message = "the server is stopping; open the stream again elsewhere";
+                self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", message));
+                return;
+            }
+            if self.is_abandoned() {
+                tracing::info!(stream = %self.core.spec().stream_id, "a detached stream was given up");
+                return;
+            }
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.deps.clock.monotonic_us()
+    }
+
+    fn on_lane(&mut self, event: Event) -> Vec<Action> {
+        let now_us = self.now_us();
+        match event {
+            Event::Up(judge, LaneUp::Verdict(verdict)) => self.core.verdict(judge, verdict, now_us),
+            Event::Up(..) => Vec::new(),
+            Event::Back(judge) => {
+                let stream = &self.core.spec().stream_id;
+                tracing::info!(%stream, judge = judge.as_str(), "a judge is back");
+                self.core.judge_back(judge);
+                Vec::new()
+            }
+            Event::Lost(judge, problem) => {
+                let stream = &self.core.spec().stream_id;
+                tracing::error!(%stream, judge = judge.as_str(), %problem, "a lane was lost");
+                self.core.judge_lost(judge, now_us)
+            }
+        }
+    }
+
+    fn on_tick(&mut self) -> Vec<Action> {
+        let (now_ms, now_us) = (self.deps.clock.now_ms(), self.now_us());
+        let stalled_us = self.deps.config.stalled_client_ms * 1_000;
+        let stalled = |client: &Client| {
+            client.lagging_since_us.is_some_and(|since_us| now_us.saturating_sub(since_us) > stalled_us)
+        };
+        for client in self.clients.extract_if(.., |client| stalled(client)) {
+            let message = "the client took no reports for too long; open the stream again to resume";
+            let problem = Problem::exhausted("STALLED_CLIENT", message, 1_000);
+            let _first_word_stands = client.end.farewell.set(problem);
+        }
+        self.lanes.let_go_of_silent();
+        self.core.tick(now_ms, now_us)
+    }
+
+    fn on_input(&mut self, input: Input) -> Vec<Action> {
+        let (now_ms, now_us) = (self.deps.clock.now_ms(), self.now_us());
+        match input {
+            Input::Join { spec, resume_after, client, reply } => {
+                let joined = self.join(&spec, resume_after, client, now_ms);
+                let _client_left = reply.send(joined);
+                Vec::new()
+            }
+            Input::Rows { client, seq, batch, received_us } => {
+                let bytes = batch.size_bytes() as u64;
+                let Some(partition) = self.partition_of(client) else { return Vec::new() };
+                let taken = self.core.rows(&partition, seq, &batch, now_ms, Receipt { received_us, now_us });
+                self.settle(client, seq, bytes, taken)
+            }
+            Input::Labels { client, seq, labels, bytes } => {
+                let Some(partition) = self.partition_of(client) else { return Vec::new() };
+                let taken = self.core.label_frame(&partition, seq, labels, now_us);
+                self.settle(client, seq, bytes, taken)
+            }
+            Input::SubmitLabels { labels, reply } => {
+                let (actions, counts) = self.core.label(labels, now_us);
+                let _caller_left = reply.send(counts);
+                actions
+            }
+            Input::Ack { client, through } => {
+                if let Some(client) = self.clients.iter_mut().find(|known| known.end.id == client) {
+                    let acked = self.acked.entry(client.end.partition.clone()).or_default();
+                    *acked = (*acked).max(through.min(client.told_through));
+                }
+                Vec::new()
+            }
+            Input::End { client } => {
+                let partition = self.partition_of(client);
+                partition.map_or_else(Vec::new, |partition| self.core.end_partition(&partition, now_us))
+            }
+            Input::Leave { client } => {
+                self.clients.retain(|known| known.end.id != client);
+                Vec::new()
+            }
+        }
+    }
+
+    fn partition_of(&self, client: u64) -> Option<String> {
+        self.clients.iter().find(|known| known.end.id == client).map(|known| known.end.partition.clone())
+    }
+
+    /// After a frame: credit and acknowledgement, or the end of the client that sent it.
+    fn settle(
+        &mut self,
+        client: u64,
+        seq: u64,
+        bytes: u64,
+        taken: Result<Vec<Action>, Problem>,
+    ) -> Vec<Action> {
+        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else {
+            return Vec::new();
+        };
+        match taken {
+            Ok(actions) => {
+                let client = &mut self.clients[place];
+                client.accepted_through = client.accepted_through.max(seq);
+                client.owed_bytes += bytes;
+                client.owes_answer = true;
+                actions
+            }
+            Err(problem) => {
+                let client = self.clients.remove(place);
+                let _first_word_stands = client.end.farewell.set(problem);
+                Vec::new()
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        spec: &StreamSpec,
+        resume_after: u64,
+        end: ClientEnd,
+        now_ms: i64,
+    ) -> Result<Joined, Problem> {
+        if !self.core.spec().is_same_stream(spec) {
+            let message = "the stream is open with another schema, window, model or judges";
+            return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
+        }
+        if resume_after > self.core.totals().reports {
+            let message = "the stream has not made so many reports: it is another of the same name";
+            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+        }
+        if resume_after < self.forgotten_through && resume_after > 0 {
+            let message = format!("reports through {} are no longer kept", self.forgotten_through);
+            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+        }
+        let accepted_through = self.core.join_partition(&end.partition, now_ms)?;
+        // A client that comes back replaces its former self.
+        for former in self.clients.extract_if(.., |known| known.end.partition == end.partition) {
+            let message = "another client has opened this partition of the stream";
+            let problem = Problem::new(Kind::Precondition, "REPLACED", message);
+            let _first_word_stands = former.end.farewell.set(problem);
+        }
+        let acked = self.acked.entry(end.partition.clone()).or_default();
+        *acked = (*acked).max(resume_after);
+        let resumed = std::mem::replace(&mut self.had_clients, true);
+        self.clients.push(Client {
+            end,
+            told_through: resume_after.max(self.forgotten_through),
+            accepted_through,
+            owed_bytes: 0,
+            owes_answer: false,
+            lagging_since_us: None,
+        });
+        Ok(Joined { accepted_through, resumed })
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Down(judge, message) => self.lanes.push(judge, message),
+                Action::Report(report) => {
+                    let report: Arc<Report> = Arc::from(report);
+                    self.kept.push_back(Arc::clone(&report));
+                    let publication = Publication {
+                        report,
+                        model_id: Arc::clone(&self.model_id),
+                        service_id: Arc::clone(&self.service_id),
+                        epoch: self.lease.as_ref().map_or(0, Lease::epoch),
+                        traceparent: self.traceparent.clone(),
+                    };
+                    self.publishing.push(publication);
+                }
+            }
+        }
+    }
+
+    /// Tells clients what they have not been told; `idle` says that no input waits, so that answers are due.
+    fn tell(&mut self, idle: bool) {
+        let now_us = self.now_us();
+        let (kept, totals) = (&self.kept, self.core.totals());
+        let worth = self.deps.config.credit_bytes / 4;
+        self.clients.retain_mut(|client| client.tell(kept, totals, idle, worth, now_us));
+        self.detached_since_us = match (self.clients.is_empty(), self.detached_since_us) {
+            (false, _) => None,
+            (true, since_us) => since_us.or(Some(now_us)),
+        };
+        self.forget();
+    }
+
+    /// Gives up reports that all clients have, and the oldest beyond the bound.
+    fn forget(&mut self) {
+        let most = self.deps.config.reports_kept;
+        let acked = self.acked.values().copied().min().unwrap_or(0);
+        let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
+        while let Some(oldest) = self.kept.front() {
+            let over = self.kept.len() > most && oldest.report_seq <= told;
+            if oldest.report_seq > acked && !over {
+                return;
+            }
+            self.forgotten_through = oldest.report_seq;
+            self.kept.pop_front();
+        }
+    }
+
+    /// A client that does not take its reports holds the stream, until it is let go.
+    fn is_blocked(&self) -> bool {
+        self.kept.len() > self.deps.config.reports_kept
+    }
+
+    fn is_abandoned(&self) -> bool {
+        let keep_us = self.deps.config.detached_keep_ms * 1_000;
+        self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
+    }
+
+    fn farewell(&mut self, problem: &Problem) {
+        for client in self.clients.drain(..) {
+            let _first_word_stands = client.end.farewell.set(problem.clone());
+        }
+    }
+
+    /// Tells all clients what they have not been told, all at once, in so much time.
+    async fn tell_rest(clients: &[Client], kept: &VecDeque<Arc<Report>>, patience: Duration) {
+        let told = clients.iter().map(|client| async {
+            let rest = kept.iter().filter(|report| report.report_seq > client.told_through);
+            for report in rest {
+                if client.end.out.send(Told::Report(Arc::clone(report))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let _those_who_do_not_listen = timeout(patience, futures_util::future::join_all(told)).await;
+    }
+
+    /// Tells the rest, and that it is over.
+    async fn finish(&mut self) {
+        let totals = self.core.totals();
+        let mut patience = Duration::from_millis(self.deps.config.stalled_client_ms);
+        if self.deps.stop.is_cancelled() {
+            patience = patience.min(Duration::from_micros(DRAIN_US));
+        }
+        Self::tell_rest(&self.clients, &self.kept, patience).await;
+        for client in self.clients.drain(..) {
+            let accepted = Told::Accepted {
+                through_seq: client.accepted_through,
+                credit_bytes: client.owed_bytes,
+                totals,
+            };
+            let _nor_those_who_do_not_listen = client
+                .end
+                .out
+                .try_send(accepted)
+                .and_then(|()| client.end.out.try_send(Told::Closed(totals)));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Alerts are told once, raised, and ended after quiet.
+
+use super::*;
+
+const CONFIG: AlertConfig = AlertConfig { resolve_after: 2, cooldown_ms: 3_000, alerts_max: 4 };
+
+fn window(number: i64) -> Window {
+    Window { stream_id: "s".into(), key: "".into(), start_ms: number * 1_000, end_ms: (number + 1) * 1_000 }
+}
+
+fn finding(rule: &str, severity: Severity) -> (JudgeKind, Finding) {
+    let (rule, subject) = (rule.to_owned(), String::new());
+    let description = "it is bad".to_owned();
+    (JudgeKind::Quality, Finding { rule, subject, severity, value: 1.0, threshold: 0.0, description })
+}
+
+fn see(
+    tracker: &mut AlertTracker,
+    number: i64,
+    findings: &[(JudgeKind, Finding)],
+) -> Vec<(AlertState, Severity)> {
+    let window = window(number);
+    let judged = JudgeKind::ALL;
+    let observation = Observation { window: &window, is_revision: false, judged: &judged, findings };
+    tracker.observe(&observation).iter().map(|alert| (alert.state, alert.severity)).collect()
+}
+
+#[test]
+fn an_alert_opens_rises_and_ends_once() {
+    use AlertState::{Open, Resolved};
+    let mut tracker = AlertTracker::new(CONFIG);
+    let (medium, high) = ([finding("r", Severity::Medium)], [finding("r", Severity::High)]);
+    assert_eq!(see(&mut tracker, 0, &[finding("note", Severity::Low)]), []);
+    assert_eq!(see(&mut tracker, 1, &medium), [(Open, Severity::Medium)]);
+    assert_eq!(see(&mut tracker, 2, &medium), [], "a repeat is not told");
+    assert_eq!(see(&mut tracker, 3, &high), [(Open, Severity::High)]);
+    assert_eq!(see(&mut tracker, 4, &medium), [], "it does not fall while it stands");
+    assert_eq!(see(&mut tracker, 5, &[]), [], "one quiet window is not enough");
+    assert_eq!(see(&mut tracker, 6, &medium), []);
+    assert_eq!(see(&mut tracker, 7, &[]), []);
+    assert_eq!(see(&mut tracker, 8, &[]), [(Resolved, Severity::High)]);
+    assert_eq!(see(&mut tracker, 9, &medium), [], "within the cooldown");
+    assert_eq!(tracker.suppressed(), 1);
+    assert_eq!(see(&mut tracker, 12, &medium), [(Open, Severity::Medium)]);
+}
+
+#[test]
+fn a_judge_that_did_not_judge_ends_nothing() {
+    let mut tracker = AlertTracker::new(CONFIG);
+    see(&mut tracker, 1, &[finding("r", Severity::High)]);
+    for number in 2..9 {
+        let window = window(number);
+        let observation =
+            Observation { window: &window, is_revision: false, judged: &[JudgeKind::Drift], findings: &[] };
+        assert_eq!(tracker.observe(&observation), []);
+    }
+}
+
+#[test]
+fn revisions_open_but_do_not_end() {
+    let mut tracker = AlertTracker::new(CONFIG);
+    let revise = |tracker: &mut AlertTracker, number, findings: &[(JudgeKind, Finding)]| {
+        let window = window(number);
+        let judged = JudgeKind::ALL;
+        tracker.observe(&Observation { window: &window, is_revision: true, judged: &judged, findings }).len()
+    };
+    assert_eq!(revise(&mut tracker, 3, &[finding("r", Severity::High)]), 1);
+    assert_eq!(revise(&mut tracker, 3, &[]), 0);
+    assert_eq!(revise(&mut tracker, 3, &[]), 0);
+    see(&mut tracker, 4, &[]);
+    assert_eq!(see(&mut tracker, 5, &[]).len(), 1);
+    assert_eq!(revise(&mut tracker, 3, &[finding("r", Severity::High)]), 0, "over since a later window");
+}
+
+#[test]
+fn the_tracker_is_bounded_and_ids_are_stable() {
+    let mut tracker = AlertTracker::new(CONFIG);
+    for rule in 0..20 {
+        see(&mut tracker, rule, &[finding(&format!("r{rule}"), Severity::High)]);
+    }
+    assert!(tracker.alerts.len() <= 4);
+    let id = |number| {
+        let mut tracker = AlertTracker::new(CONFIG);
+        let window = window(number);
+        let findings = [finding("r", Severity::High)];
+        let observation =
+            Observation { window: &window, is_revision: false, judged: &JudgeKind::ALL, findings: &findings };
+        tracker.observe(&observation)[0].alert_id.clone()
+    };
+    assert_eq!(id(1), id(1));
+    assert_ne!(id(1), id(2));
+}

@@ -1,0 +1,370 @@
+//! One stream as a pure machine: frames, labels, verdicts and ticks in; lane messages and reports out, in order.
+//! It must not know clients, tasks or the wall clock: times are passed in.
+
+mod frames;
+mod labels;
+mod reports;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
+use acgs_lane::{
+    LaneDown,
+    message::{Open, Verdict},
+};
+use acgs_statistics::harm::{Harm, Risk};
+use acgs_vocabulary::{
+    Alert, Finding, JudgeKind, Problem, VerdictStatus, Window, event::payload::PerformanceFound,
+};
+use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
+
+pub use labels::{Label, LabelCounts, labels};
+
+use crate::{alert_tracker::AlertTracker, config::Config, projection::Projection, spec::StreamSpec};
+
+/// When a frame was received, and when it is taken: waiting for the judges lies between.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt {
+    /// What a window's latency counts from.
+    pub received_us: u64,
+    /// What a judge's deadline counts from.
+    pub now_us: u64,
+}
+
+/// What a stream does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A message to a judge.
+    Down(JudgeKind, LaneDown),
+    /// A window is reported.
+    Report(Box<Report>),
+}
+
+/// Rows and labels that did not enter a window, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Windows had closed.
+    pub late: u64,
+    /// No event time.
+    pub null_timestamp: u64,
+    /// Event time that no calendar has.
+    pub timestamp_out_of_range: u64,
+    /// Event time ahead of the clock.
+    pub timestamp_in_future: u64,
+    /// Frames sent again.
+    pub duplicate_frames: u64,
+    /// Labels without their prediction.
+    pub labels_expired: u64,
+    /// Second labels.
+    pub labels_duplicate: u64,
+    /// Labels without id or value.
+    pub labels_invalid: u64,
+}
+
+/// What became of a stream so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Rows in windows.
+    pub accepted_rows: u64,
+    /// Windows closed.
+    pub windows: u64,
+    /// Reports made.
+    pub reports: u64,
+    /// What did not enter.
+    pub dropped: Dropped,
+}
+
+/// One judge's part of a report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The judge.
+    pub judge: JudgeKind,
+    /// Its answer; `None` when it has not come in time.
+    pub verdict: Option<Verdict>,
+    /// Counts its answers on this window.
+    pub revision: u32,
+}
+
+impl Part {
+    /// How it came out.
+    #[must_use]
+    pub fn status(&self) -> VerdictStatus {
+        self.verdict.as_ref().map_or(VerdictStatus::Unavailable, |verdict| verdict.status)
+    }
+}
+
+/// A window, judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Ascending in the stream.
+    pub report_seq: u64,
+    /// The window.
+    pub window: Window,
+    /// Counts the reports on it.
+    pub revision: u32,
+    /// One for each wanted judge.
+    pub parts: Vec<Part>,
+    /// Drift and loss together.
+    pub harm: Harm,
+    /// What was found.
+    pub findings: Vec<(JudgeKind, Finding)>,
+    /// What changed with it.
+    pub alerts: Vec<Alert>,
+    /// From the closing frame to here; 0 for a revision.
+    pub latency_us: u64,
+    /// In a few numbers, for the log.
+    pub summary: Summary,
+}
+
+/// What the verdicts say, in a few numbers; `None` where a judge did not judge.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Rows, as quality counted them.
+    pub row_count: Option<u64>,
+    /// In [0, 1].
+    pub overall_score: Option<f64>,
+    /// Whether anything drifted.
+    pub drift_detected: Option<bool>,
+    /// Whether the score itself did.
+    pub score_drift: Option<bool>,
+    /// Brier score.
+    pub brier: Option<f64>,
+    /// How the model keeps its promise.
+    pub performance: Option<PerformanceFound>,
+}
+
+/// What the verdicts say together.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// Whether there is drift; `None` when it was not judged.
+    pub drifted: Option<bool>,
+    /// How the loss stands.
+    pub risk: Risk,
+    /// A few numbers.
+    pub summary: Summary,
+}
+
+/// Reads the judges' encoded reports, whose messages the services know; an error names a judge whose report cannot be read.
+pub type ReadEvidence = fn(&[Part]) -> Result<Evidence, JudgeKind>;
+
+/// Reads what the judges said. A report that cannot be read is no judgement of that judge: its part says so, and so does the log.
+pub(crate) fn evidence(read: ReadEvidence, parts: &mut [Part]) -> Evidence {
+    loop {
+        match read(parts) {
+            Ok(evidence) => return evidence,
+            Err(judge) => {
+                tracing::error!(judge = judge.as_str(), "the report of a judge cannot be read");
+                let Some(part) = parts.iter_mut().find(|part| part.judge == judge) else {
+                    return Evidence { drifted: None, risk: Risk::Unclear, summary: Summary::default() };
+                };
+                if let Some(verdict) = &mut part.verdict {
+                    verdict.status = VerdictStatus::Unavailable;
+                    verdict.reason =
+                        "the judge's report cannot be read: is it of another version?".to_owned();
+                    verdict.report.clear();
+                    verdict.findings.clear();
+                }
+            }
+        }
+    }
+}
+
+/// A partition of the stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Partition {
+    accepted_through: u64,
+    ended: bool,
+}
+
+/// What is remembered of a window that may be judged again.
+#[derive(Debug, Default)]
+struct Memory {
+    next_revision: u32,
+    answers: BTreeMap<JudgeKind, Answer>,
+    pending: u32,
+    finished: bool,
+}
+
+/// What one judge was asked of a window, and what it said.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    /// Of the newest question.
+    revision: u32,
+    /// The newest answer.
+    verdict: Option<Verdict>,
+    /// The judge was lost before it answered.
+    waived: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    window: WindowKey,
+    revision: u32,
+    awaited: Vec<(JudgeKind, u32)>,
+    deadline_us: u64,
+    closed_at_us: Option<u64>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Core {
+    spec: StreamSpec,
+    config: Config,
+    read_evidence: ReadEvidence,
+    projections: BTreeMap<JudgeKind, Projection>,
+    windows: Windows,
+    join: Option<LabelJoin<RecordId, labels::Waiting, OwnedCell>>,
+    partitions: HashMap<String, Partition>,
+    lane_seq: BTreeMap<JudgeKind, u64>,
+    memory: HashMap<WindowKey, Memory>,
+    pending: VecDeque<Pending>,
+    awaited: HashSet<(WindowKey, JudgeKind, u32)>,
+    report_seq: u64,
+    totals: Totals,
+    tracker: AlertTracker,
+    /// Judges that are given up, for now or for good.
+    lost: HashSet<JudgeKind>,
+    /// When the frame that is being taken was received.
+    receipt_us: Option<u64>,
+}
+
+impl Memory {
+    /// Whether every judge that still can has answered what it was asked last.
+    fn is_answered(&self) -> bool {
+        let answered = |answer: &Answer| {
+            answer.verdict.as_ref().is_some_and(|verdict| verdict.revision == answer.revision)
+        };
+        self.answers.values().all(|answer| answer.waived || answered(answer))
+    }
+
+    /// Whether nothing will be said of the window any more.
+    fn is_over(&self) -> bool {
+        self.finished && self.pending == 0 && self.is_answered()
+    }
+}
+
+impl Core {
+    /// A stream without partitions.
+    ///
+    /// # Errors
+    /// When the label's name is another field's.
+    pub fn new(spec: StreamSpec, config: Config, read_evidence: ReadEvidence) -> Result<Self, SchemaError> {
+        let mut projections = BTreeMap::new();
+        for &judge in &spec.judges {
+            projections.insert(judge, Projection::new(judge, &spec.schema, spec.late_label.as_ref())?);
+        }
+        let limits = Limits { panes_max: config.panes_max, windows_max: config.windows_max };
+        let joins = spec.late_label.is_some() && spec.judges.contains(&JudgeKind::Performance);
+        Ok(Self {
+            windows: Windows::new(spec.window, spec.out_of_orderness_ms, limits),
+            join: joins.then(|| LabelJoin::new(config.waiting_labels_max)),
+            partitions: HashMap::new(),
+            lane_seq: spec.judges.iter().map(|judge| (*judge, 0)).collect(),
+            memory: HashMap::new(),
+            pending: VecDeque::new(),
+            awaited: HashSet::new(),
+            report_seq: 0,
+            totals: Totals::default(),
+            tracker: AlertTracker::new(config.alerts),
+            lost: HashSet::new(),
+            receipt_us: None,
+            projections,
+            read_evidence,
+            spec,
+            config,
+        })
+    }
+
+    /// What the stream is.
+    #[must_use]
+    pub fn spec(&self) -> &StreamSpec {
+        &self.spec
+    }
+
+    /// What became of it so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// The first message of each lane.
+    #[must_use]
+    pub fn opens(&self) -> Vec<(JudgeKind, Open)> {
+        let open = |(judge, projection): (&JudgeKind, &Projection)| {
+            let needs = *judge != JudgeKind::Quality;
+            let reference = self.spec.reference.as_ref().filter(|_| needs);
+            let configs = reference.map(|reference| ("reference".to_owned(), reference.digest));
+            let open = Open {
+                stream_id: Arc::clone(&self.spec.stream_id),
+                slot: 0,
+                schema: Arc::clone(&projection.schema),
+                configs: configs.into_iter().collect(),
+                snapshot_every_bytes: 0,
+                model_id: self.spec.model_id.clone(),
+                service_id: self.spec.service_id.clone(),
+            };
+            (*judge, open)
+        };
+        self.projections.iter().map(open).collect()
+    }
+
+    /// A client delivers this partition from now on; returns the last seq accepted from it.
+    ///
+    /// # Errors
+    /// When there are too many partitions.
+    pub fn join_partition(&mut self, partition: &str, now_ms: i64) -> Result<u64, Problem> {
+        if !self.partitions.contains_key(partition) && self.partitions.len() >= self.config.partitions_max {
+            let message = format!("a stream has at most {} partitions", self.config.partitions_max);
+            return Err(Problem::exhausted("PARTITIONS", message, 60_000));
+        }
+        self.windows.watermarks.declare(partition, now_ms);
+        Ok(self.partitions.entry(partition.to_owned()).or_default().accepted_through)
+    }
+
+    /// No more rows or labels from this partition.
+    pub fn end_partition(&mut self, partition: &str, now_us: u64) -> Vec<Action> {
+        if let Some(partition) = self.partitions.get_mut(partition) {
+            partition.ended = true;
+        }
+        self.windows.watermarks.end(partition);
+        self.move_on(now_us)
+    }
+
+    /// Lets wall time do what it does: silence, and judges that do not answer.
+    pub fn tick(&mut self, now_ms: i64, now_us: u64) -> Vec<Action> {
+        self.windows.watermarks.tick(now_ms, self.spec.idle_timeout_ms, self.spec.idle_advance_ms);
+        let mut actions = self.move_on(now_us);
+        actions.extend(self.give_up(now_us));
+        actions
+    }
+
+    /// Whether every partition has ended and every window is reported.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.partitions.is_empty()
+            && self.partitions.values().all(|partition| partition.ended)
+            && self.pending.is_empty()
+    }
+
+    /// Whether every closed window is reported.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The watermark may have moved.
+    fn move_on(&mut self, now_us: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.expire_labels();
+        let steps = self.windows.advance();
+        self.follow(steps, now_us, &mut actions);
+        actions
+    }
+}
+
+#[cfg(test)]
+#[path = "core/tests.rs"]
+mod tests;

@@ -1,0 +1,163 @@
+//! Verdicts to reports: joined by window, told in the order in which windows closed. It must not know how a verdict
+//! came here.
+
+use acgs_lane::message::Verdict;
+use acgs_statistics::harm::{Harm, harm};
+use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
+use acgs_windowing::WindowKey;
+
+use super::{Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evidence, frames::window_of};
+use crate::alert_tracker::Observation;
+
+impl Core {
+    /// A judge answered.
+    pub fn verdict(&mut self, judge: JudgeKind, verdict: Verdict, now_us: u64) -> Vec<Action> {
+        let window = WindowKey {
+            end_ms: verdict.window.end_ms,
+            start_ms: verdict.window.start_ms,
+            key: std::sync::Arc::clone(&verdict.window.key),
+        };
+        let revision = verdict.revision;
+        let in_time = self.awaited.remove(&(window.clone(), judge, revision));
+        let Some(memory) = self.memory_of(&window) else { return Vec::new() };
+        let Some(answer) = memory.answers.get_mut(&judge) else { return Vec::new() };
+        // What was heard before, or is older than what was, changes nothing.
+        let known = answer.verdict.as_ref().is_some_and(|held| held.revision >= revision);
+        if revision > answer.revision || known {
+            return Vec::new();
+        }
+        let newest = revision == answer.revision;
+        match &mut answer.verdict {
+            // A judge that has lost the window's panes takes back nothing that was said of them.
+            Some(held)
+                if verdict.status == VerdictStatus::Unavailable
+                    && held.status != VerdictStatus::Unavailable =>
+            {
+                held.revision = revision;
+            }
+            held => *held = Some(verdict),
+        }
+        if !in_time && newest {
+            // The window was reported without it: it is reported again.
+            let revision = memory.next_revision;
+            memory.next_revision += 1;
+            memory.pending += 1;
+            let pending =
+                Pending { window, revision, awaited: Vec::new(), deadline_us: now_us, closed_at_us: None };
+            self.pending.push_back(pending);
+        }
+        let mut actions = Vec::new();
+        self.emit(now_us, &mut actions);
+        actions
+    }
+
+    /// A judge is gone: what it owes will not come, and it is not asked until it is back.
+    pub fn judge_lost(&mut self, judge: JudgeKind, now_us: u64) -> Vec<Action> {
+        self.lost.insert(judge);
+        self.awaited.retain(|(_, awaited, _)| *awaited != judge);
+        for memory in self.memory.values_mut() {
+            if let Some(answer) = memory.answers.get_mut(&judge) {
+                answer.waived = true;
+            }
+        }
+        let mut actions = Vec::new();
+        self.emit(now_us, &mut actions);
+        self.memory.retain(|_, memory| !memory.is_over());
+        actions
+    }
+
+    /// A judge is there again; it knows the panes that are opened from now on.
+    pub fn judge_back(&mut self, judge: JudgeKind) {
+        self.lost.remove(&judge);
+    }
+
+    /// Reports the windows whose deadline has passed without what is missing.
+    pub(super) fn give_up(&mut self, now_us: u64) -> Vec<Action> {
+        for pending in self.pending.iter().take_while(|pending| pending.deadline_us <= now_us) {
+            for (judge, revision) in &pending.awaited {
+                self.awaited.remove(&(pending.window.clone(), *judge, *revision));
+            }
+        }
+        let mut actions = Vec::new();
+        self.emit(now_us, &mut actions);
+        actions
+    }
+
+    /// Reports from the front for as long as nothing is missing.
+    pub(super) fn emit(&mut self, now_us: u64, actions: &mut Vec<Action>) {
+        while let Some(front) = self.pending.front() {
+            let missing = |(judge, revision): &(JudgeKind, u32)| {
+                self.awaited.contains(&(front.window.clone(), *judge, *revision))
+            };
+            if front.awaited.iter().any(missing) {
+                return;
+            }
+            let Some(pending) = self.pending.pop_front() else { return };
+            if let Some(report) = self.report(&pending, now_us) {
+                actions.push(Action::Report(Box::new(report)));
+            }
+        }
+    }
+
+    fn report(&mut self, pending: &Pending, now_us: u64) -> Option<Report> {
+        let judges = self.spec.judges.clone();
+        let memory = self.memory_of(&pending.window)?;
+        let part = |judge: &JudgeKind| {
+            let Answer { revision, verdict, .. } = memory.answers.get(judge).cloned().unwrap_or_default();
+            Part { judge: *judge, verdict, revision }
+        };
+        let mut parts: Vec<Part> = judges.iter().map(part).collect();
+        memory.pending -= 1;
+        if self.memory.get(&pending.window).is_some_and(Memory::is_over) {
+            self.memory.remove(&pending.window);
+        }
+        let window = window_of(&self.spec.stream_id, &pending.window);
+        let Evidence { drifted, risk, summary } = evidence(self.read_evidence, &mut parts);
+        let harm = harm(drifted, risk);
+        let findings = findings(&parts, harm);
+        let judged: Vec<JudgeKind> =
+            parts.iter().filter(|part| part.status() == VerdictStatus::Ok).map(|part| part.judge).collect();
+        let is_revision = pending.revision > 0;
+        let observation = Observation { window: &window, is_revision, judged: &judged, findings: &findings };
+        let alerts = self.tracker.observe(&observation);
+        self.report_seq += 1;
+        self.totals.reports += 1;
+        Some(Report {
+            report_seq: self.report_seq,
+            window,
+            revision: pending.revision,
+            parts,
+            harm,
+            findings,
+            alerts,
+            latency_us: pending.closed_at_us.map_or(0, |closed_at_us| now_us.saturating_sub(closed_at_us)),
+            summary,
+        })
+    }
+}
+
+/// All findings; drift is as grave as the harm that it does.
+fn findings(parts: &[Part], harm: Harm) -> Vec<(JudgeKind, Finding)> {
+    let mut all = Vec::new();
+    for part in parts {
+        let found = part.verdict.iter().flat_map(|verdict| &verdict.findings);
+        for finding in found.cloned() {
+            all.push((part.judge, weigh(part.judge, finding, harm)));
+        }
+    }
+    all
+}
+
+fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
+    if judge == JudgeKind::Drift && finding.rule == "drift" {
+        let (severity, what) = match harm {
+            Harm::Harmful => (Severity::High, "; the loss is worse: retrain"),
+            Harm::Harmless => (Severity::Low, "; the loss is not worse: no reason to retrain"),
+            Harm::Unknown => (Severity::Medium, "; the labels cannot tell yet whether it does harm"),
+            Harm::None => (finding.severity, ""),
+        };
+        finding.severity = severity;
+        finding.description.push_str(what);
+    }
+    finding
+}

@@ -1,0 +1,183 @@
+//! Reports and alerts into the event log. It must not know what home the log has.
+
+use std::{sync::Arc, time::Duration};
+
+use acgs_statistics::harm::Harm;
+use acgs_vocabulary::{
+    Constitution, JudgeKind,
+    constitution::sha256_hex,
+    event::{
+        Envelope, EventKind, Origin,
+        payload::{AlertChanged, HarmFound, WindowReported},
+    },
+    ports::{Clock, EventSink},
+    problem::Kind,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{alerts::Alerts, core::Report};
+
+/// Changes of alerts that wait for their records; streams wait when it is full.
+const WAITING_MAX: usize = 4_096;
+/// Between attempts while the home cannot be reached.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A report, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The report.
+    pub report: Arc<Report>,
+    /// The model; may be empty.
+    pub model_id: Arc<str>,
+    /// The service; may be empty.
+    pub service_id: Arc<str>,
+    /// Of the lease under which the stream runs; 0 where there are no leases.
+    pub epoch: u64,
+    /// The trace that the stream was opened in, if any.
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// What the task that keeps alerts is given.
+#[derive(Debug)]
+enum Item {
+    Alerts(Publication),
+    /// Answered when all before it is written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Makes events of reports and hands them to the outbox, and keeps the alerts' records.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    outbox: Arc<dyn EventSink>,
+    records: mpsc::Sender<Item>,
+    clock: Arc<dyn Clock>,
+    constitution: Constitution,
+}
+
+impl Publisher {
+    /// Into this outbox and these records. The task that writes records ends when the last clone is gone.
+    #[must_use]
+    pub fn start(
+        outbox: Arc<dyn EventSink>,
+        alerts: Alerts,
+        clock: Arc<dyn Clock>,
+        constitution: Constitution,
+    ) -> Self {
+        let (records, items) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(keep(alerts, items));
+        Self { outbox, records, clock, constitution }
+    }
+
+    /// Waits until all that was published is in the log, and every alert's record is written.
+    pub async fn flush(&self) {
+        self.outbox.flush().await;
+        let (done, written) = oneshot::channel();
+        if self.records.send(Item::Flush(done)).await.is_ok() {
+            let _task_ended = written.await;
+        }
+    }
+
+    /// Waits when the log is behind.
+    pub async fn publish(&self, publication: Publication) {
+        for envelope in envelopes(&publication, self.clock.now_ms(), &self.constitution) {
+            self.outbox.send(envelope).await;
+        }
+        if !publication.report.alerts.is_empty()
+            && self.records.send(Item::Alerts(publication)).await.is_err()
+        {
+            tracing::error!("the task that keeps alerts has ended");
+        }
+    }
+}
+
+/// Writes the records of alerts, in order; waits while the home cannot be reached.
+async fn keep(alerts: Alerts, mut items: mpsc::Receiver<Item>) {
+    while let Some(item) = items.recv().await {
+        let publication = match item {
+            Item::Alerts(publication) => publication,
+            Item::Flush(done) => {
+                let _nobody_waits = done.send(());
+                continue;
+            }
+        };
+        for alert in &publication.report.alerts {
+            while let Err(problem) = alerts.note(alert, &publication.model_id, &publication.service_id).await
+            {
+                if problem.kind() != Kind::Unavailable {
+                    tracing::error!(%problem, id = alert.alert_id.as_str(), "an alert's record was not written");
+                    break;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn envelopes(publication: &Publication, now_ms: i64, constitution: &Constitution) -> Vec<Envelope> {
+    let report = &publication.report;
+    let window = &report.window;
+    let origin = Origin {
+        service: "analytics-orchestrator",
+        at_ms: now_ms,
+        constitutional_hash: constitution.current(),
+    };
+    let traceparent = publication.traceparent.as_deref();
+    let id = report_id(report);
+    let reported = reported(publication);
+    let first = Envelope::new(EventKind::WindowReported, id.clone(), origin, &reported);
+    let mut all = vec![first.about(&window.stream_id).traced(traceparent)];
+    all.extend(report.alerts.iter().map(|alert| {
+        let changed = AlertChanged {
+            alert: alert.clone(),
+            model_id: publication.model_id.to_string(),
+            service_id: publication.service_id.to_string(),
+            about: window.stream_id.to_string(),
+            findings: vec![alert.finding.clone()],
+            epoch: publication.epoch,
+        };
+        // An alert's end is told where its beginning was.
+        let kind = EventKind::alert(alert.judge, alert.severity);
+        Envelope::new(kind, alert.alert_id.to_string(), origin, &changed)
+            .about(&window.stream_id)
+            .caused_by(&id)
+            .traced(traceparent)
+    }));
+    all
+}
+
+/// The same for the same report of the same window.
+fn report_id(report: &Report) -> String {
+    let window = &report.window;
+    let name = format!(
+        "window\n{}\n{}\n{}\n{}\n{}",
+        window.stream_id, window.key, window.start_ms, window.end_ms, report.revision
+    );
+    sha256_hex(name.as_bytes())
+}
+
+fn reported(publication: &Publication) -> WindowReported {
+    let report = &publication.report;
+    let summary = &report.summary;
+    let of_quality = report.findings.iter().filter(|(judge, _)| *judge == JudgeKind::Quality);
+    WindowReported {
+        row_count: summary.row_count,
+        overall_score: summary.overall_score,
+        drift_detected: summary.drift_detected,
+        score_drift: summary.score_drift,
+        brier: summary.brier,
+        performance: summary.performance,
+        harm: match report.harm {
+            Harm::None => HarmFound::None,
+            Harm::Harmless => HarmFound::Harmless,
+            Harm::Harmful => HarmFound::Harmful,
+            Harm::Unknown => HarmFound::Unknown,
+        },
+        window: report.window.clone(),
+        revision: report.revision,
+        model_id: publication.model_id.to_string(),
+        service_id: publication.service_id.to_string(),
+        quality_severity: of_quality.map(|(_, finding)| finding.severity).max(),
+        epoch: publication.epoch,
+    }
+}
