@@ -128,6 +128,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
             "acgs-contracts",
             "acgs-columns",
             "acgs-storage",
+            "acgs-inference",
             "acgs-interchange",
             "acgs-lane",
             "acgs-mesh",
@@ -265,7 +266,7 @@ fn the_vocabulary_stays_small() {
         .iter()
         .filter(|(path, _)| path.starts_with(root().join("crates/vocabulary/src")))
         .filter(|(path, _)| !path.to_string_lossy().ends_with("_tests.rs"))
-        .filter(|(path, _)| !path.ends_with("event/payload.rs"))
+        .filter(|(path, _)| !path.to_string_lossy().contains("vocabulary/src/event"))
         .map(|(_, text)| production(text))
         .sum();
     assert!(lines <= VOCABULARY_LINES_MAX, "{lines} lines");

@@ -272,7 +272,7 @@ async fn router(client: &mut Client, first: Option<Say>) -> Router {
 
 fn hello(router_id: &str, incarnation: &str) -> Option<Say> {
     let (router_id, incarnation) = (router_id.to_owned(), incarnation.to_owned());
-    Some(Say::Hello(RouterHello { router_id, incarnation, observer: false }))
+    Some(Say::Hello(RouterHello { router_id, incarnation, observer: false, fresh: true }))
 }
 
 /// How a stream ends that was opened.

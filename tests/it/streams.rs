@@ -9,9 +9,11 @@ use acgs_contracts::{
         window_spec,
     },
 };
-use acgs_tests::{Mesh, label_schema, labels, open, reason, reports, row_schema, rows};
+use acgs_mesh::constitution::ClientLayer;
+use acgs_tests::{Mesh, Stream, label_schema, labels, open, reason, reports, row_schema, rows};
 use acgs_vocabulary::convert::{batch, schema};
-use tonic::Code;
+use tonic::{Code, transport::Endpoint};
+use tower::Layer;
 
 fn span(report: &WindowReport) -> (i64, i64) {
     let window = report.window.as_ref().unwrap();
@@ -362,11 +364,19 @@ async fn rows_that_no_window_takes_are_counted() {
     assert_eq!(closed.accepted_rows, 2);
 }
 
+/// The least that HTTP/2 has, in bytes.
+const LITTLE_ROOM_BYTES: u32 = 65_535;
+
 #[tokio::test]
 async fn a_client_that_stops_reading_does_not_stop_the_others() {
     let mesh =
         Mesh::start_with(&["orchestrator.stalled_client_ms=500", "orchestrator.reports_kept=64"]).await;
-    let mut deaf = mesh.stream(open("deaf", 1)).await.unwrap();
+    // Little room on the way: it is full however slowly reports are made.
+    let address = format!("http://{}", mesh.running.addresses.orchestrator);
+    let endpoint = Endpoint::from_shared(address).unwrap().initial_stream_window_size(LITTLE_ROOM_BYTES);
+    let channel = endpoint.connect().await.unwrap();
+    let channel = ClientLayer::new(mesh.running.constitution.clone()).layer(channel);
+    let mut deaf = Stream::open_over(channel, open("deaf", 1)).await.unwrap();
     let mut sent = 0;
     // Each row is a window: thousands of reports that nobody reads.
     for frame in 0..40_u64 {
@@ -381,7 +391,7 @@ async fn a_client_that_stops_reading_does_not_stop_the_others() {
     // Others are served all the while, until the deaf one's time is up.
     let started = std::time::Instant::now();
     let mut served = 0;
-    while started.elapsed() < std::time::Duration::from_millis(1_500) {
+    while started.elapsed() < std::time::Duration::from_millis(3_000) {
         let mut lively = mesh.stream(open(&format!("lively{served}"), 1_000)).await.unwrap();
         lively.rows(1, &rows(0, &[1, 2, 3], 0.0)).await;
         lively.end().await;

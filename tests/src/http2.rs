@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use acgs_mesh::framing::framed;
+use acgs_inference::framing::framed;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;

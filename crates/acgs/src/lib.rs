@@ -1,14 +1,14 @@
-//! The binary's parts: settings, wiring, commands, and the face of `ConstitutionService`. The only room that knows all
+//! The binary's parts: settings, wiring, commands, and `ConstitutionService`. The only room that knows all
 //! the others, and so the one that must hold no rule of theirs.
 //!
-//! Reading order: [`settings`], [`wire`], [`constitution_face`], [`client`], [`model_server`], [`input`], [`commands`].
+//! Reading order: [`settings`], [`wire`], [`constitution_service`], [`client`], [`model_server`], [`input`], [`commands`].
 
 pub mod settings;
 
 pub mod wire;
 pub mod worker;
 
-pub mod constitution_face;
+pub mod constitution_service;
 
 pub mod client;
 

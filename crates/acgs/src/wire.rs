@@ -39,7 +39,7 @@ use acgs_mesh::{
 };
 use acgs_records::Records;
 use acgs_storage::{LogSink, Outbox};
-use acgs_streams::{Orchestrator, StreamsDeps, alerts::Alerts, directory::Directory, leases::Leases};
+use acgs_streams::{OrchestratorService, StreamsDeps, alerts::Alerts, directory::Directory, leases::Leases};
 use acgs_vocabulary::{
     AllowList, Constitution, JudgeKind,
     ports::{Clock, EventSink, FindingSink, KeyValue, NoSink},
@@ -203,18 +203,18 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
         addresses.orchestrator = listener.local_addr()?;
         let outbox = outbox.clone().context("an orchestrator has an outbox")?;
         let references = references.clone().context("an orchestrator has references")?;
-        let (face, remote, doors) =
+        let (service, remote, doors) =
             tools.orchestrator(factories, home, outbox.clone(), references, addresses.orchestrator)?;
-        let service =
-            OrchestratorServiceServer::new(face.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let (routes, writer) = tools.models(home, &outbox, Routes::new(service)).await?;
+        let server =
+            OrchestratorServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (routes, writer) = tools.models(home, &outbox, Routes::new(server)).await?;
         group.plumbing.metrics.ask(gauges::lifecycle(writer));
         group.serve(listener, routes, doors);
         if let Some(remote) = &remote {
             group.plumbing.metrics.ask(gauges::judges(remote.clone()));
         }
         judges = remote;
-        orchestrator = Some(face);
+        orchestrator = Some(service);
     }
     if matches!(role, Role::All | Role::Gateway) {
         let own = (role == Role::All).then_some(addresses.orchestrator);
@@ -347,35 +347,47 @@ impl Tools<'_> {
             ((*constitution).clone(), Arc::clone(clock), Arc::clone(sink), (*stop).clone());
         match judge {
             JudgeKind::Quality => {
-                let face =
-                    acgs_quality::QualityFace::new(settings.quality, constitution, clock, sink, keys, stop);
-                tokio::spawn(face.clone().run_monitors());
-                let doors = sources.quality(&face);
-                let lanes = face.clone();
+                let service = acgs_quality::QualityService::new(
+                    settings.quality,
+                    constitution,
+                    clock,
+                    sink,
+                    keys,
+                    stop,
+                );
+                tokio::spawn(service.clone().run_monitors());
+                let doors = sources.quality(&service);
+                let lanes = service.clone();
                 let factory: JudgeFactory = Arc::new(move || Box::new(lanes.lane_judge()));
-                let service = QualityServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                let service = QualityServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
                 (settings.listen.quality, Routes::new(service), doors, factory)
             }
             JudgeKind::Drift => {
-                let face =
-                    acgs_drift::DriftFace::new(settings.drift, constitution, clock, sink, references, stop);
-                tokio::spawn(face.clone().run_monitors());
-                let doors = sources.drift(&face);
-                let lanes = face.clone();
+                let service = acgs_drift::DriftService::new(
+                    settings.drift,
+                    constitution,
+                    clock,
+                    sink,
+                    references,
+                    stop,
+                );
+                tokio::spawn(service.clone().run_monitors());
+                let doors = sources.drift(&service);
+                let lanes = service.clone();
                 let factory: JudgeFactory = Arc::new(move || Box::new(lanes.lane_judge()));
-                let service = DriftServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                let service = DriftServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
                 (settings.listen.drift, Routes::new(service), doors, factory)
             }
             JudgeKind::Performance => {
                 let config = settings.performance.clone();
-                let face =
-                    acgs_performance::PerformanceFace::new(config, constitution, clock, sink, keys, stop);
-                tokio::spawn(face.clone().run_monitors());
-                let doors = sources.performance(&face);
-                let lanes = face.clone();
+                let service =
+                    acgs_performance::PerformanceService::new(config, constitution, clock, sink, keys, stop);
+                tokio::spawn(service.clone().run_monitors());
+                let doors = sources.performance(&service);
+                let lanes = service.clone();
                 let factory: JudgeFactory = Arc::new(move || Box::new(lanes.lane_judge()));
                 let service =
-                    PerformanceServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+                    PerformanceServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
                 (settings.listen.performance, Routes::new(service), doors, factory)
             }
         }
@@ -388,7 +400,7 @@ impl Tools<'_> {
         outbox: Outbox,
         references: ReferenceStore,
         bound: SocketAddr,
-    ) -> anyhow::Result<(Orchestrator, Option<Remote>, Doors)> {
+    ) -> anyhow::Result<(OrchestratorService, Option<Remote>, Doors)> {
         let mesh = &self.settings.mesh;
         let allowed = AllowList::parse(&mesh.allowed).context("mesh.allowed")?;
         let directory = Directory::start(allowed, mesh.lease_ms, Arc::clone(self.clock), self.stop.clone());
@@ -414,7 +426,7 @@ impl Tools<'_> {
             Leases::new(Arc::clone(&home.keys), Arc::clone(self.clock), &owner, mesh.stream_lease_ms)
         });
         let doors = self.sources.orchestrator(&directory);
-        let face = Orchestrator::new(StreamsDeps {
+        let service = OrchestratorService::new(StreamsDeps {
             config: self.settings.orchestrator,
             constitution: self.constitution.clone(),
             clock: Arc::clone(self.clock),
@@ -428,7 +440,7 @@ impl Tools<'_> {
             leases,
             stop: self.stop.clone(),
         });
-        Ok((face, remote, doors))
+        Ok((service, remote, doors))
     }
 }
 

@@ -14,4 +14,4 @@ pub mod record;
 pub mod service;
 
 pub use config::Config;
-pub use service::{DriftFace, judge::judge, store::ReferenceStore};
+pub use service::{DriftService, judge::judge, store::ReferenceStore};

@@ -1,4 +1,4 @@
-//! The face: `DriftService` over the domain. The only place of this room that names contracts and tonic, with its
+//! The service: `DriftService` over the domain. The only place of this room that names contracts and tonic, with its
 //! parts; it converts and no more.
 
 pub mod judge;
@@ -35,7 +35,6 @@ use acgs_vocabulary::{
     text,
 };
 use monitor::Gathered;
-use proto::drift_service_server::DriftService;
 use tokio::sync::Semaphore;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -57,7 +56,7 @@ const UPLOADS_MAX: usize = 4;
 
 /// Answers `DriftService`.
 #[derive(Clone)]
-pub struct DriftFace {
+pub struct DriftService {
     config: Config,
     constitution: Constitution,
     clock: Arc<dyn Clock>,
@@ -71,13 +70,13 @@ pub struct DriftFace {
     uploads: Arc<Semaphore>,
 }
 
-impl fmt::Debug for DriftFace {
+impl fmt::Debug for DriftService {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("DriftFace").field("config", &self.config).finish_non_exhaustive()
+        formatter.debug_struct("DriftService").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl DriftFace {
+impl DriftService {
     /// With its thresholds, what it hands findings to, and where references are kept (`None`: nowhere, and the calls
     /// about references say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
@@ -242,8 +241,8 @@ impl DriftFace {
                 (report, reference.name.clone(), reference.version)
             }
             None => {
-                let (face, asked) = (self.clone(), Arc::clone(&request));
-                let report = self.apart(move || face.against_sample(&asked)).await??;
+                let (service, asked) = (self.clone(), Arc::clone(&request));
+                let report = self.apart(move || service.against_sample(&asked)).await??;
                 (report, String::new(), 0)
             }
         };
@@ -379,7 +378,7 @@ fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
 }
 
 #[tonic::async_trait]
-impl DriftService for DriftFace {
+impl proto::drift_service_server::DriftService for DriftService {
     async fn detect(
         &self,
         request: Request<proto::DetectRequest>,

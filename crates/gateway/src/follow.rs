@@ -82,6 +82,7 @@ impl Follower {
             router_id: self.router_id.clone(),
             incarnation: self.incarnation.clone(),
             observer: false,
+            fresh: self.table.counted().iter().all(|(_, arm)| arm.stamp() == 0),
         };
         out.send(request(Say::Hello(hello))).await?;
         let mut incoming = client.watch_routes(ReceiverStream::new(outgoing)).await?.into_inner();

@@ -2,7 +2,7 @@
 //! and the two ways of carrying it, over gRPC and in process.
 //! It must never know what a judge judges.
 //!
-//! Reading order: [`message`], [`judge`], [`panes`], [`book`], [`wire`], [`in_process`], [`over_grpc`].
+//! Reading order: [`message`], [`judge`], [`panes`], [`replay_log`], [`wire`], [`in_process`], [`over_grpc`].
 
 pub mod message;
 
@@ -10,7 +10,7 @@ pub mod judge;
 
 pub mod panes;
 
-pub mod book;
+pub mod replay_log;
 
 pub mod wire;
 
@@ -21,7 +21,7 @@ pub mod over_grpc;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use book::Book;
 pub use judge::{Connector, Judge, LaneHandle};
 pub use message::{LaneDown, LaneUp};
 pub use panes::{Assessment, Assessor, PaneJudge};
+pub use replay_log::ReplayLog;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     compliance::{ComplianceEvidence, weigh},
-    policy::{Gates, Loss, Slice},
+    loss::loss,
+    policy::{Gates, Slice},
     words::words,
 };
 
@@ -93,20 +94,6 @@ fn result(gate: &str, outcome: Outcome, description: impl Into<String>) -> GateR
 
 fn pass(fine: bool) -> Outcome {
     if fine { Outcome::Passed } else { Outcome::Failed }
-}
-
-/// The loss of one record.
-#[must_use]
-pub fn loss(kind: Loss, score: f64, label: f64) -> f64 {
-    match kind {
-        Loss::Squared => (score - label) * (score - label),
-        Loss::Absolute => (score - label).abs(),
-        // A probability of 0 for what came true would be the end of every mean.
-        Loss::Log => {
-            let probability = score.clamp(1e-9, 1.0 - 1e-9);
-            -(label * probability.ln() + (1.0 - label) * (1.0 - probability).ln())
-        }
-    }
 }
 
 /// Judges a candidate; a gate that cannot be judged fails unless the policy does not ask for it.

@@ -3,7 +3,7 @@
 //! It must never know gRPC, NATS, files or clocks: times are passed in.
 //!
 //! Reading order: [`stage`], [`job`] and [`deployment`] (the three tables), [`trigger`], [`policy`], [`rollout`], [`capture`], [`schedule`],
-//! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`working`], [`gates`], [`analysis`],
+//! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`working`], [`loss`], [`gates`], [`analysis`],
 //! [`compliance`].
 
 mod words;
@@ -37,6 +37,8 @@ pub mod state;
 pub mod decide;
 
 pub mod working;
+
+pub mod loss;
 
 pub mod gates;
 

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 /// Most services of one List, as gRFC A90 has it.
 const LIST_MAX: usize = 100;
 
-/// Sets the state that [`HealthFace`] tells.
+/// Sets the state that [`HealthService`] tells.
 #[derive(Clone, Debug)]
 pub struct HealthSwitch {
     states: watch::Sender<BTreeMap<String, bool>>,
@@ -67,14 +67,14 @@ impl HealthSwitch {
 
     /// What answers the health RPCs.
     #[must_use]
-    pub fn face(&self) -> HealthFace {
-        HealthFace { states: self.states.subscribe(), over: self.over.clone() }
+    pub fn service(&self) -> HealthService {
+        HealthService { states: self.states.subscribe(), over: self.over.clone() }
     }
 }
 
 /// Answers `grpc.health.v1.Health`.
 #[derive(Clone, Debug)]
-pub struct HealthFace {
+pub struct HealthService {
     states: watch::Receiver<BTreeMap<String, bool>>,
     over: CancellationToken,
 }
@@ -89,7 +89,7 @@ fn response(serving: Option<bool>) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for HealthFace {
+impl Health for HealthService {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,

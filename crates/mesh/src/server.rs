@@ -163,7 +163,7 @@ pub fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Rou
     let guard = ConstitutionLayer::new(plumbing.constitution.clone(), Arc::clone(&plumbing.refusals));
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
-    let open = Routes::new(HealthServer::new(plumbing.health.face()))
+    let open = Routes::new(HealthServer::new(plumbing.health.service()))
         .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
         .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
     let open: Router = without_fallback(open).layer(GrpcWebLayer::new());

@@ -1,7 +1,7 @@
 //! Tells the bus what happened to models: reads the ledger behind everything else and hands each event to the outbox. Every
 //! process does; an event has the same id wherever it is told from, so it is on the bus once. It must not decide anything.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use acgs_lifecycle::{
     Change, Event,
@@ -13,89 +13,39 @@ use acgs_vocabulary::{
     Severity,
     constitution::sha256_hex,
     event::{Envelope, EventKind, Origin, payload::LifecycleStepped},
-    ports::{EventSink, KeyValue, Ledger},
+    ports::{
+        EventSink,
+        consume::{Handler, LedgerEntry},
+    },
 };
-use tokio_util::sync::CancellationToken;
+use async_trait::async_trait;
 
-use crate::{entry::Entry, position::Position};
+use crate::entry::Entry;
 
-/// Where it is kept how far the bus was told.
-const TOLD: &str = "lifecycle/told";
-/// Entries between two writes of that.
-const WRITE_EVERY: u64 = 256;
-/// When nothing comes for this long, it is written.
-const QUIET: Duration = Duration::from_secs(1);
-/// Between attempts while the home cannot be reached.
-const RETRY: Duration = Duration::from_millis(500);
+/// Under which name it is kept how far the bus was told.
+pub const POSITION: &str = "lifecycle/told";
 
-/// What it works with.
+/// Where events go.
 #[derive(Clone, Debug)]
-pub struct EventRelay {
-    /// What happened.
-    pub ledger: Arc<dyn Ledger>,
-    /// Where it is kept how far the bus was told.
-    pub keys: Arc<dyn KeyValue>,
-    /// To the bus.
-    pub outbox: Arc<dyn EventSink>,
-    /// The end of everything.
-    pub stop: CancellationToken,
-}
+pub struct EventRelay(pub Arc<dyn EventSink>);
 
-impl EventRelay {
-    /// Tells until everything ends.
-    pub async fn run(self) {
-        let stop = self.stop.clone();
-        tokio::select! {
-            () = self.tell_all() => {}
-            () = stop.cancelled() => {}
-        }
-    }
-
-    async fn tell_all(&self) {
-        let position = Position::new(Arc::clone(&self.keys), TOLD);
-        let mut told = loop {
-            match position.read().await {
-                Ok(place) => break place.unwrap_or(0),
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
-        };
-        let mut written = told;
-        loop {
-            let Ok(mut entries) = self.ledger.follow(told).await else {
-                tokio::time::sleep(RETRY).await;
-                continue;
-            };
-            loop {
-                let quiet = match tokio::time::timeout(QUIET, entries.recv()).await {
-                    Ok(Some((sequence, bytes))) => {
-                        self.tell(sequence, &bytes).await;
-                        told = sequence;
-                        false
-                    }
-                    Ok(None) => break,
-                    Err(_nothing_came) => true,
-                };
-                if told >= written + WRITE_EVERY || quiet && told > written {
-                    self.outbox.flush().await;
-                    if position.write(told).await {
-                        written = told;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn tell(&self, sequence: u64, bytes: &[u8]) {
-        match serde_json::from_slice::<Entry>(bytes) {
+#[async_trait]
+impl Handler<LedgerEntry> for EventRelay {
+    async fn handle(&mut self, (sequence, bytes): LedgerEntry) {
+        match serde_json::from_slice::<Entry>(&bytes) {
             Ok(entry) => {
                 for event in &entry.events {
                     if let Some(envelope) = envelope(event, &entry.constitutional_hash) {
-                        self.outbox.send(envelope).await;
+                        self.0.send(envelope).await;
                     }
                 }
             }
             Err(error) => tracing::error!(sequence, %error, "an entry of the ledger cannot be told"),
         }
+    }
+
+    async fn settle(&mut self) {
+        self.0.flush().await;
     }
 }
 

@@ -12,16 +12,27 @@ use acgs_vocabulary::{
     ports::records::{Dataset, Selection},
 };
 
+/// What keys of data sets begin with.
+pub const DATASETS: &str = "datasets/";
+/// What keys of scores begin with.
+pub const SCORES: &str = "scores/";
+
 /// The key of a job's data in the blob home.
 #[must_use]
 pub fn dataset_key(digest: &str) -> String {
-    format!("datasets/{digest}")
+    format!("{DATASETS}{digest}")
 }
 
 /// The key of the scores that a worker brought, which it cannot bring a second time.
 #[must_use]
 pub fn scores_key(job: u64, fence: u64) -> String {
-    format!("scores/{job}-{fence}")
+    format!("{SCORES}{job}-{fence}")
+}
+
+/// The job whose scores a key names.
+#[must_use]
+pub fn job_of_scores(key: &str) -> Option<u64> {
+    key.strip_prefix(SCORES)?.split_once('-')?.0.parse().ok()
 }
 
 /// The files of a job.

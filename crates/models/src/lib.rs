@@ -3,7 +3,7 @@
 //! It must never know streams, the NATS API or what home the ledger has.
 //!
 //! Reading order: [`ledger_writer`] (who decides), [`places`] and [`history`] (looking back), [`event_relay`],
-//! [`retrain_trigger`], [`job_files`], [`job_holds`], [`job_preparer`], [`gate_runner`], [`routes`], [`service`].
+//! [`retrain_trigger`], [`job_files`], [`job_holds`], [`job_preparer`], [`gate_runner`], [`blob_retention`], [`routes`], [`service`].
 
 pub mod entry;
 
@@ -14,8 +14,6 @@ mod refusals;
 pub mod ledger_writer;
 
 mod history;
-
-mod position;
 
 pub mod event_relay;
 
@@ -28,6 +26,8 @@ pub mod job_holds;
 pub mod job_preparer;
 
 pub mod gate_runner;
+
+pub mod blob_retention;
 
 pub mod routes;
 

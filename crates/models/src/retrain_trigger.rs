@@ -16,23 +16,19 @@ use acgs_lifecycle::{
 use acgs_vocabulary::{
     Severity, Window,
     event::{
-        Envelope, EventKind,
+        Envelope,
         payload::{HarmFound, PerformanceFound, WindowReported},
     },
-    ports::{EventLog, KeyValue, PortError, records::ModelRecords},
+    ports::{Logged, consume::Handler, records::ModelRecords},
     problem::Kind,
     text,
 };
-use tokio_util::sync::CancellationToken;
+use async_trait::async_trait;
 
-use crate::{ledger_writer::LedgerWriter, position::Position};
+use crate::ledger_writer::LedgerWriter;
 
-/// Where it is kept how far was read.
-const READ: &str = "lifecycle/steward";
-/// Events between two writes of that.
-const WRITE_EVERY: u64 = 256;
-/// When nothing comes for this long, it is written.
-const QUIET: Duration = Duration::from_secs(1);
+/// Under which name it is kept how far the bus was read; the first one begins with what comes. The name is older than the type.
+pub const POSITION: &str = "lifecycle/steward";
 /// Between attempts while the home cannot be reached.
 const RETRY: Duration = Duration::from_millis(250);
 /// Triggers that are known to be decided: a window is told again with every label that comes.
@@ -40,19 +36,12 @@ const DECIDED_MAX: usize = 16_384;
 /// Models whose calendar is remembered.
 const CALENDARS_MAX: usize = 100_000;
 
-/// What it works with.
-#[derive(Clone, Debug)]
+/// What it works with, and what it remembers.
+#[derive(Debug)]
 pub struct RetrainTrigger {
-    /// What judges found.
-    pub log: Arc<dyn EventLog>,
-    /// Where it is kept how far was read.
-    pub keys: Arc<dyn KeyValue>,
-    /// Whether a model has records.
-    pub records: Arc<dyn ModelRecords>,
-    /// Who decides.
-    pub writer: LedgerWriter,
-    /// The end of everything.
-    pub stop: CancellationToken,
+    records: Arc<dyn ModelRecords>,
+    writer: LedgerWriter,
+    memory: Memory,
 }
 
 /// What need not be asked again; losing it costs time only.
@@ -68,58 +57,13 @@ fn key(model_id: &str, trigger: &Trigger) -> (String, Severity) {
 }
 
 impl RetrainTrigger {
-    /// Reads until everything ends.
-    pub async fn run(self) {
-        let stop = self.stop.clone();
-        tokio::select! {
-            () = self.read_all() => {}
-            () = stop.cancelled() => {}
-        }
+    /// Asks this writer to decide; the records say whether there is something to train on.
+    #[must_use]
+    pub fn new(records: Arc<dyn ModelRecords>, writer: LedgerWriter) -> Self {
+        Self { records, writer, memory: Memory::default() }
     }
 
-    async fn read_all(&self) {
-        let filter = EventKind::WindowReported.subject();
-        let position = Position::new(Arc::clone(&self.keys), READ);
-        let mut read = loop {
-            match self.begin(&position).await {
-                Ok(read) => break read,
-                Err(_) => tokio::time::sleep(RETRY).await,
-            }
-        };
-        let mut written = read;
-        let mut memory = Memory::default();
-        loop {
-            let Ok(mut events) = self.log.subscribe(read, &filter).await else {
-                tokio::time::sleep(RETRY).await;
-                continue;
-            };
-            loop {
-                let quiet = match tokio::time::timeout(QUIET, events.recv()).await {
-                    Ok(Some(logged)) => {
-                        self.take(&logged.envelope, &mut memory).await;
-                        read = logged.sequence;
-                        false
-                    }
-                    Ok(None) => break,
-                    Err(_nothing_came) => true,
-                };
-                let due = read >= written + WRITE_EVERY || quiet && read > written;
-                if due && position.write(read).await {
-                    written = read;
-                }
-            }
-        }
-    }
-
-    /// Where to go on: the first steward begins with what comes.
-    async fn begin(&self, position: &Position) -> Result<u64, PortError> {
-        match position.read().await? {
-            Some(place) => Ok(place),
-            None => self.log.last().await,
-        }
-    }
-
-    async fn take(&self, envelope: &Envelope, memory: &mut Memory) {
+    async fn take(&mut self, envelope: &Envelope) {
         let Some(seen) = seen(envelope) else { return };
         let known = self.writer.look(|state| {
             let model = state.model(&seen.window.model_id)?;
@@ -129,10 +73,10 @@ impl RetrainTrigger {
         let Some((model_id, cron, scheduled_ms)) = known else { return };
         let mut triggers = found(&seen);
         if let Some(cron) = cron {
-            if memory.calendars.len() >= CALENDARS_MAX {
-                memory.calendars.clear();
+            if self.memory.calendars.len() >= CALENDARS_MAX {
+                self.memory.calendars.clear();
             }
-            let last_ms = memory.calendars.entry(Arc::clone(&model_id)).or_insert(seen.end_ms());
+            let last_ms = self.memory.calendars.entry(Arc::clone(&model_id)).or_insert(seen.end_ms());
             let after_ms = scheduled_ms.unwrap_or(*last_ms).max(*last_ms);
             *last_ms = after_ms.max(seen.end_ms());
             triggers.extend(
@@ -140,7 +84,7 @@ impl RetrainTrigger {
                     .map(|moment_ms| scheduled(&seen, &cron, moment_ms)),
             );
         }
-        triggers.retain(|trigger| !memory.decided.contains(&key(&model_id, trigger)));
+        triggers.retain(|trigger| !self.memory.decided.contains(&key(&model_id, trigger)));
         if triggers.is_empty() {
             return;
         }
@@ -148,10 +92,10 @@ impl RetrainTrigger {
         for mut trigger in triggers {
             // Without any there is nothing to train on; how many there are is counted when a worker asks.
             trigger.records = records.filter(|last| *last == 0);
-            if memory.decided.len() >= DECIDED_MAX {
-                memory.decided.clear();
+            if self.memory.decided.len() >= DECIDED_MAX {
+                self.memory.decided.clear();
             }
-            memory.decided.insert(key(&model_id, &trigger));
+            self.memory.decided.insert(key(&model_id, &trigger));
             self.submit(&model_id, trigger).await;
         }
     }
@@ -171,6 +115,13 @@ impl RetrainTrigger {
                 }
             }
         }
+    }
+}
+
+#[async_trait]
+impl Handler<Logged> for RetrainTrigger {
+    async fn handle(&mut self, entry: Logged) {
+        self.take(&entry.envelope).await;
     }
 }
 
@@ -251,7 +202,7 @@ fn scheduled(seen: &Seen, cron: &str, moment_ms: i64) -> Trigger {
 
 #[cfg(test)]
 mod tests {
-    use acgs_vocabulary::event::Origin;
+    use acgs_vocabulary::event::{EventKind, Origin};
     use serde_json::Value;
 
     use super::*;

@@ -16,4 +16,4 @@ pub mod record;
 pub mod service;
 
 pub use config::Config;
-pub use service::{PerformanceFace, judge::judge};
+pub use service::{PerformanceService, judge::judge};

@@ -1,4 +1,4 @@
-//! The face: `PerformanceService` over the domain. The only place of this room that names contracts and tonic, with
+//! `PerformanceService` over the domain. The only place of this room that names contracts and tonic, with
 //! its parts; it converts and no more.
 
 pub mod judge;
@@ -29,7 +29,6 @@ use acgs_vocabulary::{
     text,
 };
 use monitor::Gathered;
-use proto::performance_service_server::PerformanceService;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -50,7 +49,7 @@ const PAIRS_MAX: usize = 1_000_000;
 
 /// Answers `PerformanceService`.
 #[derive(Clone)]
-pub struct PerformanceFace {
+pub struct PerformanceService {
     config: Arc<Config>,
     constitution: Constitution,
     clock: Arc<dyn Clock>,
@@ -62,13 +61,13 @@ pub struct PerformanceFace {
     violations: Arc<AtomicU64>,
 }
 
-impl fmt::Debug for PerformanceFace {
+impl fmt::Debug for PerformanceService {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("PerformanceFace").field("config", &self.config).finish_non_exhaustive()
+        formatter.debug_struct("PerformanceService").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl PerformanceFace {
+impl PerformanceService {
     /// With its targets, what it hands findings to, and where targets, standing orders and the last submissions are kept
     /// (`None`: nowhere, and the calls about them say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
@@ -266,7 +265,7 @@ fn finding(violation: &sla::Violation) -> Finding {
 }
 
 #[tonic::async_trait]
-impl PerformanceService for PerformanceFace {
+impl proto::performance_service_server::PerformanceService for PerformanceService {
     async fn submit_metrics(
         &self,
         request: Request<proto::SubmitMetricsRequest>,

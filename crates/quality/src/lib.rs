@@ -14,4 +14,4 @@ pub mod record;
 pub mod service;
 
 pub use config::Config;
-pub use service::{QualityFace, judge::judge};
+pub use service::{QualityService, judge::judge};

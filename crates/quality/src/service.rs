@@ -1,4 +1,4 @@
-//! The face: `QualityService` over the domain. The only place of this room that names contracts and tonic, with its
+//! `QualityService` over the domain. The only place of this room that names contracts and tonic, with its
 //! parts; it converts and no more.
 
 pub mod judge;
@@ -21,7 +21,6 @@ use acgs_vocabulary::{
     text,
 };
 use monitor::Gathered;
-use proto::quality_service_server::QualityService;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -38,7 +37,7 @@ const ID_BYTES_MAX: usize = 128;
 
 /// Answers `QualityService`.
 #[derive(Clone)]
-pub struct QualityFace {
+pub struct QualityService {
     config: Config,
     constitution: Constitution,
     clock: Arc<dyn Clock>,
@@ -48,13 +47,13 @@ pub struct QualityFace {
     history: Option<History<AssessmentRecord>>,
 }
 
-impl fmt::Debug for QualityFace {
+impl fmt::Debug for QualityService {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("QualityFace").field("config", &self.config).finish_non_exhaustive()
+        formatter.debug_struct("QualityService").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl QualityFace {
+impl QualityService {
     /// With its thresholds, what it hands findings to, and where standing orders and the last assessments are kept (`None`:
     /// nowhere, and the calls about them say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
@@ -211,7 +210,7 @@ fn recommendations(findings: &[Finding]) -> Vec<String> {
 }
 
 #[tonic::async_trait]
-impl QualityService for QualityFace {
+impl proto::quality_service_server::QualityService for QualityService {
     async fn assess(
         &self,
         request: Request<proto::AssessRequest>,

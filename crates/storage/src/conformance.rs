@@ -179,6 +179,16 @@ pub async fn blobs(blobs: Arc<dyn Blobs>) {
     blobs.put("b", bytes.clone()).await.expect("the same again is fine");
     assert!(blobs.put("b", vec![1]).await.is_err(), "other bytes under the name are refused");
     assert_eq!(blobs.get("b").await, Ok(Some(bytes)));
+    for name in ["a/1", "a/2", "a/3", "aa"] {
+        blobs.put(name, vec![7]).await.expect("puts");
+    }
+    let list =
+        async |prefix: &str, after: &str, count| blobs.list(prefix, after, count).await.expect("lists");
+    assert_eq!(list("a/", "", 10).await, ["a/1", "a/2", "a/3"]);
+    assert_eq!(list("a/", "a/1", 1).await, ["a/2"]);
+    assert_eq!(list("c", "", 10).await, Vec::<String>::new());
+    blobs.delete("a/2").await.expect("deletes");
+    assert_eq!(list("a", "", 10).await, ["a/1", "a/3", "aa"], "what is deleted is not told");
     blobs.delete("b").await.expect("deletes");
     assert_eq!(blobs.get("b").await, Ok(None));
 }

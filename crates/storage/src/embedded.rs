@@ -172,4 +172,4 @@ impl Embedded {
 
 #[cfg(test)]
 #[path = "embedded/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! Homes of the ports: where events, keys and blobs are kept, and the suite that every home passes.
 //! It must never know gRPC or the services.
 //!
-//! Reading order: [`embedded`], [`jetstream`], [`outbox`], [`sink`], `conformance`.
+//! Reading order: [`embedded`], [`jetstream`], [`outbox`], [`sink`], [`consumer`], `conformance`.
 
 mod bounds;
 
@@ -13,9 +13,12 @@ pub mod outbox;
 
 pub mod sink;
 
+pub mod consumer;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
+pub use consumer::{Beginning, Consumer, Entries, Events, Position};
 pub use embedded::{Durability, Embedded, Options, RecordsKept};
 pub use jetstream::JetStream;
 pub use outbox::Outbox;

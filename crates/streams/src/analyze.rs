@@ -4,7 +4,7 @@ use std::{future::poll_fn, sync::Arc};
 
 use acgs_columns::{RecordBatch, Role, Schema};
 use acgs_lane::{
-    Book, Connector, LaneDown, LaneUp,
+    Connector, LaneDown, LaneUp, ReplayLog,
     message::{Open, Verdict},
 };
 use acgs_statistics::harm::{Harm, harm};
@@ -142,15 +142,15 @@ async fn ask(
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let mut link = Link::new(Arc::clone(connector), judge, open.clone(), offered.cloned(), 0);
-        let mut book = Book::new(false);
-        book.push(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
+        let mut replay_log = ReplayLog::new(false);
+        replay_log.push(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
         for (index, batch) in batches.iter().enumerate() {
             let Some(batch) = projection.apply(batch) else { continue };
             let runs = vec![(1, batch.rows() as u32)];
-            book.push(LaneDown::Rows { seq: index as u64 + 1, batch, runs, again: false });
+            replay_log.push(LaneDown::Rows { seq: index as u64 + 1, batch, runs, again: false });
         }
-        book.push(LaneDown::Close { window: window.clone(), revision: 0, panes: vec![1] });
-        match verdict(&mut link, &mut book).await {
+        replay_log.push(LaneDown::Close { window: window.clone(), revision: 0, panes: vec![1] });
+        match verdict(&mut link, &mut replay_log).await {
             Ok(verdict) => return Ok(Part { judge, verdict: Some(verdict), revision: 0 }),
             Err(problem) if problem.kind() == Kind::Unavailable => last = Some(problem),
             Err(problem) => return Err(problem),
@@ -159,9 +159,9 @@ async fn ask(
     Err(last.unwrap_or_else(|| Problem::internal("a judge was not asked")))
 }
 
-async fn verdict(link: &mut Link, book: &mut Book) -> Result<Verdict, Problem> {
+async fn verdict(link: &mut Link, replay_log: &mut ReplayLog) -> Result<Verdict, Problem> {
     loop {
-        match poll_fn(|context| link.poll(context, book)).await {
+        match poll_fn(|context| link.poll(context, replay_log)).await {
             Said::Up(LaneUp::Verdict(verdict)) => return Ok(verdict),
             Said::Up(_) | Said::Opened => {}
             Said::Lost(problem) | Said::Refused(problem) => return Err(problem),

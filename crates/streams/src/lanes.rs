@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use acgs_lane::{Book, Connector, LaneDown, LaneUp, message::Open};
+use acgs_lane::{Connector, LaneDown, LaneUp, ReplayLog, message::Open};
 use acgs_vocabulary::{JudgeKind, Problem, ports::StoredReference};
 use link::{Link, Said};
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ pub struct LaneConfig {
 #[derive(Debug)]
 struct Lane {
     judge: JudgeKind,
-    book: Book,
+    replay_log: ReplayLog,
     link: Link,
     /// Since when there is no judge that does anything.
     down_since: Option<Instant>,
@@ -89,7 +89,13 @@ impl Lanes {
             open.snapshot_every_bytes = if remote { config.snapshot_every_bytes } else { 0 };
             let age_max_ms = if remote { config.age_max_ms } else { 0 };
             let link = Link::new(Arc::clone(connector), judge, open, reference.cloned(), age_max_ms);
-            Lane { judge, book: Book::new(remote), link, down_since: Some(Instant::now()), was_open: false }
+            Lane {
+                judge,
+                replay_log: ReplayLog::new(remote),
+                link,
+                down_since: Some(Instant::now()),
+                was_open: false,
+            }
         };
         let mut lanes =
             Self { config, remote, lanes: opens.into_iter().map(lane).collect(), given_up: VecDeque::new() };
@@ -100,7 +106,7 @@ impl Lanes {
             Err(_) => {
                 for lane in lanes.lanes.iter_mut().filter(|lane| !lane.link.is_open()) {
                     tracing::warn!(judge = lane.judge.as_str(), "a stream begins without a judge");
-                    lane.book.give_up();
+                    lane.replay_log.abandon();
                 }
                 Ok(lanes)
             }
@@ -109,7 +115,7 @@ impl Lanes {
 
     /// Judges that are given up for now.
     pub fn absent(&self) -> impl Iterator<Item = JudgeKind> + '_ {
-        self.lanes.iter().filter(|lane| lane.book.is_absent()).map(|lane| lane.judge)
+        self.lanes.iter().filter(|lane| lane.replay_log.is_absent()).map(|lane| lane.judge)
     }
 
     /// Ready when every lane is open; an error when one is refused.
@@ -117,7 +123,7 @@ impl Lanes {
         for lane in &mut self.lanes {
             // What was lost is looked for again, which has to be polled too.
             while !lane.link.is_open() {
-                match lane.link.poll(context, &mut lane.book) {
+                match lane.link.poll(context, &mut lane.replay_log) {
                     Poll::Ready(Said::Opened) => (lane.down_since, lane.was_open) = (None, true),
                     Poll::Ready(Said::Refused(problem)) => return Poll::Ready(Err(problem)),
                     Poll::Ready(Said::Up(_) | Said::Lost(_)) => {}
@@ -134,7 +140,7 @@ impl Lanes {
     /// Queues a message; one for a lost lane goes nowhere.
     pub fn push(&mut self, judge: JudgeKind, message: LaneDown) {
         if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.judge == judge) {
-            lane.book.push(message);
+            lane.replay_log.push(message);
         }
     }
 
@@ -142,19 +148,19 @@ impl Lanes {
     #[must_use]
     pub fn ready(&self) -> bool {
         let ready = |lane: &Lane| {
-            let (messages, bytes, frames) = lane.book.unsent();
+            let (messages, bytes, frames) = lane.replay_log.unsent();
             let (credit_bytes, credit_frames) = lane.link.credit();
             credit_bytes > bytes && credit_frames > frames && messages < QUEUE_SOFT_MAX
         };
-        self.lanes.iter().all(|lane| lane.book.is_absent() || ready(lane))
+        self.lanes.iter().all(|lane| lane.replay_log.is_absent() || ready(lane))
     }
 
     /// Lets go of judges that hold the stream and say nothing: a lane that is waited for and silent is as good as lost.
     pub fn let_go_of_silent(&mut self) {
         let patience = Duration::from_millis(self.config.patience_ms);
         let mut given_up = Vec::new();
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.book.is_absent()) {
-            let (_, bytes, frames) = lane.book.unsent();
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.replay_log.is_absent()) {
+            let (_, bytes, frames) = lane.replay_log.unsent();
             let (credit_bytes, credit_frames) = lane.link.credit();
             let holds = credit_bytes <= bytes || credit_frames <= frames;
             if self.remote && holds && lane.link.silence() >= patience {
@@ -164,7 +170,7 @@ impl Lanes {
                 let problem = lane.link.let_go(if next { patience * SILENT_PAUSES } else { Duration::ZERO });
                 lane.down_since.get_or_insert_with(Instant::now);
                 if next {
-                    lane.book.give_up();
+                    lane.replay_log.abandon();
                     given_up.push(Event::Lost(lane.judge, problem));
                 }
             }
@@ -185,13 +191,15 @@ impl Lanes {
         while index < self.lanes.len() {
             let lane = &mut self.lanes[index];
             let judge = lane.judge;
-            match lane.link.poll(context, &mut lane.book) {
+            match lane.link.poll(context, &mut lane.replay_log) {
                 Poll::Ready(Said::Up(up)) => {
                     // Only one that answers is there.
                     lane.down_since = None;
                     match &up {
-                        LaneUp::Verdict(verdict) => lane.book.answered(&verdict.window, verdict.revision),
-                        LaneUp::Snapshot(state) => lane.book.snapshot(state.clone()),
+                        LaneUp::Verdict(verdict) => {
+                            lane.replay_log.answered(&verdict.window, verdict.revision)
+                        }
+                        LaneUp::Snapshot(state) => lane.replay_log.snapshot(state.clone()),
                         LaneUp::Need { .. } | LaneUp::Credit { .. } => {}
                     }
                     return Poll::Ready(Event::Up(judge, up));
@@ -200,7 +208,7 @@ impl Lanes {
                     lane.was_open = true;
                     let gap_ms = lane.down_since.map_or(0, |since| since.elapsed().as_millis() as u64);
                     tracing::info!(judge = judge.as_str(), gap_ms, "a lane is open again");
-                    if lane.book.revive() {
+                    if lane.replay_log.revive() {
                         lane.down_since = None;
                         return Poll::Ready(Event::Back(judge));
                     }
@@ -212,8 +220,8 @@ impl Lanes {
                     // What was sent to a judge of this process was not kept.
                     let over =
                         !self.remote || since.elapsed() >= Duration::from_millis(self.config.patience_ms);
-                    if over && !lane.book.is_absent() {
-                        lane.book.give_up();
+                    if over && !lane.replay_log.is_absent() {
+                        lane.replay_log.abandon();
                         return Poll::Ready(Event::Lost(judge, problem));
                     }
                     continue;
@@ -221,9 +229,9 @@ impl Lanes {
                 Poll::Ready(Said::Refused(problem)) => {
                     // One that took the lane before may be followed by one that does not, for now or for good.
                     let again = lane.was_open && self.remote;
-                    let known = lane.book.is_absent();
+                    let known = lane.replay_log.is_absent();
                     if again {
-                        lane.book.give_up();
+                        lane.replay_log.abandon();
                         lane.link.let_go(Duration::ZERO);
                     } else {
                         self.lanes.remove(index);

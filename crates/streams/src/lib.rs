@@ -1,5 +1,5 @@
 //! Client streams: frames in, panes and windows by event time, lanes to the judges, reports in order out, and the tracker that
-//! turns findings into alerts, once; the faces of `OrchestratorService` over them.
+//! turns findings into alerts, once; `OrchestratorService` over them.
 //! It must never know the life of models, the NATS API or tonic's transport.
 //!
 //! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`alert_tracker`] (pure), [`lanes`],
@@ -36,4 +36,4 @@ pub mod analyze;
 pub mod service;
 
 pub use config::Config;
-pub use service::{Orchestrator, StreamsDeps};
+pub use service::{OrchestratorService, StreamsDeps};

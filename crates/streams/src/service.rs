@@ -20,7 +20,6 @@ use acgs_vocabulary::{
     problem::Kind,
 };
 use futures_core::Stream;
-use proto::orchestrator_service_server::OrchestratorService;
 use tokio_stream::{
     StreamExt,
     wrappers::{ReceiverStream, WatchStream},
@@ -67,20 +66,20 @@ pub struct StreamsDeps {
 
 /// Answers `OrchestratorService`.
 #[derive(Clone)]
-pub struct Orchestrator {
+pub struct OrchestratorService {
     deps: StreamsDeps,
     streams: Streams,
     analyzer: Analyzer,
     publisher: Publisher,
 }
 
-impl fmt::Debug for Orchestrator {
+impl fmt::Debug for OrchestratorService {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Orchestrator").finish_non_exhaustive()
+        formatter.debug_struct("OrchestratorService").finish_non_exhaustive()
     }
 }
 
-impl Orchestrator {
+impl OrchestratorService {
     /// Without streams.
     #[must_use]
     pub fn new(deps: StreamsDeps) -> Self {
@@ -122,7 +121,7 @@ impl Orchestrator {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl OrchestratorService for Orchestrator {
+impl proto::orchestrator_service_server::OrchestratorService for OrchestratorService {
     type StreamWindowsStream = stream::Answers;
 
     async fn stream_windows(

@@ -1,5 +1,7 @@
 //! The ports: what the rooms need from outside, as traits. It must not know any home of them.
 
+pub mod consume;
+
 pub mod records;
 
 pub use crate::port_error::PortError;
@@ -162,6 +164,9 @@ pub trait Blobs: Debug + Send + Sync {
 
     /// Removes; absent is fine.
     async fn delete(&self, name: &str) -> Result<(), PortError>;
+
+    /// Names that begin with this, sorted, after `after`, at most `count`.
+    async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError>;
 }
 
 /// What was done outside a stream.

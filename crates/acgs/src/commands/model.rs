@@ -229,8 +229,8 @@ impl Host {
     async fn open(&mut self, version: &str, model: Artifact) -> anyhow::Result<()> {
         let listener = TcpListener::bind(format!("{}:{}", self.host, self.serve.port)).await?;
         let bound = listener.local_addr()?;
-        let face = ModelServer::new(&self.serve.model, version, model);
-        self.servers.spawn(serve(listener, face, self.constitution.clone(), self.stop.clone()));
+        let service = ModelServer::new(&self.serve.model, version, model);
+        self.servers.spawn(serve(listener, service, self.constitution.clone(), self.stop.clone()));
         self.served.insert(version.to_owned(), advertised(self.serve.advertise.as_deref(), bound));
         if self.serve.json {
             let served =
@@ -298,7 +298,7 @@ fn advertised(advertise: Option<&str>, bound: SocketAddr) -> String {
 /// Serves one version until `stop` is cancelled.
 async fn serve(
     listener: TcpListener,
-    face: ModelServer,
+    service: ModelServer,
     constitution: Constitution,
     stop: CancellationToken,
 ) -> Result<(), server::ServeError> {
@@ -319,6 +319,6 @@ async fn serve(
         health: Arc::clone(&fields),
         numbers: fields,
     };
-    let service = GrpcInferenceServiceServer::new(face).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let service = GrpcInferenceServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES_MAX);
     server::serve(listener, Routes::new(service), plumbing, doors, stop, GRACE).await
 }

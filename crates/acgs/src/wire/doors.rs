@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use acgs_drift::DriftFace;
+use acgs_drift::DriftService;
 use acgs_mesh::{
     calls::Calls,
     server::{Doors, Fields},
 };
-use acgs_performance::PerformanceFace;
-use acgs_quality::QualityFace;
+use acgs_performance::PerformanceService;
+use acgs_quality::QualityService;
 use acgs_storage::LogSink;
 use acgs_streams::directory::Directory;
 use acgs_vocabulary::JudgeKind;
@@ -51,7 +51,7 @@ impl Sources {
         }
     }
 
-    pub(super) fn quality(&self, _face: &QualityFace) -> Doors {
+    pub(super) fn quality(&self, _service: &QualityService) -> Doors {
         let sources = self.clone();
         let numbers = move || {
             let (completed, _, mean_ms) = sources.calls.of("acgs.quality.v1.QualityService/Assess");
@@ -65,15 +65,15 @@ impl Sources {
         self.judge(JudgeKind::Quality, Arc::new(numbers))
     }
 
-    pub(super) fn drift(&self, face: &DriftFace) -> Doors {
-        let (sources, face) = (self.clone(), face.clone());
+    pub(super) fn drift(&self, service: &DriftService) -> Doors {
+        let (sources, service) = (self.clone(), service.clone());
         let numbers = move || {
             let (completed, _, mean_ms) = sources.calls.of("acgs.drift.v1.DriftService/Detect");
             object(json!({
                 "detections_completed": completed,
                 "drift_alerts_generated": sources.alerts(JudgeKind::Drift),
-                "retraining_triggers": face.retraining_triggers(),
-                "models_monitored": face.monitored(),
+                "retraining_triggers": service.retraining_triggers(),
+                "models_monitored": service.monitored(),
                 "average_processing_time_ms": mean_ms,
                 "uptime_start": sources.uptime_start,
             }))
@@ -81,15 +81,15 @@ impl Sources {
         self.judge(JudgeKind::Drift, Arc::new(numbers))
     }
 
-    pub(super) fn performance(&self, face: &PerformanceFace) -> Doors {
-        let (sources, face) = (self.clone(), face.clone());
+    pub(super) fn performance(&self, service: &PerformanceService) -> Doors {
+        let (sources, service) = (self.clone(), service.clone());
         let numbers = move || {
             let (collected, _, _) = sources.calls.of("acgs.performance.v1.PerformanceService/SubmitMetrics");
             object(json!({
                 "metrics_collected": collected,
-                "sla_violations": face.sla_violations(),
+                "sla_violations": service.sla_violations(),
                 "alerts_generated": sources.alerts(JudgeKind::Performance),
-                "services_monitored": face.monitored(),
+                "services_monitored": service.monitored(),
                 "uptime_start": sources.uptime_start,
             }))
         };

@@ -24,7 +24,7 @@ use serde_json::Map;
 use tonic::service::Routes;
 
 use super::{doors::CONSTITUTION, server_group::Group};
-use crate::{constitution_face::ConstitutionFace, settings::Settings};
+use crate::{constitution_service::ConstitutionService, settings::Settings};
 
 /// Under which the health of the gateway is known.
 pub(super) const GATEWAY: &str = "acgs.gateway";
@@ -74,8 +74,8 @@ pub(super) async fn start(
     });
     let gateway = Gateway::new(config, table, group.plumbing.constitution.clone(), stats, captures);
     group.plumbing.metrics.ask(numbers(gateway.stats()));
-    let face = ConstitutionFace::new(group.plumbing.constitution.clone());
-    let routes = Routes::new(ConstitutionServiceServer::new(face));
+    let service = ConstitutionService::new(group.plumbing.constitution.clone());
+    let routes = Routes::new(ConstitutionServiceServer::new(service));
     let fields: server::Fields = Arc::new(Map::new);
     let doors = Doors {
         services: vec![GATEWAY, CONSTITUTION],

@@ -36,9 +36,9 @@ pub(super) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
 }
 
 /// Of models and their retraining.
-pub(super) fn lifecycle(registrar: LedgerWriter) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+pub(super) fn lifecycle(writer: LedgerWriter) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
     move || {
-        let (models, waiting, running, events, jobs) = registrar.look(|state| {
+        let (models, waiting, running, events, jobs) = writer.look(|state| {
             let counts = state.counts();
             (state.models_count(), state.waiting(), state.running(), counts.events, counts.jobs)
         });

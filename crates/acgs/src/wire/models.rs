@@ -9,17 +9,18 @@ use acgs_contracts::lifecycle::v1::{
 };
 use acgs_models::{
     LedgerWriter, LedgerWriterDeps, ModelsDeps,
-    event_relay::EventRelay,
+    blob_retention::BlobRetention,
+    event_relay::{self, EventRelay},
     gate_runner::GateRunner,
     job_holds::JobHolds,
     job_preparer::JobPreparer,
-    retrain_trigger::RetrainTrigger,
+    retrain_trigger::{self, RetrainTrigger},
     routes::{RouterRegistry, deployment_controller::DeploymentController},
     service::{deployment::DeploymentService, job::JobService, model::ModelService, routing::RoutingService},
 };
 use acgs_records::Records;
-use acgs_storage::Outbox;
-use acgs_vocabulary::{AllowList, ports::records::ModelRecords};
+use acgs_storage::{Beginning, Consumer, Entries, Events, Outbox, Position};
+use acgs_vocabulary::{AllowList, event::EventKind, ports::records::ModelRecords};
 use anyhow::Context;
 use tonic::service::Routes;
 
@@ -81,21 +82,20 @@ impl Tools<'_> {
         holds: &JobHolds,
         routers: &RouterRegistry,
     ) {
-        let relay = EventRelay {
-            ledger: Arc::clone(&home.ledger),
-            keys: Arc::clone(&home.keys),
-            outbox: Arc::new(outbox.clone()),
-            stop: self.stop.clone(),
+        let position = |name, beginning| Position { keys: Arc::clone(&home.keys), name, beginning };
+        let relay = Consumer {
+            source: Entries(Arc::clone(&home.ledger)),
+            position: position(event_relay::POSITION, Beginning::Oldest),
+            handler: EventRelay(Arc::new(outbox.clone())),
         };
-        tokio::spawn(relay.run());
-        let trigger = RetrainTrigger {
-            log: Arc::clone(&home.log),
-            keys: Arc::clone(&home.keys),
-            records: Arc::clone(records),
-            writer: writer.clone(),
-            stop: self.stop.clone(),
+        tokio::spawn(relay.run(self.stop.clone()));
+        let filter = EventKind::WindowReported.subject();
+        let trigger = Consumer {
+            source: Events { log: Arc::clone(&home.log), filter },
+            position: position(retrain_trigger::POSITION, Beginning::Next),
+            handler: RetrainTrigger::new(Arc::clone(records), writer.clone()),
         };
-        tokio::spawn(trigger.run());
+        tokio::spawn(trigger.run(self.stop.clone()));
         let gates = GateRunner {
             writer: writer.clone(),
             blobs: Arc::clone(&home.blobs),
@@ -103,6 +103,8 @@ impl Tools<'_> {
             holds: holds.clone(),
         };
         tokio::spawn(gates.run(self.stop.clone()));
+        let retention = BlobRetention { writer: writer.clone(), blobs: Arc::clone(&home.blobs) };
+        tokio::spawn(retention.run(self.stop.clone()));
         let controller = DeploymentController {
             writer: writer.clone(),
             routers: routers.clone(),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use acgs_mesh::{health::HealthSwitch, refusals::Refusals, server};
 use acgs_storage::Outbox;
-use acgs_streams::Orchestrator;
+use acgs_streams::OrchestratorService;
 use acgs_vocabulary::{
     Constitution,
     ports::{Clock, EventLog, EventSink, FindingSink},
@@ -38,7 +38,7 @@ pub struct Running {
     pub(super) stop: CancellationToken,
     pub(super) announcing: CancellationToken,
     pub(super) servers: JoinSet<Result<(), server::ServeError>>,
-    pub(super) orchestrator: Option<Orchestrator>,
+    pub(super) orchestrator: Option<OrchestratorService>,
     pub(super) audit: JoinHandle<()>,
     pub(super) announcer: Option<JoinHandle<()>>,
     pub(super) refusals: Arc<Refusals>,

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::constitution_face::ConstitutionFace;
+use crate::constitution_service::ConstitutionService;
 
 /// Servers that share their plumbing.
 pub(super) struct Group {
@@ -49,8 +49,8 @@ impl Group {
 
     /// Serves on a listener, together with the constitution's service.
     pub(super) fn serve(&mut self, listener: TcpListener, services: Routes, doors: Doors) {
-        let face = ConstitutionFace::new(self.plumbing.constitution.clone());
-        let services = services.add_service(ConstitutionServiceServer::new(face));
+        let service = ConstitutionService::new(self.plumbing.constitution.clone());
+        let services = services.add_service(ConstitutionServiceServer::new(service));
         self.servers.spawn(server::serve(
             listener,
             services,

@@ -1,4 +1,4 @@
-//! `Compare` without a face: two samples of one variable, and tests by name.
+//! `Compare` without a service: two samples of one variable, and tests by name.
 
 use acgs_contracts::drift::v1 as proto;
 use acgs_vocabulary::Problem;

@@ -1,4 +1,4 @@
-//! A reference from a client's stream: header, batches, frozen. A part of the face.
+//! A reference from a client's stream: header, batches, frozen. A part of the service.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use acgs_vocabulary::{
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
-use super::{DriftFace, store};
+use super::{DriftService, store};
 
 /// A client that sends nothing for this long is let go.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
@@ -20,7 +20,7 @@ fn silent() -> Problem {
     Problem::exhausted("STALLED_CLIENT", "no batch came for too long; send the reference again", 1_000)
 }
 
-impl DriftFace {
+impl DriftService {
     /// Freezes what a client streams under the next version of its name, and publishes that.
     pub(super) async fn freeze_stream(
         &self,

@@ -1,4 +1,4 @@
-//! Models, standing orders and the last detections: what arrives for a model, judged together. The face's other half.
+//! Models, standing orders and the last detections: what arrives for a model, judged together. The service's other half.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use acgs_vocabulary::{
     text,
 };
 
-use super::{DriftFace, ID_BYTES_MAX, store};
+use super::{DriftService, ID_BYTES_MAX, store};
 use crate::record::DetectionRecord;
 
 /// Between two judgements, when nothing is said.
@@ -56,7 +56,7 @@ fn record(record: DetectionRecord) -> proto::DetectionRecord {
     }
 }
 
-impl DriftFace {
+impl DriftService {
     pub(super) async fn register(
         &self,
         request: proto::RegisterModelRequest,

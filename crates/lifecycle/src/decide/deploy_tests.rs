@@ -94,7 +94,7 @@ fn shares(room: &Room) -> Vec<(String, u32)> {
 }
 
 fn go(room: &mut Room, command: Command) {
-    room.by("pilot", "m", command).unwrap();
+    room.by("deployment-controller", "m", command).unwrap();
 }
 
 fn prepared(deployment: u64) -> Command {
@@ -208,7 +208,7 @@ fn what_passes_goes_by_the_policy_and_what_is_taken_back_counts_against_retraini
     let versions = room.model().versions.len();
     let call =
         Command::Trigger(super::tests::trigger(crate::trigger::TriggerKind::PerformanceDegradation, 1));
-    room.by("steward", "m", call).unwrap();
+    room.by("retrain-trigger", "m", call).unwrap();
     let lease = Command::Lease { job: 1, worker: "w".into(), plan: Box::new(super::tests::plan()) };
     let Answer::Leased(fence) = room.by("w", "m", lease).unwrap() else { panic!("leased") };
     let held = Held { job: 1, worker: "w".into(), fence };
@@ -301,11 +301,11 @@ fn moves(room: &Room) -> Vec<(&'static str, i64, Command)> {
         ("bob", 0, start("a")),
         ("bob", 0, start("b")),
         ("bob", 0, start("v0")),
-        ("pilot", 0, prepared(number)),
-        ("pilot", 0, applied(room)),
-        ("pilot", 1_000, evidence(room, 1_000, 0.0025)),
-        ("pilot", 0, evidence(room, 400, 0.3)),
-        ("pilot", 16_000, evidence(room, 0, 0.0)),
+        ("deployment-controller", 0, prepared(number)),
+        ("deployment-controller", 0, applied(room)),
+        ("deployment-controller", 1_000, evidence(room, 1_000, 0.0025)),
+        ("deployment-controller", 0, evidence(room, 400, 0.3)),
+        ("deployment-controller", 16_000, evidence(room, 0, 0.0)),
         ("bob", 0, Command::PauseDeployment { deployment: number, why: why() }),
         ("bob", 0, Command::ResumeDeployment { deployment: number }),
         ("bob", 0, Command::AbortDeployment { deployment: number, why: why() }),

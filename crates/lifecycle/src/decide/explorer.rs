@@ -37,7 +37,7 @@ fn start() -> Room {
     }
     let mut room = Room::with_model("m", wanted);
     let call = Command::Trigger(trigger(TriggerKind::PerformanceDegradation, 1));
-    room.by("steward", "m", call).unwrap();
+    room.by("retrain-trigger", "m", call).unwrap();
     let lease = Command::Lease { job: 1, worker: "w".into(), plan: Box::new(plan()) };
     let Answer::Leased(fence) = room.by("w", "m", lease).unwrap() else { panic!("leased") };
     let held = Held { job: 1, worker: "w".into(), fence };

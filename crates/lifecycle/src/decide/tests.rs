@@ -95,7 +95,7 @@ impl Room {
     }
 
     fn trigger(&mut self, kind: TriggerKind, event_time_ms: i64) -> Answer {
-        self.by("steward", "m", Command::Trigger(trigger(kind, event_time_ms))).unwrap()
+        self.by("retrain-trigger", "m", Command::Trigger(trigger(kind, event_time_ms))).unwrap()
     }
 
     pub(super) fn model(&self) -> &Model {
@@ -340,7 +340,7 @@ fn who_waits_long_enough_goes_before_who_is_more_urgent() {
     let mut early = room.clone();
     let call = Command::Trigger(trigger(TriggerKind::DriftDetected, 1));
     for room in [&mut early, &mut room] {
-        room.by("steward", "new", call.clone()).unwrap();
+        room.by("retrain-trigger", "new", call.clone()).unwrap();
         room.now_ms += 30_000;
         room.by("clock", "new", Command::Due).unwrap();
     }
@@ -351,7 +351,7 @@ fn who_waits_long_enough_goes_before_who_is_more_urgent() {
     }
     late.by("ann", "old", Command::Trigger(trigger(TriggerKind::Manual, 1))).unwrap();
     late.now_ms += 101 * 60_000;
-    late.by("steward", "new", call).unwrap();
+    late.by("retrain-trigger", "new", call).unwrap();
     late.now_ms += 30_000;
     late.by("clock", "new", Command::Due).unwrap();
     assert_eq!(late.state.next_job(&[]).unwrap().0.model_id.as_ref(), "old");
@@ -364,7 +364,7 @@ fn the_kill_switch_and_the_limit_hold_everything() {
     for model in ["a", "b", "c", "d"] {
         room.add(model, policy());
         let call = Command::Trigger(trigger(TriggerKind::PerformanceDegradation, 1));
-        room.by("steward", model, call).unwrap();
+        room.by("retrain-trigger", model, call).unwrap();
     }
     let freeze = |frozen| Command::SetFreeze { frozen, why: "incident".into() };
     room.by("ann", "", freeze(true)).unwrap();

@@ -1,6 +1,7 @@
 //! Gates on made-up records with known answers.
 
 use super::*;
+use crate::policy::Loss;
 use crate::{compliance::Principle, policy::ComplianceGate};
 
 fn gates() -> Gates {

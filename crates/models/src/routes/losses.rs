@@ -7,6 +7,7 @@ use acgs_columns::{Kind, RecordBatch, RecordId, Role};
 use acgs_lifecycle::{
     analysis::LossFound,
     deployment::{Deployment, Phase},
+    loss::loss,
     policy::Loss,
     rollout::LossTolerance,
 };
@@ -173,18 +174,11 @@ impl Reading {
 
     fn bet(&mut self, [candidate, baseline]: [Outcome; 2], wanted: &Wanted) {
         let LossTolerance { tolerated, unacceptable, range, .. } = wanted.tolerance;
-        let loss = |Outcome { score, label }: Outcome| {
-            let loss = match wanted.loss {
-                Loss::Squared => (score - label) * (score - label),
-                Loss::Absolute => (score - label).abs(),
-                Loss::Log => {
-                    let likely = if label > 0.5 { score } else { 1.0 - score };
-                    -likely.max(f64::MIN_POSITIVE).ln()
-                }
-            };
+        let share = |Outcome { score, label }: Outcome| {
+            let loss = loss(wanted.loss, score, label);
             (loss / range).min(1.0)
         };
-        self.bets.push(loss(candidate) - loss(baseline), tolerated / range, unacceptable / range);
+        self.bets.push(share(candidate) - share(baseline), tolerated / range, unacceptable / range);
     }
 }
 

@@ -47,7 +47,8 @@ struct Inner {
     members: BTreeMap<Arc<str>, Member>,
     /// Routers that went without a word, and when: until their lease is over they may send requests anywhere.
     gone: HashMap<Arc<str>, i64>,
-    tallies: HashMap<u64, TrafficTotals>,
+    /// By deployment: what was counted, and how many had connected when the base was known.
+    totals: HashMap<u64, (TrafficTotals, u64)>,
     connections: u64,
     observers: usize,
 }
@@ -60,7 +61,7 @@ pub struct RouterRegistry {
     routers_max: usize,
 }
 
-/// A router's place on the routers, until it is dropped.
+/// A router that is connected, until it is dropped.
 #[derive(Debug)]
 pub struct RouterSession {
     routers: RouterRegistry,
@@ -68,9 +69,24 @@ pub struct RouterSession {
     router: Option<Arc<str>>,
     incarnation: Arc<str>,
     connection: u64,
+    /// It had counted nothing when it connected.
+    fresh: bool,
     clock: Arc<dyn acgs_vocabulary::ports::Clock>,
     /// Cancelled when the same router has connected again.
     pub over: CancellationToken,
+}
+
+/// What a router says first.
+#[derive(Clone, Copy, Debug)]
+pub struct Hello<'a> {
+    /// Unique among routers.
+    pub router_id: &'a str,
+    /// Unique to this life of it.
+    pub incarnation: &'a str,
+    /// It reads only.
+    pub observer: bool,
+    /// It has counted nothing yet.
+    pub fresh: bool,
 }
 
 /// A router as it is told to people.
@@ -126,11 +142,10 @@ impl RouterRegistry {
     /// `ROUTERS_FULL`.
     pub fn join(
         &self,
-        router_id: &str,
-        incarnation: &str,
-        observer: bool,
+        hello: Hello<'_>,
         clock: Arc<dyn acgs_vocabulary::ports::Clock>,
     ) -> Result<RouterSession, Problem> {
+        let Hello { router_id, incarnation, observer, fresh } = hello;
         let mut inner = self.lock();
         let taken = inner.members.len() + inner.observers;
         if taken >= self.routers_max && !inner.members.contains_key(router_id) {
@@ -147,6 +162,7 @@ impl RouterRegistry {
                 router: None,
                 incarnation,
                 connection,
+                fresh,
                 clock,
                 over,
             });
@@ -171,6 +187,7 @@ impl RouterRegistry {
             router: Some(router_id),
             incarnation,
             connection,
+            fresh,
             clock,
             over,
         })
@@ -204,16 +221,16 @@ impl RouterRegistry {
     #[must_use]
     pub fn counted(&self, deployment: &Deployment) -> (Counts, Option<Tails>) {
         let mut inner = self.lock();
-        let tally = inner.tallies.entry(deployment.number).or_insert_with(|| tally(deployment));
+        let (totals, _) = inner.totals_of(deployment);
         if let Some(tails) = deployment.tails {
-            tally.set_tails(tails);
+            totals.set_tails(tails);
         }
-        (tally.counts(), tally.tails())
+        (totals.counts(), totals.tails())
     }
 
     /// Forgets deployments that are over.
     pub fn keep(&self, open: impl Fn(u64) -> bool) {
-        self.lock().tallies.retain(|number, _| open(*number));
+        self.lock().totals.retain(|number, _| open(*number));
     }
 
     /// Everybody, by id.
@@ -231,8 +248,14 @@ impl RouterRegistry {
     }
 }
 
-fn tally(deployment: &Deployment) -> TrafficTotals {
-    TrafficTotals::new(Arc::clone(&deployment.version), deployment.counts, deployment.tails)
+impl Inner {
+    fn totals_of(&mut self, deployment: &Deployment) -> &mut (TrafficTotals, u64) {
+        let connections = self.connections;
+        self.totals.entry(deployment.number).or_insert_with(|| {
+            let version = Arc::clone(&deployment.version);
+            (TrafficTotals::new(version, deployment.counts, deployment.tails), connections)
+        })
+    }
 }
 
 impl RouterSession {
@@ -302,8 +325,8 @@ impl RouterSession {
         let router = (Arc::clone(router), Arc::clone(&self.incarnation));
         let source = Source { router, version: version.into(), paired };
         let mut inner = self.routers.lock();
-        let known = inner.tallies.entry(deployment.number).or_insert_with(|| tally(deployment));
-        let changed = known.take(source, sums);
+        let (totals, known_at) = inner.totals_of(deployment);
+        let changed = totals.take(source, sums, self.fresh && self.connection > *known_at);
         drop(inner);
         if changed {
             self.routers.touch();

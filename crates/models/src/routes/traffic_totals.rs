@@ -70,7 +70,9 @@ impl TrafficTotals {
     }
 
     /// Takes sums; true when they say something new. Sums that are lower than known ones are late and say nothing.
-    pub fn take(&mut self, source: Source, mut sums: Sums) -> bool {
+    ///
+    /// `is_new` says that its life had counted nothing when this process knew the base already.
+    pub fn take(&mut self, source: Source, mut sums: Sums, is_new: bool) -> bool {
         sums.latencies.retain(|(bucket, _)| usize::from(*bucket) < BUCKETS);
         sums.latencies.sort_unstable();
         if let Some(counted) = self.sources.get_mut(&source) {
@@ -86,7 +88,7 @@ impl TrafficTotals {
         }
         // What came before this process is in the base, except for a router that has begun since.
         let known = self.base.calls() > 0 || self.base.shadow.pairs > 0;
-        let first = if known { sums.clone() } else { Sums::default() };
+        let first = if known && !is_new { sums.clone() } else { Sums::default() };
         let mark = self.tails.is_some().then(|| sums.latencies.clone());
         self.sources.insert(source, Counted { now: sums, first, mark });
         true
@@ -186,38 +188,43 @@ mod tests {
 
     #[test]
     fn sums_of_all_lives_add_up_and_late_ones_change_nothing() {
-        let mut tally = TrafficTotals::new("new".into(), Counts::default(), None);
-        assert!(tally.take(source("1", "new", true), sums(100, 0)));
-        assert!(tally.take(source("1", "new", true), sums(200, 0)));
-        assert!(!tally.take(source("1", "new", true), sums(100, 0)), "told late");
-        assert!(tally.take(source("2", "new", true), sums(50, 0)), "started again");
-        assert!(tally.take(source("2", "old", true), sums(240, 0)));
-        let counts = tally.counts();
+        let mut totals = TrafficTotals::new("new".into(), Counts::default(), None);
+        assert!(totals.take(source("1", "new", true), sums(100, 0), false));
+        assert!(totals.take(source("1", "new", true), sums(200, 0), false));
+        assert!(!totals.take(source("1", "new", true), sums(100, 0), false), "told late");
+        assert!(totals.take(source("2", "new", true), sums(50, 0), false), "started again");
+        assert!(totals.take(source("2", "old", true), sums(240, 0), false));
+        let counts = totals.counts();
         assert_eq!((counts.candidate.calls, counts.baseline.calls), (250, 240));
         assert_eq!(counts.candidate.timed, 0, "percentiles are not known");
     }
 
     #[test]
     fn durations_count_from_when_the_percentiles_are_known() {
-        let mut tally = TrafficTotals::new("new".into(), Counts::default(), None);
-        tally.take(source("1", "old", false), sums(1_000, 20));
-        let tails = tally.tails().unwrap();
+        let mut totals = TrafficTotals::new("new".into(), Counts::default(), None);
+        totals.take(source("1", "old", false), sums(1_000, 20), false);
+        let tails = totals.tails().unwrap();
         assert!(tails.p95_us < 1_100 && tails.p99_us > 50_000, "{tails:?}");
-        tally.take(source("1", "new", true), sums(100, 100));
-        tally.set_tails(tails);
-        tally.take(source("1", "new", true), sums(150, 110));
-        let counts = tally.counts();
+        totals.take(source("1", "new", true), sums(100, 100), false);
+        totals.set_tails(tails);
+        totals.take(source("1", "new", true), sums(150, 110), false);
+        let counts = totals.counts();
         assert_eq!((counts.candidate.timed, counts.candidate.over_p95), (50, 10));
-        assert_eq!(tally.tails(), None);
+        assert_eq!(totals.tails(), None);
     }
 
     #[test]
     fn after_a_restart_what_the_log_says_is_not_counted_again() {
         let base = Counts { candidate: Arm { calls: 500, ..Arm::default() }, ..Counts::default() };
-        let mut tally = TrafficTotals::new("new".into(), base, None);
-        tally.take(source("1", "new", true), sums(510, 0));
-        assert_eq!(tally.counts().candidate.calls, 500);
-        tally.take(source("1", "new", true), sums(600, 0));
-        assert_eq!(tally.counts().candidate.calls, 590);
+        let mut totals = TrafficTotals::new("new".into(), base, None);
+        totals.take(source("1", "new", true), sums(510, 0), false);
+        assert_eq!(totals.counts().candidate.calls, 500);
+        totals.take(source("1", "new", true), sums(600, 0), false);
+        assert_eq!(totals.counts().candidate.calls, 590);
+        // One that has begun since is not in the base: its first sums count too.
+        totals.take(source("2", "new", true), sums(40, 0), true);
+        assert_eq!(totals.counts().candidate.calls, 630);
+        totals.take(source("2", "new", true), sums(50, 0), true);
+        assert_eq!(totals.counts().candidate.calls, 640);
     }
 }

@@ -1,4 +1,4 @@
-//! What the face asks before it sends a command: that an artifact is there, that records are.
+//! What the services ask before it sends a command: that an artifact is there, that records are.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the face looks up for several calls, and refusals that several have.
+//! What the services look up for several calls, and refusals that several have.
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_lifecycle::{Command, policy::PolicyError};

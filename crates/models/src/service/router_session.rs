@@ -17,7 +17,7 @@ use super::{
     route_message::message,
 };
 use crate::routes::{
-    registry::{Health, RouterSession},
+    registry::{Health, Hello, RouterSession},
     traffic_totals::Sums,
 };
 
@@ -51,7 +51,13 @@ pub(super) async fn run(
     router_name("hello.router_id", &hello.router_id)?;
     router_name("hello.incarnation", &hello.incarnation)?;
     let clock = Arc::clone(&deps.clock);
-    let router = deps.routers.join(&hello.router_id, &hello.incarnation, hello.observer, clock)?;
+    let said = Hello {
+        router_id: &hello.router_id,
+        incarnation: &hello.incarnation,
+        observer: hello.observer,
+        fresh: hello.fresh,
+    };
+    let router = deps.routers.join(said, clock)?;
     let (out, told) = mpsc::channel(TOLD_MAX);
     let session = Session { deps, router, out, sent: HashMap::new() };
     tokio::spawn(session.serve(incoming));

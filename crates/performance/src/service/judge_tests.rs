@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
-    drift::v1::LossBaseline,
+    drift::v1::{LossBaseline, Reference},
     performance::v1::{PerformanceReport, PerformanceState},
 };
 use acgs_lane::{Judge, LaneDown, LaneUp, testing::Script};

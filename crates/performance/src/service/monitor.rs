@@ -1,4 +1,4 @@
-//! Standing orders: what arrives for a service, by call or by lane, judged together. A part of the face.
+//! Standing orders: what arrives for a service, by call or by lane, judged together. A part of the service.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use acgs_vocabulary::{
     text,
 };
 
-use super::{PerformanceFace, finding, targets::check_service};
+use super::{PerformanceService, finding, targets::check_service};
 use crate::{
     pane::{PerformancePane, Roles},
     report, sla,
@@ -76,7 +76,7 @@ pub(super) fn gather_metrics(
     }
 }
 
-impl PerformanceFace {
+impl PerformanceService {
     pub(super) async fn start_monitor(
         &self,
         request: proto::StartMonitoringRequest,

@@ -1,4 +1,4 @@
-//! Targets of services, how they stand, and the last submissions. A part of the face.
+//! Targets of services, how they stand, and the last submissions. A part of the service.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,7 +6,7 @@ use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::history::{self, KEPT};
 use acgs_vocabulary::{Problem, constitution::sha256_hex, text};
 
-use super::{ID_BYTES_MAX, METRICS_MAX, PerformanceFace};
+use super::{ID_BYTES_MAX, METRICS_MAX, PerformanceService};
 use crate::record::MetricsRecord;
 
 /// Submissions of a list, and how far back, when nothing is said.
@@ -44,7 +44,7 @@ fn record(record: MetricsRecord) -> proto::MetricsRecord {
     }
 }
 
-impl PerformanceFace {
+impl PerformanceService {
     /// The targets in force for a service: its own over the defaults.
     pub(super) async fn targets(&self, service_id: &str) -> Result<BTreeMap<String, f64>, Problem> {
         let mut targets = self.config.sla_targets.clone();

@@ -1,4 +1,4 @@
-//! Standing orders and the last assessments: what arrives for a service, judged together. The face's other half.
+//! Standing orders and the last assessments: what arrives for a service, judged together. The service's other half.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use acgs_contracts::quality::v1 as proto;
 use acgs_judge_kit::{history, monitoring::Monitors};
 use acgs_vocabulary::{Problem, text};
 
-use super::{ID_BYTES_MAX, QualityFace, violation};
+use super::{ID_BYTES_MAX, QualityService, violation};
 use crate::{pane::QualityPane, record::AssessmentRecord};
 
 /// Between two judgements, when nothing is said.
@@ -53,7 +53,7 @@ fn record(record: AssessmentRecord) -> proto::AssessmentRecord {
     }
 }
 
-impl QualityFace {
+impl QualityService {
     pub(super) async fn start_monitor(
         &self,
         request: proto::StartMonitoringRequest,

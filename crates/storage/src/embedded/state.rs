@@ -108,4 +108,20 @@ impl Blobs for Embedded {
         check_key(name)?;
         self.write(|reply| Job::DeleteBlob { name: name.to_owned(), reply }).await
     }
+
+    async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
+        let from = std::cmp::max(prefix, after);
+        let mut names = Vec::new();
+        for held in self.parts.blobs.range(from.as_bytes().to_vec()..) {
+            let key = held.key().map_err(trouble)?;
+            let Ok(name) = std::str::from_utf8(&key) else { continue };
+            if !name.starts_with(prefix) || names.len() >= count {
+                break;
+            }
+            if name > after {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
 }

@@ -22,7 +22,7 @@ impl Clock for At {
     }
 }
 
-fn options(folder: &Path, events_max: u64) -> Options {
+pub(crate) fn options(folder: &Path, events_max: u64) -> Options {
     Options {
         folder: folder.into(),
         durability: Durability::Always,

@@ -3,6 +3,7 @@
 use acgs_vocabulary::ports::{Blobs, PortError};
 use async_nats::jetstream::object_store::{DeleteErrorKind, GetErrorKind, InfoErrorKind};
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 
 use super::{JetStream, trouble};
@@ -52,5 +53,22 @@ impl Blobs for JetStream {
             Err(error) if error.kind() == DeleteErrorKind::NotFound => Ok(()),
             Err(error) => Err(trouble(error)),
         }
+    }
+
+    async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
+        self.reachable()?;
+        let mut objects = self.objects.list().await.map_err(trouble)?;
+        let mut names = std::collections::BTreeSet::new();
+        while let Some(object) = objects.next().await {
+            let name = object.map_err(trouble)?.name;
+            if name.starts_with(prefix) && *name > *after {
+                names.insert(name);
+                // The store tells them in no order: what is held is only as much as is asked for.
+                if names.len() > count {
+                    names.pop_last();
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
     }
 }

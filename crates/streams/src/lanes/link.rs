@@ -1,4 +1,4 @@
-//! The link of one lane to whichever judge serves it now: opened, restored from the book, and opened again when it breaks
+//! The link of one lane to whichever judge serves it now: opened, restored from the replay_log, and opened again when it breaks
 //! or gets old. It must not know what the lane carries.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use acgs_lane::{
-    Book, Connector, LaneDown, LaneHandle, LaneUp,
+    Connector, LaneDown, LaneHandle, LaneUp, ReplayLog,
     message::Open,
     panes::{CREDIT_BYTES, CREDIT_MESSAGES},
 };
@@ -70,7 +70,7 @@ pub(crate) struct Link {
     reference: Option<StoredReference>,
     age_max_ms: u64,
     state: State,
-    /// Said before the book's messages: the state of the judge before.
+    /// Said before the replay_log's messages: the state of the judge before.
     restoring: std::collections::VecDeque<LaneDown>,
     credit_bytes: i64,
     credit_frames: i64,
@@ -136,13 +136,13 @@ impl Link {
         (self.credit_bytes, self.credit_frames)
     }
 
-    /// Moves on: sends what the book has, hears what the judge says, looks for another.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>, book: &mut Book) -> Poll<Said> {
+    /// Moves on: sends what the replay_log has, hears what the judge says, looks for another.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, replay_log: &mut ReplayLog) -> Poll<Said> {
         loop {
             match &mut self.state {
                 State::Opening(opening) => match std::task::ready!(opening.as_mut().poll(context)) {
                     Ok(opened) => {
-                        self.opened(opened, book);
+                        self.opened(opened, replay_log);
                         return Poll::Ready(Said::Opened);
                     }
                     Err(problem) if is_lost(&problem) => return Poll::Ready(self.lost(problem)),
@@ -152,7 +152,7 @@ impl Link {
                     std::task::ready!(sleep.as_mut().poll(context));
                     self.look();
                 }
-                State::Open { .. } => return self.poll_open(context, book),
+                State::Open { .. } => return self.poll_open(context, replay_log),
             }
         }
     }
@@ -162,8 +162,8 @@ impl Link {
         self.state = State::Opening(opening);
     }
 
-    fn opened(&mut self, opened: Opened, book: &mut Book) {
-        self.restoring = book.rewind().into();
+    fn opened(&mut self, opened: Opened, replay_log: &mut ReplayLog) {
+        self.restoring = replay_log.replay().into();
         (self.credit_bytes, self.credit_frames) = (opened.credit_bytes, opened.credit_frames);
         self.heard_at = Instant::now();
         if self.opened_at.elapsed() > YOUNG {
@@ -186,12 +186,12 @@ impl Link {
         Said::Lost(problem)
     }
 
-    fn poll_open(&mut self, context: &mut Context<'_>, book: &mut Book) -> Poll<Said> {
+    fn poll_open(&mut self, context: &mut Context<'_>, replay_log: &mut ReplayLog) -> Poll<Said> {
         let State::Open { down, up, old } = &mut self.state else { return Poll::Pending };
-        while !self.restoring.is_empty() || book.has_unsent() {
+        while !self.restoring.is_empty() || replay_log.has_unsent() {
             match down.poll_reserve(context) {
                 Poll::Ready(Ok(())) => {
-                    let Some(message) = self.restoring.pop_front().or_else(|| book.give()) else {
+                    let Some(message) = self.restoring.pop_front().or_else(|| replay_log.next()) else {
                         down.abort_send();
                         break;
                     };

@@ -3,7 +3,7 @@
 use acgs_contracts::{common::v1 as common, orchestrator::v1 as proto};
 use acgs_vocabulary::{AlertState, Problem, Severity, text};
 
-use super::{ID_BYTES_MAX, Orchestrator, messages};
+use super::{ID_BYTES_MAX, OrchestratorService, messages};
 use crate::{
     alerts::Record,
     registry::{Registered, Service},
@@ -67,7 +67,7 @@ fn check_person(by: &str, note: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-impl Orchestrator {
+impl OrchestratorService {
     pub(super) fn register(
         &self,
         request: proto::RegisterServiceRequest,

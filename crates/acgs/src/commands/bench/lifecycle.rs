@@ -12,9 +12,12 @@ use acgs_lifecycle::{
     trigger::{Evidence, Trigger, TriggerKind},
 };
 use acgs_mesh::clock::SystemClock;
-use acgs_models::{LedgerWriter, LedgerWriterDeps, gate_runner, retrain_trigger::RetrainTrigger};
+use acgs_models::{
+    LedgerWriter, LedgerWriterDeps, gate_runner,
+    retrain_trigger::{self, RetrainTrigger},
+};
 use acgs_records::Records;
-use acgs_storage::{Durability, Embedded, Options, Outbox};
+use acgs_storage::{Beginning, Consumer, Durability, Embedded, Events, Options, Outbox, Position};
 use acgs_vocabulary::{
     Severity, Window,
     event::{
@@ -59,7 +62,7 @@ fn open(settings: &Settings, folder: &Path) -> anyhow::Result<Arc<Embedded>> {
     Ok(Arc::new(Embedded::open(options)?))
 }
 
-async fn registrar(
+async fn writer(
     settings: &Settings,
     home: &Arc<Embedded>,
 ) -> anyhow::Result<(LedgerWriter, CancellationToken)> {
@@ -96,11 +99,11 @@ fn trigger(kind: TriggerKind, source: String) -> Command {
     })
 }
 
-async fn register(registrar: &LedgerWriter, model: &str, policy: &Arc<Policy>) -> anyhow::Result<()> {
+async fn register(writer: &LedgerWriter, model: &str, policy: &Arc<Policy>) -> anyhow::Result<()> {
     let register = Command::RegisterModel { model_name: model.to_owned(), service_id: String::new() };
-    registrar.submit("bench", model, register).await?;
+    writer.submit("bench", model, register).await?;
     let put = Command::PutPolicy { policy: Arc::clone(policy), expected: None };
-    registrar.submit("bench", model, put).await?;
+    writer.submit("bench", model, put).await?;
     Ok(())
 }
 
@@ -108,25 +111,25 @@ async fn register(registrar: &LedgerWriter, model: &str, policy: &Arc<Policy>) -
 async fn queue(settings: &Settings, operations: usize) -> anyhow::Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let home = open(settings, &folder.path().join("queue"))?;
-    let (registrar, stop) = registrar(settings, &home).await?;
+    let (writer, stop) = writer(settings, &home).await?;
     let policy = policy()?;
     let models = CONCURRENT;
     for model in 0..models {
-        register(&registrar, &format!("m{model}"), &policy).await?;
+        register(&writer, &format!("m{model}"), &policy).await?;
     }
     let (cpu, since) = (super::cpu::seconds(std::process::id())?, Instant::now());
     let rounds = operations / 2 / models;
     let work = (0..models).map(|model| {
-        let registrar = registrar.clone();
+        let writer = writer.clone();
         async move {
             let model = format!("m{model}");
             for round in 0..rounds {
                 let asked = trigger(TriggerKind::Manual, format!("request {round}"));
-                let Answer::Job { job, .. } = registrar.submit("bench", &model, asked).await? else {
+                let Answer::Job { job, .. } = writer.submit("bench", &model, asked).await? else {
                     anyhow::bail!("no job");
                 };
                 let cancel = Command::Cancel { job, why: "measured".into() };
-                registrar.submit("bench", &model, cancel).await?;
+                writer.submit("bench", &model, cancel).await?;
             }
             Ok(())
         }
@@ -156,19 +159,19 @@ async fn recovery(settings: &Settings, models: usize) -> anyhow::Result<Vec<Figu
     let folder = tempfile::tempdir()?;
     let folder = folder.path().join("recovery");
     let home = open(settings, &folder)?;
-    let (first, stop) = registrar(settings, &home).await?;
+    let (first, stop) = writer(settings, &home).await?;
     let policy = policy()?;
     let work = (0..models).map(|model| {
-        let (registrar, policy) = (first.clone(), Arc::clone(&policy));
+        let (writer, policy) = (first.clone(), Arc::clone(&policy));
         async move {
             let model = format!("m{model}");
-            register(&registrar, &model, &policy).await?;
+            register(&writer, &model, &policy).await?;
             // Three events each: observed, queued, cancelled.
             for round in 0..16 {
                 let asked = trigger(TriggerKind::Manual, format!("request {round}"));
-                if let Answer::Job { job, .. } = registrar.submit("bench", &model, asked).await? {
+                if let Answer::Job { job, .. } = writer.submit("bench", &model, asked).await? {
                     let cancel = Command::Cancel { job, why: "measured".into() };
-                    registrar.submit("bench", &model, cancel).await?;
+                    writer.submit("bench", &model, cancel).await?;
                 }
             }
             Ok(())
@@ -187,7 +190,7 @@ async fn recovery(settings: &Settings, models: usize) -> anyhow::Result<Vec<Figu
         }
     };
     let since = Instant::now();
-    let (again, stop) = registrar(settings, &home).await?;
+    let (again, stop) = writer(settings, &home).await?;
     let seconds = since.elapsed().as_secs_f64();
     let found = again.look(|state| (state.counts().events, state.models_count()));
     stop.cancel();
@@ -220,14 +223,14 @@ fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
 async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let home = open(settings, &folder.path().join("finding"))?;
-    let (registrar, stop) = registrar(settings, &home).await?;
+    let (writer, stop) = writer(settings, &home).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let outbox = Outbox::start(Arc::clone(&home) as _, clock, 1_024);
     let policy = policy()?;
     let records = Arc::new(Records::new(Arc::clone(&home) as _, settings.constitution()?));
     for model in 0..findings {
         let model = format!("m{model}");
-        register(&registrar, &model, &policy).await?;
+        register(&writer, &model, &policy).await?;
         let source = FrameSource {
             stream_id: "s".into(),
             instance: "i".into(),
@@ -238,16 +241,18 @@ async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Fig
         let place = FramePlace { partition: "p", seq: 1 };
         records.recorder(source).rows(place, &one_row()?).await?;
     }
-    let trigger = RetrainTrigger {
-        log: Arc::clone(&home) as _,
-        keys: Arc::clone(&home) as _,
-        records: Arc::clone(&records) as _,
-        writer: registrar.clone(),
-        stop: stop.clone(),
+    let trigger = Consumer {
+        source: Events { log: Arc::clone(&home) as _, filter: EventKind::WindowReported.subject() },
+        position: Position {
+            keys: Arc::clone(&home) as _,
+            name: retrain_trigger::POSITION,
+            beginning: Beginning::Next,
+        },
+        handler: RetrainTrigger::new(Arc::clone(&records) as _, writer.clone()),
     };
-    tokio::spawn(trigger.run());
+    tokio::spawn(trigger.run(stop.clone()));
     let hash = settings.constitution()?.current().to_owned();
-    let mut changed = registrar.changed();
+    let mut changed = writer.changed();
     let mut took_us = hdrhistogram::Histogram::<u64>::new(3)?;
     // The first one finds everything cold: the subscription has to begin.
     for number in 0..findings {
@@ -256,8 +261,7 @@ async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Fig
         loop {
             outbox.send(window(&model, 1_000, &hash)).await;
             let queued = async {
-                while !registrar
-                    .look(|state| state.model(&model).is_some_and(|model| model.queued().is_some()))
+                while !writer.look(|state| state.model(&model).is_some_and(|model| model.queued().is_some()))
                 {
                     changed.changed().await?;
                 }

@@ -1,5 +1,5 @@
 //! `acgs demo loop`: the same year, and a model that is looked after. Flights are calls through the gateway; what is captured of them
-//! is judged; the steward orders a retraining when the loss is surely worse; what passes the gates takes traffic step by step. In
+//! is judged; a retraining is queued when the loss is surely worse; what passes the gates takes traffic step by step. In
 //! November a version that is surely bad is put past the gates, and has to be found out by what it answers.
 
 mod cast;

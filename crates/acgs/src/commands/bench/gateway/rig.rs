@@ -60,10 +60,10 @@ impl Echo {
     pub(super) async fn serve(&self) -> anyhow::Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let face = self.clone();
+        let service = self.clone();
         tokio::spawn(async move {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let server = Server::builder().add_service(GrpcInferenceServiceServer::new(face));
+            let server = Server::builder().add_service(GrpcInferenceServiceServer::new(service));
             server.serve_with_incoming(incoming).await
         });
         Ok(address)

@@ -114,7 +114,7 @@ fn verdicts(ups: impl IntoIterator<Item = LaneUp>) -> Vec<(i64, String)> {
 
 /// An orchestrator's end and a judge's end, with what is on its way between them.
 struct Wire {
-    book: Book,
+    log: ReplayLog,
     judge: PaneJudge<Remember>,
     every_bytes: u64,
     down: VecDeque<LaneDown>,
@@ -125,7 +125,7 @@ struct Wire {
 impl Wire {
     fn step(&mut self, kind: u8) -> bool {
         match kind {
-            0 => self.book.give().map(|message| self.down.push_back(message)).is_some(),
+            0 => self.log.next().map(|message| self.down.push_back(message)).is_some(),
             1 => match self.down.pop_front() {
                 Some(message) => {
                     self.up.extend(self.judge.apply(message).unwrap());
@@ -135,12 +135,12 @@ impl Wire {
             },
             _ => match self.up.pop_front() {
                 Some(LaneUp::Verdict(verdict)) => {
-                    self.book.answered(&verdict.window, verdict.revision);
+                    self.log.answered(&verdict.window, verdict.revision);
                     self.got.extend(verdicts([LaneUp::Verdict(verdict)]));
                     true
                 }
                 Some(LaneUp::Snapshot(state)) => {
-                    self.book.snapshot(state);
+                    self.log.snapshot(state);
                     true
                 }
                 Some(_) => true,
@@ -157,7 +157,7 @@ impl Wire {
         }
         self.judge = judge(self.every_bytes);
         self.up.clear();
-        self.down = self.book.rewind().into();
+        self.down = self.log.replay().into();
     }
 }
 
@@ -174,7 +174,7 @@ proptest! {
         let expected =
             verdicts(script.iter().cloned().flat_map(|message| straight.apply(message).unwrap()));
         let mut wire = Wire {
-            book: Book::new(true),
+            log: ReplayLog::new(true),
             judge: judge(every_bytes),
             every_bytes,
             down: VecDeque::new(),
@@ -186,38 +186,38 @@ proptest! {
             match step {
                 0 => wire.lose(false),
                 1 => wire.lose(true),
-                2..14 => messages.next().into_iter().for_each(|message| wire.book.push(message)),
+                2..14 => messages.next().into_iter().for_each(|message| wire.log.push(message)),
                 other => {
                     wire.step(other % 3);
                 }
             }
         }
-        messages.for_each(|message| wire.book.push(message));
+        messages.for_each(|message| wire.log.push(message));
         while (0..3).any(|kind| wire.step(kind)) {}
         prop_assert_eq!(wire.got, expected);
-        let (messages, bytes, frames) = wire.book.unsent();
+        let (messages, bytes, frames) = wire.log.unsent();
         prop_assert_eq!((messages, bytes, frames), (0, 0, 0));
         if every_bytes == 1 {
-            prop_assert!(wire.book.kept() <= 4, "what a state holds is not kept: {}", wire.book.kept());
+            prop_assert!(wire.log.kept() <= 4, "what a state holds is not kept: {}", wire.log.kept());
         }
     }
 }
 
 #[test]
 fn a_judge_that_was_given_up_sees_new_panes_only() {
-    let mut book = Book::new(true);
+    let mut log = ReplayLog::new(true);
     let script = script(6);
     let (before, after) = script.split_at(script.len() / 2);
-    before.iter().for_each(|message| book.push(message.clone()));
-    assert!(book.has_unsent());
-    book.give_up();
-    assert!(!book.has_unsent() && book.is_absent());
-    assert!(book.revive());
+    before.iter().for_each(|message| log.push(message.clone()));
+    assert!(log.has_unsent());
+    log.abandon();
+    assert!(!log.has_unsent() && log.is_absent());
+    assert!(log.revive());
     let mut fresh = judge(0);
     let mut got = Vec::new();
     for message in after {
-        book.push(message.clone());
-        while let Some(message) = book.give() {
+        log.push(message.clone());
+        while let Some(message) = log.next() {
             // Rows of lost panes would end the lane.
             got.extend(fresh.apply(message).unwrap());
         }
@@ -231,8 +231,8 @@ fn a_judge_that_was_given_up_sees_new_panes_only() {
 
 #[test]
 fn a_lane_that_cannot_be_lost_keeps_nothing() {
-    let mut book = Book::new(false);
-    script(5).into_iter().for_each(|message| book.push(message));
-    while book.give().is_some() {}
-    assert_eq!((book.kept(), book.unsent()), (0, (0, 0, 0)));
+    let mut log = ReplayLog::new(false);
+    script(5).into_iter().for_each(|message| log.push(message));
+    while log.next().is_some() {}
+    assert_eq!((log.kept(), log.unsent()), (0, (0, 0, 0)));
 }

@@ -1,4 +1,4 @@
-//! The orchestrator's book of one lane: what the judge has said of its state, and what was sent after it, so that another
+//! The orchestrator's log of one lane: what the judge has said of its state, and what was sent after it, so that another
 //! judge can go on where the first one was lost. Pure; it must not know how a lane is carried or who lost it.
 
 use std::{
@@ -22,9 +22,9 @@ struct Entry {
     answered: bool,
 }
 
-/// The book.
+/// The log.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct ReplayLog {
     keeps: bool,
     panes: BTreeMap<PaneId, (Arc<str>, Bytes)>,
     carry: Bytes,
@@ -48,8 +48,8 @@ pub struct Book {
     absent: bool,
 }
 
-impl Book {
-    /// An empty book. One that does not keep forgets what it has given out: its lane cannot be lost.
+impl ReplayLog {
+    /// An empty log. One that does not keep forgets what it has given out: its lane cannot be lost.
     #[must_use]
     pub fn new(keeps: bool) -> Self {
         Self { keeps, ..Self::default() }
@@ -103,7 +103,8 @@ impl Book {
     }
 
     /// The next message for the lane.
-    pub fn give(&mut self) -> Option<LaneDown> {
+    #[expect(clippy::should_implement_trait, reason = "what comes later is next too: it has no end")]
+    pub fn next(&mut self) -> Option<LaneDown> {
         if !self.keeps {
             let message = self.log.pop_front()?.message;
             self.count(&message, -1);
@@ -208,7 +209,7 @@ impl Book {
     }
 
     /// The lane was lost: everything since the last state is to be given again. Returns what restores that state.
-    pub fn rewind(&mut self) -> Vec<LaneDown> {
+    pub fn replay(&mut self) -> Vec<LaneDown> {
         self.pieces.clear();
         self.given_before = self.given_before.max(self.given);
         self.given = 0;
@@ -243,12 +244,12 @@ impl Book {
     }
 
     /// No judge was found for too long: what was kept is let go, and the panes there are with it.
-    pub fn give_up(&mut self) {
+    pub fn abandon(&mut self) {
         let newest_pane = self.newest_pane;
         *self = Self { keeps: self.keeps, newest_pane, absent: true, ..Self::default() };
     }
 
-    /// A judge was found after all: it sees panes that are opened from now on. True when the book had been given up.
+    /// A judge was found after all: it sees panes that are opened from now on. True when the log had been given up.
     pub fn revive(&mut self) -> bool {
         self.blind_through = self.blind_through.max(if self.absent { self.newest_pane } else { 0 });
         std::mem::take(&mut self.absent)
@@ -262,5 +263,5 @@ impl Book {
 }
 
 #[cfg(test)]
-#[path = "book_tests.rs"]
+#[path = "replay_log_tests.rs"]
 mod tests;

@@ -5,16 +5,15 @@ use acgs_vocabulary::{
     Constitution, Problem,
     constitution::{DOCUMENT_BYTES_MAX, identifier, sha256_hex},
 };
-use proto::constitution_service_server::ConstitutionService;
 use tonic::{Request, Response, Status};
 
 /// Answers `ConstitutionService`.
 #[derive(Clone, Debug)]
-pub struct ConstitutionFace {
+pub struct ConstitutionService {
     constitution: Constitution,
 }
 
-impl ConstitutionFace {
+impl ConstitutionService {
     /// For this constitution.
     #[must_use]
     pub fn new(constitution: Constitution) -> Self {
@@ -23,7 +22,7 @@ impl ConstitutionFace {
 }
 
 #[tonic::async_trait]
-impl ConstitutionService for ConstitutionFace {
+impl proto::constitution_service_server::ConstitutionService for ConstitutionService {
     async fn get_constitution(
         &self,
         _request: Request<proto::GetConstitutionRequest>,
