@@ -1,5 +1,5 @@
 //! The project's own commands. `cargo xtask test` installs what the tests need, pinned, into `.tools`, and runs
-//! everything; `cargo xtask soak` runs the long forms and the benchmarks; `cargo xtask mesh`
+//! everything; `cargo xtask bench` measures; `cargo xtask soak` runs the long forms and the benchmarks; `cargo xtask mesh`
 //! runs a mesh of processes here. It must not be needed to build or run.
 
 mod deny;
@@ -20,10 +20,11 @@ fn main() -> ExitCode {
     let done = match asked.first().map(String::as_str) {
         Some("test") => test(),
         Some("soak") => soak(),
+        Some("bench") => bench(&asked[1..]),
         Some("deny") => deny::check(),
         Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | soak | mesh | deny | buf".to_owned()),
+        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,6 +69,12 @@ fn test() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The measurements, as the shipped binary is built.
+fn bench(arguments: &[String]) -> Result<(), Failure> {
+    let command = ["run", "--profile", "dist", "--package", "acgs", "--", "bench"];
+    run(Command::new(env!("CARGO")).args(command).args(arguments))
+}
+
 /// The contract by buf's STANDARD rules.
 fn buf(tools: &tools::Tools) -> Result<(), Failure> {
     run(Command::new(tools.bin("buf")).args(["lint", "proto"]))
@@ -99,5 +106,5 @@ fn soak() -> Result<(), Failure> {
         .env("ACGS_SIMULATIONS", "1000")
         .env("PROPTEST_CASES", "20000"))?;
     cargo(&["run", "--release", "--", "demo", "loop"])?;
-    cargo(&["run", "--release", "--", "bench"])
+    bench(&[])
 }
