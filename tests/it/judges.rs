@@ -189,8 +189,8 @@ async fn the_two_ways_of_carrying_a_lane_agree() {
     use acgs_vocabulary::JudgeKind;
     use tokio_stream::StreamExt;
     let mesh = Mesh::start().await;
-    let settings = acgs::settings::Settings::load(None, std::iter::empty(), &[]).unwrap();
-    let near = acgs::wire::judges(&settings).open(JudgeKind::Quality).await.unwrap();
+    let settings = acgs_server::settings::Settings::load(None, std::iter::empty(), &[]).unwrap();
+    let near = acgs_server::judges::in_process(&settings).open(JudgeKind::Quality).await.unwrap();
     let (down, outgoing) = over_grpc::outgoing(|message| JudgeRequest { message: Some(message) });
     let incoming = mesh.quality().await.judge(outgoing).await.unwrap().into_inner();
     let far = over_grpc::handle(down, incoming.map(|message| message.map(|message| message.message)));

@@ -9,10 +9,6 @@ pub mod nats;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use acgs::{
-    settings::Settings,
-    wire::{self, Running},
-};
 use acgs_client::LifecycleClients;
 use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
@@ -26,6 +22,7 @@ use acgs_contracts::{
     quality::v1::quality_service_client::QualityServiceClient,
 };
 use acgs_mesh::client::{MeshChannel, connect};
+use acgs_server::{Running, Settings};
 use acgs_vocabulary::convert::{batch, schema};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -59,7 +56,7 @@ impl Mesh {
         all.push("drain.grace_ms=2000".into());
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let settings = Settings::load(None, std::iter::empty(), &all).expect("settings");
-        let running = wire::serve_all(&settings).await.expect("a mesh");
+        let running = acgs_server::serve_all(&settings).await.expect("a mesh");
         Self { running, _home: home }
     }
 

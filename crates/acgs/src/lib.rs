@@ -1,18 +1,12 @@
-//! The binary's parts: settings, wiring, commands, and `ConstitutionService`. The only room that knows all
-//! the others, and so the one that must hold no rule of theirs.
+//! The binary's parts: the commands, and what they share. It must hold no rule of a room.
 //!
-//! Reading order: [`settings`], [`wire`], [`constitution_service`], [`client`], [`model_server`], [`input`], [`commands`].
-
-pub mod settings;
-
-pub mod wire;
-pub mod worker;
-
-pub mod constitution_service;
+//! Reading order: [`client`], [`model_server`], [`worker`], [`input`], [`commands`].
 
 pub mod client;
 
 pub mod model_server;
+
+pub mod worker;
 
 pub mod input;
 

@@ -2,11 +2,9 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use acgs::{
-    commands::{Cli, Command},
-    settings::{LogFormat, Settings},
-};
+use acgs::commands::{Cli, Command};
 use acgs_mesh::telemetry;
+use acgs_server::{Settings, settings::LogFormat};
 use anyhow::Context;
 use clap::Parser;
 

@@ -10,14 +10,12 @@ use acgs_contracts::{
     },
 };
 use acgs_mesh::client::MeshChannel;
+use acgs_server::Settings;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
 use super::probe;
-use crate::{
-    client::{channel, explain},
-    settings::Settings,
-};
+use crate::client::{channel, explain};
 
 /// Look at alerts, and say what is done about them.
 #[derive(Debug, Args)]

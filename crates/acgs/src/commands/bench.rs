@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
-use crate::settings::Settings;
+use acgs_server::Settings;
 
 /// Measure speed beside a baseline in the same run. Profile v1: 7 numeric features, id, score, label on every row,
 /// latency; completeness, validity, uniqueness, freshness, outliers; KS, PSI, Jensen-Shannon and Wasserstein against

@@ -6,7 +6,7 @@ use acgs_vocabulary::constitution::{DOCUMENT_BYTES_MAX, identifier, sha256_hex};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use crate::settings::Settings;
+use acgs_server::Settings;
 
 /// Check documents against the constitutional hash.
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ use acgs_contracts::{
         window_spec,
     },
 };
+use acgs_server::{Running, Settings};
 use acgs_vocabulary::{
     convert::{batch, schema},
     text::{parse_rfc3339, rfc3339},
@@ -29,11 +30,7 @@ use super::{
     months::Months,
     stream::report_json,
 };
-use crate::{
-    client::{WindowStream, channel, explain},
-    settings::Settings,
-    wire::{self, Running},
-};
+use crate::client::{WindowStream, channel, explain};
 
 const HOUR_MS: i64 = 3_600_000;
 const WEEK_MS: i64 = 168 * HOUR_MS;
@@ -69,7 +66,7 @@ impl Demo {
         if matches!(self.what, Some(What::Loop)) {
             return managed::run(&settings, self.json).await;
         }
-        let running = wire::serve_all(&settings).await?;
+        let running = acgs_server::serve_all(&settings).await?;
         let told = self.tell(&running).await;
         running.stop().await?;
         told.map(|()| ExitCode::SUCCESS)

@@ -7,12 +7,13 @@ use acgs_contracts::lifecycle::v1::{
     PauseDeploymentRequest, PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackRequest,
     StartDeploymentRequest, Strategy, WatchDeploymentRequest,
 };
+use acgs_server::Settings;
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::models::{Caller, word};
-use crate::{client::explain, settings::Settings};
+use crate::client::explain;
 
 /// Cells of a bar.
 const BAR: usize = 40;

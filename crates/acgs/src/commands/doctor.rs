@@ -6,12 +6,13 @@ use acgs_contracts::{
     constitution::v1::{GetConstitutionRequest, constitution_service_client::ConstitutionServiceClient},
     grpc::health::v1::health_check_response::ServingStatus,
 };
+use acgs_server::{Settings, home::records_kept};
 use acgs_storage::{JetStream, jetstream};
 use clap::Args;
 use tonic::Code;
 
 use super::{probe, services};
-use crate::{client::channel, settings::Settings, wire::home::records_kept};
+use crate::client::channel;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -9,12 +9,13 @@ use acgs_contracts::{
         RequestRetrainingRequest, RequeueJobRequest,
     },
 };
+use acgs_server::Settings;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::models::{Caller, word};
-use crate::{client::explain, settings::Settings};
+use crate::client::explain;
 
 /// Look at retraining jobs, ask for one, and say what is done about them.
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ use acgs_mesh::{
     refusals::Refusals,
     server::{self, Doors, Plumbing},
 };
+use acgs_server::Settings;
 use acgs_trainers::{Artifact, FORMAT};
 use acgs_vocabulary::{Constitution, constitution::sha256_hex};
 use anyhow::{Context, bail, ensure};
@@ -31,7 +32,6 @@ use super::probe;
 use crate::{
     client::{channel, explain},
     model_server::ModelServer,
-    settings::Settings,
 };
 
 const INFERENCE: &str = "inference.GRPCInferenceService";

@@ -9,15 +9,13 @@ use acgs_contracts::lifecycle::v1::{
     SetFreezeRequest, Version,
 };
 use acgs_mesh::client::MeshChannel;
+use acgs_server::Settings;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::probe;
-use crate::{
-    client::{channel, explain},
-    settings::Settings,
-};
+use crate::client::{channel, explain};
 
 const PAGE: u32 = 1_000;
 

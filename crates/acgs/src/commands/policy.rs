@@ -3,12 +3,13 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use acgs_contracts::lifecycle::v1::{GetPolicyRequest, Policy, PolicyDocument, PutPolicyRequest};
+use acgs_server::Settings;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::models::{Caller, word};
-use crate::{client::explain, settings::Settings};
+use crate::client::explain;
 
 /// Look at a model's policy, or put one in force.
 #[derive(Debug, Args)]

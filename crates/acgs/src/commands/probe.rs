@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use tonic::transport::Endpoint;
 
-use crate::settings::Settings;
+use acgs_server::Settings;
 
 /// Ask a server for its health; the exit code is 0 when it serves.
 #[derive(Debug, Args)]

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use acgs_contracts::lifecycle::v1::{
     EndpointChange, GetRoutesRequest, ListRoutersRequest, ModelRoutes, SetEndpointsRequest,
 };
+use acgs_server::Settings;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::models::Caller;
-use crate::{client::explain, settings::Settings};
+use crate::client::explain;
 
 /// Look at where requests go, and who routes them.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use acgs_vocabulary::JudgeKind;
 use clap::{Args, ValueEnum};
 
-use crate::{settings::Settings, wire};
+use acgs_server::Settings;
 
 /// Run services until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ enum Role {
     Gateway,
 }
 
-impl From<Role> for wire::Role {
+impl From<Role> for acgs_server::Role {
     fn from(role: Role) -> Self {
         match role {
             Role::All => Self::All,
@@ -66,7 +66,7 @@ impl Serve {
     /// # Errors
     /// When a port or the home cannot be had, or a server fails.
     pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
-        let mut running = wire::serve(&settings, self.role.into()).await?;
+        let mut running = acgs_server::serve(&settings, self.role.into()).await?;
         if self.json {
             let served: serde_json::Map<String, serde_json::Value> = running
                 .addresses

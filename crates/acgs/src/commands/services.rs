@@ -8,14 +8,12 @@ use acgs_contracts::{
         ListServicesRequest, ServiceInfo, orchestrator_service_client::OrchestratorServiceClient,
     },
 };
+use acgs_server::Settings;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
 use super::probe;
-use crate::{
-    client::{channel, explain},
-    settings::Settings,
-};
+use crate::client::{channel, explain};
 
 /// How long one of them is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

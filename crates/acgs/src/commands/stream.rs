@@ -13,6 +13,7 @@ use acgs_contracts::{
         window_spec,
     },
 };
+use acgs_server::Settings;
 use acgs_vocabulary::{
     Constitution,
     convert::{batch, schema},
@@ -24,7 +25,6 @@ use clap::Args;
 use crate::{
     client::{WindowStream, channel, explain},
     input::{self, Batcher, Columns, Record},
-    settings::Settings,
 };
 
 /// Rows of one frame.

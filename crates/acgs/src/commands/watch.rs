@@ -5,13 +5,11 @@ use std::process::ExitCode;
 use acgs_contracts::orchestrator::v1::{
     SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
 };
+use acgs_server::Settings;
 use acgs_vocabulary::event::{Envelope, payload::AlertChanged};
 use clap::Args;
 
-use crate::{
-    client::{channel, explain},
-    settings::Settings,
-};
+use crate::client::{channel, explain};
 
 /// Print events as they come, until Ctrl-C.
 #[derive(Debug, Args)]

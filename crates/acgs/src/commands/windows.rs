@@ -5,6 +5,7 @@ use std::{collections::VecDeque, process::ExitCode, time::Duration};
 use acgs_contracts::orchestrator::v1::{
     SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
 };
+use acgs_server::Settings;
 use acgs_vocabulary::{
     event::{
         Envelope, EventKind,
@@ -15,10 +16,7 @@ use acgs_vocabulary::{
 use clap::Args;
 
 use super::probe;
-use crate::{
-    client::{channel, explain},
-    settings::Settings,
-};
+use crate::client::{channel, explain};
 
 /// The log has been read to its end when nothing more has come for this long.
 const SILENCE: Duration = Duration::from_millis(500);

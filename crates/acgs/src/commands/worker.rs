@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use acgs_mesh::clock::SystemClock;
+use acgs_server::Settings;
 use acgs_vocabulary::{ports::Clock, text};
 use clap::Args;
 use serde_json::json;
@@ -10,7 +11,6 @@ use serde_json::json;
 use super::probe;
 use crate::{
     client::channel,
-    settings::Settings,
     worker::{Done, TRAINERS, Worker as Session},
 };
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use acgs_mesh::clock::SystemClock;
+use acgs_server::home::records_kept;
 use acgs_storage::{JetStream, LogSink, Outbox, jetstream};
 use acgs_vocabulary::{
     Finding, Severity,
@@ -17,7 +18,7 @@ use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 
 use super::{Figure, processes::Process};
-use crate::{settings::Settings, wire::home::records_kept};
+use acgs_server::Settings;
 
 const PER_SECOND: u64 = 500;
 

@@ -23,7 +23,7 @@ use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{Figure, cpu, processes::Process};
-use crate::settings::Settings;
+use acgs_server::Settings;
 
 const MODEL: &str = "bench";
 /// Calls at once.

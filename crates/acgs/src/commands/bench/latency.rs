@@ -10,6 +10,7 @@ use std::{
 };
 
 use acgs_contracts::orchestrator::v1::stream_windows_response::Message;
+use acgs_server::Settings;
 use acgs_vocabulary::convert::batch;
 use anyhow::Context;
 use hdrhistogram::Histogram;
@@ -18,8 +19,6 @@ use super::{Figure, profile::Rows};
 use crate::{
     client::{WindowStream, channel},
     commands::Progress,
-    settings::Settings,
-    wire,
 };
 
 const BATCH_ROWS: i64 = 64;
@@ -29,7 +28,7 @@ const WINDOW_MS: i64 = 1_000;
 /// Measures for so many seconds.
 pub(super) async fn measure(settings: &Settings, seconds: u64) -> anyhow::Result<Vec<Figure>> {
     let home = tempfile::tempdir()?;
-    let running = wire::serve_all(&settings.alone(home.path())).await?;
+    let running = acgs_server::serve_all(&settings.alone(home.path())).await?;
     Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
         .await?;
     let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;

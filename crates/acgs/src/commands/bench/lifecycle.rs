@@ -17,6 +17,7 @@ use acgs_models::{
     retrain_trigger::{self, RetrainTrigger},
 };
 use acgs_records::Records;
+use acgs_server::home::records_kept;
 use acgs_storage::{Beginning, Consumer, Durability, Embedded, Events, Options, Outbox, Position};
 use acgs_vocabulary::{
     Severity, Window,
@@ -34,7 +35,7 @@ use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::Figure;
-use crate::{settings::Settings, wire::home::records_kept};
+use acgs_server::Settings;
 
 /// Commands that are on their way at once.
 const CONCURRENT: usize = 256;

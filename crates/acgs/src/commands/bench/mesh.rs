@@ -5,10 +5,11 @@ use std::time::Duration;
 use acgs_contracts::orchestrator::v1::{
     ListServicesRequest, orchestrator_service_client::OrchestratorServiceClient,
 };
+use acgs_server::Settings;
 use anyhow::bail;
 
 use super::{Figure, processes::Process, profile::Rows, throughput};
-use crate::{client::channel, settings::Settings};
+use crate::client::channel;
 
 /// Measures over so many batches, beside the bare stream.
 pub(super) async fn measure(settings: &Settings, batches: usize) -> anyhow::Result<Vec<Figure>> {

@@ -1,6 +1,7 @@
 //! What JSON costs the server: `Assess` of 1,000 records of 10 fields over REST, beside the same records over gRPC.
 
 use acgs_contracts::quality::v1::{AssessRequest, quality_service_client::QualityServiceClient};
+use acgs_server::Settings;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,7 +11,7 @@ use prost_types::{Struct, Value, value::Kind};
 use tokio::net::TcpStream;
 
 use super::{Figure, processes::Process};
-use crate::{client::channel, settings::Settings};
+use crate::client::channel;
 
 const ROWS: usize = 1_000;
 const FIELDS: usize = 10;

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Instant};
 
 use acgs_contracts::common::v1::RecordBatch as Message;
+use acgs_server::Settings;
 use acgs_vocabulary::convert::batch;
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -12,8 +13,6 @@ use super::{Figure, cpu, discard::Discard, profile::Rows};
 use crate::{
     client::{WindowStream, channel},
     commands::Progress,
-    settings::Settings,
-    wire,
 };
 
 const BATCH_ROWS: usize = 1_024;
@@ -46,7 +45,7 @@ pub(super) struct Speed {
 
 async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
     let home = tempfile::tempdir()?;
-    let running = wire::serve_all(&settings.alone(home.path())).await?;
+    let running = acgs_server::serve_all(&settings.alone(home.path())).await?;
     Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
         .await?;
     let channel = channel(&running.addresses.orchestrator.to_string(), running.constitution.clone()).await?;

@@ -3,11 +3,12 @@
 use std::{hint::black_box, time::Instant};
 
 use acgs_contracts::quality::v1::{AssessRequest, quality_service_client::QualityServiceClient};
+use acgs_server::Settings;
 use acgs_vocabulary::convert::{batch, schema};
 use hdrhistogram::Histogram;
 
 use super::{Figure, profile::Rows};
-use crate::{client::channel, settings::Settings, wire};
+use crate::client::channel;
 
 const ROWS: i64 = 1_000;
 const CHECKS: u32 = 1_000_000;
@@ -17,7 +18,7 @@ const WARM_UP: usize = 50;
 /// Measures so many calls, one after another.
 pub(super) async fn measure(settings: &Settings, calls: usize) -> anyhow::Result<Vec<Figure>> {
     let home = tempfile::tempdir()?;
-    let running = wire::serve_all(&settings.alone(home.path())).await?;
+    let running = acgs_server::serve_all(&settings.alone(home.path())).await?;
     let channel = channel(&running.addresses.quality.to_string(), running.constitution.clone()).await?;
     let mut client = QualityServiceClient::new(channel);
     let data = Rows::new()?.batch((0..ROWS).collect())?;

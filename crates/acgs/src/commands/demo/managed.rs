@@ -14,6 +14,7 @@ use acgs_client::{LifecycleClients, artifacts};
 use acgs_columns::Schema;
 use acgs_contracts::lifecycle::v1::{GetVersionRequest, Version};
 use acgs_mesh::client::MeshChannel;
+use acgs_server::{Running, Settings};
 use acgs_trainers::Artifact;
 use acgs_vocabulary::text::{parse_rfc3339, rfc3339};
 use anyhow::{Context, anyhow, ensure};
@@ -34,8 +35,6 @@ use crate::{
         flights::{self, Flight, SERVED_SCORE},
         stop_signal,
     },
-    settings::Settings,
-    wire::{self, Running},
 };
 
 /// A retraining, or a server that is warmed, that takes longer than this is no demonstration.
@@ -80,7 +79,7 @@ struct Loop {
 /// When the mesh or one of its processes cannot be started, or refuses something.
 pub(super) async fn run(settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    let running = wire::serve_all(settings).await?;
+    let running = acgs_server::serve_all(settings).await?;
     let told = tokio::select! {
         told = play(&running, json, began) => told,
         // Whoever takes part ends with it.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use acgs_contracts::inference::{
     InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor,
 };
+use acgs_server::Settings;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -17,7 +18,7 @@ use super::{
     CALLERS, PATIENCE, ROUNDS, client, crowd, median,
     rig::{self, Echo, Rig},
 };
-use crate::{commands::bench::Figure, settings::Settings};
+use crate::commands::bench::Figure;
 
 const POLICY: &str = "[training]\ntrainer = \"logistic\"\nwindow_ms = 60000\nholdout_ms = 1000\n[gates]\nmargin = 0.1\n\
                       [capture]\npercent = 10.0\nid = \"id\"\nwindow_ms = 60000\n";

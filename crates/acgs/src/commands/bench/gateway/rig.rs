@@ -24,6 +24,7 @@ use acgs_contracts::{
     },
 };
 use acgs_mesh::{client::MeshChannel, clock::SystemClock};
+use acgs_server::{Running, Settings};
 use acgs_vocabulary::{constitution::sha256_hex, ports::Clock};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -32,12 +33,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::{
-    client::channel,
-    commands::bench::processes::Process,
-    settings::Settings,
-    wire::{self, Running},
-};
+use crate::{client::channel, commands::bench::processes::Process};
 
 /// A model server that answers at once, with a score when it is asked with tensors; every so-manieth call fails.
 #[derive(Clone, Debug)]
@@ -135,7 +131,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) async fn start(settings: &Settings, gateways: usize) -> anyhow::Result<Self> {
         let home = tempfile::tempdir()?;
-        let running = wire::serve_all(&settings.alone(home.path())).await?;
+        let running = acgs_server::serve_all(&settings.alone(home.path())).await?;
         let orchestrator = running.addresses.orchestrator.to_string();
         let mut processes = Vec::new();
         for number in 0..gateways {

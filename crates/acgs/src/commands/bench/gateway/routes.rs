@@ -16,6 +16,7 @@ use acgs_contracts::{
     orchestrator::v1::{SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient},
 };
 use acgs_lifecycle::{Change, Event, event::DeploymentMoved};
+use acgs_server::Settings;
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
@@ -24,7 +25,7 @@ use super::{
     PATIENCE, client,
     rig::{self, Echo, Lifecycle, Rig},
 };
-use crate::{client::channel, commands::bench::Figure, settings::Settings};
+use crate::{client::channel, commands::bench::Figure};
 
 const GATEWAYS: usize = 4;
 /// Callers of each gateway, one call after the other.

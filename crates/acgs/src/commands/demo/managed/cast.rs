@@ -9,6 +9,7 @@ use acgs_contracts::lifecycle::v1::{
     StartDeploymentRequest,
 };
 use acgs_lifecycle::Policy;
+use acgs_server::Running;
 use acgs_trainers::{Artifact, FORMAT, Family, Wishes, train};
 use acgs_vocabulary::constitution::sha256_hex;
 use anyhow::Context;
@@ -22,7 +23,6 @@ use crate::{
         demo::{NAME, put_reference},
         flights::{self, Flight, SERVED_SCORE},
     },
-    wire::Running,
 };
 
 /// What is done about the model.

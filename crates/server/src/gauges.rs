@@ -5,10 +5,10 @@ use acgs_models::LedgerWriter;
 use acgs_storage::Outbox;
 use acgs_vocabulary::JudgeKind;
 
-use super::remote::Remote;
+use crate::remote::Remote;
 
 /// Of the outbox.
-pub(super) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+pub(crate) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
     move || {
         let one =
             |name, help, value| Measured { name, help, samples: vec![Sample { labels: Vec::new(), value }] };
@@ -36,7 +36,7 @@ pub(super) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
 }
 
 /// Of models and their retraining.
-pub(super) fn lifecycle(writer: LedgerWriter) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+pub(crate) fn lifecycle(writer: LedgerWriter) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
     move || {
         let (models, waiting, running, events, jobs) = writer.look(|state| {
             let counts = state.counts();
@@ -55,7 +55,7 @@ pub(super) fn lifecycle(writer: LedgerWriter) -> impl Fn() -> Vec<Measured> + Se
 }
 
 /// Of the pools of judges.
-pub(super) fn judges(remote: Remote) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+pub(crate) fn judges(remote: Remote) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
     move || {
         let mut ready = Vec::new();
         let (mut open, mut latency) = (Vec::new(), Vec::new());

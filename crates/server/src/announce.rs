@@ -24,18 +24,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a process says of itself.
 #[derive(Clone, Debug)]
-pub(super) struct Announcement {
-    pub(super) service_id: String,
-    pub(super) service_name: &'static str,
+pub(crate) struct Announcement {
+    pub(crate) service_id: String,
+    pub(crate) service_name: &'static str,
     /// Where others reach it.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) capability: &'static str,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) capability: &'static str,
 }
 
 impl Announcement {
     /// Of a process that listens here, or is reached as the settings say: `host`, or `host:port`.
-    pub(super) fn of(
+    pub(crate) fn of(
         advertise: &str,
         bound: SocketAddr,
         service_name: &'static str,
@@ -59,7 +59,7 @@ impl Announcement {
 }
 
 /// Announces to every orchestrator until `stop` is cancelled; says goodbye then.
-pub(super) async fn run(
+pub(crate) async fn run(
     announcement: Announcement,
     orchestrators: Vec<String>,
     constitution: Constitution,

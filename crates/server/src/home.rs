@@ -11,23 +11,23 @@ use crate::settings::{HomeDurability, Settings};
 
 /// A home by its ports.
 #[derive(Clone, Debug)]
-pub(super) struct Home {
-    pub(super) log: Arc<dyn EventLog>,
-    pub(super) keys: Arc<dyn KeyValue>,
-    pub(super) blobs: Arc<dyn Blobs>,
-    pub(super) ledger: Arc<dyn Ledger>,
-    pub(super) records: Arc<dyn RecordLog>,
+pub(crate) struct Home {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) keys: Arc<dyn KeyValue>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) records: Arc<dyn RecordLog>,
     /// Whether it can be reached, where that can change.
-    pub(super) connected: Option<watch::Receiver<bool>>,
+    pub(crate) connected: Option<watch::Receiver<bool>>,
     /// For a person.
-    pub(super) label: String,
+    pub(crate) label: String,
 }
 
 /// Opens the home of a process that needs one of its own (`owns`), or only shares one.
 ///
 /// # Errors
 /// When the home that is set cannot be had: there is no silent fall-back.
-pub(super) async fn open(
+pub(crate) async fn open(
     settings: &Settings,
     owns: bool,
     clock: &Arc<dyn Clock>,

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Addresses, Role, remote::Remote};
+use crate::{addresses::Addresses, remote::Remote, role::Role};
 
 /// A process of a mesh, or a whole one.
 #[derive(Debug)]
@@ -31,20 +31,20 @@ pub struct Running {
     pub home: String,
     /// Judges in other processes, if it is an orchestrator of such.
     pub judges: Option<Remote>,
-    pub(super) role: Role,
-    pub(super) notice: Duration,
-    pub(super) grace: Duration,
-    pub(super) health: HealthSwitch,
-    pub(super) stop: CancellationToken,
-    pub(super) announcing: CancellationToken,
-    pub(super) servers: JoinSet<Result<(), server::ServeError>>,
-    pub(super) orchestrator: Option<OrchestratorService>,
-    pub(super) audit: JoinHandle<()>,
-    pub(super) announcer: Option<JoinHandle<()>>,
-    pub(super) refusals: Arc<Refusals>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) sink: Arc<dyn FindingSink>,
-    pub(super) outbox: Option<Outbox>,
+    pub(crate) role: Role,
+    pub(crate) notice: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) health: HealthSwitch,
+    pub(crate) stop: CancellationToken,
+    pub(crate) announcing: CancellationToken,
+    pub(crate) servers: JoinSet<Result<(), server::ServeError>>,
+    pub(crate) orchestrator: Option<OrchestratorService>,
+    pub(crate) audit: JoinHandle<()>,
+    pub(crate) announcer: Option<JoinHandle<()>>,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sink: Arc<dyn FindingSink>,
+    pub(crate) outbox: Option<Outbox>,
 }
 
 impl Running {

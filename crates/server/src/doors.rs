@@ -14,16 +14,19 @@ use acgs_streams::directory::Directory;
 use acgs_vocabulary::JudgeKind;
 use serde_json::{Map, Value, json};
 
-use super::{LIFECYCLE, ORCHESTRATOR, remote::service_of, service_name};
+use crate::{
+    remote::service_of,
+    role::{LIFECYCLE, ORCHESTRATOR, service_name},
+};
 
-pub(super) const CONSTITUTION: &str = "acgs.constitution.v1.ConstitutionService";
+pub(crate) const CONSTITUTION: &str = "acgs.constitution.v1.ConstitutionService";
 
 /// What all of them are made with.
 #[derive(Clone)]
-pub(super) struct Sources {
-    pub(super) calls: Calls,
-    pub(super) sink: Option<LogSink>,
-    pub(super) uptime_start: String,
+pub(crate) struct Sources {
+    pub(crate) calls: Calls,
+    pub(crate) sink: Option<LogSink>,
+    pub(crate) uptime_start: String,
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -51,7 +54,7 @@ impl Sources {
         }
     }
 
-    pub(super) fn quality(&self, _service: &QualityService) -> Doors {
+    pub(crate) fn quality(&self, _service: &QualityService) -> Doors {
         let sources = self.clone();
         let numbers = move || {
             let (completed, _, mean_ms) = sources.calls.of("acgs.quality.v1.QualityService/Assess");
@@ -65,7 +68,7 @@ impl Sources {
         self.judge(JudgeKind::Quality, Arc::new(numbers))
     }
 
-    pub(super) fn drift(&self, service: &DriftService) -> Doors {
+    pub(crate) fn drift(&self, service: &DriftService) -> Doors {
         let (sources, service) = (self.clone(), service.clone());
         let numbers = move || {
             let (completed, _, mean_ms) = sources.calls.of("acgs.drift.v1.DriftService/Detect");
@@ -81,7 +84,7 @@ impl Sources {
         self.judge(JudgeKind::Drift, Arc::new(numbers))
     }
 
-    pub(super) fn performance(&self, service: &PerformanceService) -> Doors {
+    pub(crate) fn performance(&self, service: &PerformanceService) -> Doors {
         let (sources, service) = (self.clone(), service.clone());
         let numbers = move || {
             let (collected, _, _) = sources.calls.of("acgs.performance.v1.PerformanceService/SubmitMetrics");
@@ -96,7 +99,7 @@ impl Sources {
         self.judge(JudgeKind::Performance, Arc::new(numbers))
     }
 
-    pub(super) fn orchestrator(&self, directory: &Directory) -> Doors {
+    pub(crate) fn orchestrator(&self, directory: &Directory) -> Doors {
         let known = directory.clone();
         let health = move || {
             object(json!({

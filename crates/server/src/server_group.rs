@@ -15,17 +15,17 @@ use tonic::service::Routes;
 use crate::constitution_service::ConstitutionService;
 
 /// Servers that share their plumbing.
-pub(super) struct Group {
-    pub(super) plumbing: Plumbing,
-    pub(super) host: IpAddr,
-    pub(super) stop: CancellationToken,
-    pub(super) grace: Duration,
-    pub(super) servers: JoinSet<Result<(), server::ServeError>>,
+pub(crate) struct Group {
+    pub(crate) plumbing: Plumbing,
+    pub(crate) host: IpAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) grace: Duration,
+    pub(crate) servers: JoinSet<Result<(), server::ServeError>>,
 }
 
 impl Group {
     /// Takes a port; 0 takes a free one.
-    pub(super) async fn bind(&self, port: u16) -> anyhow::Result<TcpListener> {
+    pub(crate) async fn bind(&self, port: u16) -> anyhow::Result<TcpListener> {
         let address = SocketAddr::new(self.host, port);
         TcpListener::bind(address).await.with_context(|| {
             format!(
@@ -35,7 +35,7 @@ impl Group {
     }
 
     /// Serves on a port, and says on which.
-    pub(super) async fn add(
+    pub(crate) async fn add(
         &mut self,
         port: u16,
         services: Routes,
@@ -48,7 +48,7 @@ impl Group {
     }
 
     /// Serves on a listener, together with the constitution's service.
-    pub(super) fn serve(&mut self, listener: TcpListener, services: Routes, doors: Doors) {
+    pub(crate) fn serve(&mut self, listener: TcpListener, services: Routes, doors: Doors) {
         let service = ConstitutionService::new(self.plumbing.constitution.clone());
         let services = services.add_service(ConstitutionServiceServer::new(service));
         self.servers.spawn(server::serve(

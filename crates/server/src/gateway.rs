@@ -23,14 +23,15 @@ use anyhow::Context;
 use serde_json::Map;
 use tonic::service::Routes;
 
-use super::{doors::CONSTITUTION, server_group::Group};
-use crate::{constitution_service::ConstitutionService, settings::Settings};
+use crate::{
+    constitution_service::ConstitutionService, doors::CONSTITUTION, server_group::Group, settings::Settings,
+};
 
 /// Under which the health of the gateway is known.
-pub(super) const GATEWAY: &str = "acgs.gateway";
+pub(crate) const GATEWAY: &str = "acgs.gateway";
 
 /// Starts it; `own` is an orchestrator of the same process.
-pub(super) async fn start(
+pub(crate) async fn start(
     settings: &Settings,
     group: &mut Group,
     own: Option<SocketAddr>,

@@ -24,11 +24,14 @@ use acgs_vocabulary::{AllowList, event::EventKind, ports::records::ModelRecords}
 use anyhow::Context;
 use tonic::service::Routes;
 
-use super::{MESSAGE_BYTES_MAX, Tools, home};
+use crate::{
+    home,
+    tools::{MESSAGE_BYTES_MAX, Tools},
+};
 
 impl Tools<'_> {
     /// Adds the services of models, after everything that ever happened to them was read.
-    pub(super) async fn models(
+    pub(crate) async fn models(
         &self,
         home: &home::Home,
         outbox: &Outbox,

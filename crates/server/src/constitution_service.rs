@@ -9,14 +9,14 @@ use tonic::{Request, Response, Status};
 
 /// Answers `ConstitutionService`.
 #[derive(Clone, Debug)]
-pub struct ConstitutionService {
+pub(crate) struct ConstitutionService {
     constitution: Constitution,
 }
 
 impl ConstitutionService {
     /// For this constitution.
     #[must_use]
-    pub fn new(constitution: Constitution) -> Self {
+    pub(crate) fn new(constitution: Constitution) -> Self {
         Self { constitution }
     }
 }
