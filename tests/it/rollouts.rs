@@ -11,7 +11,7 @@ use acgs_contracts::lifecycle::v1::{DeploymentPhase, RollbackCause};
 use acgs_mesh::client::connect;
 use acgs_tests::{
     fleet::{Process, constitution, python_stubs},
-    models::{Load, ModelStub, inference},
+    models::{Load, ModelStub, inference, question},
     nats::Nats,
 };
 
@@ -86,6 +86,14 @@ impl Rig {
 
     async fn load(&self) -> Load {
         let gateways: Vec<_> = self.gateways.iter().map(|gateway| gateway.address).collect();
+        // A gateway that has just heard of the model still connects to it.
+        for gateway in &gateways {
+            let (mut client, since) = (inference(*gateway).await, Instant::now());
+            while client.model_infer(question("m")).await.is_err() {
+                assert!(since.elapsed() < acgs_tests::PATIENCE, "{gateway} does not answer");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
         let load = Load::start(&gateways, "m", per_second()).await;
         // The baseline's percentiles are known when the candidate comes.
         let since = Instant::now();

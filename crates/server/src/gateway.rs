@@ -24,11 +24,9 @@ use serde_json::Map;
 use tonic::service::Routes;
 
 use crate::{
-    constitution_service::ConstitutionService, doors::CONSTITUTION, server_group::Group, settings::Settings,
+    constitution_service::ConstitutionService, doors::CONSTITUTION, role::GATEWAY, server_group::Group,
+    settings::Settings,
 };
-
-/// Under which the health of the gateway is known.
-pub(crate) const GATEWAY: &str = "acgs.gateway";
 
 /// Starts it; `own` is an orchestrator of the same process.
 pub(crate) async fn start(

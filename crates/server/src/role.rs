@@ -2,7 +2,7 @@
 
 use acgs_vocabulary::JudgeKind;
 
-use crate::{gateway::GATEWAY, remote::service_of};
+use crate::remote::service_of;
 
 pub(crate) const ORCHESTRATOR: &str = "acgs.orchestrator.v1.OrchestratorService";
 /// The services over the life of models.
@@ -12,6 +12,9 @@ pub(crate) const LIFECYCLE: [&str; 4] = [
     "acgs.lifecycle.v1.DeploymentService",
     "acgs.lifecycle.v1.RoutingService",
 ];
+/// Under which the health of the gateway is known.
+pub(crate) const GATEWAY: &str = "acgs.gateway";
+
 /// What a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
