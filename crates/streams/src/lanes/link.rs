@@ -1,4 +1,4 @@
-//! The link of one lane to whichever judge serves it now: opened, restored from the replay_log, and opened again when it breaks
+//! The link of one lane to whichever judge serves it now: opened, restored from the replay log, and opened again when it breaks
 //! or gets old. It must not know what the lane carries.
 
 use std::{
@@ -70,7 +70,7 @@ pub(crate) struct Link {
     reference: Option<StoredReference>,
     age_max_ms: u64,
     state: State,
-    /// Said before the replay_log's messages: the state of the judge before.
+    /// Said before the replay log's messages: the state of the judge before.
     restoring: std::collections::VecDeque<LaneDown>,
     credit_bytes: i64,
     credit_frames: i64,
@@ -136,7 +136,7 @@ impl Link {
         (self.credit_bytes, self.credit_frames)
     }
 
-    /// Moves on: sends what the replay_log has, hears what the judge says, looks for another.
+    /// Moves on: sends what the replay log has, hears what the judge says, looks for another.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, replay_log: &mut ReplayLog) -> Poll<Said> {
         loop {
             match &mut self.state {
