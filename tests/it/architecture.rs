@@ -155,12 +155,12 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ),
     ("xtask", &[]),
 ];
-const FILE_LINES_MAX: usize = 500;
+const FILE_LINES_MAX: usize = 400;
 const VOCABULARY_LINES_MAX: usize = 2_000;
 /// Most of the production code that one room may hold, in percent.
 const ROOM_PERCENT_MAX: usize = 20;
 /// Rooms and files without clocks, I/O, tasks or protobuf: what they are given decides what they answer.
-const PURE: [&str; 25] = [
+const PURE: [&str; 33] = [
     "crates/columns/src",
     "crates/statistics/src",
     "crates/windowing/src",
@@ -177,12 +177,20 @@ const PURE: [&str; 25] = [
     "crates/vocabulary/src/allow_list.rs",
     "crates/vocabulary/src/event",
     "crates/vocabulary/src/finding.rs",
-    "crates/lane/src/panes.rs",
-    "crates/lane/src/book.rs",
+    "crates/lane/src/assessor.rs",
+    "crates/lane/src/carry.rs",
+    "crates/lane/src/configs.rs",
+    "crates/lane/src/epochs.rs",
+    "crates/lane/src/message.rs",
+    "crates/lane/src/opening.rs",
+    "crates/lane/src/panes",
+    "crates/lane/src/pieces.rs",
+    "crates/lane/src/replay_log.rs",
     "crates/streams/src/alert_tracker.rs",
     "crates/streams/src/core",
     "crates/streams/src/projection.rs",
     "crates/streams/src/registry.rs",
+    "crates/streams/src/spec.rs",
     "crates/models/src/places.rs",
     "crates/models/src/routes/pairs.rs",
     "crates/models/src/routes/traffic_totals.rs",
@@ -293,6 +301,11 @@ fn the_vocabulary_stays_small() {
 #[test]
 fn ground_and_domains_are_pure() {
     let domains = ["quality", "drift", "performance"];
+    for place in PURE {
+        let path = root().join(place);
+        let exists = path.exists() || path.with_extension("rs").exists();
+        assert!(exists, "{place} is called pure and is not there");
+    }
     for (path, text) in all_sources() {
         let inside = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         let domain = domains.iter().any(|room| inside.starts_with(&format!("crates/{room}/src")))

@@ -39,7 +39,7 @@ fn script() -> Vec<LaneDown> {
             runs: vec![Run { pane: 1, length: 50 }],
             again: false,
         })),
-        down(lane_down::Message::Close(Close { window: Some(window), revision: 0, panes: vec![1] })),
+        down(lane_down::Message::Close(Close { window: Some(window), panes: vec![1], ..Close::default() })),
     ]
 }
 
@@ -153,6 +153,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
         LaneDown::Open(acgs_lane::message::Open {
             stream_id: "s".into(),
             slot: 0,
+            epoch: 0,
             schema: row_schema(),
             configs: vec![],
             snapshot_every_bytes: 1_000,
@@ -167,8 +168,15 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             runs: vec![(1, 30), (2, 60)],
             again: false,
         },
-        LaneDown::Tick { watermark_ms: 1_000 },
-        LaneDown::Close { window, revision: 3, panes: vec![1, 2] },
+        LaneDown::Tick { seq: 2, watermark_ms: 1_000 },
+        LaneDown::Close(acgs_lane::message::Close {
+            seq: 3,
+            window,
+            revision: 3,
+            panes: vec![1, 2],
+            timing: acgs_lane::message::Timing::Late,
+            again: false,
+        }),
     ];
     for message in messages {
         lane.down.send(message).await.unwrap();
@@ -185,12 +193,13 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
 
 #[tokio::test]
 async fn the_two_ways_of_carrying_a_lane_agree() {
-    use acgs_lane::{Connector, over_grpc};
+    use acgs_lane::{Connector, LaneId, over_grpc};
     use acgs_vocabulary::JudgeKind;
     use tokio_stream::StreamExt;
     let mesh = Mesh::start().await;
     let settings = acgs_server::settings::Settings::load(None, std::iter::empty(), &[]).unwrap();
-    let near = acgs_server::judges::in_process(&settings).open(JudgeKind::Quality).await.unwrap();
+    let near =
+        acgs_server::judges::in_process(&settings).open(LaneId::whole(JudgeKind::Quality)).await.unwrap();
     let (down, outgoing) = over_grpc::outgoing(|message| JudgeRequest { message: Some(message) });
     let incoming = mesh.quality().await.judge(outgoing).await.unwrap().into_inner();
     let far = over_grpc::handle(down, incoming.map(|message| message.map(|message| message.message)));
@@ -207,7 +216,7 @@ async fn a_lane_that_breaks_tells_the_orchestrators_end() {
     let (down, outgoing) = over_grpc::outgoing(|message| JudgeRequest { message: Some(message) });
     let incoming = mesh.quality().await.judge(outgoing).await.unwrap().into_inner();
     let mut lane = over_grpc::handle(down, incoming.map(|message| message.map(|message| message.message)));
-    lane.down.send(LaneDown::Release { panes: vec![1] }).await.unwrap();
+    lane.down.send(LaneDown::Release { seq: 1, panes: vec![1] }).await.unwrap();
     lane.down.send(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).await.unwrap();
     let problem = lane.up.recv().await.unwrap().unwrap_err();
     assert_eq!(problem.reason(), "LANE_PROTOCOL", "the judge's own");

@@ -17,7 +17,7 @@ use acgs_tests::{
 };
 use tokio::process::{Child, Command};
 
-use crate::work::{Client, Fake, completed, job, prepare, request, scores, started, upload, wait_for};
+use crate::workers::{Client, Fake, completed, job, prepare, request, scores, started, upload, wait_for};
 
 /// An orchestrator that is killed and started again, on the same home and port.
 struct Mortal {
@@ -231,7 +231,7 @@ async fn two_orchestrators_share_models_and_one_goes_on_without_the_other() {
     let digest = loop {
         let bytes = b"a model";
         let digest = acgs_vocabulary::constitution::sha256_hex(bytes);
-        if crate::work::put(&mut other, &digest, bytes.len() as u64, bytes).await.is_ok() {
+        if crate::workers::put(&mut other, &digest, bytes.len() as u64, bytes).await.is_ok() {
             break digest;
         }
         assert!(since.elapsed() < PATIENCE);

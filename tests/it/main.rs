@@ -1,7 +1,9 @@
 //! The one test binary: real servers on free ports, called through real channels.
 
 mod anything;
+mod arbitrary;
 mod architecture;
+mod balancing;
 mod binary;
 mod captures;
 mod constitution;
@@ -20,9 +22,12 @@ mod noise;
 mod passing;
 mod refusals;
 mod rest;
+mod rest_kept;
+mod resuming;
 mod rollouts;
 mod stalled;
 mod streams;
 mod telemetry;
 mod unary;
 mod work;
+mod workers;

@@ -16,6 +16,8 @@ pub mod table;
 
 pub mod body;
 
+mod framing;
+
 pub mod deadline;
 
 pub mod stats;

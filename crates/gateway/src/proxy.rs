@@ -1,14 +1,13 @@
 //! One call: whose it is, where it goes, and its way there and back. It must not know where routes come from.
 
+mod request;
+
 use std::{
     collections::VecDeque,
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Instant,
 };
 
@@ -19,13 +18,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use request::{caller_gone, dispatch, gather, is_unary};
 use tokio_util::sync::DropGuard;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use crate::{
     Config,
-    body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, joined, too_large},
+    body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, too_large},
     capture::{Captured, Captures},
     counts::Arm,
     deadline::{deadline_of, is_past, late},
@@ -40,8 +40,6 @@ pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-id");
 pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-version");
 /// The method whose calls can be captured.
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-/// Bytes of a request that is gathered before it goes on, so that it can be sent again.
-const GATHERED_MAX: usize = 64 << 10;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
 
 /// The gateway. Clones share it.
@@ -393,50 +391,4 @@ impl Gateway {
         let body = AnswerBody::new(inner, bytes_max, sleep, Box::new(call), note_max, request_ends);
         Ok(Response::from_parts(parts, GatewayBody::Answer(body)))
     }
-}
-
-/// Methods of the Open Inference Protocol have one message each way; an extension of it streams.
-fn is_unary(path: &str) -> bool {
-    path.strip_prefix(INFERENCE).is_some_and(|method| !method.contains("Stream"))
-}
-
-/// Waits for the rest of a small request, so that it can be sent again.
-async fn gather(incoming: &mut Incoming, first: &mut VecDeque<Bytes>) -> Result<(), Problem> {
-    let mut held: usize = first.iter().map(Bytes::len).sum();
-    while held <= GATHERED_MAX && !incoming.is_end_stream() {
-        match incoming.frame().await {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    held += data.len();
-                    first.push_back(data);
-                }
-            }
-            Some(Err(error)) => return Err(caller_gone(&error)),
-            None => break,
-        }
-    }
-    first.retain(|piece| !piece.is_empty());
-    if first.len() > 1 && incoming.is_end_stream() {
-        *first = [joined(first.make_contiguous())].into();
-    }
-    Ok(())
-}
-
-fn caller_gone(error: &hyper::Error) -> Problem {
-    Problem::new(Kind::Unavailable, "CALLER_GONE", error.to_string())
-}
-
-/// Lets a route go when the call is on its way: polled once, it has been given to a connection.
-async fn dispatch<F: Future>(call: F, route: Arc<crate::table::Route>) -> F::Output {
-    let mut call = pin!(call);
-    let mut route = Some(route);
-    poll_fn(move |context| {
-        let polled = Pin::new(&mut call).poll(context);
-        drop(route.take());
-        match polled {
-            Poll::Ready(answer) => Poll::Ready(answer),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }

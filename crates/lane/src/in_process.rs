@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     judge::{Connector, Judge, LANE_QUEUE, LaneHandle},
-    message::LaneDown,
+    message::{LaneDown, LaneId},
 };
 
 /// Makes a judge for a new lane.
@@ -36,9 +36,9 @@ impl InProcess {
 
 #[async_trait]
 impl Connector for InProcess {
-    async fn open(&self, judge: JudgeKind) -> Result<LaneHandle, Problem> {
-        let Some(factory) = self.factories.get(&judge) else {
-            let message = format!("there is no {} judge in this process", judge.as_str());
+    async fn open(&self, lane: LaneId) -> Result<LaneHandle, Problem> {
+        let Some(factory) = self.factories.get(&lane.judge) else {
+            let message = format!("there is no {} judge in this process", lane.judge.as_str());
             return Err(Problem::new(Kind::Unavailable, "NO_JUDGE", message));
         };
         let mut judge = factory();

@@ -2,11 +2,11 @@
 
 use std::fmt::Debug;
 
-use acgs_vocabulary::{JudgeKind, Problem};
+use acgs_vocabulary::Problem;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::message::{LaneDown, LaneUp};
+use crate::message::{LaneDown, LaneId, LaneUp};
 
 /// Messages that wait in one direction of a lane.
 pub const LANE_QUEUE: usize = 64;
@@ -37,7 +37,7 @@ pub struct LaneHandle {
 #[async_trait]
 pub trait Connector: Debug + Send + Sync {
     /// A new lane.
-    async fn open(&self, judge: JudgeKind) -> Result<LaneHandle, Problem>;
+    async fn open(&self, lane: LaneId) -> Result<LaneHandle, Problem>;
 
     /// Whether judges can be lost and found again elsewhere, so that lanes need snapshots.
     fn is_remote(&self) -> bool;

@@ -2,13 +2,26 @@
 //! and the two ways of carrying it, over gRPC and in process.
 //! It must never know what a judge judges.
 //!
-//! Reading order: [`message`], [`judge`], [`panes`], [`replay_log`], [`wire`], [`in_process`], [`over_grpc`].
+//! Reading order: [`message`], [`configs`], [`judge`], [`assessor`], [`carry`], [`panes`], [`epochs`], [`replay_log`],
+//! [`wire`], [`in_process`], [`over_grpc`].
 
 pub mod message;
 
+pub mod configs;
+
 pub mod judge;
 
+pub mod assessor;
+
+pub mod carry;
+
+pub mod epochs;
+
 pub mod panes;
+
+mod opening;
+
+mod pieces;
 
 pub mod replay_log;
 
@@ -21,7 +34,17 @@ pub mod over_grpc;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(test)]
+mod toy;
+
+#[cfg(test)]
+mod carry_tests;
+
+pub use assessor::{Assessment, Assessor, Fed, Feed};
+pub use carry::Carried;
+pub use configs::LaneConfigs;
+pub use epochs::Epochs;
 pub use judge::{Connector, Judge, LaneHandle};
-pub use message::{LaneDown, LaneUp};
-pub use panes::{Assessment, Assessor, PaneJudge};
+pub use message::{LaneDown, LaneId, LaneUp};
+pub use panes::PaneJudge;
 pub use replay_log::ReplayLog;

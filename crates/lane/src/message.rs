@@ -1,15 +1,38 @@
 //! The messages of a lane. `proto/acgs/lane/v1/lane.proto` says each one's meaning. They must not know the wire.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use acgs_columns::{RecordBatch, Schema};
-use acgs_vocabulary::{Finding, VerdictStatus, Window};
+use acgs_vocabulary::{Finding, JudgeKind, VerdictStatus, Window};
 use bytes::Bytes;
 
 /// A pane's number.
 pub type PaneId = u64;
 /// The SHA-256 of a config's bytes.
 pub type ConfigDigest = [u8; 32];
+
+/// Names a lane of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId {
+    /// The judge.
+    pub judge: JudgeKind,
+    /// The part of the key space, from 0; streams without keys have one.
+    pub slot: u32,
+}
+
+impl LaneId {
+    /// The lane of a stream that is not split by key.
+    #[must_use]
+    pub fn whole(judge: JudgeKind) -> Self {
+        Self { judge, slot: 0 }
+    }
+}
+
+impl fmt::Display for LaneId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.judge.as_str(), self.slot)
+    }
+}
 
 /// Orchestrator to judge.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +59,7 @@ pub enum LaneDown {
     },
     /// Rows, grouped by pane.
     Rows {
-        /// Ascending from 1.
+        /// Ascending from 1, shared by rows, ticks, closes and releases.
         seq: u64,
         /// The rows.
         batch: RecordBatch,
@@ -47,23 +70,60 @@ pub enum LaneDown {
     },
     /// Event time.
     Tick {
+        /// As for rows.
+        seq: u64,
         /// Exclusive watermark in milliseconds.
         watermark_ms: i64,
     },
     /// Asks for a verdict.
-    Close {
-        /// The window.
-        window: Window,
-        /// Counts per window and judge.
-        revision: u32,
-        /// The window's panes.
-        panes: Vec<PaneId>,
-    },
-    /// Frees panes.
+    Close(Close),
+    /// Frees panes: nothing reaches them any more.
     Release {
-        /// Which.
+        /// As for rows.
+        seq: u64,
+        /// Unknown ones are ignored.
         panes: Vec<PaneId>,
     },
+}
+
+impl LaneDown {
+    /// Its place in the lane; `None` for what opens the lane or a pane.
+    #[must_use]
+    pub fn seq(&self) -> Option<u64> {
+        match self {
+            Self::Rows { seq, .. } | Self::Tick { seq, .. } | Self::Release { seq, .. } => Some(*seq),
+            Self::Close(close) => Some(close.seq),
+            Self::Open(_) | Self::Config { .. } | Self::Restore(_) | Self::OpenPane { .. } => None,
+        }
+    }
+}
+
+/// When a window is judged, against the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// The watermark has just reached the window's end.
+    OnTime,
+    /// Before that.
+    Early,
+    /// Again, for rows or labels that came after that.
+    Late,
+}
+
+/// A window to judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Close {
+    /// As for rows.
+    pub seq: u64,
+    /// The window.
+    pub window: Window,
+    /// Counts per window and judge, from 0.
+    pub revision: u32,
+    /// The window's panes, in order of event time, then of opening.
+    pub panes: Vec<PaneId>,
+    /// Only on-time closes feed detectors.
+    pub timing: Timing,
+    /// Whether the verdict is known: detectors are fed, and nothing is answered.
+    pub again: bool,
 }
 
 /// The first message of a lane.
@@ -73,6 +133,8 @@ pub struct Open {
     pub stream_id: Arc<str>,
     /// Always 0 in this version.
     pub slot: u32,
+    /// Of the lease under which the stream is owned; 0 where streams have no leases.
+    pub epoch: u64,
     /// The columns to come.
     pub schema: Arc<Schema>,
     /// What the judge must hold: kind and digest.
@@ -88,11 +150,11 @@ pub struct Open {
 /// State of a judge.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// Frames up to here are in it.
+    /// What came down through here is in it.
     pub through_seq: u64,
     /// Panes, their keys and opaque bytes.
     pub panes: Vec<(PaneId, Arc<str>, Bytes)>,
-    /// What belongs to no pane.
+    /// What belongs to no pane; the pieces' bytes follow each other.
     pub carry: Bytes,
     /// Whether another piece of the same state follows.
     pub more: bool,

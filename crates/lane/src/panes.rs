@@ -1,18 +1,25 @@
-//! The judge's machine, the same for every judge: panes, sequence, configs, snapshots, credit. What a pane holds and
-//! what a window comes to, an [`Assessor`] says. It must not know time.
+//! The judge's machine, the same for every judge: panes, sequence, carry, snapshots, credit. What a pane holds and what a
+//! window comes to, an [`Assessor`] says. It must not know time.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use acgs_columns::RecordBatch;
-use acgs_vocabulary::{Finding, Problem, VerdictStatus, Window, constitution::sha256, problem::Kind};
+use acgs_vocabulary::{Problem, VerdictStatus, problem::Kind};
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    assessor::{Assessment, Assessor, Fed, Feed},
+    carry::Carried,
+    epochs::{Epochs, Tenure},
     judge::Judge,
-    message::{ConfigDigest, LaneDown, LaneUp, Open, PaneId, State, Verdict},
+    message::{Close, ConfigDigest, LaneDown, LaneUp, Open, PaneId, Timing, Verdict},
+    opening::Opening,
 };
+
+mod state;
 
 /// Bytes of rows that may be on their way to a judge.
 pub const CREDIT_BYTES: u64 = 8 << 20;
@@ -20,84 +27,26 @@ pub const CREDIT_BYTES: u64 = 8 << 20;
 pub const CREDIT_MESSAGES: u32 = 256;
 /// Most panes of one lane.
 pub const PANES_MAX: usize = 1 << 20;
-/// Most configs of one lane.
-pub const CONFIGS_MAX: usize = 16;
 /// Most bytes of all panes of one lane, as fresh panes count.
 pub const PANE_BYTES_MAX: usize = 1 << 30;
-/// Bytes of panes in one piece of a snapshot; one pane more may be in it.
-const PIECE_BYTES: usize = 2 << 20;
 /// What a frame counts towards the next snapshot, however small: small frames are kept for replay too.
 const FRAME_BYTES_MIN: u64 = 1 << 10;
-/// First byte of every pane state.
-const STATE_VERSION: u8 = 1;
-
-/// What a window came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Assessment {
-    /// How it came out.
-    pub status: VerdictStatus,
-    /// Why it is not Ok.
-    pub reason: String,
-    /// The encoded report.
-    pub report: Bytes,
-    /// What was found.
-    pub findings: Vec<Finding>,
-}
-
-impl Assessment {
-    /// An answer that judges nothing.
-    #[must_use]
-    pub fn without(status: VerdictStatus, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into(), report: Bytes::new(), findings: Vec::new() }
-    }
-}
-
-/// What makes a judge this one and not another. Panes merge; evaluating does not consume them.
-pub trait Assessor: Send {
-    /// What follows from the schema and the configs, once for a lane.
-    type Plan: Send;
-    /// What a pane holds.
-    type Pane: Clone + Send + Serialize + DeserializeOwned;
-
-    /// Reads the schema and the configs.
-    ///
-    /// # Errors
-    /// When they make no sense; the lane is then over.
-    fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem>;
-
-    /// A pane without rows; with `labels_only` its rows were in another pane before.
-    fn pane(&self, plan: &Self::Plan, labels_only: bool) -> Self::Pane;
-
-    /// Bytes of a pane without rows, about: what bounds the panes of a lane.
-    fn pane_bytes(&self, plan: &Self::Plan) -> usize;
-
-    /// Whether a pane that came back from outside can be used under this plan.
-    fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool;
-
-    /// Adds rows to a pane.
-    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch);
-
-    /// Rows were added that no judge of the lane had been given before: for what is counted beside the lane.
-    fn noticed(&self, _plan: &Self::Plan, _pane: &Self::Pane, _rows: &RecordBatch) {}
-
-    /// Adds another pane's rows.
-    fn merge(&self, plan: &Self::Plan, pane: &mut Self::Pane, other: &Self::Pane);
-
-    /// Judges the rows of a window.
-    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment;
-}
+/// What a tick, close or release counts towards the next snapshot.
+const CONTROL_BYTES: u64 = 128;
 
 /// The machine.
 #[derive(Debug)]
 pub struct PaneJudge<A: Assessor> {
     assessor: A,
+    epochs: Epochs,
     stage: Stage<A::Plan>,
     panes: BTreeMap<PaneId, (Arc<str>, A::Pane)>,
+    carried: Carried<A::Carry>,
     dirty: BTreeSet<PaneId>,
     through_seq: u64,
     bytes_since_snapshot: u64,
     last_snapshot_bytes: u64,
-    restorable: bool,
+    restoring: Restoring,
     consumed_bytes: u64,
     consumed_messages: u32,
 }
@@ -105,12 +54,27 @@ pub struct PaneJudge<A: Assessor> {
 #[derive(Debug)]
 enum Stage<P> {
     New,
-    Waiting { open: Open, found: Vec<(ConfigDigest, Bytes)> },
-    Ready { open: Open, plan: P },
+    Waiting(Opening),
+    Ready { open: Open, plan: P, tenure: Tenure },
+}
+
+/// How far a restore has come.
+#[derive(Debug)]
+enum Restoring {
+    /// It may come.
+    Possible,
+    /// A piece has said that another follows; its carry so far.
+    Begun(Vec<u8>),
+    /// It is whole, or would come too late.
+    Over,
 }
 
 fn broken(message: impl Into<String>) -> Problem {
     Problem::new(Kind::Precondition, "LANE_PROTOCOL", message)
+}
+
+fn not_ready() -> Problem {
+    broken("the lane is not ready")
 }
 
 impl<A: Assessor> PaneJudge<A> {
@@ -119,96 +83,64 @@ impl<A: Assessor> PaneJudge<A> {
     pub fn new(assessor: A) -> Self {
         Self {
             assessor,
+            epochs: Epochs::default(),
             stage: Stage::New,
             panes: BTreeMap::new(),
+            carried: Carried::default(),
             dirty: BTreeSet::new(),
             through_seq: 0,
             bytes_since_snapshot: 0,
             last_snapshot_bytes: 0,
-            restorable: true,
+            restoring: Restoring::Possible,
             consumed_bytes: 0,
             consumed_messages: 0,
         }
+    }
+
+    /// Refuses lanes of epochs older than those of other lanes that share this.
+    #[must_use]
+    pub fn fenced(mut self, epochs: Epochs) -> Self {
+        self.epochs = epochs;
+        self
     }
 
     fn open(&mut self, open: Open) -> Result<Vec<LaneUp>, Problem> {
         if !matches!(self.stage, Stage::New) {
             return Err(broken("a lane is opened once"));
         }
-        if open.slot != 0 {
-            let message = format!("slot {} is not served: this version has slot 0 only", open.slot);
-            return Err(Problem::new(Kind::Unimplemented, "SLOT", message));
-        }
-        if open.configs.len() > CONFIGS_MAX {
-            return Err(Problem::field("open.configs", "TOO_MANY", format!("at most {CONFIGS_MAX}")));
-        }
-        let needs: BTreeSet<ConfigDigest> = open.configs.iter().map(|(_, digest)| *digest).collect();
-        self.stage = Stage::Waiting { open, found: Vec::new() };
+        let opening = Opening::begin(open)?;
+        let needs = opening.needs();
         if needs.is_empty() {
-            self.ready()
-        } else {
-            Ok(needs.into_iter().map(|digest| LaneUp::Need { digest }).collect())
+            return self.ready(opening);
         }
+        self.stage = Stage::Waiting(opening);
+        Ok(needs.into_iter().map(|digest| LaneUp::Need { digest }).collect())
     }
 
     fn config(&mut self, digest: ConfigDigest, content: Bytes) -> Result<Vec<LaneUp>, Problem> {
-        let Stage::Waiting { open, found } = &mut self.stage else {
+        let Stage::Waiting(opening) = &mut self.stage else {
             return Err(broken("a config comes between open and credit"));
         };
-        if sha256(&content) != digest {
-            return Err(Problem::field("config.digest", "BAD_DIGEST", "is not the SHA-256 of the content"));
+        opening.config(digest, content)?;
+        if !opening.is_complete() {
+            return Ok(Vec::new());
         }
-        if !open.configs.iter().any(|(_, wanted)| *wanted == digest) {
-            return Err(Problem::field("config.digest", "BAD_DIGEST", "was not asked for"));
+        match std::mem::replace(&mut self.stage, Stage::New) {
+            Stage::Waiting(opening) => self.ready(opening),
+            Stage::New | Stage::Ready { .. } => Err(not_ready()),
         }
-        if !found.iter().any(|(known, _)| *known == digest) {
-            found.push((digest, content));
-        }
-        let complete =
-            open.configs.iter().all(|(_, wanted)| found.iter().any(|(digest, _)| digest == wanted));
-        if complete { self.ready() } else { Ok(Vec::new()) }
     }
 
-    fn ready(&mut self) -> Result<Vec<LaneUp>, Problem> {
-        let Stage::Waiting { open, found } = std::mem::replace(&mut self.stage, Stage::New) else {
-            return Err(broken("not open"));
-        };
-        let of = |(kind, digest): &(String, ConfigDigest)| {
-            let content = found.iter().find(|(known, _)| known == digest).map(|(_, content)| content.clone());
-            (kind.clone(), content.unwrap_or_default())
-        };
-        let configs: Vec<(String, Bytes)> = open.configs.iter().map(of).collect();
+    fn ready(&mut self, opening: Opening) -> Result<Vec<LaneUp>, Problem> {
+        let (open, configs) = opening.finish();
         let plan = self.assessor.plan(&open, &configs)?;
-        self.stage = Stage::Ready { open, plan };
+        let tenure = self.epochs.begin(&open.stream_id, open.epoch)?;
+        self.stage = Stage::Ready { open, plan, tenure };
         Ok(vec![LaneUp::Credit { bytes: CREDIT_BYTES, messages: CREDIT_MESSAGES }])
     }
 
-    fn restore(&mut self, state: State) -> Result<Vec<LaneUp>, Problem> {
-        let early = "a restore comes after the first credit and before all panes and rows";
-        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
-        if !self.restorable {
-            return Err(broken(early));
-        }
-        for (pane, key, bytes) in state.panes {
-            let held = match bytes.split_first() {
-                Some((&STATE_VERSION, rest)) => postcard::from_bytes(rest).ok(),
-                _ => None,
-            };
-            let held = held.filter(|held| self.assessor.fits(plan, held)).ok_or_else(|| {
-                Problem::field(
-                    "restore.panes",
-                    "BAD_STATE",
-                    format!("pane {pane} was not written by this version"),
-                )
-            })?;
-            self.panes.insert(pane, (key, held));
-        }
-        self.through_seq = state.through_seq;
-        Ok(Vec::new())
-    }
-
     fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
-        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
         let bytes = (self.panes.len() + 1).saturating_mul(self.assessor.pane_bytes(plan));
         if self.panes.len() >= PANES_MAX || bytes > PANE_BYTES_MAX {
             let message = format!("a lane holds at most {PANES_MAX} panes in {PANE_BYTES_MAX} bytes");
@@ -223,6 +155,13 @@ impl<A: Assessor> PaneJudge<A> {
         Ok(Vec::new())
     }
 
+    /// Whether a message is not in the state yet; it is from now on.
+    fn is_fresh(&mut self, seq: u64) -> bool {
+        let fresh = seq > self.through_seq;
+        self.through_seq = self.through_seq.max(seq);
+        fresh
+    }
+
     fn rows(
         &mut self,
         seq: u64,
@@ -230,25 +169,10 @@ impl<A: Assessor> PaneJudge<A> {
         runs: &[(PaneId, u32)],
         again: bool,
     ) -> Result<Vec<LaneUp>, Problem> {
-        let Stage::Ready { open, plan } = &self.stage else { return Err(broken("the lane is not ready")) };
-        if **batch.schema() != *open.schema {
-            return Err(Problem::field(
-                "rows.batch",
-                "SCHEMA_CHANGED",
-                "does not have the columns that the lane was opened with",
-            ));
-        }
-        let covered: u64 = runs.iter().map(|(_, length)| u64::from(*length)).sum();
-        if covered != batch.rows() as u64 || runs.iter().any(|(_, length)| *length == 0) {
-            let message = format!("runs cover {covered} of {} rows", batch.rows());
-            return Err(Problem::field("rows.runs", "BAD_RUNS", message));
-        }
-        if let Some((pane, _)) = runs.iter().find(|(pane, _)| !self.panes.contains_key(pane)) {
-            return Err(Problem::field("rows.runs", "UNKNOWN_PANE", format!("pane {pane} was not opened")));
-        }
+        self.check_rows(batch, runs)?;
         let bytes = batch.size_bytes() as u64;
-        let fresh = seq > self.through_seq;
-        if fresh {
+        if self.is_fresh(seq) {
+            let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
             let mut start = 0;
             for (pane, length) in runs {
                 let rows = batch.slice(start, *length as usize);
@@ -261,19 +185,35 @@ impl<A: Assessor> PaneJudge<A> {
                     self.dirty.insert(*pane);
                 }
             }
-            self.through_seq = seq;
             self.bytes_since_snapshot += bytes.max(FRAME_BYTES_MIN);
         }
         self.consumed_bytes += bytes;
         self.consumed_messages += 1;
-        let every_bytes = open.snapshot_every_bytes;
-        let mut answers = Vec::new();
-        // Not more often than their own size allows: state travels no more than rows do.
-        if every_bytes > 0 && self.bytes_since_snapshot >= every_bytes.max(self.last_snapshot_bytes) {
-            answers.extend(self.snapshot()?);
-        }
+        let mut answers = self.snapshot_when_due()?;
         answers.extend(self.credit());
         Ok(answers)
+    }
+
+    fn check_rows(&self, batch: &RecordBatch, runs: &[(PaneId, u32)]) -> Result<(), Problem> {
+        let Stage::Ready { open, .. } = &self.stage else { return Err(not_ready()) };
+        if **batch.schema() != *open.schema {
+            return Err(Problem::field(
+                "rows.batch",
+                "SCHEMA_CHANGED",
+                "does not have the columns that the lane was opened with",
+            ));
+        }
+        let covered: u64 = runs.iter().map(|(_, length)| u64::from(*length)).sum();
+        if covered != batch.rows() as u64 || runs.iter().any(|(_, length)| *length == 0) {
+            let message = format!("runs cover {covered} of {} rows", batch.rows());
+            return Err(Problem::field("rows.runs", "BAD_RUNS", message));
+        }
+        match runs.iter().find(|(pane, _)| !self.panes.contains_key(pane)) {
+            Some((pane, _)) => {
+                Err(Problem::field("rows.runs", "UNKNOWN_PANE", format!("pane {pane} was not opened")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Gives back what was used, in pieces that are worth a message.
@@ -285,83 +225,110 @@ impl<A: Assessor> PaneJudge<A> {
         })
     }
 
-    /// Panes that changed since the last one, in pieces; the last piece says that it is the last.
-    fn snapshot(&mut self) -> Result<Vec<LaneUp>, Problem> {
-        let piece = |through_seq| State { through_seq, panes: Vec::new(), carry: Bytes::new(), more: false };
-        let mut pieces = vec![piece(self.through_seq)];
-        let (mut piece_bytes, mut all_bytes) = (0, 0);
-        for pane in std::mem::take(&mut self.dirty) {
-            let Some((key, held)) = self.panes.get(&pane) else { continue };
-            let bytes = postcard::to_extend(held, vec![STATE_VERSION])
-                .map_err(|error| Problem::internal(format!("pane {pane} could not be written: {error}")))?;
-            all_bytes += bytes.len() as u64;
-            if piece_bytes >= PIECE_BYTES {
-                if let Some(last) = pieces.last_mut() {
-                    last.more = true;
-                }
-                pieces.push(piece(self.through_seq));
-                piece_bytes = 0;
-            }
-            piece_bytes += bytes.len();
-            if let Some(last) = pieces.last_mut() {
-                last.panes.push((pane, Arc::clone(key), bytes.into()));
-            }
+    fn tick(&mut self, seq: u64, watermark_ms: i64) -> Result<Vec<LaneUp>, Problem> {
+        let fresh = self.is_fresh(seq);
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
+        if fresh {
+            self.assessor.tick(plan, &mut self.carried.carry, watermark_ms);
+            self.bytes_since_snapshot += CONTROL_BYTES;
         }
-        self.bytes_since_snapshot = 0;
-        self.last_snapshot_bytes = all_bytes;
-        Ok(pieces.into_iter().map(LaneUp::Snapshot).collect())
+        self.snapshot_when_due()
     }
 
-    fn close(&self, window: Window, revision: u32, panes: &[PaneId]) -> Result<Vec<LaneUp>, Problem> {
-        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken("the lane is not ready")) };
-        let held: Vec<&A::Pane> =
-            panes.iter().filter_map(|pane| self.panes.get(pane).map(|(_, held)| held)).collect();
-        let assessment = if held.len() < panes.len() {
-            Assessment::without(VerdictStatus::Unavailable, "a pane of the window is not here")
-        } else {
-            match held.split_first() {
-                // Most windows are one pane: no copy then.
-                Some((only, [])) => self.assessor.evaluate(plan, only, &window),
-                Some((first, rest)) => {
-                    let mut whole = (*first).clone();
-                    rest.iter().for_each(|pane| self.assessor.merge(plan, &mut whole, pane));
-                    self.assessor.evaluate(plan, &whole, &window)
+    fn close(&mut self, close: Close) -> Result<Vec<LaneUp>, Problem> {
+        let fresh = self.is_fresh(close.seq);
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
+        if fresh && A::FEED == Feed::OnTime && close.timing == Timing::OnTime {
+            for &pane in &close.panes {
+                let Some((key, held)) = self.panes.get(&pane) else { continue };
+                if self.carried.give(pane) {
+                    self.assessor.feed(plan, &mut self.carried.carry, Fed { pane, key, held });
                 }
-                None => Assessment::without(VerdictStatus::Insufficient, "no rows"),
             }
-        };
-        let Assessment { status, reason, report, findings } = assessment;
-        Ok(vec![LaneUp::Verdict(Verdict { window, revision, status, reason, report, findings })])
+        }
+        self.bytes_since_snapshot += if fresh { CONTROL_BYTES } else { 0 };
+        let mut answers = Vec::new();
+        if !close.again {
+            let Assessment { status, reason, report, findings } = self.assess(plan, &close);
+            let Close { window, revision, .. } = close;
+            answers.push(LaneUp::Verdict(Verdict { window, revision, status, reason, report, findings }));
+        }
+        answers.extend(self.snapshot_when_due()?);
+        Ok(answers)
+    }
+
+    fn assess(&self, plan: &A::Plan, close: &Close) -> Assessment {
+        let held: Vec<&A::Pane> =
+            close.panes.iter().filter_map(|pane| self.panes.get(pane).map(|(_, held)| held)).collect();
+        if held.len() < close.panes.len() {
+            return Assessment::without(VerdictStatus::Unavailable, "a pane of the window is not here");
+        }
+        match held.split_first() {
+            // Most windows are one pane: no copy then.
+            Some((only, [])) => self.assessor.evaluate(plan, only, &self.carried, &close.window),
+            Some((first, rest)) => {
+                let mut whole = (*first).clone();
+                rest.iter().for_each(|pane| self.assessor.merge(plan, &mut whole, pane));
+                self.assessor.evaluate(plan, &whole, &self.carried, &close.window)
+            }
+            None => Assessment::without(VerdictStatus::Insufficient, "no rows"),
+        }
+    }
+
+    fn release(&mut self, seq: u64, panes: &[PaneId]) -> Result<Vec<LaneUp>, Problem> {
+        let fresh = self.is_fresh(seq);
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
+        for &pane in panes {
+            self.dirty.remove(&pane);
+            let Some((key, held)) = self.panes.remove(&pane) else { continue };
+            match A::FEED {
+                Feed::OnTime if fresh => self.carried.release(pane),
+                Feed::Settled if fresh && self.assessor.bears_labels(plan, &held) => {
+                    self.carried.give_last();
+                    let fed = Fed { pane, key: &key, held: &held };
+                    self.assessor.feed(plan, &mut self.carried.carry, fed);
+                }
+                Feed::Nothing | Feed::OnTime | Feed::Settled => {}
+            }
+        }
+        self.bytes_since_snapshot += if fresh { CONTROL_BYTES } else { 0 };
+        self.snapshot_when_due()
+    }
+
+    /// A newer owner of the stream ends the lane; a restore is whole before anything else comes.
+    fn check_order(&mut self, message: &LaneDown) -> Result<(), Problem> {
+        if let Stage::Ready { tenure, .. } = &self.stage {
+            tenure.check()?;
+        }
+        match (message, &self.restoring) {
+            (LaneDown::Open(_) | LaneDown::Config { .. } | LaneDown::Restore(_), _) => Ok(()),
+            (_, Restoring::Begun(_)) => Err(broken("a restore is not whole: its last piece is missing")),
+            (_, Restoring::Possible | Restoring::Over) => {
+                self.restoring = Restoring::Over;
+                Ok(())
+            }
+        }
     }
 }
 
 impl<A: Assessor> Judge for PaneJudge<A> {
     fn apply(&mut self, message: LaneDown) -> Result<Vec<LaneUp>, Problem> {
-        if matches!(message, LaneDown::OpenPane { .. } | LaneDown::Rows { .. } | LaneDown::Close { .. }) {
-            self.restorable = false;
-        }
+        self.check_order(&message)?;
         match message {
             LaneDown::Open(open) => self.open(open),
             LaneDown::Config { digest, content } => self.config(digest, content),
             LaneDown::Restore(state) => self.restore(state),
             LaneDown::OpenPane { pane, key, labels_only } => self.open_pane(pane, key, labels_only),
             LaneDown::Rows { seq, batch, runs, again } => self.rows(seq, &batch, &runs, again),
-            LaneDown::Close { window, revision, panes } => self.close(window, revision, &panes),
-            // No detector lives in a lane's carry yet; event time is of no use to panes.
-            LaneDown::Tick { .. } => Ok(Vec::new()),
-            LaneDown::Release { panes } => {
-                for pane in panes {
-                    self.panes.remove(&pane);
-                    self.dirty.remove(&pane);
-                }
-                Ok(Vec::new())
-            }
+            LaneDown::Tick { seq, watermark_ms } => self.tick(seq, watermark_ms),
+            LaneDown::Close(close) => self.close(close),
+            LaneDown::Release { seq, panes } => self.release(seq, &panes),
         }
     }
 
     fn hand_over(&mut self) -> Vec<LaneUp> {
         let Stage::Ready { open, .. } = &self.stage else { return Vec::new() };
-        if open.snapshot_every_bytes == 0 {
+        if open.snapshot_every_bytes == 0 || matches!(self.restoring, Restoring::Begun(_)) {
             return Vec::new();
         }
         self.snapshot().unwrap_or_else(|problem| {

@@ -9,17 +9,28 @@ use std::{
 use acgs_vocabulary::Window;
 use bytes::Bytes;
 
-use crate::message::{LaneDown, PaneId, State};
-
-/// Bytes of panes in one piece of a restore; one pane more may be in it.
-const PIECE_BYTES: usize = 2 << 20;
+use crate::{
+    message::{Close, LaneDown, PaneId, State, Timing},
+    pieces,
+};
 
 /// A message that was pushed, and whether it is still needed.
 #[derive(Debug)]
 struct Entry {
     message: LaneDown,
-    /// A close that has its verdict is not sent again.
+    /// A close that has its verdict is sent again for what it feeds only.
     answered: bool,
+}
+
+impl Entry {
+    /// What a judge that begins from an earlier state needs of it.
+    fn message(&self) -> Option<LaneDown> {
+        match &self.message {
+            LaneDown::Close(close) if self.answered => (close.timing == Timing::OnTime)
+                .then(|| LaneDown::Close(Close { again: true, ..close.clone() })),
+            message => Some(message.clone()),
+        }
+    }
 }
 
 /// The log.
@@ -65,11 +76,11 @@ impl ReplayLog {
         }
         let Some(message) = self.sighted(message) else { return };
         self.count(&message, 1);
-        if let LaneDown::Close { window, revision, .. } = &message
+        if let LaneDown::Close(close) = &message
             && self.keeps
         {
             let place = self.trimmed + self.log.len() as u64;
-            self.asked.insert((window.clone(), *revision), place);
+            self.asked.insert((close.window.clone(), close.revision), place);
         }
         self.log.push_back(Entry { message, answered: false });
     }
@@ -113,10 +124,7 @@ impl ReplayLog {
         loop {
             let entry = self.log.get(self.given)?;
             self.given += 1;
-            if entry.answered {
-                continue;
-            }
-            let mut message = entry.message.clone();
+            let Some(mut message) = entry.message() else { continue };
             if let LaneDown::Rows { again, .. } = &mut message {
                 *again = self.given <= self.given_before;
             }
@@ -137,7 +145,7 @@ impl ReplayLog {
         (self.log.len() - self.given.min(self.log.len()), self.unsent_bytes, self.unsent_frames)
     }
 
-    /// Bytes of what would be restored.
+    /// Bytes of panes that would be restored.
     #[must_use]
     pub fn state_bytes(&self) -> usize {
         self.panes.values().map(|(_, bytes)| bytes.len()).sum()
@@ -160,7 +168,8 @@ impl ReplayLog {
 
     /// The judge has said its state, or a piece of it. With the last piece, what is in it need not be sent again.
     pub fn snapshot(&mut self, piece: State) {
-        if !self.keeps {
+        // One that stops before it was restored says less than is known.
+        if !self.keeps || piece.through_seq < self.through_seq {
             return;
         }
         if self.pieces.last().is_some_and(|last| last.through_seq != piece.through_seq) {
@@ -172,28 +181,29 @@ impl ReplayLog {
         if !whole {
             return;
         }
-        for piece in std::mem::take(&mut self.pieces) {
-            self.carry = piece.carry;
+        let pieces = std::mem::take(&mut self.pieces);
+        self.carry = pieces::carry(&pieces);
+        for piece in pieces {
             for (pane, key, bytes) in piece.panes {
                 self.panes.insert(pane, (key, bytes));
             }
         }
-        self.through_seq = self.through_seq.max(through_seq);
+        self.through_seq = through_seq;
         self.trim(through_seq);
     }
 
     /// Drops what a state through this frame holds; what is released by then is not in it any more.
     fn trim(&mut self, through_seq: u64) {
-        let is_in = |entry: &Entry| matches!(entry.message, LaneDown::Rows { seq, .. } if seq <= through_seq);
+        let is_in = |entry: &Entry| entry.message.seq().is_some_and(|seq| seq <= through_seq);
         let Some(last) = self.log.iter().take(self.given).rposition(is_in) else { return };
         let mut open = Vec::new();
         for entry in self.log.drain(..=last) {
             match entry.message {
-                LaneDown::Release { panes } => panes.iter().for_each(|pane| {
+                LaneDown::Release { panes, .. } => panes.iter().for_each(|pane| {
                     self.panes.remove(pane);
                 }),
                 // Its verdict comes before the snapshot; were it not so, it would have to be asked again.
-                LaneDown::Close { .. } if !entry.answered => open.push(entry),
+                LaneDown::Close(_) if !entry.answered => open.push(entry),
                 _ => {}
             }
         }
@@ -201,8 +211,9 @@ impl ReplayLog {
         self.given = self.given - (last + 1) + open.len();
         self.given_before = self.given_before.saturating_sub(last + 1) + open.len();
         for (index, entry) in open.iter().enumerate() {
-            if let LaneDown::Close { window, revision, .. } = &entry.message {
-                self.asked.insert((window.clone(), *revision), self.trimmed + index as u64);
+            if let LaneDown::Close(close) = &entry.message {
+                let question = (close.window.clone(), close.revision);
+                self.asked.insert(question, self.trimmed + index as u64);
             }
         }
         open.into_iter().rev().for_each(|entry| self.log.push_front(entry));
@@ -223,27 +234,13 @@ impl ReplayLog {
         if self.through_seq == 0 && self.panes.is_empty() {
             return Vec::new();
         }
-        let piece = || State { through_seq: self.through_seq, carry: self.carry.clone(), ..State::default() };
-        let mut pieces = vec![piece()];
-        let mut bytes = 0;
-        for (pane, (key, state)) in &self.panes {
-            if bytes >= PIECE_BYTES {
-                pieces.push(piece());
-                bytes = 0;
-            }
-            bytes += state.len();
-            if let Some(last) = pieces.last_mut() {
-                last.panes.push((*pane, Arc::clone(key), state.clone()));
-            }
-        }
-        let last = pieces.len() - 1;
-        for piece in &mut pieces[..last] {
-            piece.more = true;
-        }
+        let panes = self.panes.iter().map(|(pane, (key, state))| (*pane, Arc::clone(key), state.clone()));
+        let pieces = pieces::cut(self.through_seq, panes, self.carry.clone());
         pieces.into_iter().map(LaneDown::Restore).collect()
     }
 
-    /// No judge was found for too long: what was kept is let go, and the panes there are with it.
+    /// No judge was found for too long: what was kept is let go, and with it the panes there are and what detectors had
+    /// come to.
     pub fn abandon(&mut self) {
         let newest_pane = self.newest_pane;
         *self = Self { keeps: self.keeps, newest_pane, absent: true, ..Self::default() };

@@ -1,128 +1,39 @@
 //! A judge may be lost at any point, with messages on their way in both directions: every close gets its verdict once, and
 //! it is the verdict of a judge that was never lost.
 
-use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
-use acgs_vocabulary::{Problem, VerdictStatus};
+use acgs_vocabulary::VerdictStatus;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     judge::Judge,
-    message::{LaneUp, Open},
-    panes::{Assessment, Assessor, PaneJudge},
+    message::LaneUp,
+    panes::PaneJudge,
+    toy::{self, NOTHING, ON_TIME, SETTLED, Toy, judge, script, straight, verdicts},
 };
 
-/// Remembers every value that it saw.
-#[derive(Debug)]
-struct Remember;
-
-impl Assessor for Remember {
-    type Plan = ();
-    type Pane = Vec<i64>;
-
-    fn plan(&self, _open: &Open, _configs: &[(String, Bytes)]) -> Result<(), Problem> {
-        Ok(())
-    }
-
-    fn pane(&self, (): &(), _labels_only: bool) -> Vec<i64> {
-        Vec::new()
-    }
-
-    fn pane_bytes(&self, (): &()) -> usize {
-        8
-    }
-
-    fn fits(&self, (): &(), _pane: &Vec<i64>) -> bool {
-        true
-    }
-
-    fn push(&self, (): &(), pane: &mut Vec<i64>, rows: &RecordBatch) {
-        pane.extend((0..rows.rows()).filter_map(|row| rows.columns()[0].integer(row)));
-    }
-
-    fn merge(&self, (): &(), pane: &mut Vec<i64>, other: &Vec<i64>) {
-        pane.extend(other);
-    }
-
-    fn evaluate(&self, (): &(), pane: &Vec<i64>, _window: &Window) -> Assessment {
-        Assessment::without(VerdictStatus::Ok, format!("{pane:?}"))
-    }
-}
-
-fn schema() -> Arc<Schema> {
-    Arc::new(Schema::new(vec![Field::new("n", Kind::Int64, Role::Feature)]).unwrap())
-}
-
-fn judge(every_bytes: u64) -> PaneJudge<Remember> {
-    let mut judge = PaneJudge::new(Remember);
-    let open = Open {
-        stream_id: "s".into(),
-        slot: 0,
-        schema: schema(),
-        configs: Vec::new(),
-        snapshot_every_bytes: every_bytes,
-        model_id: String::new(),
-        service_id: String::new(),
-    };
-    judge.apply(LaneDown::Open(open)).unwrap();
-    judge
-}
-
-fn rows(seq: u64, runs: Vec<(PaneId, u32)>) -> LaneDown {
-    let mut builder = BatchBuilder::new(schema());
-    let length: u32 = runs.iter().map(|(_, length)| length).sum();
-    for row in 0..length {
-        builder.push(&[Cell::Integer(seq as i64 * 100 + i64::from(row))]).unwrap();
-    }
-    LaneDown::Rows { seq, batch: builder.finish().unwrap(), runs, again: false }
-}
-
-fn window(number: i64) -> Window {
-    Window { stream_id: "s".into(), key: "".into(), start_ms: number, end_ms: number + 1 }
-}
-
-/// Panes of two or three frames each; a pane is closed with the one before it, which is then released.
-fn script(length: u64) -> Vec<LaneDown> {
-    let mut messages = Vec::new();
-    let mut seq = 0;
-    for pane in 1..=length {
-        messages.push(LaneDown::OpenPane { pane, key: "".into(), labels_only: false });
-        for part in 0..2 + pane % 2 {
-            seq += 1;
-            let runs = if part == 1 && pane > 1 { vec![(pane - 1, 2), (pane, 3)] } else { vec![(pane, 4)] };
-            messages.push(rows(seq, runs));
-        }
-        if pane > 1 {
-            let close =
-                LaneDown::Close { window: window(pane as i64), revision: 0, panes: vec![pane - 1, pane] };
-            messages.push(close);
-        }
-        if pane > 2 {
-            messages.push(LaneDown::Release { panes: vec![pane - 2] });
-        }
-    }
-    messages
-}
-
-fn verdicts(ups: impl IntoIterator<Item = LaneUp>) -> Vec<(i64, String)> {
-    let of = |up| match up {
-        LaneUp::Verdict(verdict) => Some((verdict.window.start_ms, verdict.reason)),
-        _ => None,
-    };
-    ups.into_iter().filter_map(of).collect()
-}
-
 /// An orchestrator's end and a judge's end, with what is on its way between them.
-struct Wire {
+struct Wire<const FEED: u8> {
     log: ReplayLog,
-    judge: PaneJudge<Remember>,
+    judge: PaneJudge<Toy<FEED>>,
     every_bytes: u64,
     down: VecDeque<LaneDown>,
     up: VecDeque<LaneUp>,
-    got: Vec<(i64, String)>,
+    got: Vec<toy::Said>,
 }
 
-impl Wire {
+impl<const FEED: u8> Wire<FEED> {
+    fn new(every_bytes: u64) -> Self {
+        Self {
+            log: ReplayLog::new(true),
+            judge: judge(every_bytes),
+            every_bytes,
+            down: VecDeque::new(),
+            up: VecDeque::new(),
+            got: Vec::new(),
+        }
+    }
+
     fn step(&mut self, kind: u8) -> bool {
         match kind {
             0 => self.log.next().map(|message| self.down.push_back(message)).is_some(),
@@ -161,6 +72,33 @@ impl Wire {
     }
 }
 
+/// Loses the judge at will, and compares with one that was never lost.
+fn check<const FEED: u8>(steps: &[u8], every_bytes: u64) -> Result<(), TestCaseError> {
+    let script = script(12);
+    let expected = straight::<FEED>(&script);
+    let mut wire = Wire::<FEED>::new(every_bytes);
+    let mut messages = script.into_iter();
+    for step in steps {
+        match step {
+            0 => wire.lose(false),
+            1 => wire.lose(true),
+            2..14 => messages.next().into_iter().for_each(|message| wire.log.push(message)),
+            other => {
+                wire.step(other % 3);
+            }
+        }
+    }
+    messages.for_each(|message| wire.log.push(message));
+    while (0..3).any(|kind| wire.step(kind)) {}
+    prop_assert_eq!(wire.got, expected);
+    let (messages, bytes, frames) = wire.log.unsent();
+    prop_assert_eq!((messages, bytes, frames), (0, 0, 0));
+    if every_bytes == 1 {
+        prop_assert!(wire.log.kept() <= 4, "what a state holds is not kept: {}", wire.log.kept());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -168,52 +106,77 @@ proptest! {
     fn a_lost_judge_is_not_noticed(
         steps in prop::collection::vec(0_u8..40, 0..400),
         every_bytes in prop::sample::select(vec![1_u64, 3_000, 1_000_000]),
+        feed in NOTHING..=SETTLED,
     ) {
-        let script = script(12);
-        let mut straight = judge(0);
-        let expected =
-            verdicts(script.iter().cloned().flat_map(|message| straight.apply(message).unwrap()));
-        let mut wire = Wire {
-            log: ReplayLog::new(true),
-            judge: judge(every_bytes),
-            every_bytes,
-            down: VecDeque::new(),
-            up: VecDeque::new(),
-            got: Vec::new(),
-        };
-        let mut messages = script.into_iter();
-        for step in steps {
-            match step {
-                0 => wire.lose(false),
-                1 => wire.lose(true),
-                2..14 => messages.next().into_iter().for_each(|message| wire.log.push(message)),
-                other => {
-                    wire.step(other % 3);
-                }
-            }
-        }
-        messages.for_each(|message| wire.log.push(message));
-        while (0..3).any(|kind| wire.step(kind)) {}
-        prop_assert_eq!(wire.got, expected);
-        let (messages, bytes, frames) = wire.log.unsent();
-        prop_assert_eq!((messages, bytes, frames), (0, 0, 0));
-        if every_bytes == 1 {
-            prop_assert!(wire.log.kept() <= 4, "what a state holds is not kept: {}", wire.log.kept());
+        match feed {
+            NOTHING => check::<NOTHING>(&steps, every_bytes)?,
+            ON_TIME => check::<ON_TIME>(&steps, every_bytes)?,
+            _ => check::<SETTLED>(&steps, every_bytes)?,
         }
     }
+}
+
+/// Kills the judge after every message, with what it said heard or not, in order or not.
+fn kill_everywhere<const FEED: u8>() {
+    let script = script(12);
+    let expected = straight::<FEED>(&script);
+    for every_bytes in [1, 3_000, 1_000_000] {
+        for point in 0..=script.len() {
+            for (heard, in_order) in [(false, false), (true, false), (true, true)] {
+                let mut wire = Wire::<FEED>::new(every_bytes);
+                script.iter().for_each(|message| wire.log.push(message.clone()));
+                for _ in 0..point {
+                    wire.step(0);
+                    wire.step(1);
+                    while heard && wire.step(2) {}
+                }
+                wire.lose(in_order);
+                while (0..3).any(|kind| wire.step(kind)) {}
+                assert_eq!(wire.got, expected, "killed after message {point}, heard {heard}");
+            }
+        }
+    }
+}
+
+#[test]
+fn carry_outlives_a_kill_at_every_point() {
+    kill_everywhere::<ON_TIME>();
+    kill_everywhere::<SETTLED>();
+}
+
+#[test]
+fn each_feed_gives_what_it_says() {
+    let script = script(12);
+    let last = |said: Vec<toy::Said>| said.last().map(|(.., reason)| reason.clone()).unwrap_or_default();
+    let (on_time, settled) = (last(straight::<ON_TIME>(&script)), last(straight::<SETTLED>(&script)));
+    for number in 1..=12 {
+        let key = if number % 2 == 0 { "k" } else { "" };
+        let named = format!("\"{key}{number}=");
+        assert_eq!(on_time.matches(&named).count(), 1, "pane {number} once: {on_time}");
+        assert!(settled.matches(&named).count() <= 1, "pane {number} at most once: {settled}");
+    }
+    assert!(!on_time.contains("=20"), "no late pane is given: {on_time}");
+    assert!(
+        on_time.contains("fed_panes: 12, late_panes: 2"),
+        "two late panes are released by then: {on_time}"
+    );
+    assert!(settled.contains("late_panes: 0"), "{settled}");
+    assert!((3..10).contains(&settled.matches('=').count()), "those that bear labels: {settled}");
+    assert_eq!(on_time.matches("\"t").count(), 12, "every tick: {on_time}");
 }
 
 #[test]
 fn a_judge_that_was_given_up_sees_new_panes_only() {
     let mut log = ReplayLog::new(true);
     let script = script(6);
-    let (before, after) = script.split_at(script.len() / 2);
+    let opens_fourth = |message: &LaneDown| matches!(message, LaneDown::OpenPane { pane: 4, .. });
+    let (before, after) = script.split_at(script.iter().position(opens_fourth).unwrap() + 1);
     before.iter().for_each(|message| log.push(message.clone()));
     assert!(log.has_unsent());
     log.abandon();
     assert!(!log.has_unsent() && log.is_absent());
     assert!(log.revive());
-    let mut fresh = judge(0);
+    let mut fresh = judge::<NOTHING>(0);
     let mut got = Vec::new();
     for message in after {
         log.push(message.clone());
@@ -225,7 +188,7 @@ fn a_judge_that_was_given_up_sees_new_panes_only() {
     let of = |status| {
         got.iter().filter(|up| matches!(up, LaneUp::Verdict(verdict) if verdict.status == status)).count()
     };
-    assert_eq!(of(VerdictStatus::Unavailable), 2, "both windows over the lost pane say so");
+    assert_eq!(of(VerdictStatus::Unavailable), 3, "all that is said of the two windows over lost panes");
     assert_eq!(of(VerdictStatus::Ok), 1, "the one after them is judged");
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     judge::Judge,
-    message::{LaneDown, LaneUp, Open, PaneId, State, Verdict},
+    message::{Close, LaneDown, LaneUp, Open, PaneId, State, Timing, Verdict},
 };
 
 /// Rows in frames and panes, and the windows to close over them.
@@ -27,6 +27,7 @@ impl Script {
         Open {
             stream_id: "stream".into(),
             slot: 0,
+            epoch: 0,
             schema: Arc::clone(self.frames[0].0.schema()),
             configs: self.configs.iter().map(|(kind, content)| (kind.clone(), sha256(content))).collect(),
             snapshot_every_bytes,
@@ -75,8 +76,15 @@ impl Script {
             let start_ms = index as i64 * 1_000;
             let window =
                 Window { stream_id: "stream".into(), key: "".into(), start_ms, end_ms: start_ms + 1_000 };
-            let close = LaneDown::Close { window, revision: 0, panes: panes.clone() };
-            for answer in judge.apply(close).expect("judges") {
+            let close = Close {
+                seq: (self.frames.len() + index) as u64 + 1,
+                window,
+                revision: 0,
+                panes: panes.clone(),
+                timing: Timing::OnTime,
+                again: false,
+            };
+            for answer in judge.apply(LaneDown::Close(close)).expect("judges") {
                 if let LaneUp::Verdict(verdict) = answer {
                     verdicts.push(verdict);
                 }

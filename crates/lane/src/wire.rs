@@ -9,7 +9,7 @@ use acgs_vocabulary::{
     convert::{lane_batch, schema},
 };
 
-use crate::message::{ConfigDigest, LaneDown, LaneUp, Open, State, Verdict};
+use crate::message::{Close, ConfigDigest, LaneDown, LaneUp, Open, State, Timing, Verdict};
 
 fn digest(bytes: &[u8], path: &str) -> Result<ConfigDigest, Problem> {
     let length = bytes.len();
@@ -18,6 +18,22 @@ fn digest(bytes: &[u8], path: &str) -> Result<ConfigDigest, Problem> {
 
 fn window(message: Option<acgs_contracts::common::v1::WindowId>) -> Result<Window, Problem> {
     message.map(Window::from).ok_or_else(|| Problem::field("window", "MISSING", "is missing"))
+}
+
+fn timing(timing: proto::Timing) -> Timing {
+    match timing {
+        proto::Timing::OnTime => Timing::OnTime,
+        proto::Timing::Early => Timing::Early,
+        proto::Timing::Late | proto::Timing::Unspecified => Timing::Late,
+    }
+}
+
+fn timing_to_proto(timing: Timing) -> proto::Timing {
+    match timing {
+        Timing::OnTime => proto::Timing::OnTime,
+        Timing::Early => proto::Timing::Early,
+        Timing::Late => proto::Timing::Late,
+    }
 }
 
 /// Reads what comes down; the schema is kept from `Open` on.
@@ -62,13 +78,16 @@ impl DownReader {
                 let runs = rows.runs.iter().map(|run| (run.pane, run.length)).collect();
                 LaneDown::Rows { seq: rows.seq, batch, runs, again: rows.again }
             }
-            Message::Tick(tick) => LaneDown::Tick { watermark_ms: tick.watermark_ms },
-            Message::Close(close) => LaneDown::Close {
+            Message::Tick(tick) => LaneDown::Tick { seq: tick.seq, watermark_ms: tick.watermark_ms },
+            Message::Close(close) => LaneDown::Close(Close {
+                seq: close.seq,
+                timing: timing(close.timing()),
                 window: window(close.window).map_err(|problem| problem.within("close"))?,
                 revision: close.revision,
                 panes: close.panes,
-            },
-            Message::Release(release) => LaneDown::Release { panes: release.panes },
+                again: close.again,
+            }),
+            Message::Release(release) => LaneDown::Release { seq: release.seq, panes: release.panes },
         })
     }
 
@@ -81,6 +100,7 @@ impl DownReader {
         Ok(Open {
             stream_id: open.stream_id.into(),
             slot: open.slot,
+            epoch: open.epoch,
             schema,
             configs: configs.collect::<Result<_, Problem>>()?,
             snapshot_every_bytes: open.snapshot_every_bytes,
@@ -98,6 +118,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
         LaneDown::Open(open) => Message::Open(proto::Open {
             stream_id: open.stream_id.to_string(),
             slot: open.slot,
+            epoch: open.epoch,
             schema: Some(schema::to_proto(&open.schema)),
             configs: open
                 .configs
@@ -126,11 +147,18 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
             runs: runs.into_iter().map(|(pane, length)| proto::Run { pane, length }).collect(),
             again,
         }),
-        LaneDown::Tick { watermark_ms } => Message::Tick(proto::Tick { watermark_ms }),
-        LaneDown::Close { window, revision, panes } => {
-            Message::Close(proto::Close { window: Some((&window).into()), revision, panes })
+        LaneDown::Tick { seq, watermark_ms } => Message::Tick(proto::Tick { watermark_ms, seq }),
+        LaneDown::Close(Close { seq, window, revision, panes, timing, again }) => {
+            Message::Close(proto::Close {
+                window: Some((&window).into()),
+                revision,
+                panes,
+                seq,
+                timing: timing_to_proto(timing).into(),
+                again,
+            })
         }
-        LaneDown::Release { panes } => Message::Release(proto::Release { panes }),
+        LaneDown::Release { seq, panes } => Message::Release(proto::Release { panes, seq }),
     };
     proto::LaneDown { message: Some(message) }
 }

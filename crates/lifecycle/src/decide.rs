@@ -12,18 +12,13 @@ mod work;
 
 use std::sync::Arc;
 
+use crate::command::Command;
 use crate::{
-    analysis::Counts as Counted,
-    compliance::ComplianceEvidence,
-    deployment::{Cause, Tails},
-    event::{Artifact, Change, Event, NewVersion, Plan},
-    gates::Judged,
+    deployment::Cause,
+    event::{Change, Event},
     job::JobState,
     model::Model,
-    policy::Policy,
-    rollout::{Rollout, RolloutPlan},
     state::Counts,
-    trigger::Trigger,
 };
 use draft::Draft;
 pub use refusal::Refusal;
@@ -71,255 +66,6 @@ pub struct Order {
     pub actor: String,
     /// In [0, 1): where in its range a wait lies.
     pub jitter: f64,
-}
-
-/// What is wanted of a model.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Make it known; known already, its names change.
-    RegisterModel {
-        /// For people.
-        model_name: String,
-        /// The service that serves it; may be empty.
-        service_id: String,
-    },
-    /// Supply evidence for the versions to come.
-    SupplyEvidence(Vec<ComplianceEvidence>),
-    /// Put a policy in force.
-    PutPolicy {
-        /// The policy.
-        policy: Arc<Policy>,
-        /// The revision that it replaces, when the caller knows it.
-        expected: Option<u64>,
-    },
-    /// Stop queueing and leasing, or go on.
-    SetFreeze {
-        /// Stop.
-        frozen: bool,
-        /// Why.
-        why: String,
-    },
-    /// A person has looked after a model whose retrainings did not help.
-    ClearLoop,
-    /// Make a version known.
-    RegisterVersion {
-        /// The version.
-        new: NewVersion,
-        /// It serves already: it becomes the first champion.
-        serving: bool,
-    },
-    /// Take a version out at once.
-    Quarantine {
-        /// Which.
-        version: String,
-        /// Why.
-        why: String,
-    },
-    /// Let a version out of quarantine; two people have to ask.
-    Release {
-        /// Which.
-        version: String,
-        /// Whether its artifact was read again and is what was registered.
-        intact: bool,
-    },
-    /// Put a retired version away.
-    Archive {
-        /// Which.
-        version: String,
-    },
-    /// Something may call for a retraining.
-    Trigger(Trigger),
-    /// A worker takes a job.
-    Lease {
-        /// Which.
-        job: u64,
-        /// Who.
-        worker: String,
-        /// What it is to do.
-        plan: Box<Plan>,
-    },
-    /// A worker has begun.
-    Start(Held),
-    /// A worker is alive.
-    Heartbeat(Held),
-    /// A worker failed, or what it sent is bad.
-    TrainFailed {
-        /// Its hold.
-        held: Held,
-        /// Whether another attempt may do better.
-        retryable: bool,
-        /// Why.
-        why: String,
-    },
-    /// A worker is done.
-    TrainSucceeded {
-        /// Its hold.
-        held: Held,
-        /// What came out.
-        outcome: Box<Trained>,
-    },
-    /// The job cannot be done: its data are not there.
-    Unready {
-        /// Which.
-        job: u64,
-        /// Why.
-        why: String,
-    },
-    /// Gates were judged.
-    GatesJudged {
-        /// Of which job.
-        job: u64,
-        /// Of which version.
-        version: String,
-        /// How.
-        judged: Judged,
-    },
-    /// A person agrees, or does not.
-    Decide {
-        /// To which job.
-        job: u64,
-        /// Whether.
-        approved: bool,
-        /// Why.
-        why: String,
-    },
-    /// Somebody ends a job.
-    Cancel {
-        /// Which.
-        job: u64,
-        /// Why.
-        why: String,
-    },
-    /// Somebody queues a dead letter again.
-    Requeue {
-        /// Which.
-        job: u64,
-    },
-    /// Say where a version answers.
-    SetEndpoints {
-        /// Which.
-        version: String,
-        /// `host:port`.
-        endpoints: Vec<String>,
-        /// Whether these are all, or more, or no more.
-        change: EndpointChange,
-    },
-    /// Bring a version into service.
-    StartDeployment(Box<Start>),
-    /// Hold its weights.
-    PauseDeployment {
-        /// Which.
-        deployment: u64,
-        /// Why.
-        why: String,
-    },
-    /// Go on.
-    ResumeDeployment {
-        /// Which.
-        deployment: u64,
-    },
-    /// Take it back.
-    AbortDeployment {
-        /// Which.
-        deployment: u64,
-        /// Why.
-        why: String,
-    },
-    /// Give it everything without more evidence; one that has everything is done.
-    PromoteDeployment {
-        /// Which.
-        deployment: u64,
-        /// Why.
-        why: String,
-    },
-    /// Put the version that served before into service again; an open deployment is taken back instead.
-    Rollback {
-        /// Why.
-        why: String,
-    },
-    /// The candidate's endpoints are well, and warm.
-    Prepared {
-        /// Of which deployment.
-        deployment: u64,
-        /// What was found: endpoints, routers.
-        found: Vec<crate::event::Guard>,
-    },
-    /// Routers have told which routes they have.
-    RouteApplied {
-        /// Of which deployment.
-        deployment: u64,
-        /// Of the routes.
-        epoch: u64,
-        /// Routers that have them.
-        confirmed: Vec<String>,
-        /// Routers that do not, and are kept from the candidate.
-        fenced: Vec<String>,
-    },
-    /// What was counted since the deployment began.
-    Evidence {
-        /// Of which deployment.
-        deployment: u64,
-        /// Everything.
-        counts: Box<Counted>,
-        /// The baseline's percentiles, once they are known.
-        tails: Option<Tails>,
-    },
-    /// Let time do what it does.
-    Due,
-}
-
-/// What becomes of a version's endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndpointChange {
-    /// These and no others.
-    Set,
-    /// These too.
-    Add,
-    /// These no more.
-    Remove,
-}
-
-/// A deployment that is wanted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Start {
-    /// Of which version.
-    pub version: String,
-    /// How; absent is the policy's.
-    pub strategy: Option<Rollout>,
-    /// In which steps; absent are the policy's.
-    pub plan: Option<RolloutPlan>,
-    /// A person vouches for a version that no gate has judged.
-    pub unjudged: bool,
-    /// Why.
-    pub why: String,
-}
-
-/// A worker's claim on a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The job.
-    pub job: u64,
-    /// The worker.
-    pub worker: String,
-    /// The fence that it was given.
-    pub fence: u64,
-}
-
-/// What a worker brings back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Trained {
-    /// The model file.
-    pub artifact: Artifact,
-    /// SHA-256 of the data set that it was trained on, 64 hex digits.
-    pub data_digest: String,
-    /// SHA-256 of the scores of the held-out records.
-    pub scores_digest: String,
-    /// What the trainer measured.
-    pub metrics: std::collections::BTreeMap<String, f64>,
-    /// What it knows about principles.
-    pub evidence: Vec<ComplianceEvidence>,
-    /// The constitution that it was made under.
-    pub constitutional_hash: String,
 }
 
 /// What a command came to.
@@ -457,6 +203,10 @@ fn for_all(counts: &Counts, order: &Order, command: Command) -> Result<Decision,
     let model_id = Arc::clone(&event.model_id);
     Ok(Decision { model_id, model: None, counts, events: vec![event], answer: Answer::Done })
 }
+
+#[cfg(test)]
+#[path = "decide/bench.rs"]
+mod bench;
 
 #[cfg(test)]
 #[path = "decide/tests.rs"]

@@ -3,7 +3,7 @@
 //! It must never know gRPC, NATS, files or clocks: times are passed in.
 //!
 //! Reading order: [`stage`], [`job`] and [`deployment`] (the three tables), [`trigger`], [`policy`], [`rollout`], [`capture`], [`schedule`],
-//! [`event`], [`model`], [`state`] (what events add up to), [`decide`] (what a command comes to), [`working`], [`loss`], [`gates`], [`analysis`],
+//! [`event`], [`model`], [`state`] (what events add up to), [`command`], [`decide`] (what a command comes to), [`working`], [`loss`], [`gates`], [`analysis`],
 //! [`compliance`].
 
 mod words;
@@ -34,6 +34,8 @@ pub mod model;
 
 pub mod state;
 
+pub mod command;
+
 pub mod decide;
 
 pub mod working;
@@ -44,7 +46,8 @@ pub mod gates;
 
 pub mod compliance;
 
-pub use decide::{Answer, Command, Order, Refusal};
+pub use command::Command;
+pub use decide::{Answer, Order, Refusal};
 pub use event::{Change, Event, Guard};
 pub use policy::Policy;
 pub use state::State;

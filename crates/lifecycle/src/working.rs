@@ -3,7 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    decide::{Answer, Command, Limits, Order, Refusal, View, decide},
+    command::Command,
+    decide::{Answer, Limits, Order, Refusal, View, decide},
     event::Event,
     model::Model,
     state::{Counts, State},

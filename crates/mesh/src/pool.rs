@@ -9,6 +9,7 @@ mod gathering;
 mod gauge;
 mod keeper;
 mod link;
+mod member;
 mod probe;
 mod replay;
 
@@ -22,17 +23,13 @@ use std::{
 };
 
 use acgs_vocabulary::{Problem, problem::Kind};
-use body::InFlight;
 pub use body::PoolBody;
-use futures_core::Stream;
-use gauge::Gauge;
 use http::{Request, Response};
-use link::Link;
+use member::{Member, Sending, Undone};
 pub use probe::{Probe, Question, unary};
-use tokio::{sync::watch, task::AbortHandle};
-use tokio_stream::wrappers::WatchStream;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::{
     Service,
     discover::{Change, Discover},
@@ -41,7 +38,6 @@ use tower::{
 };
 
 use crate::{
-    calls::code_of,
     discover::{Addresses, Changes},
     random,
 };
@@ -52,110 +48,11 @@ const IN_FLIGHT_MAX: usize = 1_000;
 const OFFERS_MAX: usize = 3;
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
-/// A call that an instance was given, and what became of it. The service itself never fails: that would end the instance.
-type Sending = Pin<Box<dyn Future<Output = Result<Outcome, Infallible>> + Send>>;
-type Outcome = Result<Response<PoolBody>, Undone>;
 
 /// Set in a request's extensions: it may be carried out twice, and is sent again when a connection breaks before it is
 /// answered. Only small calls are, whose whole body is there at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeatable;
-
-/// Why a call was not answered.
-#[derive(Debug)]
-enum Undone {
-    /// It did not leave the process.
-    Unsent(Box<Request<Body>>, hyper::Error),
-    /// It may have been carried out.
-    Lost(hyper::Error),
-}
-
-/// An instance.
-#[derive(Debug)]
-struct Member {
-    states: WatchStream<Option<Link>>,
-    link: Option<Link>,
-    gauge: Arc<Gauge>,
-    keeper: AbortHandle,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
-}
-
-impl Member {
-    fn new(address: String, probe: Probe) -> Self {
-        let (ready, states) = watch::channel(None);
-        let gauge = Arc::new(Gauge::new());
-        let keeper = tokio::spawn(keeper::keep(address, probe, Arc::clone(&gauge), ready));
-        Self { states: WatchStream::new(states), link: None, gauge, keeper: keeper.abort_handle() }
-    }
-}
-
-impl Load for Member {
-    type Metric = f64;
-
-    fn load(&self) -> f64 {
-        self.gauge.cost()
-    }
-}
-
-impl Service<Request<Body>> for Member {
-    type Response = Outcome;
-    type Error = Infallible;
-    type Future = Sending;
-
-    /// Pending while there is no connection.
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        while let Poll::Ready(state) = Pin::new(&mut self.states).poll_next(context) {
-            match state {
-                Some(link) => self.link = link,
-                None => {
-                    self.link = None;
-                    break;
-                }
-            }
-        }
-        match &self.link {
-            Some(link) if !link.is_closed() => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
-        }
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Sending {
-        let mut call = InFlight::begin(Arc::clone(&self.gauge));
-        // Ready said that there is one.
-        let sending = self.link.as_mut().map(|link| link.send(request));
-        Box::pin(async move {
-            let Some(sending) = sending else { std::future::pending().await };
-            Ok(match sending.await {
-                Ok(response) => {
-                    if code_of(response.headers()) == Some(Code::Unavailable) {
-                        call.failed();
-                    }
-                    Ok(response.map(|inner| PoolBody::new(inner, call)))
-                }
-                Err(mut error) => match error.take_message() {
-                    Some(request) => {
-                        call.unsent();
-                        Err(Undone::Unsent(Box::new(request), error.into_error()))
-                    }
-                    None => {
-                        let error = error.into_error();
-                        if replay::is_unseen(&error) {
-                            call.unsent()
-                        } else {
-                            call.failed()
-                        }
-                        Err(Undone::Lost(error))
-                    }
-                },
-            })
-        })
-    }
-}
 
 struct Inner {
     cache: ReadyCache<String, Member, Request<Body>>,

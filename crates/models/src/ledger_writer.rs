@@ -2,14 +2,16 @@
 //! their events as one entry of the ledger, which is refused when another process wrote first; then it reads what that
 //! wrote and decides again. It must not know what a command means.
 
+mod group;
+
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
+    collections::VecDeque,
+    hash::RandomState,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
-use acgs_lifecycle::{Answer, Change, Command, Event, Order, State, Working, decide::Limits};
+use acgs_lifecycle::{Answer, Command, State, decide::Limits};
 use acgs_vocabulary::{
     Constitution, Problem,
     ports::{Clock, Ledger, PortError},
@@ -21,17 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     entry::{self, BadEntry, Entry},
     places::Places,
-    refusals::problem,
 };
 
 /// Commands that wait; more are refused with LIFECYCLE_QUEUE.
 const COMMANDS_MAX: usize = 4_096;
 /// Commands of one entry.
 const GROUP_MAX: usize = 256;
-/// Events of one entry; with what a command adds it stays below the ledger's bound.
-const EVENTS_MAX: usize = 256;
-/// Bytes of events of one entry, roughly.
-const ENTRY_BYTES: usize = 128 * 1024;
 /// Entries read at once.
 const PAGE: usize = 4_096;
 /// Races that are run again before the callers are told to try later.
@@ -328,54 +325,6 @@ impl Task {
         }
         let problem = Problem::exhausted("CONFLICT", "many processes write at once; try again", 100);
         refuse_all(waiting, waiting.len(), &problem);
-    }
-
-    fn decide(&self, waiting: &VecDeque<Request>, now_ms: i64) -> Group {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut group = Group { working: Working::on(&known.state), events: Vec::new(), answers: Vec::new() };
-        let mut bytes = 0;
-        let mut actors: HashMap<&str, Order> = HashMap::new();
-        for request in waiting {
-            let order = actors.entry(&request.actor).or_insert_with(|| Order {
-                now_ms,
-                actor: request.actor.clone(),
-                jitter: 0.0,
-            });
-            let seed = self.random.hash_one((self.sequence, group.answers.len()));
-            order.jitter = (seed >> 11) as f64 / (1_u64 << 53) as f64;
-            let command = request.command.clone();
-            let decided =
-                group.working.decide(&known.state, &self.parts.limits, order, &request.model_id, command);
-            match decided {
-                Ok((events, answer)) => {
-                    bytes += events.iter().map(size_hint).sum::<usize>();
-                    group.events.extend(events);
-                    group.answers.push(Ok(answer));
-                }
-                Err(refusal) => group.answers.push(Err(problem(&refusal))),
-            }
-            if bytes > ENTRY_BYTES || group.events.len() >= EVENTS_MAX {
-                break;
-            }
-        }
-        group
-    }
-}
-
-struct Group {
-    working: Working,
-    events: Vec<Event>,
-    /// For the first of those that wait.
-    answers: Vec<Result<Answer, Problem>>,
-}
-
-/// About how long an event is when it is written; the long ones are measured.
-fn size_hint(event: &Event) -> usize {
-    match &event.change {
-        Change::PolicyPut { .. } | Change::VersionRegistered(_) | Change::GatesJudged { .. } => {
-            serde_json::to_vec(event).map_or(0, |bytes| bytes.len())
-        }
-        _ => 512,
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 use acgs_columns::Schema;
 use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::{history::History, monitoring::Monitors};
-use acgs_lane::{PaneJudge, over_grpc};
+use acgs_lane::{Epochs, PaneJudge, over_grpc};
 use acgs_statistics::score::area_exact;
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
@@ -57,6 +57,7 @@ pub struct PerformanceService {
     stop: CancellationToken,
     keys: Option<Arc<dyn KeyValue>>,
     monitors: Monitors<Gathered>,
+    epochs: Epochs,
     history: Option<History<MetricsRecord>>,
     violations: Arc<AtomicU64>,
 }
@@ -89,6 +90,7 @@ impl PerformanceService {
             stop,
             keys,
             monitors,
+            epochs: Epochs::default(),
             history,
             violations: Arc::default(),
         }
@@ -109,7 +111,7 @@ impl PerformanceService {
     /// A judge for one lane, whose rows standing orders see too.
     #[must_use]
     pub fn lane_judge(&self) -> PaneJudge<judge::PerformanceAssessor> {
-        judge::monitored((*self.config).clone(), self.monitors.clone())
+        judge::monitored((*self.config).clone(), self.monitors.clone(), self.epochs.clone())
     }
 
     /// Judges what is gathered for standing orders when it is due, until the end.

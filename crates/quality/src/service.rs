@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc};
 use acgs_columns::Schema;
 use acgs_contracts::quality::v1 as proto;
 use acgs_judge_kit::{history::History, monitoring::Monitors};
-use acgs_lane::{PaneJudge, over_grpc};
+use acgs_lane::{Epochs, PaneJudge, over_grpc};
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     convert::{batch, rows, schema},
@@ -44,6 +44,7 @@ pub struct QualityService {
     sink: Arc<dyn FindingSink>,
     stop: CancellationToken,
     monitors: Monitors<Gathered>,
+    epochs: Epochs,
     history: Option<History<AssessmentRecord>>,
 }
 
@@ -67,13 +68,13 @@ impl QualityService {
     ) -> Self {
         let history = keys.clone().map(|keys| History::start(keys, "assessments"));
         let monitors = Monitors::new(keys, Arc::clone(&clock), "quality");
-        Self { config, constitution, clock, sink, stop, monitors, history }
+        Self { config, constitution, clock, sink, stop, monitors, epochs: Epochs::default(), history }
     }
 
     /// A judge for one lane, whose rows standing orders see too.
     #[must_use]
     pub fn lane_judge(&self) -> PaneJudge<judge::QualityAssessor> {
-        judge::monitored(self.config, self.monitors.clone())
+        judge::monitored(self.config, self.monitors.clone(), self.epochs.clone())
     }
 
     /// Judges what is gathered for standing orders when it is due, until the end.

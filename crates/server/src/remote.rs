@@ -10,7 +10,7 @@ use acgs_contracts::{
     },
     quality::v1::{JudgeRequest as QualityRequest, quality_service_client::QualityServiceClient},
 };
-use acgs_lane::{Connector, LaneHandle, over_grpc};
+use acgs_lane::{Connector, LaneHandle, LaneId, over_grpc};
 use acgs_mesh::{
     constitution::{ClientLayer, ClientService},
     discover::{self, Addresses},
@@ -125,9 +125,9 @@ macro_rules! lane {
 
 #[tonic::async_trait]
 impl Connector for Remote {
-    async fn open(&self, judge: JudgeKind) -> Result<LaneHandle, Problem> {
-        let channel = self.client(judge)?;
-        match judge {
+    async fn open(&self, lane: LaneId) -> Result<LaneHandle, Problem> {
+        let channel = self.client(lane.judge)?;
+        match lane.judge {
             JudgeKind::Quality => lane!(QualityServiceClient, QualityRequest, channel),
             JudgeKind::Drift => lane!(DriftServiceClient, DriftRequest, channel),
             JudgeKind::Performance => lane!(PerformanceServiceClient, PerformanceRequest, channel),

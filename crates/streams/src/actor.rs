@@ -4,6 +4,7 @@
 mod client;
 mod messages;
 mod publishing;
+mod telling;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,7 +23,7 @@ pub use messages::{ClientEnd, Input, Joined, Told};
 use publishing::Publishing;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -93,12 +94,12 @@ impl Actor {
         lease: Option<Lease>,
         traceparent: Option<Arc<str>>,
     ) -> Result<Self, Problem> {
-        let reference = core.spec().reference.clone();
         let config = deps.config.lanes();
-        let lanes = Lanes::open(&deps.connector, config, core.opens(), reference.as_ref()).await?;
+        let epoch = lease.as_ref().map_or(0, Lease::epoch);
+        let lanes = Lanes::open(&deps.connector, config, epoch, core.opens()).await?;
         let mut core = core;
-        for judge in lanes.absent().collect::<Vec<_>>() {
-            let _nothing_is_open_yet = core.judge_lost(judge, deps.clock.monotonic_us());
+        for lane in lanes.absent().collect::<Vec<_>>() {
+            let _nothing_is_open_yet = core.lane_lost(lane, deps.clock.monotonic_us());
         }
         let (model_id, service_id) =
             (Arc::from(core.spec().model_id.as_str()), Arc::from(core.spec().service_id.as_str()));
@@ -188,18 +189,18 @@ impl Actor {
     fn on_lane(&mut self, event: Event) -> Vec<Action> {
         let now_us = self.now_us();
         match event {
-            Event::Up(judge, LaneUp::Verdict(verdict)) => self.core.verdict(judge, verdict, now_us),
+            Event::Up(lane, LaneUp::Verdict(verdict)) => self.core.verdict(lane, verdict, now_us),
             Event::Up(..) => Vec::new(),
-            Event::Back(judge) => {
+            Event::Back(lane) => {
                 let stream = &self.core.spec().stream_id;
-                tracing::info!(%stream, judge = judge.as_str(), "a judge is back");
-                self.core.judge_back(judge);
+                tracing::info!(%stream, %lane, "a judge is back");
+                self.core.lane_back(lane);
                 Vec::new()
             }
-            Event::Lost(judge, problem) => {
+            Event::Lost(lane, problem) => {
                 let stream = &self.core.spec().stream_id;
-                tracing::error!(%stream, judge = judge.as_str(), %problem, "a lane was lost");
-                self.core.judge_lost(judge, now_us)
+                tracing::error!(%stream, %lane, %problem, "a lane was lost");
+                self.core.lane_lost(lane, now_us)
             }
         }
     }
@@ -335,7 +336,7 @@ impl Actor {
     fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Down(judge, message) => self.lanes.push(judge, message),
+                Action::Down(lane, message) => self.lanes.push(lane, message),
                 Action::Report(report) => {
                     let report: Arc<Report> = Arc::from(report);
                     self.kept.push_back(Arc::clone(&report));
@@ -349,85 +350,6 @@ impl Actor {
                     self.publishing.push(publication);
                 }
             }
-        }
-    }
-
-    /// Tells clients what they have not been told; `idle` says that no input waits, so that answers are due.
-    fn tell(&mut self, idle: bool) {
-        let now_us = self.now_us();
-        let (kept, totals) = (&self.kept, self.core.totals());
-        let worth = self.deps.config.credit_bytes / 4;
-        self.clients.retain_mut(|client| client.tell(kept, totals, idle, worth, now_us));
-        self.detached_since_us = match (self.clients.is_empty(), self.detached_since_us) {
-            (false, _) => None,
-            (true, since_us) => since_us.or(Some(now_us)),
-        };
-        self.forget();
-    }
-
-    /// Gives up reports that all clients have, and the oldest beyond the bound.
-    fn forget(&mut self) {
-        let most = self.deps.config.reports_kept;
-        let acked = self.acked.values().copied().min().unwrap_or(0);
-        let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
-        while let Some(oldest) = self.kept.front() {
-            let over = self.kept.len() > most && oldest.report_seq <= told;
-            if oldest.report_seq > acked && !over {
-                return;
-            }
-            self.forgotten_through = oldest.report_seq;
-            self.kept.pop_front();
-        }
-    }
-
-    /// A client that does not take its reports holds the stream, until it is let go.
-    fn is_blocked(&self) -> bool {
-        self.kept.len() > self.deps.config.reports_kept
-    }
-
-    fn is_abandoned(&self) -> bool {
-        let keep_us = self.deps.config.detached_keep_ms * 1_000;
-        self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
-    }
-
-    fn farewell(&mut self, problem: &Problem) {
-        for client in self.clients.drain(..) {
-            let _first_word_stands = client.end.farewell.set(problem.clone());
-        }
-    }
-
-    /// Tells all clients what they have not been told, all at once, in so much time.
-    async fn tell_rest(clients: &[Client], kept: &VecDeque<Arc<Report>>, patience: Duration) {
-        let told = clients.iter().map(|client| async {
-            let rest = kept.iter().filter(|report| report.report_seq > client.told_through);
-            for report in rest {
-                if client.end.out.send(Told::Report(Arc::clone(report))).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let _those_who_do_not_listen = timeout(patience, futures_util::future::join_all(told)).await;
-    }
-
-    /// Tells the rest, and that it is over.
-    async fn finish(&mut self) {
-        let totals = self.core.totals();
-        let mut patience = Duration::from_millis(self.deps.config.stalled_client_ms);
-        if self.deps.stop.is_cancelled() {
-            patience = patience.min(Duration::from_micros(DRAIN_US));
-        }
-        Self::tell_rest(&self.clients, &self.kept, patience).await;
-        for client in self.clients.drain(..) {
-            let accepted = Told::Accepted {
-                through_seq: client.accepted_through,
-                credit_bytes: client.owed_bytes,
-                totals,
-            };
-            let _nor_those_who_do_not_listen = client
-                .end
-                .out
-                .try_send(accepted)
-                .and_then(|()| client.end.out.try_send(Told::Closed(totals)));
         }
     }
 }

@@ -4,8 +4,8 @@ use std::{future::poll_fn, sync::Arc};
 
 use acgs_columns::{RecordBatch, Role, Schema};
 use acgs_lane::{
-    Connector, LaneDown, LaneUp, ReplayLog,
-    message::{Open, Verdict},
+    Connector, LaneDown, LaneId, LaneUp, ReplayLog,
+    message::{Close, Open, Timing, Verdict},
 };
 use acgs_statistics::harm::{Harm, harm};
 use acgs_vocabulary::{
@@ -19,6 +19,7 @@ use crate::{
     core::{Part, ReadEvidence, evidence},
     lanes::link::{Link, Said},
     projection::Projection,
+    spec::configs_for,
 };
 
 /// How often one judge is asked, when it is lost before it answers: the question has no state.
@@ -129,19 +130,21 @@ async fn ask(
 ) -> Result<Part, Problem> {
     let projection = Projection::new(judge, schema, None)
         .map_err(|error| Problem::field("schema", "BAD_SCHEMA", error))?;
-    let offered = reference.filter(|_| judge != JudgeKind::Quality);
+    let configs = configs_for(judge, reference);
     let open = Open {
         stream_id: Arc::clone(&window.stream_id),
         slot: 0,
+        epoch: 0,
         schema: Arc::clone(&projection.schema),
-        configs: offered.map(|stored| ("reference".to_owned(), stored.digest)).into_iter().collect(),
+        configs: configs.references(),
         snapshot_every_bytes: 0,
         model_id: String::new(),
         service_id: String::new(),
     };
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let mut link = Link::new(Arc::clone(connector), judge, open.clone(), offered.cloned(), 0);
+        let mut link =
+            Link::new(Arc::clone(connector), LaneId::whole(judge), open.clone(), configs.clone(), 0);
         let mut replay_log = ReplayLog::new(false);
         replay_log.push(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
         for (index, batch) in batches.iter().enumerate() {
@@ -149,7 +152,14 @@ async fn ask(
             let runs = vec![(1, batch.rows() as u32)];
             replay_log.push(LaneDown::Rows { seq: index as u64 + 1, batch, runs, again: false });
         }
-        replay_log.push(LaneDown::Close { window: window.clone(), revision: 0, panes: vec![1] });
+        replay_log.push(LaneDown::Close(Close {
+            seq: batches.len() as u64 + 1,
+            window: window.clone(),
+            revision: 0,
+            panes: vec![1],
+            timing: Timing::OnTime,
+            again: false,
+        }));
         match verdict(&mut link, &mut replay_log).await {
             Ok(verdict) => return Ok(Part { judge, verdict: Some(verdict), revision: 0 }),
             Err(problem) if problem.kind() == Kind::Unavailable => last = Some(problem),

@@ -12,14 +12,14 @@ use std::{
 
 use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
 use acgs_lane::{
-    LaneDown,
+    LaneConfigs, LaneDown, LaneId,
     message::{Open, Verdict},
 };
 use acgs_statistics::harm::{Harm, Risk};
 use acgs_vocabulary::{
     Alert, Finding, JudgeKind, Problem, VerdictStatus, Window, event::payload::PerformanceFound,
 };
-use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
+use acgs_windowing::{LabelJoin, WindowKey, Windows, watermark::BEGINNING, windows::Limits};
 
 pub use labels::{Label, LabelCounts, labels};
 
@@ -38,7 +38,7 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// A message to a judge.
-    Down(JudgeKind, LaneDown),
+    Down(LaneId, LaneDown),
     /// A window is reported.
     Report(Box<Report>),
 }
@@ -183,7 +183,7 @@ struct Partition {
 #[derive(Debug, Default)]
 struct Memory {
     next_revision: u32,
-    answers: BTreeMap<JudgeKind, Answer>,
+    answers: BTreeMap<LaneId, Answer>,
     pending: u32,
     finished: bool,
 }
@@ -203,7 +203,7 @@ struct Answer {
 struct Pending {
     window: WindowKey,
     revision: u32,
-    awaited: Vec<(JudgeKind, u32)>,
+    awaited: Vec<(LaneId, u32)>,
     deadline_us: u64,
     closed_at_us: Option<u64>,
 }
@@ -218,15 +218,18 @@ pub struct Core {
     windows: Windows,
     join: Option<LabelJoin<RecordId, labels::Waiting, OwnedCell>>,
     partitions: HashMap<String, Partition>,
-    lane_seq: BTreeMap<JudgeKind, u64>,
+    /// The newest sequence number of each lane.
+    lanes: BTreeMap<LaneId, u64>,
+    /// The watermark that lanes were told last, in milliseconds.
+    ticked_ms: i64,
     memory: HashMap<WindowKey, Memory>,
     pending: VecDeque<Pending>,
-    awaited: HashSet<(WindowKey, JudgeKind, u32)>,
+    awaited: HashSet<(WindowKey, LaneId, u32)>,
     report_seq: u64,
     totals: Totals,
     tracker: AlertTracker,
-    /// Judges that are given up, for now or for good.
-    lost: HashSet<JudgeKind>,
+    /// Lanes whose judges are given up, for now or for good.
+    lost: HashSet<LaneId>,
     /// When the frame that is being taken was received.
     receipt_us: Option<u64>,
 }
@@ -262,7 +265,8 @@ impl Core {
             windows: Windows::new(spec.window, spec.out_of_orderness_ms, limits),
             join: joins.then(|| LabelJoin::new(config.waiting_labels_max)),
             partitions: HashMap::new(),
-            lane_seq: spec.judges.iter().map(|judge| (*judge, 0)).collect(),
+            lanes: spec.judges.iter().map(|judge| (LaneId::whole(*judge), 0)).collect(),
+            ticked_ms: BEGINNING,
             memory: HashMap::new(),
             pending: VecDeque::new(),
             awaited: HashSet::new(),
@@ -290,25 +294,50 @@ impl Core {
         self.totals
     }
 
-    /// The first message of each lane.
+    /// The first message of each lane, and what its judge may ask for.
     #[must_use]
-    pub fn opens(&self) -> Vec<(JudgeKind, Open)> {
-        let open = |(judge, projection): (&JudgeKind, &Projection)| {
-            let needs = *judge != JudgeKind::Quality;
-            let reference = self.spec.reference.as_ref().filter(|_| needs);
-            let configs = reference.map(|reference| ("reference".to_owned(), reference.digest));
+    pub fn opens(&self) -> Vec<(LaneId, Open, LaneConfigs)> {
+        let open = |lane: &LaneId| {
+            let configs = self.spec.configs_for(lane.judge);
             let open = Open {
                 stream_id: Arc::clone(&self.spec.stream_id),
-                slot: 0,
-                schema: Arc::clone(&projection.schema),
-                configs: configs.into_iter().collect(),
+                slot: lane.slot,
+                epoch: 0,
+                schema: self.projections.get(&lane.judge).map(|it| Arc::clone(&it.schema))?,
+                configs: configs.references(),
                 snapshot_every_bytes: 0,
                 model_id: self.spec.model_id.clone(),
                 service_id: self.spec.service_id.clone(),
             };
-            (*judge, open)
+            Some((*lane, open, configs))
         };
-        self.projections.iter().map(open).collect()
+        self.lanes.keys().filter_map(open).collect()
+    }
+
+    /// The lane that holds the panes of a key.
+    fn lane_of(judge: JudgeKind, _key: &str) -> LaneId {
+        LaneId::whole(judge)
+    }
+
+    /// A message with the lane's next sequence number.
+    fn down(&mut self, lane: LaneId, message: impl FnOnce(u64) -> LaneDown) -> Action {
+        let seq = self.lanes.entry(lane).or_default();
+        *seq += 1;
+        Action::Down(lane, message(*seq))
+    }
+
+    /// Tells every lane how far event time has come, if it has moved.
+    fn tell_time(&mut self, actions: &mut Vec<Action>) {
+        let watermark_ms = self.windows.watermarks.current();
+        if watermark_ms <= self.ticked_ms {
+            return;
+        }
+        self.ticked_ms = watermark_ms;
+        let lanes: Vec<LaneId> =
+            self.lanes.keys().filter(|lane| !self.lost.contains(lane)).copied().collect();
+        for lane in lanes {
+            actions.push(self.down(lane, |seq| LaneDown::Tick { seq, watermark_ms }));
+        }
     }
 
     /// A client delivers this partition from now on; returns the last seq accepted from it.
@@ -337,6 +366,7 @@ impl Core {
     pub fn tick(&mut self, now_ms: i64, now_us: u64) -> Vec<Action> {
         self.windows.watermarks.tick(now_ms, self.spec.idle_timeout_ms, self.spec.idle_advance_ms);
         let mut actions = self.move_on(now_us);
+        self.tell_time(&mut actions);
         actions.extend(self.give_up(now_us));
         actions
     }

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-use acgs_lane::{Connector, LaneDown, LaneUp, ReplayLog, message::Open};
-use acgs_vocabulary::{JudgeKind, Problem, ports::StoredReference};
+use acgs_lane::{Connector, LaneConfigs, LaneDown, LaneId, LaneUp, ReplayLog, message::Open};
+use acgs_vocabulary::Problem;
 use link::{Link, Said};
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ pub struct LaneConfig {
 /// One lane.
 #[derive(Debug)]
 struct Lane {
-    judge: JudgeKind,
+    id: LaneId,
     replay_log: ReplayLog,
     link: Link,
     /// Since when there is no judge that does anything.
@@ -58,7 +58,7 @@ pub struct Lanes {
 
 impl fmt::Debug for Lanes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_list().entries(self.lanes.iter().map(|lane| lane.judge)).finish()
+        formatter.debug_list().entries(self.lanes.iter().map(|lane| lane.id)).finish()
     }
 }
 
@@ -66,31 +66,32 @@ impl fmt::Debug for Lanes {
 #[derive(Debug)]
 pub enum Event {
     /// A judge answered.
-    Up(JudgeKind, LaneUp),
+    Up(LaneId, LaneUp),
     /// A judge refused, or cannot be found again: what it owes will not come.
-    Lost(JudgeKind, Problem),
+    Lost(LaneId, Problem),
     /// A judge was found after all; it judges what begins from now on.
-    Back(JudgeKind),
+    Back(LaneId),
 }
 
 impl Lanes {
-    /// Opens all lanes, and brings each judge what it needs. One that cannot be found is looked for further.
+    /// Opens all lanes under the epoch of the stream's lease, and brings each judge what it needs. One that cannot be found is looked for further.
     ///
     /// # Errors
     /// When a judge refuses.
     pub async fn open(
         connector: &Arc<dyn Connector>,
         config: LaneConfig,
-        opens: Vec<(JudgeKind, Open)>,
-        reference: Option<&StoredReference>,
+        epoch: u64,
+        opens: Vec<(LaneId, Open, LaneConfigs)>,
     ) -> Result<Self, Problem> {
         let remote = connector.is_remote();
-        let lane = |(judge, mut open): (JudgeKind, Open)| {
+        let lane = |(id, mut open, configs): (LaneId, Open, LaneConfigs)| {
+            open.epoch = epoch;
             open.snapshot_every_bytes = if remote { config.snapshot_every_bytes } else { 0 };
             let age_max_ms = if remote { config.age_max_ms } else { 0 };
-            let link = Link::new(Arc::clone(connector), judge, open, reference.cloned(), age_max_ms);
+            let link = Link::new(Arc::clone(connector), id, open, configs, age_max_ms);
             Lane {
-                judge,
+                id,
                 replay_log: ReplayLog::new(remote),
                 link,
                 down_since: Some(Instant::now()),
@@ -105,7 +106,7 @@ impl Lanes {
             Ok(Ok(())) => Ok(lanes),
             Err(_) => {
                 for lane in lanes.lanes.iter_mut().filter(|lane| !lane.link.is_open()) {
-                    tracing::warn!(judge = lane.judge.as_str(), "a stream begins without a judge");
+                    tracing::warn!(lane = %lane.id, "a stream begins without a judge");
                     lane.replay_log.abandon();
                 }
                 Ok(lanes)
@@ -113,9 +114,9 @@ impl Lanes {
         }
     }
 
-    /// Judges that are given up for now.
-    pub fn absent(&self) -> impl Iterator<Item = JudgeKind> + '_ {
-        self.lanes.iter().filter(|lane| lane.replay_log.is_absent()).map(|lane| lane.judge)
+    /// Lanes whose judges are given up for now.
+    pub fn absent(&self) -> impl Iterator<Item = LaneId> + '_ {
+        self.lanes.iter().filter(|lane| lane.replay_log.is_absent()).map(|lane| lane.id)
     }
 
     /// Ready when every lane is open; an error when one is refused.
@@ -138,8 +139,8 @@ impl Lanes {
     }
 
     /// Queues a message; one for a lost lane goes nowhere.
-    pub fn push(&mut self, judge: JudgeKind, message: LaneDown) {
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.judge == judge) {
+    pub fn push(&mut self, lane: LaneId, message: LaneDown) {
+        if let Some(lane) = self.lanes.iter_mut().find(|known| known.id == lane) {
             lane.replay_log.push(message);
         }
     }
@@ -164,14 +165,14 @@ impl Lanes {
             let (credit_bytes, credit_frames) = lane.link.credit();
             let holds = credit_bytes <= bytes || credit_frames <= frames;
             if self.remote && holds && lane.link.silence() >= patience {
-                tracing::warn!(judge = lane.judge.as_str(), "a judge holds a stream and says nothing");
+                tracing::warn!(lane = %lane.id, "a judge holds a stream and says nothing");
                 // The next one has as much time to say something.
                 let next = lane.down_since.is_some_and(|since| since.elapsed() >= patience);
                 let problem = lane.link.let_go(if next { patience * SILENT_PAUSES } else { Duration::ZERO });
                 lane.down_since.get_or_insert_with(Instant::now);
                 if next {
                     lane.replay_log.abandon();
-                    given_up.push(Event::Lost(lane.judge, problem));
+                    given_up.push(Event::Lost(lane.id, problem));
                 }
             }
         }
@@ -190,7 +191,7 @@ impl Lanes {
         let mut index = 0;
         while index < self.lanes.len() {
             let lane = &mut self.lanes[index];
-            let judge = lane.judge;
+            let id = lane.id;
             match lane.link.poll(context, &mut lane.replay_log) {
                 Poll::Ready(Said::Up(up)) => {
                     // Only one that answers is there.
@@ -202,15 +203,15 @@ impl Lanes {
                         LaneUp::Snapshot(state) => lane.replay_log.snapshot(state.clone()),
                         LaneUp::Need { .. } | LaneUp::Credit { .. } => {}
                     }
-                    return Poll::Ready(Event::Up(judge, up));
+                    return Poll::Ready(Event::Up(id, up));
                 }
                 Poll::Ready(Said::Opened) => {
                     lane.was_open = true;
                     let gap_ms = lane.down_since.map_or(0, |since| since.elapsed().as_millis() as u64);
-                    tracing::info!(judge = judge.as_str(), gap_ms, "a lane is open again");
+                    tracing::info!(lane = %id, gap_ms, "a lane is open again");
                     if lane.replay_log.revive() {
                         lane.down_since = None;
-                        return Poll::Ready(Event::Back(judge));
+                        return Poll::Ready(Event::Back(id));
                     }
                     // There may be something to send, or to hear, at once.
                     continue;
@@ -222,7 +223,7 @@ impl Lanes {
                         !self.remote || since.elapsed() >= Duration::from_millis(self.config.patience_ms);
                     if over && !lane.replay_log.is_absent() {
                         lane.replay_log.abandon();
-                        return Poll::Ready(Event::Lost(judge, problem));
+                        return Poll::Ready(Event::Lost(id, problem));
                     }
                     continue;
                 }
@@ -239,7 +240,7 @@ impl Lanes {
                     if known && again {
                         continue;
                     }
-                    return Poll::Ready(Event::Lost(judge, problem));
+                    return Poll::Ready(Event::Lost(id, problem));
                 }
                 Poll::Pending => index += 1,
             }

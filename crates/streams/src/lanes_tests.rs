@@ -7,7 +7,7 @@ use std::sync::{
 
 use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_lane::LaneHandle;
-use acgs_vocabulary::problem::Kind as ProblemKind;
+use acgs_vocabulary::{JudgeKind, problem::Kind as ProblemKind};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
@@ -30,7 +30,7 @@ struct Scripted {
 
 #[async_trait]
 impl Connector for Scripted {
-    async fn open(&self, _judge: JudgeKind) -> Result<LaneHandle, Problem> {
+    async fn open(&self, _lane: LaneId) -> Result<LaneHandle, Problem> {
         self.attempts.fetch_add(1, Ordering::Relaxed);
         if self.refuses {
             return Err(Problem::new(ProblemKind::Unimplemented, "SLOT", "no"));
@@ -52,23 +52,26 @@ impl Connector for Scripted {
     }
 }
 
-fn open() -> Vec<(JudgeKind, Open)> {
+const QUALITY: LaneId = LaneId { judge: JudgeKind::Quality, slot: 0 };
+
+fn open() -> Vec<(LaneId, Open, LaneConfigs)> {
     let schema = Schema::new(vec![Field::new("x", Kind::Double, Role::Feature)]).unwrap();
     let open = Open {
         stream_id: "s".into(),
         slot: 0,
+        epoch: 0,
         schema: Arc::new(schema),
         configs: Vec::new(),
         snapshot_every_bytes: 0,
         model_id: String::new(),
         service_id: String::new(),
     };
-    vec![(JudgeKind::Quality, open)]
+    vec![(QUALITY, open, LaneConfigs::default())]
 }
 
 async fn lanes(judges: &Arc<Scripted>, config: LaneConfig) -> Result<Lanes, Problem> {
     let connector: Arc<dyn Connector> = Arc::clone(judges) as _;
-    Lanes::open(&connector, config, open(), None).await
+    Lanes::open(&connector, config, 7, open()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +81,7 @@ async fn a_judge_that_comes_up_late_is_waited_for() {
     assert_eq!(lanes.absent().count(), 0, "found within the first patience");
     assert_eq!(judges.attempts.load(Ordering::Relaxed), 4);
     let opened = judges.ends.lock().unwrap()[0].0.try_recv().unwrap();
-    assert!(matches!(opened, LaneDown::Open(open) if open.snapshot_every_bytes == 1_000));
+    assert!(matches!(opened, LaneDown::Open(open) if open.snapshot_every_bytes == 1_000 && open.epoch == 7));
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,10 +95,10 @@ async fn a_refusal_is_told_at_once() {
 async fn a_stream_begins_without_an_absent_judge_and_takes_it_later() {
     let judges = Arc::new(Scripted { absent: AtomicUsize::new(10), ..Scripted::default() });
     let mut lanes = lanes(&judges, CONFIG).await.unwrap();
-    assert_eq!(lanes.absent().collect::<Vec<_>>(), [JudgeKind::Quality]);
+    assert_eq!(lanes.absent().collect::<Vec<_>>(), [QUALITY]);
     assert!(lanes.ready(), "it does not hold the others");
-    lanes.push(JudgeKind::Quality, LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
-    assert!(matches!(lanes.next().await, Event::Back(JudgeKind::Quality)));
+    lanes.push(QUALITY, LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
+    assert!(matches!(lanes.next().await, Event::Back(QUALITY)));
     assert_eq!(lanes.absent().count(), 0);
 }
 
@@ -106,18 +109,18 @@ async fn a_judge_that_is_not_found_again_is_given_up_once() {
     judges.absent.store(1_000, Ordering::Relaxed);
     judges.ends.lock().unwrap().clear();
     let since = Instant::now();
-    assert!(matches!(lanes.next().await, Event::Lost(JudgeKind::Quality, _)));
+    assert!(matches!(lanes.next().await, Event::Lost(QUALITY, _)));
     let waited = since.elapsed();
     assert!((Duration::from_secs(10)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
     judges.absent.store(0, Ordering::Relaxed);
-    assert!(matches!(lanes.next().await, Event::Back(JudgeKind::Quality)), "it is not lost a second time");
+    assert!(matches!(lanes.next().await, Event::Back(QUALITY)), "it is not lost a second time");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_old_lane_is_opened_again_with_what_is_kept() {
     let judges = Arc::new(Scripted::default());
     let mut lanes = lanes(&judges, LaneConfig { age_max_ms: 60_000, ..CONFIG }).await.unwrap();
-    lanes.push(JudgeKind::Quality, LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
+    lanes.push(QUALITY, LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
     let since = Instant::now();
     while judges.ends.lock().unwrap().len() < 2 {
         let _nothing_is_said = tokio::time::timeout(Duration::from_secs(1), lanes.next()).await;
@@ -140,7 +143,7 @@ async fn judges_that_say_nothing_are_let_go_and_then_given_up() {
         let mut builder = BatchBuilder::new(Arc::clone(&schema));
         builder.push(&[Cell::Number(1.0)]).unwrap();
         let batch = builder.finish().unwrap();
-        lanes.push(JudgeKind::Quality, LaneDown::Rows { seq, batch, runs: vec![(1, 1)], again: false });
+        lanes.push(QUALITY, LaneDown::Rows { seq, batch, runs: vec![(1, 1)], again: false });
     }
     let since = Instant::now();
     let lost = loop {
@@ -150,11 +153,11 @@ async fn judges_that_say_nothing_are_let_go_and_then_given_up() {
         }
         assert!(since.elapsed() < Duration::from_secs(30), "the stream is held for ever");
     };
-    assert!(matches!(lost, Event::Lost(JudgeKind::Quality, _)), "{lost:?}");
+    assert!(matches!(lost, Event::Lost(QUALITY, _)), "{lost:?}");
     assert!(lanes.ready(), "the stream goes on");
     assert_eq!(judges.attempts.load(Ordering::Relaxed), 2, "another had its time too");
     let waited = since.elapsed();
     assert!((Duration::from_secs(20)..Duration::from_secs(24)).contains(&waited), "{waited:?}");
-    assert!(matches!(lanes.next().await, Event::Back(JudgeKind::Quality)));
+    assert!(matches!(lanes.next().await, Event::Back(QUALITY)));
     assert!(since.elapsed() - waited >= Duration::from_secs(60), "and it is asked again later");
 }

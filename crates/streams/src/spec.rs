@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use acgs_columns::{Field, Role, Schema};
+use acgs_lane::LaneConfigs;
 use acgs_vocabulary::{JudgeKind, ports::StoredReference};
 use acgs_windowing::WindowSpec;
 
@@ -37,7 +38,22 @@ pub struct StreamSpec {
     pub recorded: bool,
 }
 
+/// What a judge is told of a reference, if there is one: quality judges without.
+#[must_use]
+pub(crate) fn configs_for(judge: JudgeKind, reference: Option<&StoredReference>) -> LaneConfigs {
+    match reference.filter(|_| judge != JudgeKind::Quality) {
+        Some(reference) => LaneConfigs::default().with("reference", reference.content.clone()),
+        None => LaneConfigs::default(),
+    }
+}
+
 impl StreamSpec {
+    /// What a judge of the stream may ask for.
+    #[must_use]
+    pub fn configs_for(&self, judge: JudgeKind) -> LaneConfigs {
+        configs_for(judge, self.reference.as_ref())
+    }
+
     /// The column of event times.
     #[must_use]
     pub fn time_column(&self) -> Option<usize> {

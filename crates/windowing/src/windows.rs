@@ -14,107 +14,11 @@ use crate::{
 };
 
 mod labels;
+mod placement;
+mod steps;
 
-/// A pane's number, unique in its stream, ascending from 1.
-pub type PaneId = u64;
-
-/// A window: key and half-open time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WindowKey {
-    /// One past the last millisecond.
-    pub end_ms: i64,
-    /// First millisecond.
-    pub start_ms: i64,
-    /// The key; empty for none.
-    pub key: Arc<str>,
-}
-
-/// Why a window is to be judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The watermark reached its end.
-    OnTime,
-    /// Rows came within the lateness.
-    LateRows,
-    /// Labels came within the horizon.
-    LateLabels,
-}
-
-/// A window to judge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Close {
-    /// The window.
-    pub window: WindowKey,
-    /// Why.
-    pub cause: Cause,
-    /// Panes of rows.
-    pub panes: Vec<PaneId>,
-    /// Panes of late labels.
-    pub label_panes: Vec<PaneId>,
-}
-
-/// What the driver has to do, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Steps {
-    /// Panes that came to be, with their keys; true for label panes.
-    pub opened: Vec<(PaneId, Arc<str>, bool)>,
-    /// Windows to judge.
-    pub closes: Vec<Close>,
-    /// Panes that no rows can reach any more.
-    pub released: Vec<PaneId>,
-    /// Panes, with those of labels, that nothing can reach any more.
-    pub released_labels: Vec<PaneId>,
-    /// Windows that will not be judged again.
-    pub finished: Vec<WindowKey>,
-}
-
-/// Where the rows of a frame went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// Places of the rows kept, grouped by pane; `None` when all rows are kept in their order.
-    pub rows: Option<Vec<u32>>,
-    /// Panes and how many rows of the kept order each takes.
-    pub runs: Vec<(PaneId, u32)>,
-    /// Rows whose windows had all closed.
-    pub late: Vec<u32>,
-    /// What follows.
-    pub steps: Steps,
-}
-
-/// Rows of one partition, by place.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// Event times in milliseconds.
-    pub times_ms: &'a [i64],
-    /// Key of each row, as an index into `key_names`; `None` for streams without keys.
-    pub keys: Option<&'a [u32]>,
-    /// The keys.
-    pub key_names: &'a [Arc<str>],
-    /// Rows to leave out, by place; empty for none.
-    pub rejected: &'a [bool],
-    /// Rows that wait for a label, by place; empty for none.
-    pub awaiting: &'a [bool],
-}
-
-/// A bound that a frame would break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// Too many panes at once.
-    #[error("the stream would hold more than {0} panes")]
-    Panes(usize),
-    /// Too many windows at once.
-    #[error("the stream would hold more than {0} windows")]
-    Windows(usize),
-}
-
-/// Most panes and windows of one stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Panes.
-    pub panes_max: usize,
-    /// Windows.
-    pub windows_max: usize,
-}
+use placement::Placement;
+pub use steps::{Cause, Close, Frame, Full, Limits, PaneId, Rows, Steps, WindowKey};
 
 /// All windows of one stream.
 #[derive(Debug)]
@@ -390,8 +294,6 @@ impl Windows {
                 if piece.of_labels { label_panes.push(piece.id) } else { panes.push(piece.id) }
             }
         }
-        panes.sort_unstable();
-        label_panes.sort_unstable();
         if let Some(state) = self.windows.get_mut(&window) {
             state.fired = true;
             state.fired_at = watermark;
@@ -410,55 +312,6 @@ impl Windows {
         let candidates = self.expire_rows(watermark, steps);
         self.revise_labels(watermark, steps);
         self.release(watermark, candidates, steps);
-    }
-}
-
-/// Where rows go, in one run after another until they turn out to be interleaved.
-#[derive(Default)]
-struct Placement {
-    runs: Vec<(PaneId, Vec<u32>)>,
-    in_order: Vec<(PaneId, u32)>,
-    seen: HashSet<PaneId>,
-    kept: u32,
-    first: Option<u32>,
-    interleaved: bool,
-    gaps: bool,
-    places: Vec<u32>,
-}
-
-impl Placement {
-    fn put(&mut self, row: u32, pane: PaneId) {
-        let first = *self.first.get_or_insert(row);
-        self.gaps |= first + self.kept != row;
-        self.kept += 1;
-        self.places.push(row);
-        match self.in_order.last_mut() {
-            Some((last, length)) if *last == pane => *length += 1,
-            _ => {
-                self.interleaved |= !self.seen.insert(pane);
-                self.in_order.push((pane, 1));
-            }
-        }
-    }
-
-    fn finish(mut self, rows: usize) -> (Option<Vec<u32>>, Vec<(PaneId, u32)>) {
-        let whole = self.kept as usize == rows && !self.gaps;
-        if !self.interleaved {
-            return ((!whole).then_some(self.places), self.in_order);
-        }
-        let mut at = 0;
-        let mut by_pane: BTreeMap<PaneId, usize> = BTreeMap::new();
-        for (pane, length) in &self.in_order {
-            let places = &self.places[at..at + *length as usize];
-            at += *length as usize;
-            let slot = *by_pane.entry(*pane).or_insert_with(|| {
-                self.runs.push((*pane, Vec::new()));
-                self.runs.len() - 1
-            });
-            self.runs[slot].1.extend_from_slice(places);
-        }
-        let runs = self.runs.iter().map(|(pane, places)| (*pane, places.len() as u32)).collect();
-        (Some(self.runs.into_iter().flat_map(|(_, places)| places).collect()), runs)
     }
 }
 

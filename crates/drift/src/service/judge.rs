@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::RecordBatch;
 use acgs_judge_kit::monitoring::Monitors;
-use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
+use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
 use acgs_reference::{
     Reference,
     counts::{PaneCounts, Places},
@@ -38,15 +38,16 @@ pub fn judge(config: Config) -> PaneJudge<DriftAssessor> {
     PaneJudge::new(DriftAssessor { config, monitors: None })
 }
 
-/// A judge for one lane whose rows standing orders see too.
+/// A judge for one lane whose rows monitors see too, and which lanes of newer epochs end.
 #[must_use]
-pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<DriftAssessor> {
-    PaneJudge::new(DriftAssessor { config, monitors: Some(monitors) })
+pub fn monitored(config: Config, monitors: Monitors<Gathered>, epochs: Epochs) -> PaneJudge<DriftAssessor> {
+    PaneJudge::new(DriftAssessor { config, monitors: Some(monitors) }).fenced(epochs)
 }
 
 impl Assessor for DriftAssessor {
     type Plan = Plan;
     type Pane = PaneCounts;
+    type Carry = ();
 
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let Some((_, content)) = configs.iter().find(|(kind, _)| kind == "reference") else {
@@ -91,7 +92,13 @@ impl Assessor for DriftAssessor {
         pane.merge(other);
     }
 
-    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, _window: &Window) -> Assessment {
+    fn evaluate(
+        &self,
+        plan: &Self::Plan,
+        pane: &Self::Pane,
+        _carried: &Carried<()>,
+        _window: &Window,
+    ) -> Assessment {
         let Some((reference, places)) = &plan.0 else {
             return Assessment::without(VerdictStatus::NotApplicable, "no reference");
         };

@@ -141,6 +141,7 @@ fn a_pane_of_another_reference_is_refused() {
         let open = Open {
             stream_id: "s".into(),
             slot: 0,
+            epoch: 0,
             schema: schema(),
             configs: vec![("reference".into(), digest)],
             snapshot_every_bytes: 1,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Answer, EndpointChange, Refusal, Start, draft::Draft};
+use super::{Answer, Refusal, draft::Draft};
 use crate::{
+    command::{EndpointChange, Start},
     deployment::{Cause, Deployment, DeploymentStep, PauseReason, Phase},
     event::{Change, DeploymentMoved, Guard, NewDeployment},
     model::ENDPOINTS_MAX,

@@ -4,14 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
-    tests::{Room, artifact, policy},
+    bench::{Room, artifact, policy},
     *,
 };
 use crate::{
     analysis::{Arm, Counts},
+    command::{EndpointChange, Held, Start},
+    deployment::Tails,
     deployment::{Cause, PauseReason, Phase},
+    event::NewVersion,
     model::Model,
     rollout::Inconclusive,
+    rollout::Rollout,
+    rollout::RolloutPlan,
     stage::Stage,
 };
 
@@ -207,16 +212,16 @@ fn what_passes_goes_by_the_policy_and_what_is_taken_back_counts_against_retraini
     let mut room = room(plan());
     let versions = room.model().versions.len();
     let call =
-        Command::Trigger(super::tests::trigger(crate::trigger::TriggerKind::PerformanceDegradation, 1));
+        Command::Trigger(super::bench::trigger(crate::trigger::TriggerKind::PerformanceDegradation, 1));
     room.by("retrain-trigger", "m", call).unwrap();
-    let lease = Command::Lease { job: 1, worker: "w".into(), plan: Box::new(super::tests::plan()) };
+    let lease = Command::Lease { job: 1, worker: "w".into(), plan: Box::new(super::bench::plan()) };
     let Answer::Leased(fence) = room.by("w", "m", lease).unwrap() else { panic!("leased") };
     let held = Held { job: 1, worker: "w".into(), fence };
     room.by("w", "m", Command::Start(held.clone())).unwrap();
-    let outcome = Box::new(super::tests::trained("new"));
+    let outcome = Box::new(super::bench::trained("new"));
     room.by("w", "m", Command::TrainSucceeded { held, outcome }).unwrap();
     let version = room.job(1).version.clone().unwrap();
-    let judged = super::tests::judged(true, true);
+    let judged = super::bench::judged(true, true);
     room.by("gates", "m", Command::GatesJudged { job: 1, version: version.clone(), judged }).unwrap();
     assert_eq!(room.model().versions.len(), versions + 1);
     assert_eq!(room.model().champion.as_deref(), Some("v0"), "not at once");

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{
-    tests::{LIMITS, Room, artifact, command, judged, plan, policy, trained, trigger},
+    bench::{LIMITS, Room, artifact, command, judged, plan, policy, trained, trigger},
     *,
 };
-use crate::{stage::Stage, trigger::TriggerKind};
+use crate::{command::Held, stage::Stage, trigger::TriggerKind};
 
 /// Commands in a row. Set by `ACGS_EXPLORER_DEPTH` for a deeper search.
 const DEPTH: usize = 8;

@@ -1,7 +1,8 @@
 //! What workers and gates do with a job.
 
-use super::{Answer, Held, Refusal, Trained, draft::Draft};
+use super::{Answer, Refusal, draft::Draft};
 use crate::{
+    command::{Held, Trained},
     event::{Change, Guard, JobMoved, NewVersion, Plan},
     gates::Judged,
     job::JobState,

@@ -10,6 +10,7 @@ use acgs_contracts::grpc::health::v1::{
     HealthCheckRequest, health_client::HealthClient, health_server::HealthServer,
 };
 use tokio::{net::TcpListener, task::JoinSet};
+use tonic::Code;
 use tonic::transport::{Server as Transport, server::TcpIncoming};
 use tower::Layer;
 

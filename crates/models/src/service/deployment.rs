@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_lifecycle::{
     Answer, Command,
-    decide::Start,
+    command::Start,
     deployment::Deployment,
     model::Model,
     rollout::{Rollout, RolloutPlan},

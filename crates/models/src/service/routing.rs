@@ -1,7 +1,7 @@
 //! `RoutingService`: endpoints of versions, where requests go, and the routers that send them. It converts and no more.
 
 use acgs_contracts::lifecycle::v1 as proto;
-use acgs_lifecycle::{Command, decide::EndpointChange};
+use acgs_lifecycle::{Command, command::EndpointChange};
 use acgs_vocabulary::{Problem, problem::Kind, text};
 use tonic::{Request, Response, Streaming};
 

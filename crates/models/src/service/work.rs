@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_lifecycle::{
     Answer, Command,
-    decide::{Held, Trained},
+    command::{Held, Trained},
     event::{Artifact, Plan},
     job::JobState,
     model::Job,

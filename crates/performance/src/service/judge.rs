@@ -2,7 +2,7 @@
 
 use acgs_columns::RecordBatch;
 use acgs_judge_kit::monitoring::Monitors;
-use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
+use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
 use acgs_reference::message;
 use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
@@ -39,15 +39,20 @@ pub fn judge(config: Config) -> PaneJudge<PerformanceAssessor> {
     PaneJudge::new(PerformanceAssessor { config, monitors: None })
 }
 
-/// A judge for one lane whose rows standing orders see too.
+/// A judge for one lane whose rows monitors see too, and which lanes of newer epochs end.
 #[must_use]
-pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<PerformanceAssessor> {
-    PaneJudge::new(PerformanceAssessor { config, monitors: Some(monitors) })
+pub fn monitored(
+    config: Config,
+    monitors: Monitors<Gathered>,
+    epochs: Epochs,
+) -> PaneJudge<PerformanceAssessor> {
+    PaneJudge::new(PerformanceAssessor { config, monitors: Some(monitors) }).fenced(epochs)
 }
 
 impl Assessor for PerformanceAssessor {
     type Plan = Plan;
     type Pane = PerformancePane;
+    type Carry = ();
 
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let reference = configs.iter().find(|(kind, _)| kind == "reference");
@@ -91,7 +96,13 @@ impl Assessor for PerformanceAssessor {
         pane.merge(other);
     }
 
-    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment {
+    fn evaluate(
+        &self,
+        plan: &Self::Plan,
+        pane: &Self::Pane,
+        _carried: &Carried<()>,
+        window: &Window,
+    ) -> Assessment {
         if !plan.roles.any() {
             let reason = "no latency, no error, and no score or prediction with labels";
             return Assessment::without(VerdictStatus::NotApplicable, reason);

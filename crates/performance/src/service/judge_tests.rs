@@ -7,7 +7,11 @@ use acgs_contracts::{
     drift::v1::{LossBaseline, Reference},
     performance::v1::{PerformanceReport, PerformanceState},
 };
-use acgs_lane::{Judge, LaneDown, LaneUp, testing::Script};
+use acgs_lane::{
+    Judge, LaneDown, LaneUp,
+    message::{Close, Timing},
+    testing::Script,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -91,6 +95,7 @@ fn late_labels_count_as_labels_not_as_rows() {
     let open = Open {
         stream_id: "s".into(),
         slot: 0,
+        epoch: 0,
         schema: schema(),
         configs: vec![],
         snapshot_every_bytes: 0,
@@ -107,7 +112,14 @@ fn late_labels_count_as_labels_not_as_rows() {
             .unwrap();
     }
     let window = Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1_000 };
-    let close = LaneDown::Close { window, revision: 1, panes: vec![1, 2] };
+    let close = LaneDown::Close(Close {
+        seq: 3,
+        window,
+        revision: 1,
+        panes: vec![1, 2],
+        timing: Timing::Late,
+        again: false,
+    });
     let LaneUp::Verdict(verdict) = judge.apply(close).unwrap().remove(0) else { panic!("a verdict") };
     let report = PerformanceReport::decode(verdict.report).unwrap();
     assert_eq!((report.row_count, report.labelled_count, verdict.revision), (50, 50, 1));

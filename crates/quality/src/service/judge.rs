@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_judge_kit::monitoring::Monitors;
-use acgs_lane::{Assessment, Assessor, PaneJudge, message::Open};
+use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
 use acgs_vocabulary::{Problem, VerdictStatus, Window};
 use bytes::Bytes;
 use prost::Message;
@@ -39,15 +39,16 @@ pub fn judge(config: Config) -> PaneJudge<QualityAssessor> {
     PaneJudge::new(QualityAssessor { config, monitors: None })
 }
 
-/// A judge for one lane whose rows standing orders see too.
+/// A judge for one lane whose rows monitors see too, and which lanes of newer epochs end.
 #[must_use]
-pub fn monitored(config: Config, monitors: Monitors<Gathered>) -> PaneJudge<QualityAssessor> {
-    PaneJudge::new(QualityAssessor { config, monitors: Some(monitors) })
+pub fn monitored(config: Config, monitors: Monitors<Gathered>, epochs: Epochs) -> PaneJudge<QualityAssessor> {
+    PaneJudge::new(QualityAssessor { config, monitors: Some(monitors) }).fenced(epochs)
 }
 
 impl Assessor for QualityAssessor {
     type Plan = Plan;
     type Pane = QualityPane;
+    type Carry = ();
 
     fn plan(&self, open: &Open, _configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         Ok(Plan { schema: Arc::clone(&open.schema), service_id: open.service_id.clone() })
@@ -80,7 +81,13 @@ impl Assessor for QualityAssessor {
         pane.merge(other);
     }
 
-    fn evaluate(&self, plan: &Self::Plan, pane: &Self::Pane, window: &Window) -> Assessment {
+    fn evaluate(
+        &self,
+        plan: &Self::Plan,
+        pane: &Self::Pane,
+        _carried: &Carried<()>,
+        window: &Window,
+    ) -> Assessment {
         let freshness =
             Freshness { until_ms: window.end_ms, horizon_ms: window.end_ms.saturating_sub(window.start_ms) };
         let report = report::report(&self.config, &plan.schema, pane, freshness);

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use acgs_columns::{Column, RecordBatch, Role, Values};
-use acgs_lane::LaneDown;
+use acgs_lane::{
+    LaneDown, LaneId,
+    message::{Close, Timing},
+};
 use acgs_vocabulary::{JudgeKind, Problem, problem::Kind};
 use acgs_windowing::{
     Cause, Frame, Steps,
@@ -138,12 +141,14 @@ impl Core {
         };
         self.open_panes(&steps, &mut actions);
         if let Some(batch) = &batch {
-            for (&judge, projection) in &self.projections {
-                let Some(batch) = projection.apply(batch) else { continue };
-                let seq = self.lane_seq.entry(judge).or_default();
-                *seq += 1;
-                let rows = LaneDown::Rows { seq: *seq, batch, runs: runs.clone(), again: false };
-                actions.push(Action::Down(judge, rows));
+            for judge in self.spec.judges.clone() {
+                let Some(batch) = self.projections.get(&judge).and_then(|projection| projection.apply(batch))
+                else {
+                    continue;
+                };
+                let runs = runs.clone();
+                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false };
+                actions.push(self.down(LaneId::whole(judge), rows));
             }
             self.await_labels(batch, &runs, now_us, &mut actions);
         }
@@ -166,35 +171,45 @@ impl Core {
                 }
                 let open =
                     LaneDown::OpenPane { pane: *pane, key: Arc::clone(key), labels_only: *labels_only };
-                actions.push(Action::Down(judge, open));
+                actions.push(Action::Down(Self::lane_of(judge, key), open));
             }
         }
     }
 
     fn close_and_release(&mut self, steps: Steps, now_us: u64, actions: &mut Vec<Action>) {
+        if !steps.closes.is_empty() {
+            self.tell_time(actions);
+        }
         for close in steps.closes {
+            let timing = if close.cause == Cause::OnTime { Timing::OnTime } else { Timing::Late };
             let memory = self.memory.entry(close.window.clone()).or_default();
             let revision = memory.next_revision;
             memory.next_revision += 1;
             memory.pending += 1;
             let mut awaited = Vec::new();
+            let mut asked = Vec::new();
             for &judge in &self.spec.judges {
                 let labels = judge == JudgeKind::Performance;
-                if (close.cause == Cause::LateLabels && !labels) || self.lost.contains(&judge) {
+                let lane = Self::lane_of(judge, &close.window.key);
+                if (close.cause == Cause::LateLabels && !labels) || self.lost.contains(&lane) {
                     continue;
                 }
                 let mut panes = close.panes.clone();
                 if labels {
                     panes.extend(&close.label_panes);
                 }
-                let last = memory.answers.remove(&judge);
+                let last = memory.answers.remove(&lane);
                 let next = last.as_ref().map_or(0, |answer| answer.revision + 1);
                 let verdict = last.and_then(|answer| answer.verdict);
-                memory.answers.insert(judge, Answer { revision: next, verdict, waived: false });
+                memory.answers.insert(lane, Answer { revision: next, verdict, waived: false });
+                self.awaited.insert((close.window.clone(), lane, next));
+                awaited.push((lane, next));
+                asked.push((lane, next, panes));
+            }
+            for (lane, revision, panes) in asked {
                 let window = window_of(&self.spec.stream_id, &close.window);
-                actions.push(Action::Down(judge, LaneDown::Close { window, revision: next, panes }));
-                self.awaited.insert((close.window.clone(), judge, next));
-                awaited.push((judge, next));
+                let close = |seq| Close { seq, window, revision, panes, timing, again: false };
+                actions.push(self.down(lane, |seq| LaneDown::Close(close(seq))));
             }
             if close.cause == Cause::OnTime {
                 self.totals.windows += 1;
@@ -207,13 +222,14 @@ impl Core {
                 closed_at_us: (close.cause == Cause::OnTime).then(|| self.receipt_us.unwrap_or(now_us)),
             });
         }
-        for &judge in &self.spec.judges {
+        for judge in self.spec.judges.clone() {
             let panes = match judge {
                 JudgeKind::Performance => &steps.released_labels,
                 JudgeKind::Quality | JudgeKind::Drift => &steps.released,
             };
             if !panes.is_empty() {
-                actions.push(Action::Down(judge, LaneDown::Release { panes: panes.clone() }));
+                let panes = panes.clone();
+                actions.push(self.down(LaneId::whole(judge), |seq| LaneDown::Release { seq, panes }));
             }
         }
         for window in steps.finished {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use acgs_columns::{
     Cell, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema, builder::BatchBuilder,
 };
-use acgs_lane::LaneDown;
+use acgs_lane::{LaneDown, LaneId};
 use acgs_vocabulary::{JudgeKind, Problem};
 use acgs_windowing::{
     PaneId, Steps,
@@ -218,12 +218,8 @@ impl Core {
                 }
             }
             if let Ok(batch) = builder.finish() {
-                let seq = self.lane_seq.entry(JudgeKind::Performance).or_default();
-                *seq += 1;
-                actions.push(Action::Down(
-                    JudgeKind::Performance,
-                    LaneDown::Rows { seq: *seq, batch, runs, again: false },
-                ));
+                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false };
+                actions.push(self.down(LaneId::whole(JudgeKind::Performance), rows));
             }
         }
         for (_, waiting, _) in &placed {

@@ -1,7 +1,7 @@
 //! Verdicts to reports: joined by window, told in the order in which windows closed. It must not know how a verdict
 //! came here.
 
-use acgs_lane::message::Verdict;
+use acgs_lane::{LaneId, message::Verdict};
 use acgs_statistics::harm::{Harm, harm};
 use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
 use acgs_windowing::WindowKey;
@@ -10,17 +10,17 @@ use super::{Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evide
 use crate::alert_tracker::Observation;
 
 impl Core {
-    /// A judge answered.
-    pub fn verdict(&mut self, judge: JudgeKind, verdict: Verdict, now_us: u64) -> Vec<Action> {
+    /// A lane's judge answered.
+    pub fn verdict(&mut self, lane: LaneId, verdict: Verdict, now_us: u64) -> Vec<Action> {
         let window = WindowKey {
             end_ms: verdict.window.end_ms,
             start_ms: verdict.window.start_ms,
             key: std::sync::Arc::clone(&verdict.window.key),
         };
         let revision = verdict.revision;
-        let in_time = self.awaited.remove(&(window.clone(), judge, revision));
+        let in_time = self.awaited.remove(&(window.clone(), lane, revision));
         let Some(memory) = self.memory_of(&window) else { return Vec::new() };
-        let Some(answer) = memory.answers.get_mut(&judge) else { return Vec::new() };
+        let Some(answer) = memory.answers.get_mut(&lane) else { return Vec::new() };
         // What was heard before, or is older than what was, changes nothing.
         let known = answer.verdict.as_ref().is_some_and(|held| held.revision >= revision);
         if revision > answer.revision || known {
@@ -51,12 +51,12 @@ impl Core {
         actions
     }
 
-    /// A judge is gone: what it owes will not come, and it is not asked until it is back.
-    pub fn judge_lost(&mut self, judge: JudgeKind, now_us: u64) -> Vec<Action> {
-        self.lost.insert(judge);
-        self.awaited.retain(|(_, awaited, _)| *awaited != judge);
+    /// A lane's judge is gone: what it owes will not come, and it is not asked until it is back.
+    pub fn lane_lost(&mut self, lane: LaneId, now_us: u64) -> Vec<Action> {
+        self.lost.insert(lane);
+        self.awaited.retain(|(_, awaited, _)| *awaited != lane);
         for memory in self.memory.values_mut() {
-            if let Some(answer) = memory.answers.get_mut(&judge) {
+            if let Some(answer) = memory.answers.get_mut(&lane) {
                 answer.waived = true;
             }
         }
@@ -67,15 +67,15 @@ impl Core {
     }
 
     /// A judge is there again; it knows the panes that are opened from now on.
-    pub fn judge_back(&mut self, judge: JudgeKind) {
-        self.lost.remove(&judge);
+    pub fn lane_back(&mut self, lane: LaneId) {
+        self.lost.remove(&lane);
     }
 
     /// Reports the windows whose deadline has passed without what is missing.
     pub(super) fn give_up(&mut self, now_us: u64) -> Vec<Action> {
         for pending in self.pending.iter().take_while(|pending| pending.deadline_us <= now_us) {
-            for (judge, revision) in &pending.awaited {
-                self.awaited.remove(&(pending.window.clone(), *judge, *revision));
+            for (lane, revision) in &pending.awaited {
+                self.awaited.remove(&(pending.window.clone(), *lane, *revision));
             }
         }
         let mut actions = Vec::new();
@@ -86,8 +86,8 @@ impl Core {
     /// Reports from the front for as long as nothing is missing.
     pub(super) fn emit(&mut self, now_us: u64, actions: &mut Vec<Action>) {
         while let Some(front) = self.pending.front() {
-            let missing = |(judge, revision): &(JudgeKind, u32)| {
-                self.awaited.contains(&(front.window.clone(), *judge, *revision))
+            let missing = |(lane, revision): &(LaneId, u32)| {
+                self.awaited.contains(&(front.window.clone(), *lane, *revision))
             };
             if front.awaited.iter().any(missing) {
                 return;
@@ -103,7 +103,8 @@ impl Core {
         let judges = self.spec.judges.clone();
         let memory = self.memory_of(&pending.window)?;
         let part = |judge: &JudgeKind| {
-            let Answer { revision, verdict, .. } = memory.answers.get(judge).cloned().unwrap_or_default();
+            let lane = Self::lane_of(*judge, &pending.window.key);
+            let Answer { revision, verdict, .. } = memory.answers.get(&lane).cloned().unwrap_or_default();
             Part { judge: *judge, verdict, revision }
         };
         let mut parts: Vec<Part> = judges.iter().map(part).collect();

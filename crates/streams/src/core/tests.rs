@@ -1,10 +1,15 @@
 //! The core against judges that only count, in every order of frames and verdicts: no window is lost, none is told
 //! twice, and the counts are those of an oracle.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
-use acgs_lane::{Assessment, Assessor, Judge, LaneUp, PaneJudge, message::Open as LaneOpen};
+use acgs_lane::{
+    Assessment, Assessor, Carried, Fed, Feed, Judge, LaneUp, PaneJudge, message::Open as LaneOpen,
+};
 use acgs_windowing::{WindowKind, WindowSpec};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -29,12 +34,15 @@ const CONFIG: Config = Config {
     alerts: AlertConfig { resolve_after: 1, cooldown_ms: 0, alerts_max: 10 },
 };
 
-/// Counts rows, and labels.
-struct Count;
+/// Counts rows and labels; its detector counts labels for all lanes together.
+struct Count(Arc<AtomicU64>);
 
 impl Assessor for Count {
     type Plan = Option<usize>;
     type Pane = (bool, u64, u64);
+    type Carry = ();
+
+    const FEED: Feed = Feed::Settled;
 
     fn plan(&self, open: &LaneOpen, _configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         Ok(open.schema.index_of_role(Role::Label))
@@ -61,7 +69,21 @@ impl Assessor for Count {
         *pane = (pane.0, pane.1 + other.1, pane.2 + other.2);
     }
 
-    fn evaluate(&self, _plan: &Self::Plan, pane: &Self::Pane, _window: &Window) -> Assessment {
+    fn bears_labels(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        pane.2 > 0
+    }
+
+    fn feed(&self, _plan: &Self::Plan, (): &mut (), fed: Fed<'_, Self::Pane>) {
+        self.0.fetch_add(fed.held.2, Ordering::Relaxed);
+    }
+
+    fn evaluate(
+        &self,
+        _plan: &Self::Plan,
+        pane: &Self::Pane,
+        _carried: &Carried<()>,
+        _window: &Window,
+    ) -> Assessment {
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
@@ -103,7 +125,8 @@ fn spec(size_ms: i64, slide_ms: i64, lateness_ms: i64) -> StreamSpec {
 /// The core and its judges, each with a queue that moves when it is told to.
 struct Bench {
     core: Core,
-    judges: BTreeMap<JudgeKind, (PaneJudge<Count>, VecDeque<LaneDown>)>,
+    judges: BTreeMap<LaneId, (PaneJudge<Count>, VecDeque<LaneDown>)>,
+    fed_labels: Arc<AtomicU64>,
     reports: Vec<Report>,
 }
 
@@ -112,18 +135,19 @@ impl Bench {
         let mut core = Core::new(spec, CONFIG, evidence).unwrap();
         core.join_partition("p", 0).unwrap();
         let mut judges = BTreeMap::new();
-        for (judge, open) in core.opens() {
-            let mut machine = PaneJudge::new(Count);
+        let fed_labels = Arc::<AtomicU64>::default();
+        for (lane, open, _) in core.opens() {
+            let mut machine = PaneJudge::new(Count(Arc::clone(&fed_labels)));
             machine.apply(LaneDown::Open(open)).unwrap();
-            judges.insert(judge, (machine, VecDeque::new()));
+            judges.insert(lane, (machine, VecDeque::new()));
         }
-        Self { core, judges, reports: Vec::new() }
+        Self { core, judges, fed_labels, reports: Vec::new() }
     }
 
     fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Down(judge, message) => self.judges.get_mut(&judge).unwrap().1.push_back(message),
+                Action::Down(lane, message) => self.judges.get_mut(&lane).unwrap().1.push_back(message),
                 Action::Report(report) => self.reports.push(*report),
             }
         }
@@ -131,11 +155,12 @@ impl Bench {
 
     /// Lets a judge take its next message; false when it has none.
     fn step(&mut self, judge: JudgeKind, now_us: u64) -> bool {
-        let (machine, queue) = self.judges.get_mut(&judge).unwrap();
+        let lane = LaneId::whole(judge);
+        let (machine, queue) = self.judges.get_mut(&lane).unwrap();
         let Some(message) = queue.pop_front() else { return false };
         for up in machine.apply(message).unwrap() {
             if let LaneUp::Verdict(verdict) = up {
-                let actions = self.core.verdict(judge, verdict, now_us);
+                let actions = self.core.verdict(lane, verdict, now_us);
                 self.take(actions);
             }
         }
@@ -226,6 +251,9 @@ proptest! {
             prop_assert_eq!(counts(last[start_ms], JudgeKind::Quality), (rows, 0));
             prop_assert_eq!(counts(last[start_ms], JudgeKind::Performance), (rows, labels));
         }
+        let known: BTreeSet<i64> = expected.into_values().flatten().collect();
+        let settled = known.iter().filter(|id| labelled[**id as usize % 150]).count() as u64;
+        prop_assert_eq!(bench.fed_labels.load(Ordering::Relaxed), settled, "each label is given once");
     }
 }
 
@@ -286,7 +314,7 @@ fn labels_may_come_before_all_rows() {
 fn a_lost_judge_does_not_stop_the_others() {
     let mut bench = Bench::new(spec(10, 10, 0));
     bench.rows(1, &[(1, 1), (15, 2)], 0);
-    let actions = bench.core.judge_lost(JudgeKind::Drift, 0);
+    let actions = bench.core.lane_lost(LaneId::whole(JudgeKind::Drift), 0);
     bench.take(actions);
     while bench.step(JudgeKind::Quality, 0) || bench.step(JudgeKind::Performance, 0) {}
     assert_eq!(bench.reports.len(), 1);

@@ -12,11 +12,11 @@ use std::{
 };
 
 use acgs_lane::{
-    Connector, LaneDown, LaneHandle, LaneUp, ReplayLog,
+    Connector, LaneConfigs, LaneDown, LaneHandle, LaneId, LaneUp, ReplayLog,
     message::Open,
     panes::{CREDIT_BYTES, CREDIT_MESSAGES},
 };
-use acgs_vocabulary::{JudgeKind, Problem, ports::StoredReference, problem::Kind};
+use acgs_vocabulary::{Problem, problem::Kind};
 use tokio::{
     sync::mpsc,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
@@ -65,9 +65,9 @@ struct Opened {
 /// The link.
 pub(crate) struct Link {
     connector: Arc<dyn Connector>,
-    judge: JudgeKind,
+    lane: LaneId,
     open: Open,
-    reference: Option<StoredReference>,
+    configs: LaneConfigs,
     age_max_ms: u64,
     state: State,
     /// Said before the replay log's messages: the state of the judge before.
@@ -81,7 +81,7 @@ pub(crate) struct Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Link").field("judge", &self.judge).finish_non_exhaustive()
+        formatter.debug_struct("Link").field("lane", &self.lane).finish_non_exhaustive()
     }
 }
 
@@ -89,17 +89,17 @@ impl Link {
     /// Looks for a judge. With an age of 0 the link is never opened again for its age.
     pub(crate) fn new(
         connector: Arc<dyn Connector>,
-        judge: JudgeKind,
+        lane: LaneId,
         open: Open,
-        reference: Option<StoredReference>,
+        configs: LaneConfigs,
         age_max_ms: u64,
     ) -> Self {
-        let state = State::Opening(opening(&connector, judge, &open, reference.as_ref()));
+        let state = State::Opening(opening(&connector, lane, &open, &configs));
         Self {
             connector,
-            judge,
+            lane,
             open,
-            reference,
+            configs,
             age_max_ms,
             state,
             restoring: std::collections::VecDeque::new(),
@@ -158,7 +158,7 @@ impl Link {
     }
 
     fn look(&mut self) {
-        let opening = opening(&self.connector, self.judge, &self.open, self.reference.as_ref());
+        let opening = opening(&self.connector, self.lane, &self.open, &self.configs);
         self.state = State::Opening(opening);
     }
 
@@ -222,7 +222,7 @@ impl Link {
             Poll::Pending => {
                 let Some(old) = old else { return Poll::Pending };
                 std::task::ready!(old.as_mut().poll(context));
-                tracing::debug!(judge = self.judge.as_str(), "a lane is opened again for its age");
+                tracing::debug!(lane = %self.lane, "a lane is opened again for its age");
                 self.look();
                 return Poll::Ready(Said::Lost(Problem::new(
                     Kind::Unavailable,
@@ -255,30 +255,25 @@ fn jittered(age_ms: u64) -> Duration {
     Duration::from_millis(age_ms - tenth + jitter)
 }
 
-fn opening(
-    connector: &Arc<dyn Connector>,
-    judge: JudgeKind,
-    open: &Open,
-    reference: Option<&StoredReference>,
-) -> Opening {
-    let (connector, open, reference) = (Arc::clone(connector), open.clone(), reference.cloned());
+fn opening(connector: &Arc<dyn Connector>, lane: LaneId, open: &Open, configs: &LaneConfigs) -> Opening {
+    let (connector, open, configs) = (Arc::clone(connector), open.clone(), configs.clone());
     Box::pin(async move {
         let opening = async {
-            let handle = connector.open(judge).await?;
-            handshake(judge, handle, open, reference.as_ref()).await
+            let handle = connector.open(lane).await?;
+            handshake(lane, handle, open, &configs).await
         };
         timeout(OPEN_TIMEOUT, opening).await.map_err(|_| {
-            let message = format!("the {} judge did not take the lane in time", judge.as_str());
+            let message = format!("the {} judge did not take the lane in time", lane.judge.as_str());
             Problem::new(Kind::Unavailable, "LANE_LOST", message)
         })?
     })
 }
 
 async fn handshake(
-    judge: JudgeKind,
+    lane: LaneId,
     handle: LaneHandle,
     open: Open,
-    reference: Option<&StoredReference>,
+    configs: &LaneConfigs,
 ) -> Result<Opened, Problem> {
     let LaneHandle { down, mut up } = handle;
     let lost =
@@ -287,11 +282,11 @@ async fn handshake(
     loop {
         match up.recv().await.ok_or_else(lost)?? {
             LaneUp::Need { digest } => {
-                let stored = reference.filter(|stored| stored.digest == digest).ok_or_else(|| {
-                    let message = format!("the {} judge needs what was not offered", judge.as_str());
+                let content = configs.content(&digest).ok_or_else(|| {
+                    let message = format!("the {} judge needs what was not offered", lane.judge.as_str());
                     Problem::new(Kind::Precondition, "LANE_PROTOCOL", message)
                 })?;
-                let config = LaneDown::Config { digest, content: stored.content.clone() };
+                let config = LaneDown::Config { digest, content };
                 down.send(config).await.map_err(|_| lost())?;
             }
             LaneUp::Credit { bytes, messages } => {

@@ -1,0 +1,233 @@
+//! `Detect`: data against a stored reference or against other data, and what follows from what is found.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use acgs_columns::{RecordBatch, Schema, numbers::numbers};
+use acgs_contracts::drift::v1 as proto;
+use acgs_reference::{
+    Reference,
+    counts::{PaneCounts, Places},
+};
+use acgs_vocabulary::{
+    Problem,
+    convert::{rows, schema},
+    event::payload::DriftDetection,
+    ports::{Judged, Judgement},
+    problem::Kind,
+    text,
+};
+
+use super::{DriftService, ID_BYTES_MAX, monitor, report_message};
+use crate::{
+    detect::{self, PSI_MAX, Samples},
+    record::DetectionRecord,
+};
+
+impl DriftService {
+    /// The reference that is asked for by name, or the model's own when no data is given to compare with.
+    async fn stored_reference(
+        &self,
+        request: &proto::DetectRequest,
+    ) -> Result<Option<Arc<Reference>>, Problem> {
+        if !request.reference_data.is_empty() {
+            return Ok(None);
+        }
+        match &request.reference {
+            Some(selector) => {
+                let found = self.store()?.load(&selector.name, selector.version, &request.model_id).await?;
+                Ok(Some(Arc::new(found)))
+            }
+            None if request.model_id.is_empty() || self.store.is_none() => Ok(None),
+            None => match self.store()?.load("", 0, &request.model_id).await {
+                Ok(found) => Ok(Some(Arc::new(found))),
+                Err(problem) if problem.kind() == Kind::NotFound => Ok(None),
+                Err(problem) => Err(problem),
+            },
+        }
+    }
+
+    /// Publishes what was found, and keeps it among the last detections.
+    pub(super) fn conclude(
+        &self,
+        request: &proto::DetectRequest,
+        report: &detect::Report,
+    ) -> proto::DetectResponse {
+        let now_ms = self.clock.now_ms();
+        let response = self.response(request, report, now_ms);
+        self.retrainings.fetch_add(u64::from(response.retraining_required), Ordering::Relaxed);
+        let detection = DriftDetection {
+            model_id: request.model_id.clone(),
+            drift_detected: response.drift_detected,
+            retraining_required: response.retraining_required,
+            features_with_ks_drift: response.features_with_ks_drift.clone(),
+            features_with_psi_drift: response.features_with_psi_drift.clone(),
+            drift_severity: response.drift_severity.clone(),
+        };
+        if let Some(history) = &self.history {
+            let record = DetectionRecord {
+                detection: detection.clone(),
+                detection_id: response.detection_id.clone(),
+                timestamp: response.timestamp.clone(),
+            };
+            history.offer("", &response.detection_id, &record);
+        }
+        self.sink.publish(Judgement {
+            id: response.detection_id.clone(),
+            about: request.model_id.clone(),
+            judged: Judged::Drift(detection),
+            findings: detect::findings(&self.config, report),
+        });
+        response
+    }
+
+    pub(super) async fn detect_now(
+        &self,
+        request: proto::DetectRequest,
+    ) -> Result<proto::DetectResponse, Problem> {
+        let request = Arc::new(request);
+        for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
+            if value.len() > ID_BYTES_MAX {
+                return Err(Problem::field(path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
+            }
+        }
+        let (mut report, name, version) = match self.stored_reference(&request).await? {
+            Some(reference) => {
+                let report = self.against_stored(&reference, &request)?;
+                (report, reference.name.clone(), reference.version)
+            }
+            None => {
+                let (service, asked) = (self.clone(), Arc::clone(&request));
+                let report = self.apart(move || service.against_sample(&asked)).await??;
+                (report, String::new(), 0)
+            }
+        };
+        report
+            .features
+            .iter_mut()
+            .for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
+        let response = self.conclude(&request, &report);
+        Ok(proto::DetectResponse {
+            report: Some(report_message::report(&self.config, &report, &name, version)),
+            ..response
+        })
+    }
+
+    fn against_stored(
+        &self,
+        reference: &Arc<Reference>,
+        request: &proto::DetectRequest,
+    ) -> Result<detect::Report, Problem> {
+        let schema = match &request.schema {
+            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
+            None => rows::infer(&request.current_data, rows::NamedRoles::default(), "current_data")?,
+        };
+        let current = rows::batches(&request.current_data, &schema, "current_data")?;
+        if !Places::new(reference, &schema).any() {
+            let message = format!("holds no field of reference {}", reference.name);
+            return Err(Problem::field("current_data", "MISSING_FIELD", message));
+        }
+        let mut pane = PaneCounts::new(reference);
+        for batch in &current {
+            pane.push(reference, batch);
+            monitor::gather(&self.monitors, &request.model_id, reference, batch);
+        }
+        Ok(detect::report(&self.config, reference, &pane, |_| None))
+    }
+
+    /// Both samples are here, so tests are exact.
+    fn against_sample(&self, request: &proto::DetectRequest) -> Result<detect::Report, Problem> {
+        let named = rows::NamedRoles::default();
+        let schema = match &request.schema {
+            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
+            None => {
+                rows::infer(&request.current_data, named, "current_data")?;
+                let both: Vec<_> =
+                    request.reference_data.iter().chain(&request.current_data).cloned().collect();
+                if request.reference_data.is_empty() {
+                    return Err(Problem::field(
+                        "reference_data",
+                        "EMPTY_DATA",
+                        "holds no records; or give `reference`",
+                    ));
+                }
+                rows::infer(&both, named, "reference_data+current_data")?
+            }
+        };
+        let then = rows::batches(&request.reference_data, &schema, "reference_data")?;
+        let now = rows::batches(&request.current_data, &schema, "current_data")?;
+        let reference = acgs_reference::freeze(&schema, &then, 0)
+            .map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
+        let mut pane = PaneCounts::new(&reference);
+        now.iter().for_each(|batch| pane.push(&reference, batch));
+        let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
+            .features
+            .iter()
+            .map(|feature| {
+                (sample(&schema, &then, &feature.field.name), sample(&schema, &now, &feature.field.name))
+            })
+            .collect();
+        let of = |index: usize| {
+            let (reference, current) = &samples[index];
+            (!reference.is_empty() && !current.is_empty()).then_some(Samples { reference, current })
+        };
+        Ok(detect::report(&self.config, &reference, &pane, of))
+    }
+
+    fn response(
+        &self,
+        request: &proto::DetectRequest,
+        report: &detect::Report,
+        now_ms: i64,
+    ) -> proto::DetectResponse {
+        let names = |wanted: &dyn Fn(&detect::FeatureDrift) -> bool| {
+            report
+                .features
+                .iter()
+                .filter(|feature| wanted(feature))
+                .map(|feature| feature.name.clone())
+                .collect()
+        };
+        let retraining_required = report.drift_detected && report.score_drift;
+        let any = report.features.iter().any(|feature| feature.drifted);
+        let severity = match (retraining_required, report.drift_detected, any) {
+            (true, ..) => "HIGH",
+            (false, true, _) => "MEDIUM",
+            (false, false, true) => "LOW",
+            (false, false, false) => "NONE",
+        };
+        let mut recommendations = Vec::new();
+        if retraining_required {
+            recommendations.push(
+                "Compare the loss on recent labels with the reference's: retrain when it is worse.".into(),
+            );
+        } else if report.drift_detected {
+            recommendations
+                .push("Inputs have moved: watch the loss; retraining on drift alone can be wrong.".into());
+        } else if any {
+            recommendations.push("Some features have moved: look at their source.".into());
+        }
+        proto::DetectResponse {
+            detection_id: text::unique_id("drift-", now_ms),
+            model_id: request.model_id.clone(),
+            drift_detected: report.drift_detected,
+            retraining_required,
+            features_with_ks_drift: names(&|feature| feature.test == "ks" && feature.drifted),
+            features_with_psi_drift: names(&|feature| feature.psi_corrected > PSI_MAX),
+            drift_severity: severity.into(),
+            recommendations,
+            constitutional_hash: self.constitution.current().to_owned(),
+            timestamp: text::rfc3339(now_ms),
+            report: None,
+        }
+    }
+}
+
+fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
+    let Some(index) = schema.index_of(name) else { return Vec::new() };
+    let mut values = Vec::new();
+    for found in batches.iter().filter_map(|batch| numbers(&batch.columns()[index])) {
+        values.extend_from_slice(&found.finite);
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}

@@ -1,0 +1,91 @@
+//! The state of a lane, written and read: snapshots and restores. It must not know when a judge is lost.
+
+use std::sync::Arc;
+
+use acgs_vocabulary::Problem;
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{PaneJudge, Restoring, Stage, broken, not_ready};
+use crate::{
+    assessor::Assessor,
+    carry::Carried,
+    message::{LaneUp, State},
+    pieces,
+};
+
+/// Most bytes of a carry that is restored.
+const CARRY_BYTES_MAX: usize = 64 << 20;
+/// First byte of every pane state and carry.
+const STATE_VERSION: u8 = 1;
+
+fn encode<T: Serialize>(state: &T) -> Result<Bytes, Problem> {
+    postcard::to_extend(state, vec![STATE_VERSION])
+        .map(Bytes::from)
+        .map_err(|error| Problem::internal(format!("the state of a lane could not be written: {error}")))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match bytes.split_first() {
+        Some((&STATE_VERSION, rest)) => postcard::from_bytes(rest).ok(),
+        _ => None,
+    }
+}
+
+impl<A: Assessor> PaneJudge<A> {
+    /// Takes a piece of a state.
+    pub(super) fn restore(&mut self, state: State) -> Result<Vec<LaneUp>, Problem> {
+        let early = "a restore comes after the first credit and before all panes and rows";
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
+        let mut carry = match std::mem::replace(&mut self.restoring, Restoring::Over) {
+            Restoring::Possible => Vec::new(),
+            Restoring::Begun(carry) => carry,
+            Restoring::Over => return Err(broken(early)),
+        };
+        let unreadable = |field: &str, what: String| {
+            Problem::field(field, "BAD_STATE", format!("{what} was not written by this version"))
+        };
+        for (pane, key, bytes) in state.panes {
+            let held = decode(&bytes).filter(|held| self.assessor.fits(plan, held));
+            let held = held.ok_or_else(|| unreadable("restore.panes", format!("pane {pane}")))?;
+            self.panes.insert(pane, (key, held));
+        }
+        carry.extend_from_slice(&state.carry);
+        if carry.len() > CARRY_BYTES_MAX {
+            let message = format!("is more than {CARRY_BYTES_MAX} bytes");
+            return Err(Problem::field("restore.carry", "TOO_LARGE", message));
+        }
+        self.through_seq = state.through_seq;
+        if state.more {
+            self.restoring = Restoring::Begun(carry);
+        } else if !carry.is_empty() {
+            let carried = decode::<Carried<A::Carry>>(&carry);
+            let carried = carried.filter(|carried| self.assessor.carries(plan, &carried.carry));
+            self.carried = carried.ok_or_else(|| unreadable("restore.carry", "it".to_owned()))?;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Not more often than their own size allows: state travels no more than rows do.
+    pub(super) fn snapshot_when_due(&mut self) -> Result<Vec<LaneUp>, Problem> {
+        let Stage::Ready { open, .. } = &self.stage else { return Err(not_ready()) };
+        let every_bytes = open.snapshot_every_bytes;
+        let due = every_bytes > 0 && self.bytes_since_snapshot >= every_bytes.max(self.last_snapshot_bytes);
+        if due { self.snapshot() } else { Ok(Vec::new()) }
+    }
+
+    /// Panes that changed since the last one, and the carry.
+    pub(super) fn snapshot(&mut self) -> Result<Vec<LaneUp>, Problem> {
+        let mut panes = Vec::with_capacity(self.dirty.len());
+        for pane in std::mem::take(&mut self.dirty) {
+            let Some((key, held)) = self.panes.get(&pane) else { continue };
+            panes.push((pane, Arc::clone(key), encode(held)?));
+        }
+        let carry = if size_of::<A::Carry>() > 0 { encode(&self.carried)? } else { Bytes::new() };
+        let bytes = panes.iter().map(|(.., state)| state.len()).sum::<usize>() + carry.len();
+        self.bytes_since_snapshot = 0;
+        self.last_snapshot_bytes = bytes as u64;
+        let pieces = pieces::cut(self.through_seq, panes, carry);
+        Ok(pieces.into_iter().map(LaneUp::Snapshot).collect())
+    }
+}

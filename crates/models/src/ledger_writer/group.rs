@@ -1,0 +1,70 @@
+//! The commands that wait, as many as go into one entry, decided in their order. It must not know the ledger.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::BuildHasher,
+    sync::PoisonError,
+};
+
+use acgs_lifecycle::{Answer, Change, Event, Order, Working};
+use acgs_vocabulary::Problem;
+
+use super::{Request, Task};
+use crate::refusals::problem;
+
+/// Events of one entry; with what a command adds it stays below the ledger's bound.
+const EVENTS_MAX: usize = 256;
+/// Bytes of events of one entry, roughly.
+const ENTRY_BYTES: usize = 128 * 1024;
+
+/// Commands that go into one entry, decided one after another.
+pub(super) struct Group {
+    pub(super) working: Working,
+    pub(super) events: Vec<Event>,
+    /// For the first of those that wait.
+    pub(super) answers: Vec<Result<Answer, Problem>>,
+}
+
+/// About how long an event is when it is written; the long ones are measured.
+fn size_hint(event: &Event) -> usize {
+    match &event.change {
+        Change::PolicyPut { .. } | Change::VersionRegistered(_) | Change::GatesJudged { .. } => {
+            serde_json::to_vec(event).map_or(0, |bytes| bytes.len())
+        }
+        _ => 512,
+    }
+}
+
+impl Task {
+    /// Decides what waits until an entry is full.
+    pub(super) fn decide(&self, waiting: &VecDeque<Request>, now_ms: i64) -> Group {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut group = Group { working: Working::on(&known.state), events: Vec::new(), answers: Vec::new() };
+        let mut bytes = 0;
+        let mut actors: HashMap<&str, Order> = HashMap::new();
+        for request in waiting {
+            let order = actors.entry(&request.actor).or_insert_with(|| Order {
+                now_ms,
+                actor: request.actor.clone(),
+                jitter: 0.0,
+            });
+            let seed = self.random.hash_one((self.sequence, group.answers.len()));
+            order.jitter = (seed >> 11) as f64 / (1_u64 << 53) as f64;
+            let command = request.command.clone();
+            let decided =
+                group.working.decide(&known.state, &self.parts.limits, order, &request.model_id, command);
+            match decided {
+                Ok((events, answer)) => {
+                    bytes += events.iter().map(size_hint).sum::<usize>();
+                    group.events.extend(events);
+                    group.answers.push(Ok(answer));
+                }
+                Err(refusal) => group.answers.push(Err(problem(&refusal))),
+            }
+            if bytes > ENTRY_BYTES || group.events.len() >= EVENTS_MAX {
+                break;
+            }
+        }
+        group
+    }
+}

@@ -1,0 +1,90 @@
+//! What clients are told, how long reports are kept for them, and how they are let go. It must not know lanes.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use acgs_vocabulary::Problem;
+use tokio::time::timeout;
+
+use super::{Actor, DRAIN_US, client::Client, messages::Told};
+use crate::core::Report;
+
+impl Actor {
+    /// Tells clients what they have not been told; `idle` says that no input waits, so that answers are due.
+    pub(super) fn tell(&mut self, idle: bool) {
+        let now_us = self.now_us();
+        let (kept, totals) = (&self.kept, self.core.totals());
+        let worth = self.deps.config.credit_bytes / 4;
+        self.clients.retain_mut(|client| client.tell(kept, totals, idle, worth, now_us));
+        self.detached_since_us = match (self.clients.is_empty(), self.detached_since_us) {
+            (false, _) => None,
+            (true, since_us) => since_us.or(Some(now_us)),
+        };
+        self.forget();
+    }
+
+    /// Gives up reports that all clients have, and the oldest beyond the bound.
+    pub(super) fn forget(&mut self) {
+        let most = self.deps.config.reports_kept;
+        let acked = self.acked.values().copied().min().unwrap_or(0);
+        let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
+        while let Some(oldest) = self.kept.front() {
+            let over = self.kept.len() > most && oldest.report_seq <= told;
+            if oldest.report_seq > acked && !over {
+                return;
+            }
+            self.forgotten_through = oldest.report_seq;
+            self.kept.pop_front();
+        }
+    }
+
+    /// A client that does not take its reports holds the stream, until it is let go.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.kept.len() > self.deps.config.reports_kept
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        let keep_us = self.deps.config.detached_keep_ms * 1_000;
+        self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
+    }
+
+    pub(super) fn farewell(&mut self, problem: &Problem) {
+        for client in self.clients.drain(..) {
+            let _first_word_stands = client.end.farewell.set(problem.clone());
+        }
+    }
+
+    /// Tells all clients what they have not been told, all at once, in so much time.
+    pub(super) async fn tell_rest(clients: &[Client], kept: &VecDeque<Arc<Report>>, patience: Duration) {
+        let told = clients.iter().map(|client| async {
+            let rest = kept.iter().filter(|report| report.report_seq > client.told_through);
+            for report in rest {
+                if client.end.out.send(Told::Report(Arc::clone(report))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let _those_who_do_not_listen = timeout(patience, futures_util::future::join_all(told)).await;
+    }
+
+    /// Tells the rest, and that it is over.
+    pub(super) async fn finish(&mut self) {
+        let totals = self.core.totals();
+        let mut patience = Duration::from_millis(self.deps.config.stalled_client_ms);
+        if self.deps.stop.is_cancelled() {
+            patience = patience.min(Duration::from_micros(DRAIN_US));
+        }
+        Self::tell_rest(&self.clients, &self.kept, patience).await;
+        for client in self.clients.drain(..) {
+            let accepted = Told::Accepted {
+                through_seq: client.accepted_through,
+                credit_bytes: client.owed_bytes,
+                totals,
+            };
+            let _nor_those_who_do_not_listen = client
+                .end
+                .out
+                .try_send(accepted)
+                .and_then(|()| client.end.out.try_send(Told::Closed(totals)));
+        }
+    }
+}
