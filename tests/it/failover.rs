@@ -30,7 +30,7 @@ fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
     let (stop, mut stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
         let (mut seq, mut seen) = (0_u64, Vec::new());
-        let out = stream.out.take().unwrap();
+        let out = stream.0.close().unwrap();
         loop {
             let first = seq as i64 * FRAME_MS;
             let times: Vec<i64> = (0..FRAME_MS).map(|step| first + step).collect();
@@ -48,7 +48,7 @@ fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
                 tokio::select! {
                     done = &mut sending, if !sent => { done.unwrap(); sent = true; }
                     () = &mut pause, if sent => break,
-                    message = stream.incoming.message() => note(message.unwrap().unwrap(), &mut seen),
+                    message = stream.0.next() => note(message.unwrap().unwrap(), &mut seen),
                 }
             }
             if stopped.try_recv().is_ok() {
@@ -59,7 +59,7 @@ fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
         out.send(acgs_contracts::orchestrator::v1::StreamWindowsRequest { message: Some(end) })
             .await
             .unwrap();
-        while let Some(message) = stream.incoming.message().await.unwrap() {
+        while let Some(message) = stream.0.next().await.unwrap() {
             note(message, &mut seen);
         }
         Seen { frames: seq as i64, reports: seen }
@@ -67,11 +67,8 @@ fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
     (stop, task)
 }
 
-fn note(
-    message: acgs_contracts::orchestrator::v1::StreamWindowsResponse,
-    seen: &mut Vec<(Instant, WindowReport)>,
-) {
-    if let Some(stream_windows_response::Message::Report(report)) = message.message {
+fn note(message: stream_windows_response::Message, seen: &mut Vec<(Instant, WindowReport)>) {
+    if let stream_windows_response::Message::Report(report) = message {
         seen.push((Instant::now(), report));
     }
 }

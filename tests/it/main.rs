@@ -25,6 +25,7 @@ mod rest;
 mod rest_kept;
 mod resuming;
 mod rollouts;
+mod session;
 mod stalled;
 mod streams;
 mod telemetry;

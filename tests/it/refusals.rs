@@ -13,7 +13,7 @@ use tonic::Code;
 async fn refused_open(mesh: &Mesh, change: impl FnOnce(&mut Open)) -> (Code, String, String) {
     let mut open = open("s", 1_000);
     change(&mut open);
-    let status = mesh.stream(open).await.err().expect("refused");
+    let status = mesh.stream(open).await.expect_err("refused");
     let (reason, field) = reason(&status);
     (status.code(), reason, field)
 }
@@ -85,7 +85,7 @@ async fn a_bad_open_names_what_is_wrong() {
 /// What a stream answers to rows, and that others are served meanwhile.
 async fn refused_rows(mesh: &Mesh, change: impl FnOnce(&mut Rows)) -> (Code, String, String) {
     let mut stream = mesh.stream(open("rows", 1_000)).await.unwrap();
-    let seq = stream.opened.accepted_through + 1;
+    let seq = stream.opened().accepted_through + 1;
     let data = batch::to_proto(&rows(0, &(0..20).collect::<Vec<i64>>(), 0.0));
     let mut message = Rows { seq, batch: Some(data), ..Rows::default() };
     change(&mut message);
@@ -94,7 +94,7 @@ async fn refused_rows(mesh: &Mesh, change: impl FnOnce(&mut Rows)) -> (Code, Str
     let status = status.expect("refused");
     let (reason, field) = reason(&status);
     let mut other = mesh.stream(open("other", 1_000)).await.unwrap();
-    let seq = other.opened.accepted_through + 1;
+    let seq = other.opened().accepted_through + 1;
     other.rows(seq, &rows(0, &[1], 0.0)).await;
     assert!(other.next().await.unwrap().is_some(), "others are served");
     (status.code(), reason, field)
@@ -164,7 +164,7 @@ async fn a_stream_keeps_its_schema_and_its_order() {
     assert_eq!(refusal(stream_windows_request::Message::Open(open("s", 1_000))).await, "SCHEMA_CHANGED");
     let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
     let none = acgs_contracts::orchestrator::v1::StreamWindowsRequest { message: None };
-    stream.out.as_ref().unwrap().send(none).await.unwrap();
+    stream.0.sender().unwrap().send(none).await.unwrap();
     assert_eq!(reason(&stream.rest().await.1.unwrap()), ("MISSING".into(), "message".into()));
     let mut other = open("s", 2_000);
     other.partition_id = "p2".into();
@@ -203,7 +203,7 @@ async fn bounds_are_named() {
     stream.rows(1, &rows(0, &times, 0.0)).await;
     assert_eq!(reason(&stream.rest().await.1.unwrap()).0, "PANES");
     let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
-    assert_eq!(stream.opened.accepted_through, 0, "the frame left no trace");
+    assert_eq!(stream.opened().accepted_through, 0, "the frame left no trace");
     stream.rows(1, &rows(0, &[1, 2], 0.0)).await;
     stream.end().await;
     assert_eq!(stream.reports().await.len(), 1);

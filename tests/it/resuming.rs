@@ -30,8 +30,8 @@ async fn a_client_that_vanishes_comes_back_where_it_was() {
     let mut again = open("s", 1_000);
     again.resume_after = 2;
     let mut stream = mesh.stream(again).await.unwrap();
-    assert!(stream.opened.resumed);
-    let accepted = stream.opened.accepted_through;
+    assert!(stream.opened().resumed);
+    let accepted = stream.opened().accepted_through;
     assert!((1..=5).contains(&accepted), "{accepted}");
     // The client sends again from where it is not sure; duplicates are counted, not judged.
     for frame in accepted.saturating_sub(1)..6 {
@@ -104,7 +104,11 @@ async fn a_detached_stream_is_kept_only_so_long() {
     let mut late = open("s", 1_000);
     late.resume_after = 1;
     assert_eq!(reason(&mesh.stream(late).await.err().unwrap()).0, "RESUME_EXPIRED");
-    assert_eq!(mesh.stream(open("s", 1_000)).await.unwrap().opened.accepted_through, 0, "it may begin anew");
+    assert_eq!(
+        mesh.stream(open("s", 1_000)).await.unwrap().opened().accepted_through,
+        0,
+        "it may begin anew"
+    );
 }
 
 #[tokio::test]
@@ -114,7 +118,7 @@ async fn a_partition_has_one_client_the_last() {
     first.rows(1, &rows(0, &[1], 0.0)).await;
     while !matches!(first.next().await.unwrap(), Some(Message::Accepted(_))) {}
     let mut second = mesh.stream(open("s", 1_000)).await.unwrap();
-    assert_eq!(second.opened.accepted_through, 1);
+    assert_eq!(second.opened().accepted_through, 1);
     let (_, status) = first.rest().await;
     assert_eq!(reason(&status.expect("an end with a reason")).0, "REPLACED");
     second.end().await;
@@ -175,6 +179,6 @@ async fn draining_finishes_what_is_asked_and_tells_streams() {
     let (_, status) = stream.rest().await;
     let status = status.expect("an end with a reason");
     assert_eq!((status.code(), reason(&status).0.as_str()), (Code::Unavailable, "DRAINING"));
-    stream.out = None;
+    drop(stream.0.close());
     stopping.await.unwrap().unwrap();
 }

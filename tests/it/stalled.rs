@@ -55,7 +55,7 @@ async fn a_client_that_stops_reading_holds_nobody_else() {
     let (streams, before) = round(streams, 11, 15).await;
     // It sends as fast as it is let, and reads nothing.
     let mut stalled = Stream::open(client, open("stalled", 1)).await.unwrap();
-    let out = stalled.out.take().unwrap();
+    let out = stalled.0.close().unwrap();
     let sending = tokio::spawn(async move {
         for seq in 1..=10_000_u64 {
             let first = (seq as i64 - 1) * 100;

@@ -160,7 +160,7 @@ async fn what_was_said_is_in_the_log_when_the_mesh_has_stopped() {
     stream.rows(1, &rows(0, &times, 0.0)).await;
     stream.end().await;
     assert_eq!(stream.reports().await.len(), 2_000);
-    stream.out = None;
+    drop(stream.0.close());
     mesh.running.stop().await.unwrap();
     assert_eq!(log.last().await.unwrap(), 2_000);
 }

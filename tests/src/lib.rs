@@ -9,12 +9,12 @@ pub mod nats;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use acgs_client::LifecycleClients;
+use acgs_client::{LifecycleClients, windows::Connection};
 use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
     drift::v1::drift_service_client::DriftServiceClient,
     orchestrator::v1::{
-        Open, StreamWindowsRequest, StreamWindowsResponse, TumblingWindow, WindowReport, WindowSpec,
+        Open, Opened, StreamWindowsRequest, TumblingWindow, WindowReport, WindowSpec,
         orchestrator_service_client::OrchestratorServiceClient, stream_windows_request,
         stream_windows_response, window_spec,
     },
@@ -24,9 +24,7 @@ use acgs_contracts::{
 use acgs_mesh::client::{MeshChannel, connect};
 use acgs_server::{Running, Settings};
 use acgs_vocabulary::convert::{batch, schema};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::Status;
 use tonic_types::StatusExt;
 
 /// Nothing in a test takes longer.
@@ -103,20 +101,14 @@ impl Mesh {
     }
 }
 
-/// A client's stream.
-pub struct Stream {
-    /// To the server; taken to close.
-    pub out: Option<mpsc::Sender<StreamWindowsRequest>>,
-    /// From the server.
-    pub incoming: Streaming<StreamWindowsResponse>,
-    /// The first answer.
-    pub opened: acgs_contracts::orchestrator::v1::Opened,
-}
+/// A client's stream, frame by frame: it numbers nothing and waits for no credit, so that tests can break the rules.
+#[derive(Debug)]
+pub struct Stream(pub Connection);
 
 impl Stream {
     /// Opens; the first answer is read.
     pub async fn open(client: OrchestratorServiceClient<MeshChannel>, open: Open) -> Result<Self, Status> {
-        Self::open_with(client, open).await
+        Connection::over(client, open, PATIENCE).await.map(Self)
     }
 
     /// Opens over any channel.
@@ -127,30 +119,17 @@ impl Stream {
         T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
     {
-        Self::open_with(OrchestratorServiceClient::new(channel), open).await
+        Connection::over(OrchestratorServiceClient::new(channel), open, PATIENCE).await.map(Self)
     }
 
-    async fn open_with<T>(mut client: OrchestratorServiceClient<T>, open: Open) -> Result<Self, Status>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-        T::ResponseBody: http_body::Body<Data = bytes::Bytes> + Send + 'static,
-        <T::ResponseBody as http_body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
-    {
-        let (out, messages) = mpsc::channel(64);
-        let first = StreamWindowsRequest { message: Some(stream_windows_request::Message::Open(open)) };
-        out.send(first).await.expect("queues");
-        let mut incoming = client.stream_windows(ReceiverStream::new(messages)).await?.into_inner();
-        let opened = match incoming.message().await?.and_then(|message| message.message) {
-            Some(stream_windows_response::Message::Opened(opened)) => opened,
-            other => panic!("opened, not {other:?}"),
-        };
-        Ok(Self { out: Some(out), incoming, opened })
+    /// What the first answer said.
+    pub fn opened(&self) -> &Opened {
+        self.0.opened()
     }
 
     /// Sends; a closed stream takes nothing.
     pub async fn send(&mut self, message: stream_windows_request::Message) {
-        if let Some(out) = &self.out {
+        if let Some(out) = self.0.sender() {
             let _closed = out.send(StreamWindowsRequest { message: Some(message) }).await;
         }
     }
@@ -180,9 +159,7 @@ impl Stream {
 
     /// The next answer.
     pub async fn next(&mut self) -> Result<Option<stream_windows_response::Message>, Status> {
-        let message =
-            tokio::time::timeout(PATIENCE, self.incoming.message()).await.expect("an answer in time")?;
-        Ok(message.and_then(|message| message.message))
+        tokio::time::timeout(PATIENCE, self.0.next()).await.expect("an answer in time")
     }
 
     /// Everything until the stream ends, and the error if it ends in one.

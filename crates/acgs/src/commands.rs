@@ -1,9 +1,7 @@
 //! The commands, one file each, and the command line that names them.
 
 pub mod alerts;
-pub mod bench;
 pub mod constitution;
-pub mod demo;
 pub mod deployments;
 pub mod doctor;
 pub mod jobs;
@@ -19,13 +17,9 @@ pub mod watch;
 pub mod windows;
 pub mod worker;
 
-mod flights;
-mod months;
-
-use std::{io::IsTerminal, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Watches machine-learning models in production: data quality, drift and performance, window by window.
 #[derive(Debug, Parser)]
@@ -52,7 +46,7 @@ pub enum Command {
     /// Run services until SIGTERM or Ctrl-C.
     Serve(serve::Serve),
     /// Stream a year of real flights through a mesh of its own and tell what the judges find.
-    Demo(demo::Demo),
+    Demo(acgs_demo::Demo),
     /// Stream a file of records and print a line for each window.
     Stream(Box<stream::StreamFile>),
     /// Print events as they come.
@@ -84,7 +78,7 @@ pub enum Command {
     /// Ask a server for its health, for containers.
     Probe(probe::Probe),
     /// Measure speed beside a baseline in the same run.
-    Bench(bench::Bench),
+    Bench(acgs_bench::Bench),
     /// Check documents against the constitutional hash.
     Constitution(constitution::ConstitutionCommand),
 }
@@ -96,73 +90,6 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.service_name(),
             _ => "acgs",
-        }
-    }
-}
-
-/// A bar on a terminal, now and then a line elsewhere.
-#[derive(Debug)]
-pub struct Progress {
-    bar: ProgressBar,
-    plain: bool,
-    told_tenths: u64,
-}
-
-impl Progress {
-    /// For work of this length.
-    #[must_use]
-    pub fn new(length: u64, unit: &str, quiet: bool) -> Self {
-        let plain = !std::io::stderr().is_terminal();
-        let bar = ProgressBar::new(length);
-        if quiet || plain {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        let template = format!("{{msg:>12}} [{{bar:40}}] {{human_pos}}/{{human_len}} {unit}  {{elapsed}}");
-        if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, plain: plain && !quiet, told_tenths: 0 }
-    }
-
-    /// Some of it is done.
-    pub fn advance(&mut self, by: u64, message: &str) {
-        self.bar.inc(by);
-        self.bar.set_message(message.to_owned());
-        let tenths = self.bar.position() * 10 / self.bar.length().unwrap_or(1).max(1);
-        if self.plain && tenths > self.told_tenths {
-            self.told_tenths = tenths;
-            eprintln!("{message}: {} %", tenths * 10);
-        }
-    }
-
-    /// A line above the bar.
-    pub fn line(&self, line: &str) {
-        self.bar.suspend(|| println!("{line}"));
-    }
-
-    /// All is done.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-/// Returns on SIGTERM or Ctrl-C.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt => {}
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be listened for; Ctrl-C can");
-            if interrupt.await.is_err() {
-                std::future::pending::<()>().await;
-            }
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, time::interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::client::explain;
+use acgs_console::connect::explain;
 
 /// The trainers that it has.
 pub const TRAINERS: [&str; 2] = ["logistic", "linear"];

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
 use super::probe;
-use crate::client::{channel, explain};
+use acgs_console::connect::{channel, explain};
 
 /// Look at alerts, and say what is done about them.
 #[derive(Debug, Args)]

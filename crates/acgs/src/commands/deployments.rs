@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
+use acgs_console::{connect::explain, render::word};
 use acgs_contracts::lifecycle::v1::{
     AbortDeploymentRequest, Deployment, DeploymentPhase, ExplainDeploymentRequest, ListDeploymentsRequest,
     PauseDeploymentRequest, PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackRequest,
@@ -12,8 +13,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
-use super::models::{Caller, word};
-use crate::client::explain;
+use super::models::Caller;
 
 /// Cells of a bar.
 const BAR: usize = 40;

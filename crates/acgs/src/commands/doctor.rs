@@ -12,7 +12,7 @@ use clap::Args;
 use tonic::Code;
 
 use super::{probe, services};
-use crate::client::channel;
+use acgs_console::connect::channel;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 

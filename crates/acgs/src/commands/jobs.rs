@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use acgs_console::{
+    connect::explain,
+    render::{job_json, job_state, job_trigger, word},
+};
 use acgs_contracts::{
     common::v1::Severity,
     lifecycle::v1::{
@@ -12,10 +16,8 @@ use acgs_contracts::{
 use acgs_server::Settings;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
-use serde_json::{Value, json};
 
-use super::models::{Caller, word};
-use crate::client::explain;
+use super::models::Caller;
 
 /// Look at retraining jobs, ask for one, and say what is done about them.
 #[derive(Debug, Args)]
@@ -84,29 +86,6 @@ enum What {
     },
 }
 
-fn state(job: &Job) -> String {
-    word(job.state().as_str_name(), "JOB_STATE_")
-}
-
-fn trigger(job: &Job) -> String {
-    word(job.trigger().as_str_name(), "TRIGGER_KIND_")
-}
-
-/// A job as JSON.
-pub(super) fn as_json(job: &Job) -> Value {
-    let evidence = job.evidence.iter().map(|piece| {
-        json!({ "source": piece.source, "description": piece.description, "event_id": piece.event_id })
-    });
-    json!({
-        "job_id": job.job_id, "model_id": job.model_id, "state": state(job), "trigger": trigger(job),
-        "severity": job.severity().as_str_name(), "mode": word(job.mode().as_str_name(), "TRIGGER_MODE_"),
-        "evidence": evidence.collect::<Vec<_>>(), "triggers": job.triggers, "event_time_ms": job.event_time_ms,
-        "requester": job.requester, "attempt": job.attempt, "worker": job.worker, "version": job.version,
-        "why": job.why, "next_event_ms": job.next_event_ms, "observed_at": job.observed_at,
-        "stepped_at": job.stepped_at, "due_at": job.due_at,
-    })
-}
-
 impl Jobs {
     /// Does what is asked.
     ///
@@ -129,7 +108,7 @@ impl Jobs {
                     client.jobs.explain_job(ExplainJobRequest { job_id: job }).await.map_err(told)?;
                 let answer = answer.into_inner();
                 if self.caller.json {
-                    let mut json = answer.job.as_ref().map(as_json).unwrap_or_default();
+                    let mut json = answer.job.as_ref().map(job_json).unwrap_or_default();
                     json["explanation"] = answer.explanation.into();
                     println!("{json}");
                 } else {
@@ -171,7 +150,7 @@ impl Jobs {
 
     fn print(&self, found: &[Job]) {
         if self.caller.json {
-            found.iter().for_each(|job| println!("{}", as_json(job)));
+            found.iter().for_each(|job| println!("{}", job_json(job)));
             return;
         }
         if found.is_empty() {
@@ -192,8 +171,8 @@ impl Jobs {
             table.add_row([
                 job.job_id.clone(),
                 job.model_id.clone(),
-                state(job),
-                trigger(job),
+                job_state(job),
+                job_trigger(job),
                 severity,
                 job.stepped_at.clone(),
                 job.worker.clone(),

@@ -29,10 +29,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::probe;
-use crate::{
-    client::{channel, explain},
-    model_server::ModelServer,
-};
+use acgs_console::connect::{channel, explain};
+
+use crate::model_server::ModelServer;
 
 const INFERENCE: &str = "inference.GRPCInferenceService";
 /// Largest request, in bytes: what the gateway takes.
@@ -107,7 +106,7 @@ impl Model {
         };
         let ended = tokio::select! {
             ended = host.run() => ended,
-            () = super::stop_signal() => Ok(()),
+            () = acgs_console::stop_signal() => Ok(()),
         };
         host.end().await;
         ended.map(|()| ExitCode::SUCCESS)

@@ -3,6 +3,10 @@
 use std::process::ExitCode;
 
 use acgs_client::LifecycleClients;
+use acgs_console::{
+    connect::{channel, explain},
+    render::word,
+};
 use acgs_contracts::lifecycle::v1::{
     ArchiveVersionRequest, AsOfRequest, ClearLoopRequest, GateOutcome, GetVersionRequest, ListModelsRequest,
     ListVersionsRequest, Model, QuarantineVersionRequest, RegisterModelRequest, ReleaseVersionRequest,
@@ -15,7 +19,6 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::probe;
-use crate::client::{channel, explain};
 
 const PAGE: u32 = 1_000;
 
@@ -124,11 +127,6 @@ impl Caller {
         let address = self.address.clone().unwrap_or_else(|| probe::address(settings, "orchestrator"));
         Ok(Client::new(channel(&address, settings.constitution()?).await?))
     }
-}
-
-/// `STAGE_CHAMPION` as `champion`.
-pub(super) fn word(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
 fn model_json(model: &Model) -> Value {

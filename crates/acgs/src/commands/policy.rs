@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use acgs_console::{connect::explain, render::word};
 use acgs_contracts::lifecycle::v1::{GetPolicyRequest, Policy, PolicyDocument, PutPolicyRequest};
 use acgs_server::Settings;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::models::{Caller, word};
-use crate::client::explain;
+use super::models::Caller;
 
 /// Look at a model's policy, or put one in force.
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::models::Caller;
-use crate::client::explain;
+use acgs_console::connect::explain;
 
 /// Look at where requests go, and who routes them.
 #[derive(Debug, Args)]

@@ -92,7 +92,7 @@ impl Serve {
             }
         }
         let failed = tokio::select! {
-            () = super::stop_signal() => None,
+            () = acgs_console::stop_signal() => None,
             error = running.failed() => Some(error),
         };
         match failed {
@@ -107,7 +107,7 @@ impl Serve {
                 tracing::info!("stopping: streams are told, calls may finish");
                 tokio::select! {
                     stopped = running.stop() => stopped?,
-                    () = super::stop_signal() => anyhow::bail!("told to stop twice: what was open is cut"),
+                    () = acgs_console::stop_signal() => anyhow::bail!("told to stop twice: what was open is cut"),
                 }
                 tracing::info!("stopped");
                 Ok(ExitCode::SUCCESS)

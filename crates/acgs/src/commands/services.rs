@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
 use super::probe;
-use crate::client::{channel, explain};
+use acgs_console::connect::{channel, explain};
 
 /// How long one of them is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);

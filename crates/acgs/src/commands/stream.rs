@@ -1,32 +1,31 @@
 //! `acgs stream FILE`: a person's own data through a running mesh.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
+use acgs_client::WindowSession;
 use acgs_columns::{Role, Schema};
+use acgs_console::{
+    connect::{channel, explain, gone, stream},
+    input::{self, Batcher, Columns, Record},
+    render::{report_json, report_line},
+};
 use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{
         PutReferenceRequest, ReferenceHeader, drift_service_client::DriftServiceClient, put_reference_request,
     },
-    orchestrator::v1::{
-        AlertState, Harm, Open, TumblingWindow, WindowReport, WindowSpec, stream_windows_response,
-        window_spec,
-    },
+    orchestrator::v1::{Open, TumblingWindow, WindowSpec, stream_windows_response, window_spec},
 };
 use acgs_server::Settings;
 use acgs_vocabulary::{
     Constitution,
     convert::{batch, schema},
-    text::rfc3339,
 };
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::{
-    client::{WindowStream, channel, explain},
-    input::{self, Batcher, Columns, Record},
-};
-
+/// A connection that breaks is made again for this long.
+const RECONNECT: Duration = Duration::from_secs(30);
 /// Rows of one frame.
 const FRAME_ROWS: usize = 1_024;
 
@@ -203,33 +202,30 @@ impl StreamFile {
             reference: self.reference.clone().map(|name| ReferenceSelector { name, version: 0 }),
             ..Open::default()
         };
-        let mut stream = WindowStream::open(channel(&self.address, constitution).await?, open).await?;
-        let mut told = Vec::new();
+        let mut stream = stream(&self.address, constitution, open, RECONNECT).await?;
         for row in rows {
             batcher.push(&row?)?;
             if batcher.rows() == FRAME_ROWS {
-                self.send(&mut stream, &mut batcher, &mut told).await?;
+                self.send(&mut stream, &mut batcher).await?;
             }
         }
         if batcher.rows() > 0 {
-            self.send(&mut stream, &mut batcher, &mut told).await?;
+            self.send(&mut stream, &mut batcher).await?;
         }
-        stream.end(&mut told).await?;
-        while let Some(message) = stream.next().await? {
+        stream.end().await.map_err(|error| gone(&error))?;
+        while let Some(message) = stream.next().await.map_err(|error| gone(&error))? {
             self.print(&message);
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn send(
-        &self,
-        stream: &mut WindowStream,
-        batcher: &mut Batcher,
-        told: &mut Vec<stream_windows_response::Message>,
-    ) -> anyhow::Result<()> {
+    async fn send(&self, stream: &mut WindowSession, batcher: &mut Batcher) -> anyhow::Result<()> {
         let rows = batcher.finish()?;
-        stream.send_rows(batch::to_proto(&rows), rows.size_bytes(), told).await?;
-        told.drain(..).for_each(|message| self.print(&message));
+        let sent = stream.send_rows(batch::to_proto(&rows), rows.size_bytes()).await;
+        while let Some(message) = stream.heard() {
+            self.print(&message);
+        }
+        sent.map_err(|error| gone(&error))?;
         Ok(())
     }
 
@@ -253,83 +249,3 @@ impl StreamFile {
         }
     }
 }
-
-/// A report on one line, for a person.
-#[must_use]
-pub fn report_line(report: &WindowReport) -> String {
-    let window = report.window.clone().unwrap_or_default();
-    let quality =
-        report.quality.as_ref().map_or("-".into(), |quality| format!("{:.3}", quality.overall_score));
-    let drift = report.drift.as_ref().map_or("-".into(), |drift| {
-        if drift.drift_detected { format!("yes ({})", harm_word(report.harm())) } else { "no".to_owned() }
-    });
-    let performance = report.performance.as_ref();
-    let brier = performance.and_then(|performance| performance.brier.as_ref());
-    let loss = brier.map_or("-".into(), |brier| format!("{:.3}", brier.value));
-    let key = if window.key.is_empty() { String::new() } else { format!("  {}", window.key) };
-    let told = |word: &str, state: AlertState| {
-        let rules = report.alerts.iter().filter(|alert| alert.state() == state);
-        let rules: Vec<&str> = rules.map(|alert| alert.rule.as_str()).collect();
-        if rules.is_empty() { String::new() } else { format!("  {word} {}", rules.join(", ")) }
-    };
-    let alerts = told("ALERT", AlertState::Open) + &told("over", AlertState::Resolved);
-    format!(
-        "{} .. {}{key}  rows {:<7} quality {quality}  drift {drift}  brier {loss}  rev {}{alerts}",
-        rfc3339(window.start_ms),
-        rfc3339(window.end_ms),
-        report.quality.as_ref().map_or(0, |quality| quality.row_count),
-        report.revision
-    )
-}
-
-/// Harm in one word.
-#[must_use]
-pub fn harm_word(harm: Harm) -> &'static str {
-    match harm {
-        Harm::None => "none",
-        Harm::Harmless => "harmless",
-        Harm::Harmful => "harmful",
-        Harm::Unknown | Harm::Unspecified => "unknown",
-    }
-}
-
-/// A report as one JSON object: the numbers that programs ask for first.
-#[must_use]
-pub fn report_json(report: &WindowReport) -> serde_json::Value {
-    let window = report.window.clone().unwrap_or_default();
-    let performance = report.performance.as_ref();
-    let drift = report.drift.as_ref();
-    serde_json::json!({
-        "type": "window",
-        "start": rfc3339(window.start_ms), "end": rfc3339(window.end_ms), "key": window.key,
-        "revision": report.revision,
-        "rows": report.quality.as_ref().map(|quality| quality.row_count),
-        "overall_score": report.quality.as_ref().map(|quality| quality.overall_score),
-        "drift_detected": drift.map(|drift| drift.drift_detected),
-        "score_drift": drift.map(|drift| drift.score_drift),
-        "drifted_features": drift.map(|drift| drift.features.iter().filter(|feature| feature.drifted)
-            .map(|feature| feature.name.clone()).collect::<Vec<_>>()),
-        "harm": harm_word(report.harm()),
-        "performance": performance.map(|performance| state_word(performance.state)),
-        "labelled": performance.map(|performance| performance.labelled_count),
-        "brier": performance.and_then(|performance| performance.brier.as_ref()).map(|brier| brier.value),
-        "findings": report.findings.iter().map(|finding| finding.rule.clone()).collect::<Vec<_>>(),
-        "alerts": report.alerts.iter().map(|alert| alert.rule.clone()).collect::<Vec<_>>(),
-        "latency_us": report.latency_us,
-    })
-}
-
-/// A performance state in one word.
-#[must_use]
-pub fn state_word(state: i32) -> &'static str {
-    use acgs_contracts::performance::v1::PerformanceState;
-    match PerformanceState::try_from(state) {
-        Ok(PerformanceState::Ok) => "ok",
-        Ok(PerformanceState::Decayed) => "decayed",
-        _ => "unknown",
-    }
-}
-
-#[cfg(test)]
-#[path = "stream_tests.rs"]
-mod tests;

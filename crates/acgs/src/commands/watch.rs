@@ -9,7 +9,7 @@ use acgs_server::Settings;
 use acgs_vocabulary::event::{Envelope, payload::AlertChanged};
 use clap::Args;
 
-use crate::client::{channel, explain};
+use acgs_console::connect::{channel, explain};
 
 /// Print events as they come, until Ctrl-C.
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use acgs_vocabulary::{
 use clap::Args;
 
 use super::probe;
-use crate::client::{channel, explain};
+use acgs_console::connect::{channel, explain};
 
 /// The log has been read to its end when nothing more has come for this long.
 const SILENCE: Duration = Duration::from_millis(500);

@@ -9,10 +9,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::probe;
-use crate::{
-    client::channel,
-    worker::{Done, TRAINERS, Worker as Session},
-};
+use acgs_console::connect::channel;
+
+use crate::worker::{Done, TRAINERS, Worker as Session};
 
 /// First and longest pause before it joins again.
 const REJOIN_FIRST: Duration = Duration::from_millis(200);
@@ -43,7 +42,7 @@ impl Worker {
     pub async fn run(self, settings: Settings) -> anyhow::Result<ExitCode> {
         tokio::select! {
             worked = self.work(&settings) => worked?,
-            () = super::stop_signal() => {}
+            () = acgs_console::stop_signal() => {}
         }
         Ok(ExitCode::SUCCESS)
     }

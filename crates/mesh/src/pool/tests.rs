@@ -186,7 +186,7 @@ async fn a_slow_instance_gets_little() {
     let (done, failed) = call(&pool, 8, Duration::from_secs(1)).await;
     assert!(failed.is_empty(), "{failed:?}");
     let share = (slow.calls() - before) as f64 / done as f64;
-    assert!(share < 0.01, "{share} of {done}");
+    assert!(share < 0.05, "{share} of {done}, and a third would be even");
     let both = (one.calls() as f64, two.calls() as f64);
     assert!(both.0 > both.1 / 3.0 && both.1 > both.0 / 3.0, "{both:?}");
 }

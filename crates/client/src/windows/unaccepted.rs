@@ -1,0 +1,128 @@
+//! Frames that are not accepted: their numbers, their credit, and what has to be sent, first or again. It must not know a
+//! connection.
+
+use std::collections::VecDeque;
+
+use acgs_contracts::orchestrator::v1::stream_windows_request::Message as Say;
+
+/// What a server that opens a stream again knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Everything that it said it had.
+    Same,
+    /// Less: its state is another's.
+    New,
+}
+
+/// A frame, numbered.
+#[derive(Debug)]
+struct Frame {
+    bytes: u64,
+    rows: u64,
+    /// `None` when it was sent and is never sent again.
+    message: Option<Say>,
+}
+
+/// The account.
+#[derive(Debug)]
+pub(super) struct Unaccepted {
+    keeps: bool,
+    accepted_through: u64,
+    credit_bytes: i64,
+    /// The first has the number after the last accepted.
+    frames: VecDeque<Frame>,
+    /// Of these, so many were given to the connection that there is.
+    sent: usize,
+}
+
+fn numbered(mut message: Say, seq: u64) -> Say {
+    match &mut message {
+        Say::Rows(rows) => rows.seq = seq,
+        Say::Labels(labels) => labels.seq = seq,
+        Say::Open(_) | Say::Ack(_) | Say::End(_) => {}
+    }
+    message
+}
+
+fn rows(message: &Say) -> u64 {
+    match message {
+        Say::Rows(rows) => rows.batch.as_ref().map_or(0, |batch| u64::from(batch.row_count)),
+        Say::Labels(_) | Say::Open(_) | Say::Ack(_) | Say::End(_) => 0,
+    }
+}
+
+impl Unaccepted {
+    /// Of a stream whose frames are kept until they are accepted, or not.
+    pub(super) fn new(keeps: bool) -> Self {
+        Self { keeps, accepted_through: 0, credit_bytes: 0, frames: VecDeque::new(), sent: 0 }
+    }
+
+    /// Bytes that the server takes now.
+    pub(super) fn credit_bytes(&self) -> i64 {
+        self.credit_bytes
+    }
+
+    /// The last frame that was accepted.
+    pub(super) fn accepted_through(&self) -> u64 {
+        self.accepted_through
+    }
+
+    /// Frames that are not accepted.
+    pub(super) fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Rows that are not accepted.
+    pub(super) fn rows(&self) -> u64 {
+        self.frames.iter().map(|frame| frame.rows).sum()
+    }
+
+    /// Takes a frame that is to be sent.
+    pub(super) fn add(&mut self, message: Say, bytes: usize) {
+        self.credit_bytes -= bytes as i64;
+        self.frames.push_back(Frame { bytes: bytes as u64, rows: rows(&message), message: Some(message) });
+    }
+
+    /// Whether a frame is to be sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.sent < self.frames.len()
+    }
+
+    /// The next frame to be sent, with its number; it counts as sent.
+    pub(super) fn next(&mut self) -> Option<Say> {
+        let frame = self.frames.get_mut(self.sent)?;
+        let message = if self.keeps { frame.message.clone() } else { frame.message.take() }?;
+        self.sent += 1;
+        Some(numbered(message, self.accepted_through + self.sent as u64))
+    }
+
+    /// The server has everything through this number, and takes so many bytes more.
+    pub(super) fn accept(&mut self, through_seq: u64, credit_bytes: u64) {
+        self.credit_bytes += credit_bytes as i64;
+        while self.accepted_through < through_seq && self.frames.pop_front().is_some() {
+            self.accepted_through += 1;
+            self.sent = self.sent.saturating_sub(1);
+        }
+    }
+
+    /// What the server that opened the stream now knows of it.
+    pub(super) fn life(&self, accepted_through: u64) -> Life {
+        if accepted_through < self.accepted_through { Life::New } else { Life::Same }
+    }
+
+    /// The stream is open (again): all that the server does not have is to be sent. In a new life frames get new numbers; in
+    /// the same one those whose acceptance was not heard are not sent again.
+    pub(super) fn reopen(&mut self, accepted_through: u64, credit_bytes: u64) {
+        if self.life(accepted_through) == Life::Same {
+            self.accept(accepted_through, 0);
+        }
+        self.accepted_through = accepted_through;
+        self.sent = 0;
+        let owed: u64 = self.frames.iter().map(|frame| frame.bytes).sum();
+        self.credit_bytes = credit_bytes as i64 - owed as i64;
+    }
+}
+
+#[cfg(test)]
+#[path = "unaccepted_tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+//! A server that forgets answers, connections, or everything: it ends up with each frame once, in order.
+
+use acgs_contracts::{common::v1::RecordBatch, orchestrator::v1::Rows};
+use proptest::prelude::*;
+
+use super::*;
+
+fn frame(row_count: u32) -> Say {
+    Say::Rows(Rows { batch: Some(RecordBatch { row_count, ..RecordBatch::default() }), ..Rows::default() })
+}
+
+fn read(message: &Say) -> (u64, u32) {
+    match message {
+        Say::Rows(rows) => (rows.seq, rows.batch.as_ref().unwrap().row_count),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Takes what has the next number, as a server does.
+#[derive(Default)]
+struct Server {
+    accepted_through: u64,
+    got: Vec<u32>,
+}
+
+impl Server {
+    fn take(&mut self, message: &Say) {
+        let (seq, row) = read(message);
+        assert!(seq <= self.accepted_through + 1, "a gap before {seq}");
+        if seq == self.accepted_through + 1 {
+            self.accepted_through = seq;
+            self.got.push(row);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_frame_arrives_once_and_in_order(steps in prop::collection::vec(0_u8..12, 0..200)) {
+        let mut client = Unaccepted::new(true);
+        let mut server = Server::default();
+        client.reopen(0, 1_000);
+        let mut on_their_way: VecDeque<Say> = VecDeque::new();
+        let (mut number, mut credit_bytes) = (0, 0);
+        for step in steps {
+            match step {
+                0..3 => {
+                    number += 1;
+                    client.add(frame(number), 10);
+                }
+                3..6 => on_their_way.extend(client.next()),
+                6..9 => if let Some(message) = on_their_way.pop_front() {
+                    server.take(&message);
+                    credit_bytes += 10;
+                },
+                9 | 10 => client.accept(server.accepted_through, std::mem::take(&mut credit_bytes)),
+                _ => {
+                    on_their_way.clear();
+                    credit_bytes = 0;
+                    prop_assert_eq!(client.life(server.accepted_through), Life::Same);
+                    client.reopen(server.accepted_through, 1_000);
+                }
+            }
+        }
+        on_their_way.extend(std::iter::from_fn(|| client.next()));
+        on_their_way.iter().for_each(|message| server.take(message));
+        prop_assert_eq!(&server.got, &(1..=number).collect::<Vec<_>>());
+        credit_bytes += 10 * on_their_way.len() as u64;
+        client.accept(server.accepted_through, credit_bytes);
+        prop_assert_eq!((client.frames(), client.rows(), client.credit_bytes()), (0, 0, 1_000));
+        prop_assert!(!client.has_unsent());
+    }
+}
+
+#[test]
+fn in_a_new_life_what_was_not_accepted_gets_new_numbers() {
+    let mut client = Unaccepted::new(true);
+    client.reopen(0, 100);
+    (1..=5).for_each(|number| client.add(frame(number), 10));
+    (1..=4).for_each(|number| assert_eq!(read(&client.next().unwrap()), (number, number as u32)));
+    client.accept(3, 30);
+    assert_eq!((client.frames(), client.rows()), (2, 9));
+    assert_eq!(client.life(0), Life::New);
+    client.reopen(0, 100);
+    assert_eq!(client.credit_bytes(), 80);
+    client.add(frame(6), 10);
+    let again: Vec<_> = std::iter::from_fn(|| client.next()).map(|message| read(&message)).collect();
+    assert_eq!(again, [(1, 4), (2, 5), (3, 6)]);
+}
+
+#[test]
+fn one_that_keeps_nothing_counts_all_the_same() {
+    let mut client = Unaccepted::new(false);
+    client.reopen(7, 100);
+    client.add(frame(1), 10);
+    assert_eq!(read(&client.next().unwrap()), (8, 1));
+    assert_eq!((client.frames(), client.rows(), client.next()), (1, 1, None));
+    client.accept(8, 10);
+    assert_eq!((client.frames(), client.credit_bytes()), (0, 100));
+}

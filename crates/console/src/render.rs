@@ -1,0 +1,122 @@
+//! Answers of the mesh, as people and programs read them. It must not know which command asked.
+
+use acgs_contracts::{
+    lifecycle::v1::Job,
+    orchestrator::v1::{AlertState, Harm, WindowReport},
+};
+use acgs_vocabulary::text::rfc3339;
+use serde_json::{Value, json};
+
+/// A report on one line, for a person.
+#[must_use]
+pub fn report_line(report: &WindowReport) -> String {
+    let window = report.window.clone().unwrap_or_default();
+    let quality =
+        report.quality.as_ref().map_or("-".into(), |quality| format!("{:.3}", quality.overall_score));
+    let drift = report.drift.as_ref().map_or("-".into(), |drift| {
+        if drift.drift_detected { format!("yes ({})", harm_word(report.harm())) } else { "no".to_owned() }
+    });
+    let performance = report.performance.as_ref();
+    let brier = performance.and_then(|performance| performance.brier.as_ref());
+    let loss = brier.map_or("-".into(), |brier| format!("{:.3}", brier.value));
+    let key = if window.key.is_empty() { String::new() } else { format!("  {}", window.key) };
+    let told = |word: &str, state: AlertState| {
+        let rules = report.alerts.iter().filter(|alert| alert.state() == state);
+        let rules: Vec<&str> = rules.map(|alert| alert.rule.as_str()).collect();
+        if rules.is_empty() { String::new() } else { format!("  {word} {}", rules.join(", ")) }
+    };
+    let alerts = told("ALERT", AlertState::Open) + &told("over", AlertState::Resolved);
+    format!(
+        "{} .. {}{key}  rows {:<7} quality {quality}  drift {drift}  brier {loss}  rev {}{alerts}",
+        rfc3339(window.start_ms),
+        rfc3339(window.end_ms),
+        report.quality.as_ref().map_or(0, |quality| quality.row_count),
+        report.revision
+    )
+}
+
+/// Harm in one word.
+#[must_use]
+pub fn harm_word(harm: Harm) -> &'static str {
+    match harm {
+        Harm::None => "none",
+        Harm::Harmless => "harmless",
+        Harm::Harmful => "harmful",
+        Harm::Unknown | Harm::Unspecified => "unknown",
+    }
+}
+
+/// A report as one JSON object: the numbers that programs ask for first.
+#[must_use]
+pub fn report_json(report: &WindowReport) -> serde_json::Value {
+    let window = report.window.clone().unwrap_or_default();
+    let performance = report.performance.as_ref();
+    let drift = report.drift.as_ref();
+    serde_json::json!({
+        "type": "window",
+        "start": rfc3339(window.start_ms), "end": rfc3339(window.end_ms), "key": window.key,
+        "revision": report.revision,
+        "rows": report.quality.as_ref().map(|quality| quality.row_count),
+        "overall_score": report.quality.as_ref().map(|quality| quality.overall_score),
+        "drift_detected": drift.map(|drift| drift.drift_detected),
+        "score_drift": drift.map(|drift| drift.score_drift),
+        "drifted_features": drift.map(|drift| drift.features.iter().filter(|feature| feature.drifted)
+            .map(|feature| feature.name.clone()).collect::<Vec<_>>()),
+        "harm": harm_word(report.harm()),
+        "performance": performance.map(|performance| state_word(performance.state)),
+        "labelled": performance.map(|performance| performance.labelled_count),
+        "brier": performance.and_then(|performance| performance.brier.as_ref()).map(|brier| brier.value),
+        "findings": report.findings.iter().map(|finding| finding.rule.clone()).collect::<Vec<_>>(),
+        "alerts": report.alerts.iter().map(|alert| alert.rule.clone()).collect::<Vec<_>>(),
+        "latency_us": report.latency_us,
+    })
+}
+
+/// A performance state in one word.
+#[must_use]
+pub fn state_word(state: i32) -> &'static str {
+    use acgs_contracts::performance::v1::PerformanceState;
+    match PerformanceState::try_from(state) {
+        Ok(PerformanceState::Ok) => "ok",
+        Ok(PerformanceState::Decayed) => "decayed",
+        _ => "unknown",
+    }
+}
+
+/// `STAGE_CHAMPION` as `champion`.
+#[must_use]
+pub fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
+}
+
+/// Where a job stands, in one word.
+#[must_use]
+pub fn job_state(job: &Job) -> String {
+    word(job.state().as_str_name(), "JOB_STATE_")
+}
+
+/// What set it off, in one word.
+#[must_use]
+pub fn job_trigger(job: &Job) -> String {
+    word(job.trigger().as_str_name(), "TRIGGER_KIND_")
+}
+
+/// A job as JSON.
+#[must_use]
+pub fn job_json(job: &Job) -> Value {
+    let evidence = job.evidence.iter().map(|piece| {
+        json!({ "source": piece.source, "description": piece.description, "event_id": piece.event_id })
+    });
+    json!({
+        "job_id": job.job_id, "model_id": job.model_id, "state": job_state(job), "trigger": job_trigger(job),
+        "severity": job.severity().as_str_name(), "mode": word(job.mode().as_str_name(), "TRIGGER_MODE_"),
+        "evidence": evidence.collect::<Vec<_>>(), "triggers": job.triggers, "event_time_ms": job.event_time_ms,
+        "requester": job.requester, "attempt": job.attempt, "worker": job.worker, "version": job.version,
+        "why": job.why, "next_event_ms": job.next_event_ms, "observed_at": job.observed_at,
+        "stepped_at": job.stepped_at, "due_at": job.due_at,
+    })
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;
