@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use acgs_client::LifecycleClients;
 use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
-    inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
+    inference::{
+        InferTensorContents, ModelInferRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+        model_infer_request::InferInputTensor,
+    },
     lifecycle::v1::{PolicyDocument, PutPolicyRequest, ReadRecordsRequest},
     orchestrator::v1::{LabelsHeader, SubmitLabelsRequest, SubscribeRequest, submit_labels_request},
 };
@@ -17,6 +20,7 @@ use acgs_tests::{
     reason,
 };
 use acgs_vocabulary::convert::{batch, schema};
+use tonic::transport::Channel;
 
 use crate::deployments::{model, version};
 
@@ -55,6 +59,29 @@ async fn metric(mesh: &Mesh, name: &str) -> u64 {
     let text = String::from_utf8(answer.body).unwrap();
     let line = text.lines().find(|line| line.starts_with(&format!("{name}_total ")));
     line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map_or(0, |value| value as u64)
+}
+
+/// Sends calls, and says how many of them were captured: so many that for a while there are no more.
+async fn captured(
+    mesh: &Mesh,
+    gateway: &mut GrpcInferenceServiceClient<Channel>,
+    row: &mut i64,
+    calls: usize,
+) -> u64 {
+    let before = metric(mesh, "acgs_gateway_captures").await;
+    for _ in 0..calls {
+        gateway.model_infer(question(*row)).await.unwrap();
+        *row += 1;
+    }
+    let (mut last, mut since) = (before, Instant::now());
+    while since.elapsed() < Duration::from_millis(300) {
+        let now = metric(mesh, "acgs_gateway_captures").await;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    last - before
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,12 +178,11 @@ async fn calls_become_records_with_labels_windows_and_versions() {
     }
     // A sample is a sample.
     put_policy(&mut client, &CAPTURE.replace("100.0", "10.0")).await;
-    let before = metric(&mesh, "acgs_gateway_captures").await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    for row in 400..1_400 {
-        gateway.model_infer(question(row)).await.unwrap();
+    let mut row = 400;
+    // The policy is on its way until a few calls are not all captured.
+    while captured(&mesh, &mut gateway, &mut row, 20).await >= 20 {
+        assert!(since.elapsed() < PATIENCE);
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let captured = metric(&mesh, "acgs_gateway_captures").await - before;
+    let captured = captured(&mesh, &mut gateway, &mut row, 1_000).await;
     assert!((50..180).contains(&captured), "{captured} of 1,000 at 10 %");
 }

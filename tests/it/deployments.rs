@@ -149,7 +149,7 @@ async fn a_good_version_takes_all_traffic_and_nothing_is_lost() {
     let done = get(&mut client, &id).await;
     assert_eq!(done.phase(), DeploymentPhase::Completed, "{done:#?}");
     let before = load.tally();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    load.until(Some("new"), before.of("new") + 50).await;
     let tally = load.end().await;
     assert!(tally.lost().is_empty(), "{tally:?}");
     assert_eq!(tally.of("old"), before.of("old"), "the old one has no more calls");
@@ -177,7 +177,7 @@ async fn a_bad_version_is_taken_back_by_itself_and_quarantined() {
     assert_eq!(done.phase(), DeploymentPhase::RolledBack, "{done:#?}");
     assert_eq!(done.rollback_cause(), RollbackCause::Analysis);
     assert!(done.why.starts_with("errors"), "{}", done.why);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    load.until(None, load.tally().all() + 100).await;
     let (last, _) = new.behaviour.last.lock().unwrap().clone().unwrap();
     assert!(last < rolled_back + Duration::from_millis(50), "it was called after it was taken back");
     let tally = load.end().await;
@@ -192,7 +192,7 @@ async fn slow_tails_and_another_constitution_are_taken_back_too() {
     let (mesh, mut client, _old, new) = two().await;
     let load = Load::start(&[mesh.running.addresses.gateway], "m", 500).await;
     // The baseline's percentiles have to be known first.
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    load.until(Some("old"), 300).await;
     new.behaviour.latency_us.store(60_000, Ordering::Relaxed);
     let id = begin(&mut client, start("m", "new")).await;
     let done = until(&mut client, &id, is_over).await;

@@ -9,14 +9,20 @@ use acgs_contracts::{
     common::v1::VerdictStatus,
     orchestrator::v1::{End, Rows, WindowReport, stream_windows_request, stream_windows_response},
 };
-use acgs_tests::{Stream, fleet::Fleet, open, reports, rows};
+use acgs_tests::{PATIENCE, Stream, fleet::Fleet, open, reports, rows};
 use acgs_vocabulary::convert::batch;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 
 /// Event time of one frame; a window takes five.
 const FRAME_MS: i64 = 20;
 const WINDOW_MS: i64 = 100;
 /// Between two frames.
+/// Reports between two faults.
+const REPORTS: usize = 10;
 const PACE: Duration = Duration::from_millis(4);
 
 /// What a client saw.
@@ -25,9 +31,33 @@ struct Seen {
     reports: Vec<(Instant, WindowReport)>,
 }
 
+/// A stream that goes on until it is told to stop.
+struct Load {
+    stop: oneshot::Sender<()>,
+    told: watch::Receiver<usize>,
+    task: JoinHandle<Seen>,
+}
+
+impl Load {
+    /// Waits for so many more reports.
+    async fn more(&mut self, reports: usize) {
+        let wanted = *self.told.borrow() + reports;
+        timeout(PATIENCE, self.told.wait_for(|told| *told >= wanted))
+            .await
+            .expect("reports in time")
+            .unwrap();
+    }
+
+    async fn end(self) -> Seen {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap()
+    }
+}
+
 /// Streams until it is told to stop.
-fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
+fn load(mut stream: Stream) -> Load {
     let (stop, mut stopped) = oneshot::channel();
+    let (tell, told) = watch::channel(0);
     let task = tokio::spawn(async move {
         let (mut seq, mut seen) = (0_u64, Vec::new());
         let out = stream.0.close().unwrap();
@@ -48,7 +78,10 @@ fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
                 tokio::select! {
                     done = &mut sending, if !sent => { done.unwrap(); sent = true; }
                     () = &mut pause, if sent => break,
-                    message = stream.0.next() => note(message.unwrap().unwrap(), &mut seen),
+                    message = stream.0.next() => {
+                        note(message.unwrap().unwrap(), &mut seen);
+                        tell.send_replace(seen.len());
+                    }
                 }
             }
             if stopped.try_recv().is_ok() {
@@ -64,7 +97,7 @@ fn load(mut stream: Stream) -> (oneshot::Sender<()>, JoinHandle<Seen>) {
         }
         Seen { frames: seq as i64, reports: seen }
     });
-    (stop, task)
+    Load { stop, told, task }
 }
 
 fn note(message: stream_windows_response::Message, seen: &mut Vec<(Instant, WindowReport)>) {
@@ -113,18 +146,17 @@ async fn stream(fleet: &Fleet, name: &str) -> Stream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_judges_are_not_noticed() {
     let mut fleet = Fleet::start_with(2, &["orchestrator.snapshot_every_bytes=100000"]).await;
-    let (stop, load) = load(stream(&fleet, "killed").await);
+    let mut load = load(stream(&fleet, "killed").await);
     for role in ["quality", "drift", "performance"] {
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            load.more(REPORTS).await;
             fleet.take(role, 0).kill().await;
             fleet.add(role).await;
             fleet.wait_for(6).await;
         }
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    stop.send(()).unwrap();
-    let longest = check(load.await.unwrap());
+    load.more(REPORTS).await;
+    let longest = check(load.end().await);
     eprintln!("longest gap after SIGKILL: {longest:?}");
     assert!(longest < Duration::from_secs(3), "{longest:?}");
 }
@@ -132,10 +164,10 @@ async fn killed_judges_are_not_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_judges_are_not_noticed() {
     let seconds = std::env::var("ACGS_TEST_STOPPED_SECONDS").ok().and_then(|text| text.parse().ok());
-    let stopped_for = Duration::from_secs(seconds.unwrap_or(5));
+    let stopped_for = Duration::from_secs(seconds.unwrap_or(3));
     let fleet = Fleet::start_with(2, &["orchestrator.snapshot_every_bytes=100000"]).await;
-    let (stop, load) = load(stream(&fleet, "stopped").await);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut load = load(stream(&fleet, "stopped").await);
+    load.more(REPORTS).await;
     // One of each, and then the other of each while the first is back.
     for place in 0..2 {
         let stopped: Vec<_> = fleet.judges.iter().skip(place).step_by(2).collect();
@@ -143,10 +175,9 @@ async fn stopped_judges_are_not_noticed() {
         tokio::time::sleep(stopped_for).await;
         stopped.iter().for_each(|judge| judge.signal("CONT"));
         fleet.wait_for(6).await;
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        load.more(REPORTS).await;
     }
-    stop.send(()).unwrap();
-    let longest = check(load.await.unwrap());
+    let longest = check(load.end().await);
     eprintln!("longest gap after SIGSTOP: {longest:?}");
     assert!(longest < Duration::from_secs(3), "{longest:?}");
 }
@@ -154,18 +185,17 @@ async fn stopped_judges_are_not_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_is_not_noticed() {
     let mut fleet = Fleet::start(2).await;
-    let (stop, load) = load(stream(&fleet, "rolling").await);
+    let mut load = load(stream(&fleet, "rolling").await);
     for role in ["quality", "drift", "performance"] {
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            load.more(REPORTS).await;
             assert!(fleet.take(role, 0).stop().await, "{role} ends in order");
             fleet.add(role).await;
             fleet.wait_for(6).await;
         }
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    stop.send(()).unwrap();
-    let longest = check(load.await.unwrap());
+    load.more(REPORTS).await;
+    let longest = check(load.end().await);
     eprintln!("longest gap in a rolling restart: {longest:?}");
     assert!(longest < Duration::from_secs(1), "{longest:?}");
 }

@@ -13,6 +13,7 @@ use acgs_tests::{
     echo::{Echo, PATH},
     http2,
     models::{ModelStub, inference, question},
+    reason,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -43,17 +44,25 @@ async fn both(
 ) -> (mpsc::Sender<ModelInferRequest>, Result<Streaming<ModelInferResponse>, Status>) {
     let channel = Endpoint::from_shared(format!("http://{gateway}")).unwrap().connect_lazy();
     let mut client = Grpc::new(channel);
-    client.ready().await.unwrap();
-    let (say, said) = mpsc::channel(4);
-    let mut request = Request::new(ReceiverStream::new(said));
-    request.metadata_mut().insert("x-acgs-model-id", "m".parse().unwrap());
-    if let Some(deadline) = deadline {
-        request.set_timeout(deadline);
+    let since = Instant::now();
+    loop {
+        client.ready().await.unwrap();
+        let (say, said) = mpsc::channel(4);
+        let mut request = Request::new(ReceiverStream::new(said));
+        request.metadata_mut().insert("x-acgs-model-id", "m".parse().unwrap());
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline);
+        }
+        let codec = tonic_prost::ProstCodec::default();
+        // A server that has something to say before it has heard anything can.
+        let told = client.streaming(request, PATH.parse().unwrap(), codec).await;
+        // On a busy machine a server may not answer its probe in time, and is out for a moment.
+        let out = told.as_ref().is_err_and(|status| reason(status).0 == "NO_INSTANCE");
+        if !out || since.elapsed() > PATIENCE {
+            return (say, told.map(tonic::Response::into_inner));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let codec = tonic_prost::ProstCodec::default();
-    // A server that has something to say before it has heard anything can.
-    let told = client.streaming(request, PATH.parse().unwrap(), codec).await;
-    (say, told.map(tonic::Response::into_inner))
 }
 
 async fn at_least(counter: &AtomicU64, wanted: u64, what: &str) {

@@ -282,6 +282,20 @@ impl Load {
         self.tally.lock().expect("no panic").clone()
     }
 
+    /// Waits until so many calls have been answered, by a version or in all.
+    pub async fn until(&self, version: Option<&str>, answered: u64) {
+        let since = Instant::now();
+        loop {
+            let tally = self.tally();
+            let now = version.map_or_else(|| tally.all(), |version| tally.of(version));
+            if now >= answered {
+                return;
+            }
+            assert!(since.elapsed() < crate::PATIENCE, "{now} of {answered} calls: {tally:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// No more calls; what is open is waited for.
     pub async fn end(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);

@@ -50,7 +50,7 @@ pub enum Done {
     Failed {
         /// The job.
         job_id: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
 }

@@ -17,14 +17,16 @@ fn url(address: &str) -> String {
     if address.contains("://") { address.to_owned() } else { format!("http://{address}") }
 }
 
+fn nobody(address: &str) -> String {
+    format!("nobody answers at {address}; start the mesh with `acgs serve all`")
+}
+
 /// Connects to a server.
 ///
 /// # Errors
 /// Saying what to start, or what to check.
 pub async fn channel(address: &str, constitution: Constitution) -> anyhow::Result<MeshChannel> {
-    connect(&url(address), constitution)
-        .await
-        .with_context(|| format!("nobody answers at {address}; start the mesh with `acgs serve all`"))
+    connect(&url(address), constitution).await.with_context(|| nobody(address))
 }
 
 /// A status for a person: code, sentence, and what to do where that is known.
@@ -56,7 +58,7 @@ pub async fn stream(
     };
     let dial = dial(move |address| {
         let constitution = constitution.clone();
-        async move { connect(&url(&address), constitution).await }
+        async move { connect(&url(&address), constitution).await.map_err(|_| nobody(&address)) }
     });
     WindowSession::open(dial, config, open).await.map_err(|error| gone(&error))
 }

@@ -104,19 +104,19 @@ impl DriftService {
         self.retrainings.load(Ordering::Relaxed)
     }
 
-    /// Models with a standing order.
+    /// Models with a monitor.
     #[must_use]
     pub fn monitored(&self) -> usize {
         self.monitors.count()
     }
 
-    /// A judge for one lane, whose rows standing orders see too.
+    /// A judge for one lane, whose rows monitors see too.
     #[must_use]
     pub fn lane_judge(&self) -> PaneJudge<judge::DriftAssessor> {
         judge::monitored(self.config, self.monitors.clone(), self.epochs.clone())
     }
 
-    /// Judges what is gathered for standing orders when it is due, until the end.
+    /// Judges what is gathered for monitors when it is due, until the end.
     pub async fn run_monitors(self) {
         let judge = |about: String, (reference, pane): Gathered| {
             if pane.row_count < self.config.rows_min {

@@ -85,11 +85,11 @@ pub struct CaptureParts {
     pub constitution: Constitution,
     /// Bytes of calls that may wait.
     pub bytes_max: usize,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub stats: Arc<Stats>,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

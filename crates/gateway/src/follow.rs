@@ -45,7 +45,7 @@ pub struct Follower {
     pub constitution: Constitution,
     /// Routes in force.
     pub table: Arc<Table>,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

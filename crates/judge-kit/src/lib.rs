@@ -1,4 +1,4 @@
-//! What the judges' services keep over the key-value port: standing orders, and the last records of what they judged.
+//! What the judges' services keep over the key-value port: monitors, and the last records of what they judged.
 //! It must never know what is judged.
 //!
 //! Reading order: [`history`], [`monitoring`].

@@ -1,5 +1,5 @@
-//! Standing orders: what arrives for somebody is gathered and judged together, again and again. The orders are in the
-//! key-value home; what is gathered is in this process. It must not know what is judged.
+//! Monitors: what arrives for a service or model is gathered, and judged together at each interval. Which monitors there are
+//! is in the key-value home; what they gather is in this process. It must not know what is judged.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,19 +19,19 @@ use acgs_vocabulary::{
     text,
 };
 
-/// Most orders of one kind.
-pub const ORDERS_MAX: usize = 1_000;
+/// Most monitors of one judge.
+pub const MONITORS_MAX: usize = 1_000;
 /// Longest interval, in seconds.
 pub const INTERVAL_SECONDS_MAX: u32 = 86_400;
-/// How often standing orders are looked at, and how many of these pass between two readings of them.
+/// How often monitors are looked at, and how many of these pass between two readings of them.
 const TICK: Duration = Duration::from_millis(250);
 const REFRESH_TICKS: u64 = 20;
-/// Different schemas or references that are gathered apart for one order; rows of more are not gathered.
+/// Different schemas or references that are gathered apart for one monitor; rows of more are not gathered.
 const APART_MAX: usize = 16;
 
-/// A standing order.
+/// A monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct Monitor {
     /// The service or model.
     pub about: String,
     /// Between two judgements.
@@ -40,13 +40,13 @@ pub struct Order {
     pub started_at: String,
 }
 
-/// The orders of one kind, and what is gathered for them. Clones share both.
+/// The monitors of one kind, and what is gathered for them. Clones share both.
 #[derive(Debug)]
 pub struct Monitors<P> {
     keys: Option<Arc<dyn KeyValue>>,
     clock: Arc<dyn Clock>,
     kind: &'static str,
-    orders: Arc<RwLock<BTreeMap<String, (Order, u64)>>>,
+    monitors: Arc<RwLock<BTreeMap<String, (Monitor, u64)>>>,
     any: Arc<AtomicBool>,
     gathered: Arc<Mutex<HashMap<String, Vec<P>>>>,
 }
@@ -57,7 +57,7 @@ impl<P> Clone for Monitors<P> {
             keys: self.keys.clone(),
             clock: Arc::clone(&self.clock),
             kind: self.kind,
-            orders: Arc::clone(&self.orders),
+            monitors: Arc::clone(&self.monitors),
             any: Arc::clone(&self.any),
             gathered: Arc::clone(&self.gathered),
         }
@@ -65,21 +65,21 @@ impl<P> Clone for Monitors<P> {
 }
 
 impl<P> Monitors<P> {
-    /// Of a kind, in a home; without one, orders are refused.
+    /// Of a kind, in a home; without one, monitors are refused.
     #[must_use]
     pub fn new(keys: Option<Arc<dyn KeyValue>>, clock: Arc<dyn Clock>, kind: &'static str) -> Self {
         Self {
             keys,
             clock,
             kind,
-            orders: Arc::default(),
+            monitors: Arc::default(),
             any: Arc::default(),
             gathered: Arc::new(Mutex::new(HashMap::new())),
         }
     }
 
     fn home(&self) -> Result<&Arc<dyn KeyValue>, Problem> {
-        self.keys.as_ref().ok_or_else(|| Problem::home_required("standing orders"))
+        self.keys.as_ref().ok_or_else(|| Problem::home_required("monitors"))
     }
 
     fn prefix(&self) -> String {
@@ -90,11 +90,11 @@ impl<P> Monitors<P> {
         format!("{}{}", self.prefix(), &sha256_hex(about.as_bytes())[..32])
     }
 
-    /// Starts an order, or changes its interval.
+    /// Starts one, or changes its interval.
     ///
     /// # Errors
     /// `HOME_REQUIRED`, `OUT_OF_RANGE`, `MONITORS`, or the home's trouble.
-    pub async fn start(&self, about: &str, interval_seconds: u32, default: u32) -> Result<Order, Problem> {
+    pub async fn start(&self, about: &str, interval_seconds: u32, default: u32) -> Result<Monitor, Problem> {
         let home = self.home()?;
         let interval_seconds = if interval_seconds == 0 { default } else { interval_seconds };
         if interval_seconds > INTERVAL_SECONDS_MAX {
@@ -102,18 +102,18 @@ impl<P> Monitors<P> {
             return Err(Problem::field("monitoring_interval", "OUT_OF_RANGE", message));
         }
         let known = self.list().await?;
-        if known.len() >= ORDERS_MAX && !known.iter().any(|order| order.about == about) {
-            return Err(Problem::exhausted("MONITORS", format!("there are {ORDERS_MAX} already"), 60_000));
+        if known.len() >= MONITORS_MAX && !known.iter().any(|monitor| monitor.about == about) {
+            return Err(Problem::exhausted("MONITORS", format!("there are {MONITORS_MAX} already"), 60_000));
         }
         let started_at = text::rfc3339(self.clock.now_ms());
-        let order = Order { about: about.to_owned(), interval_seconds, started_at };
-        let value = serde_json::to_vec(&order).map_err(|error| Problem::internal(error.to_string()))?;
+        let monitor = Monitor { about: about.to_owned(), interval_seconds, started_at };
+        let value = serde_json::to_vec(&monitor).map_err(|error| Problem::internal(error.to_string()))?;
         home.put(&self.key(about), value, None).await?;
         self.refresh().await?;
-        Ok(order)
+        Ok(monitor)
     }
 
-    /// Ends an order; false when there was none.
+    /// Ends one; false when there was none.
     ///
     /// # Errors
     /// `HOME_REQUIRED`, or the home's trouble.
@@ -125,57 +125,57 @@ impl<P> Monitors<P> {
         Ok(was)
     }
 
-    /// The orders, by name.
+    /// The monitors, by name.
     ///
     /// # Errors
     /// `HOME_REQUIRED`, or the home's trouble.
-    pub async fn list(&self) -> Result<Vec<Order>, Problem> {
+    pub async fn list(&self) -> Result<Vec<Monitor>, Problem> {
         let home = self.home()?;
-        let mut orders = Vec::new();
-        for key in home.list(&self.prefix(), "", ORDERS_MAX).await? {
+        let mut monitors = Vec::new();
+        for key in home.list(&self.prefix(), "", MONITORS_MAX).await? {
             let held = home.get(&key).await?;
-            orders.extend(held.and_then(|held| serde_json::from_slice::<Order>(&held.value).ok()));
+            monitors.extend(held.and_then(|held| serde_json::from_slice::<Monitor>(&held.value).ok()));
         }
-        orders.sort_by(|one, other| one.about.cmp(&other.about));
-        Ok(orders)
+        monitors.sort_by(|one, other| one.about.cmp(&other.about));
+        Ok(monitors)
     }
 
-    /// Looks at the orders anew: other processes give them too.
+    /// Looks at the monitors anew: other processes give them too.
     ///
     /// # Errors
     /// `HOME_REQUIRED`, or the home's trouble.
     pub async fn refresh(&self) -> Result<(), Problem> {
         let now = self.list().await?;
         let now_us = self.clock.monotonic_us();
-        let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        let mut monitors = self.monitors.write().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = BTreeMap::new();
-        for order in now {
-            let due_us = match orders.get(&order.about) {
-                Some((known, due_us)) if known.interval_seconds == order.interval_seconds => *due_us,
-                _ => now_us + u64::from(order.interval_seconds) * 1_000_000,
+        for monitor in now {
+            let due_us = match monitors.get(&monitor.about) {
+                Some((known, due_us)) if known.interval_seconds == monitor.interval_seconds => *due_us,
+                _ => now_us + u64::from(monitor.interval_seconds) * 1_000_000,
             };
-            fresh.insert(order.about.clone(), (order, due_us));
+            fresh.insert(monitor.about.clone(), (monitor, due_us));
         }
         self.any.store(!fresh.is_empty(), Ordering::Relaxed);
         self.gathered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|about, _| fresh.contains_key(about));
-        *orders = fresh;
+        *monitors = fresh;
         Ok(())
     }
 
-    /// How many orders there are, as they were last read.
+    /// How many monitors there are, as they were last read.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.orders.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.monitors.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Whether what arrives for somebody is gathered.
     #[must_use]
     pub fn watches(&self, about: &str) -> bool {
         self.any.load(Ordering::Relaxed)
-            && self.orders.read().unwrap_or_else(PoisonError::into_inner).contains_key(about)
+            && self.monitors.read().unwrap_or_else(PoisonError::into_inner).contains_key(about)
     }
 
     /// Adds to what fits, or begins something new.
@@ -199,7 +199,7 @@ impl<P> Monitors<P> {
         }
     }
 
-    /// Has what is due judged, and looks at the orders anew now and then, until `stop` is done.
+    /// Has what is due judged, and looks at the monitors anew now and then, until `stop` is done.
     pub async fn run(&self, stop: impl Future<Output = ()>, judge: impl Fn(String, P)) {
         tokio::pin!(stop);
         let mut ticks = tokio::time::interval(TICK);
@@ -213,7 +213,7 @@ impl<P> Monitors<P> {
                 && rounds.is_multiple_of(REFRESH_TICKS)
                 && let Err(problem) = self.refresh().await
             {
-                tracing::warn!(%problem, kind = self.kind, "standing orders could not be read");
+                tracing::warn!(%problem, kind = self.kind, "monitors could not be read");
             }
             rounds += 1;
             for (about, held) in self.due() {
@@ -222,15 +222,15 @@ impl<P> Monitors<P> {
         }
     }
 
-    /// What was gathered for the orders that are due now; each is due again an interval later.
+    /// What was gathered for the monitors that are due now; each is due again an interval later.
     #[must_use]
     pub fn due(&self) -> Vec<(String, P)> {
         let now_us = self.clock.monotonic_us();
-        let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        let mut monitors = self.monitors.write().unwrap_or_else(PoisonError::into_inner);
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
-        for (about, (order, due_us)) in orders.iter_mut().filter(|(_, (_, due_us))| *due_us <= now_us) {
-            *due_us = now_us + u64::from(order.interval_seconds) * 1_000_000;
+        for (about, (monitor, due_us)) in monitors.iter_mut().filter(|(_, (_, due_us))| *due_us <= now_us) {
+            *due_us = now_us + u64::from(monitor.interval_seconds) * 1_000_000;
             found.extend(gathered.remove(about).into_iter().flatten().map(|held| (about.clone(), held)));
         }
         found

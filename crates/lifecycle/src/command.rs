@@ -36,7 +36,7 @@ pub enum Command {
     SetFreeze {
         /// Stop.
         frozen: bool,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// A person has looked after a model whose retrainings did not help.
@@ -50,30 +50,30 @@ pub enum Command {
     },
     /// Take a version out at once.
     Quarantine {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Let a version out of quarantine; two people have to ask.
     Release {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
         /// Whether its artifact was read again and is what was registered.
         intact: bool,
     },
     /// Put a retired version away.
     Archive {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
     },
     /// Something may call for a retraining.
     Trigger(Trigger),
     /// A worker takes a job.
     Lease {
-        /// Which.
+        /// The job's number, from 1.
         job: u64,
-        /// Who.
+        /// The worker's name, as it gave it.
         worker: String,
         /// What it is to do.
         plan: Box<Plan>,
@@ -88,7 +88,7 @@ pub enum Command {
         held: Held,
         /// Whether another attempt may do better.
         retryable: bool,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// A worker is done.
@@ -100,9 +100,9 @@ pub enum Command {
     },
     /// The job cannot be done: its data are not there.
     Unready {
-        /// Which.
+        /// The job's number, from 1.
         job: u64,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Gates were judged.
@@ -111,7 +111,7 @@ pub enum Command {
         job: u64,
         /// Of which version.
         version: String,
-        /// How.
+        /// What each gate came to.
         judged: Judged,
     },
     /// A person agrees, or does not.
@@ -120,24 +120,24 @@ pub enum Command {
         job: u64,
         /// Whether.
         approved: bool,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Somebody ends a job.
     Cancel {
-        /// Which.
+        /// The job's number, from 1.
         job: u64,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Somebody queues a dead letter again.
     Requeue {
-        /// Which.
+        /// The job's number, from 1.
         job: u64,
     },
     /// Say where a version answers.
     SetEndpoints {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
         /// `host:port`.
         endpoints: Vec<String>,
@@ -148,33 +148,33 @@ pub enum Command {
     StartDeployment(Box<Start>),
     /// Hold its weights.
     PauseDeployment {
-        /// Which.
+        /// The deployment's number, from 1.
         deployment: u64,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Go on.
     ResumeDeployment {
-        /// Which.
+        /// The deployment's number, from 1.
         deployment: u64,
     },
     /// Take it back.
     AbortDeployment {
-        /// Which.
+        /// The deployment's number, from 1.
         deployment: u64,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Give it everything without more evidence; one that has everything is done.
     PromoteDeployment {
-        /// Which.
+        /// The deployment's number, from 1.
         deployment: u64,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Put the version that served before into service again; an open deployment is taken back instead.
     Rollback {
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// The candidate's endpoints are well, and warm.
@@ -230,7 +230,7 @@ pub struct Start {
     pub plan: Option<RolloutPlan>,
     /// A person vouches for a version that no gate has judged.
     pub unjudged: bool,
-    /// Why.
+    /// A reason for people; kept in the log.
     pub why: String,
 }
 

@@ -171,7 +171,7 @@ pub struct Deployment {
     pub version: Arc<str>,
     /// What served when it began; empty for nothing.
     pub baseline: String,
-    /// How.
+    /// How traffic moves to it.
     pub strategy: Rollout,
     /// In which steps.
     pub plan: Arc<RolloutPlan>,

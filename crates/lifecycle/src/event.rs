@@ -26,7 +26,7 @@ pub struct Event {
     /// What was looked at, and how it came out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guards: Vec<Guard>,
-    /// What.
+    /// What it does to its model.
     pub change: Change,
 }
 
@@ -104,7 +104,7 @@ pub enum Change {
     },
     /// Something is known about principles, for the versions to come.
     EvidenceSupplied {
-        /// What.
+        /// What was found, and by whom.
         evidence: Vec<ComplianceEvidence>,
     },
     /// A policy is in force.
@@ -118,7 +118,7 @@ pub enum Change {
     FreezeSet {
         /// Whether it is frozen.
         frozen: bool,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// A person has looked after a model whose retrainings did not help.
@@ -127,16 +127,16 @@ pub enum Change {
     VersionRegistered(Box<NewVersion>),
     /// A version takes a step.
     VersionMoved {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
         /// Which step.
         step: StageStep,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// One of two people wants a version out of quarantine.
     ReleaseAsked {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
     },
     /// Gates were judged.
@@ -150,7 +150,7 @@ pub enum Change {
     JobObserved(Box<Observed>),
     /// A job takes a step.
     JobMoved {
-        /// Which.
+        /// The job's number, from 1.
         job: u64,
         /// Which step, with what belongs to it.
         #[serde(flatten)]
@@ -160,7 +160,7 @@ pub enum Change {
     StaleRefused {
         /// Of which job.
         job: u64,
-        /// Who.
+        /// The worker's name, as it gave it.
         worker: String,
         /// With which fence.
         fence: u64,
@@ -169,7 +169,7 @@ pub enum Change {
     },
     /// Where a version answers.
     EndpointsSet {
-        /// Which.
+        /// The version's name, unique in its model.
         version: String,
         /// `host:port`, in order.
         endpoints: Vec<String>,
@@ -178,7 +178,7 @@ pub enum Change {
     DeploymentStarted(Box<NewDeployment>),
     /// A deployment takes a step.
     DeploymentMoved {
-        /// Which.
+        /// The deployment's number, from 1.
         deployment: u64,
         /// Which step, with what belongs to it.
         #[serde(flatten)]

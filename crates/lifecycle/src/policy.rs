@@ -224,7 +224,7 @@ pub struct Policy {
     /// Retrainings in a row that were rejected or did no better than what served; then a person has to act, 1 to 100.
     #[serde(default = "Policy::unhelpful")]
     pub unhelpful_max: u32,
-    /// How.
+    /// What a worker is given to do.
     pub training: Training,
     /// How good.
     pub gates: Gates,

@@ -119,7 +119,7 @@ pub struct Trigger {
     pub severity: Severity,
     /// Event time of the evidence: a window's end.
     pub event_time_ms: i64,
-    /// Why.
+    /// What was found, and by whom.
     pub evidence: Evidence,
     /// The reference's version that it was measured against; 0 without.
     pub reference_version: u64,

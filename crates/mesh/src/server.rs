@@ -63,7 +63,7 @@ pub struct Plumbing {
     pub metrics: Metrics,
     /// Counts calls.
     pub calls: Calls,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Origins of pages that may call; `*` for any, none for nobody.
     pub web_origins: Vec<String>,

@@ -26,7 +26,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entry {sequence} of the ledger {why}")]
 pub struct BadEntry {
-    /// Where.
+    /// Its sequence number in the ledger.
     pub sequence: u64,
     /// What is wrong.
     pub why: String,

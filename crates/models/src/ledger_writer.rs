@@ -45,13 +45,13 @@ const DUE_MAX: usize = 128;
 pub struct LedgerWriterDeps {
     /// Where events are written.
     pub ledger: Arc<dyn Ledger>,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Bounds and waits.
     pub limits: Limits,
     /// What entries carry.
     pub constitution: Constitution,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

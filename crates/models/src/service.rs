@@ -50,7 +50,7 @@ pub struct ModelsDeps {
     pub blobs: Arc<dyn Blobs>,
     /// Records of models.
     pub records: Arc<dyn ModelRecords>,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// What workers are told.
     pub limits: Limits,
@@ -62,7 +62,7 @@ pub struct ModelsDeps {
     pub allowed: AllowList,
     /// Whether the home can be reached; absent when it cannot go away.
     pub home: Option<watch::Receiver<bool>>,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

@@ -69,7 +69,7 @@ impl fmt::Debug for PerformanceService {
 }
 
 impl PerformanceService {
-    /// With its targets, what it hands findings to, and where targets, standing orders and the last submissions are kept
+    /// With its targets, what it hands findings to, and where targets, monitors and the last submissions are kept
     /// (`None`: nowhere, and the calls about them say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
     pub fn new(
@@ -102,19 +102,19 @@ impl PerformanceService {
         self.violations.load(Ordering::Relaxed)
     }
 
-    /// Services with a standing order.
+    /// Services with a monitor.
     #[must_use]
     pub fn monitored(&self) -> usize {
         self.monitors.count()
     }
 
-    /// A judge for one lane, whose rows standing orders see too.
+    /// A judge for one lane, whose rows monitors see too.
     #[must_use]
     pub fn lane_judge(&self) -> PaneJudge<judge::PerformanceAssessor> {
         judge::monitored((*self.config).clone(), self.monitors.clone(), self.epochs.clone())
     }
 
-    /// Judges what is gathered for standing orders when it is due, until the end.
+    /// Judges what is gathered for monitors when it is due, until the end.
     pub async fn run_monitors(self) {
         self.monitors.run(self.stop.cancelled(), |about, held| self.conclude_gathered(about, held)).await;
     }

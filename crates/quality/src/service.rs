@@ -55,7 +55,7 @@ impl fmt::Debug for QualityService {
 }
 
 impl QualityService {
-    /// With its thresholds, what it hands findings to, and where standing orders and the last assessments are kept (`None`:
+    /// With its thresholds, what it hands findings to, and where monitors and the last assessments are kept (`None`:
     /// nowhere, and the calls about them say so). When `stop` is cancelled, lanes are handed over.
     #[must_use]
     pub fn new(
@@ -71,13 +71,13 @@ impl QualityService {
         Self { config, constitution, clock, sink, stop, monitors, epochs: Epochs::default(), history }
     }
 
-    /// A judge for one lane, whose rows standing orders see too.
+    /// A judge for one lane, whose rows monitors see too.
     #[must_use]
     pub fn lane_judge(&self) -> PaneJudge<judge::QualityAssessor> {
         judge::monitored(self.config, self.monitors.clone(), self.epochs.clone())
     }
 
-    /// Judges what is gathered for standing orders when it is due, until the end.
+    /// Judges what is gathered for monitors when it is due, until the end.
     pub async fn run_monitors(self) {
         let judge = |about, (schema, pane): Gathered| {
             self.conclude(&schema, &pane, about);

@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Tools<'_> {
-    /// A judge's services; its standing orders run from now on.
+    /// A judge's services; its monitors run from now on.
     pub(crate) fn judge_routes(
         &self,
         judge: JudgeKind,
@@ -78,7 +78,7 @@ impl Tools<'_> {
     }
 }
 
-/// The three judges, each lane its own, as no service has them: nothing is gathered for standing orders.
+/// The three judges, each lane its own, as no service has them: nothing is gathered for monitors.
 #[must_use]
 pub fn in_process(settings: &Settings) -> InProcess {
     let (quality, drift, performance) = (settings.quality, settings.drift, settings.performance.clone());

@@ -49,7 +49,7 @@ const DRAIN_US: u64 = 5_000_000;
 pub struct ActorDeps {
     /// Bounds.
     pub config: Config,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Lanes.
     pub connector: Arc<dyn Connector>,
@@ -57,7 +57,7 @@ pub struct ActorDeps {
     pub publisher: Publisher,
     /// Where frames of LOG streams are kept.
     pub records: Arc<dyn FrameLog>,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

@@ -71,7 +71,7 @@ pub struct Analyzer {
     pub connector: Arc<dyn Connector>,
     /// Where references are.
     pub references: Arc<dyn ReferenceSource>,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// What answers carry.
     pub constitution: Constitution,

@@ -42,7 +42,7 @@ pub struct StreamsDeps {
     pub config: Config,
     /// What every answer carries.
     pub constitution: Constitution,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Where judges are.
     pub connector: Arc<dyn Connector>,
@@ -60,7 +60,7 @@ pub struct StreamsDeps {
     pub directory: Directory,
     /// Who owns a stream, where several orchestrators run.
     pub leases: Option<Leases>,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

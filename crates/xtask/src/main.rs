@@ -1,9 +1,11 @@
 //! The project's own commands. `cargo xtask test` installs what the tests need, pinned, into `.tools`, and runs
 //! everything; `cargo xtask bench` measures; `cargo xtask soak` runs the long forms and the benchmarks; `cargo xtask mesh`
-//! runs a mesh of processes here. It must not be needed to build or run.
+//! runs a mesh of processes here; `cargo xtask times` says what the parts of the last checks cost. It must not be needed to
+//! build or run.
 
 mod deny;
 mod mesh;
+mod times;
 mod tools;
 
 use std::{
@@ -19,12 +21,15 @@ fn main() -> ExitCode {
     let asked: Vec<String> = env::args().skip(1).collect();
     let done = match asked.first().map(String::as_str) {
         Some("test") => test(),
+        Some("calibrate") => times::calibrate(),
+        Some("timed") => timed(&asked[1..]),
+        Some("times") => times::report(),
         Some("soak") => soak(),
         Some("bench") => bench(&asked[1..]),
         Some("deny") => deny::check(),
         Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf".to_owned()),
+        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate | timed PART COMMAND… | times".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,19 +57,34 @@ fn cargo(arguments: &[&str]) -> Result<(), Failure> {
     run(Command::new(env!("CARGO")).args(arguments))
 }
 
+/// Runs a command as a part of the checks whose cost is noted.
+fn timed(asked: &[String]) -> Result<(), Failure> {
+    let (Some(part), Some(program)) = (asked.first(), asked.get(1)) else {
+        return Err("say what: cargo xtask timed PART COMMAND…".to_owned());
+    };
+    times::timed(part, || run(Command::new(program).args(&asked[2..])))
+}
+
 /// Everything that must hold before a change lands.
 fn test() -> Result<(), Failure> {
-    let tools = tools::install()?;
-    cargo(&["build", "--package", "acgs"])?;
-    cargo(&["test", "--workspace", "--all-features"])?;
-    buf(&tools)?;
-    for script in ["clients/python/tests/run.py", "clients/python/tests/mesh.py"] {
-        run(Command::new(tools.python())
-            .arg(script)
-            .env("GRPCURL", tools.bin("grpcurl"))
-            .env("NATS_SERVER", tools.bin("nats-server"))
-            .env("NODE", tools.bin("node"))
-            .env("NODE_PATH", root().join(".tools/node/node_modules")))?;
+    let tools = times::timed("tools", tools::install)?;
+    times::timed("build", || {
+        cargo(&["build", "--package", "acgs"])?;
+        cargo(&["test", "--workspace", "--all-features", "--no-run"])
+    })?;
+    times::timed("rust", || cargo(&["test", "--workspace", "--all-features"]))?;
+    times::timed("contract", || buf(&tools))?;
+    for (part, script) in
+        [("python", "clients/python/tests/run.py"), ("mesh", "clients/python/tests/mesh.py")]
+    {
+        times::timed(part, || {
+            run(Command::new(tools.python())
+                .arg(script)
+                .env("GRPCURL", tools.bin("grpcurl"))
+                .env("NATS_SERVER", tools.bin("nats-server"))
+                .env("NODE", tools.bin("node"))
+                .env("NODE_PATH", root().join(".tools/node/node_modules")))
+        })?;
     }
     Ok(())
 }

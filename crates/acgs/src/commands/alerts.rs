@@ -60,7 +60,7 @@ struct Person {
     /// Who; default: the user of this machine.
     #[arg(long, env = "USER", default_value = "unknown")]
     by: String,
-    /// Why.
+    /// A reason for people; kept in the log.
     #[arg(long, default_value = "")]
     note: String,
 }

@@ -62,7 +62,7 @@ enum What {
         /// You vouch for a version that no gate has judged.
         #[arg(long)]
         unjudged: bool,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
         /// Stay and watch it to its end.
@@ -83,7 +83,7 @@ enum What {
     Pause {
         /// Such as deployment-3.
         deployment: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },
@@ -96,7 +96,7 @@ enum What {
     Abort {
         /// Such as deployment-3.
         deployment: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },
@@ -104,7 +104,7 @@ enum What {
     Promote {
         /// Such as deployment-3.
         deployment: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },
@@ -112,7 +112,7 @@ enum What {
     Rollback {
         /// The model.
         model: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },

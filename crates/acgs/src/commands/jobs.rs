@@ -43,7 +43,7 @@ enum What {
     Request {
         /// The model.
         model: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
         /// Cooldown, budget and loop protection do not count this time.
@@ -59,7 +59,7 @@ enum What {
     Cancel {
         /// Such as job-7.
         job: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },
@@ -72,7 +72,7 @@ enum What {
     Approve {
         /// Such as job-7.
         job: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long, default_value = "")]
         why: String,
     },
@@ -80,7 +80,7 @@ enum What {
     Deny {
         /// Such as job-7.
         job: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long, default_value = "")]
         why: String,
     },

@@ -67,7 +67,7 @@ enum What {
         model: String,
         /// The version.
         version: String,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },
@@ -89,7 +89,7 @@ enum What {
     Freeze {
         /// The model; all without one.
         model: Option<String>,
-        /// Why.
+        /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
     },

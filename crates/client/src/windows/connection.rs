@@ -25,7 +25,7 @@ pub trait Dial: Send + Sync {
     fn dial(&self, address: &str, outgoing: ReceiverStream<StreamWindowsRequest>) -> Dialing;
 }
 
-/// Dials over the channels that `connect` makes; it is given the address.
+/// Dials over the channels that `connect` makes; it is given the address, and says itself why it cannot.
 pub fn dial<F, R, T, E>(connect: F) -> Box<dyn Dial>
 where
     F: Fn(String) -> R + Send + Sync + 'static,
@@ -54,11 +54,9 @@ where
     E: std::fmt::Display,
 {
     fn dial(&self, address: &str, outgoing: ReceiverStream<StreamWindowsRequest>) -> Dialing {
-        let (connecting, address) = ((self.0)(address.to_owned()), address.to_owned());
+        let connecting = (self.0)(address.to_owned());
         Box::pin(async move {
-            let channel = connecting
-                .await
-                .map_err(|error| Status::unavailable(format!("nobody answers at {address}: {error}")))?;
+            let channel = connecting.await.map_err(|error| Status::unavailable(error.to_string()))?;
             let mut client =
                 OrchestratorServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
             Ok(client.stream_windows(outgoing).await?.into_inner())

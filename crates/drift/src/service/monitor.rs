@@ -1,4 +1,4 @@
-//! Models, standing orders and the last detections: what arrives for a model, judged together. The service's other half.
+//! Models, monitors and the last detections: what arrives for a model, judged together. The service's other half.
 
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ impl DriftService {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_judge_kit::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_judge_kit::monitoring::Monitor| proto::Monitor {
             model_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,

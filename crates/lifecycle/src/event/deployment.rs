@@ -19,11 +19,11 @@ pub struct NewDeployment {
     pub version: String,
     /// What serves now; empty for nothing.
     pub baseline: String,
-    /// How.
+    /// How traffic moves to it.
     pub strategy: Rollout,
     /// In which steps.
     pub plan: Arc<RolloutPlan>,
-    /// Why.
+    /// A reason for people; kept in the log.
     pub why: String,
     /// Wall time by which there have to be endpoints.
     pub due_at_ms: i64,
@@ -80,7 +80,7 @@ pub enum DeploymentMoved {
     },
     /// Weights are held.
     Pause {
-        /// Why.
+        /// What it waits for.
         reason: PauseReason,
         /// In words.
         why: String,
@@ -98,7 +98,7 @@ pub enum DeploymentMoved {
     Complete,
     /// It is taken back.
     Abort {
-        /// Why.
+        /// What decided it.
         cause: Cause,
         /// In words.
         why: String,
@@ -107,7 +107,7 @@ pub enum DeploymentMoved {
     },
     /// It never had anything to take back.
     Withdraw {
-        /// Why.
+        /// What decided it.
         cause: Cause,
         /// In words.
         why: String,

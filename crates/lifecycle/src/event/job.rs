@@ -57,7 +57,7 @@ pub struct Observed {
     pub mode: Mode,
     /// Same evidence, same key.
     pub dedupe_key: String,
-    /// Why.
+    /// What was found, and by whom.
     pub evidence: Evidence,
     /// Event time of the evidence.
     pub event_time_ms: i64,
@@ -88,7 +88,7 @@ pub enum JobMoved {
     },
     /// Not to be done.
     Suppress {
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
         /// Event time from which it may be; absent when event time does not decide.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,12 +103,12 @@ pub enum JobMoved {
     },
     /// Another takes its place.
     Supersede {
-        /// Which.
+        /// The number of the job that does.
         by: u64,
     },
     /// A worker takes it; the event's number is the fence.
     Lease {
-        /// Who.
+        /// The worker's name, as it gave it.
         worker: String,
         /// Wall time by which it has to be heard of.
         deadline_ms: i64,
@@ -133,12 +133,12 @@ pub enum JobMoved {
         attempt: u32,
         /// Wall time from which.
         until_ms: i64,
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// It is not tried again by itself.
     GiveUp {
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
         /// Wall time until which the model's circuit stays open; absent when it stays closed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,7 +176,7 @@ pub enum JobMoved {
     },
     /// Not good enough.
     Reject {
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
         /// Event time until which kinds of this class and below do not trigger again.
         cooldown_until_ms: i64,
@@ -187,7 +187,7 @@ pub enum JobMoved {
     Expire,
     /// Ended.
     Cancel {
-        /// Why.
+        /// A reason for people; kept in the log.
         why: String,
     },
     /// Queued again by a person.

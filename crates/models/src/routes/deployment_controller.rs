@@ -38,13 +38,13 @@ pub struct DeploymentController {
     pub writer: LedgerWriter,
     /// What routers say.
     pub routers: RouterRegistry,
-    /// Time.
+    /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
     /// Records with their labels, of models whose loss is judged.
     pub records: Arc<dyn ModelRecords>,
     /// How long is waited for routers.
     pub settings: RouteSettings,
-    /// The end of everything.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
 

@@ -1,4 +1,4 @@
-//! Standing orders: what arrives for a service, by call or by lane, judged together. A part of the service.
+//! Monitors: what arrives for a service, by call or by lane, judged together. A part of the service.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ impl PerformanceService {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_judge_kit::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_judge_kit::monitoring::Monitor| proto::Monitor {
             service_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,

@@ -1,4 +1,4 @@
-//! Standing orders and the last assessments: what arrives for a service, judged together. The service's other half.
+//! Monitors and the last assessments: what arrives for a service, judged together. The service's other half.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl QualityService {
     }
 
     pub(super) async fn list_monitors_now(&self) -> Result<proto::ListMonitorsResponse, Problem> {
-        let monitor = |order: acgs_judge_kit::monitoring::Order| proto::Monitor {
+        let monitor = |order: acgs_judge_kit::monitoring::Monitor| proto::Monitor {
             service_id: order.about,
             interval_seconds: order.interval_seconds,
             started_at: order.started_at,

@@ -67,7 +67,7 @@ pub enum Input {
     },
     /// A frame of rows.
     Rows {
-        /// Who.
+        /// The number that the client was given when it joined.
         client: u64,
         /// Its number.
         seq: u64,
@@ -78,7 +78,7 @@ pub enum Input {
     },
     /// A frame of labels.
     Labels {
-        /// Who.
+        /// The number that the client was given when it joined.
         client: u64,
         /// Its number.
         seq: u64,
@@ -96,19 +96,19 @@ pub enum Input {
     },
     /// A client has reports.
     Ack {
-        /// Who.
+        /// The number that the client was given when it joined.
         client: u64,
         /// Through this report.
         through: u64,
     },
     /// A client's partition ends.
     End {
-        /// Who.
+        /// The number that the client was given when it joined.
         client: u64,
     },
     /// A client is gone.
     Leave {
-        /// Who.
+        /// The number that the client was given when it joined.
         client: u64,
     },
 }

@@ -170,7 +170,7 @@ pub enum PerformanceSubmitted {
         /// Metrics that missed their target.
         violations: Vec<String>,
     },
-    /// Rows that a standing order gathered.
+    /// Rows that a monitor gathered.
     Rows {
         /// Rows.
         row_count: u64,

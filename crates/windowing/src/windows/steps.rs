@@ -33,7 +33,7 @@ pub enum Cause {
 pub struct Close {
     /// The window.
     pub window: WindowKey,
-    /// Why.
+    /// What made it due.
     pub cause: Cause,
     /// Panes of rows, in order of event time, then of opening.
     pub panes: Vec<PaneId>,
