@@ -1,4 +1,5 @@
-//! Gives up what jobs leave in the blob home: data sets and scores that no open job needs. It must not know what is in them.
+//! Gives up what jobs leave in the blob home: data sets and scores that no open job needs. The record log makes data sets
+//! again, byte for byte, while it has the records. It must not know what is in them.
 //!
 //! Artifacts stay: versions refer to them for as long as the ledger does.
 
@@ -6,6 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use acgs_lifecycle::State;
 use acgs_vocabulary::ports::{Blobs, PortError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -13,8 +15,11 @@ use crate::{
     ledger_writer::LedgerWriter,
 };
 
-/// Between two sweeps. What is unused at two in a row goes: a data set is there some moments before its job says so.
+/// Between two sweeps when no job has ended. What is unused at two in a row goes: a data set is there some moments before
+/// its job says so.
 const SWEEP: Duration = Duration::from_secs(600);
+/// From a change of the ledger to a look at which jobs are open, and between the two sweeps after one has ended.
+const SOON: Duration = Duration::from_secs(1);
 /// Names read at once.
 const PAGE: usize = 1_000;
 /// Names that are remembered from one sweep to the next; more wait for a later one.
@@ -56,16 +61,54 @@ impl Used {
     }
 }
 
+/// When there is something to sweep.
+#[derive(Debug)]
+struct Due {
+    /// Jobs that were open when it was looked last.
+    open: HashSet<u64>,
+    /// Sweeps that the end of a job still asks for.
+    sweeps: u32,
+}
+
+impl Due {
+    /// Whether to sweep now, so long after the last sweep.
+    fn look(&mut self, open: &HashSet<u64>, since_last: Duration) -> bool {
+        if self.open.iter().any(|job| !open.contains(job)) {
+            self.sweeps = 2;
+        }
+        self.open.clone_from(open);
+        let due = self.sweeps > 0 || since_last >= SWEEP;
+        self.sweeps = self.sweeps.saturating_sub(1);
+        due
+    }
+}
+
 impl BlobRetention {
     /// Sweeps until everything ends.
     pub async fn run(self, stop: CancellationToken) {
         let mut unused = HashSet::new();
+        let mut changed = self.writer.changed();
+        let mut due = Due { open: self.writer.look(Used::by).jobs, sweeps: 0 };
+        let (mut is_changed, mut swept_at) = (false, Instant::now());
         loop {
+            let pause = if is_changed || due.sweeps > 0 { SOON } else { SWEEP };
             tokio::select! {
-                () = tokio::time::sleep(SWEEP) => {}
+                () = tokio::time::sleep(pause) => {}
+                ended = changed.changed(), if !is_changed => match ended {
+                    Ok(()) => {
+                        is_changed = true;
+                        continue;
+                    }
+                    Err(_) => return,
+                },
                 () = stop.cancelled() => return,
             }
+            is_changed = false;
             let used = self.writer.look(Used::by);
+            if !due.look(&used.jobs, swept_at.elapsed()) {
+                continue;
+            }
+            swept_at = Instant::now();
             match sweep(&*self.blobs, &used, &mut unused).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(count, "blobs of jobs that are over were given up"),
@@ -151,5 +194,17 @@ mod tests {
         let left: Vec<String> = blobs.0.lock().unwrap().keys().cloned().collect();
         assert_eq!(left, ["artifacts/d1", "datasets/d7", "scores/7-70", "scores/8-80", "scores/odd"]);
         assert_eq!(sweep(&blobs, &used, &mut unused).await, Ok(0));
+    }
+
+    #[test]
+    fn a_job_that_has_ended_is_looked_after_twice_and_at_once() {
+        let mut due = Due { open: HashSet::from([1, 2]), sweeps: 0 };
+        let one = HashSet::from([1]);
+        assert!(!due.look(&HashSet::from([1, 2, 3]), SOON), "nothing has ended");
+        assert!(
+            due.look(&one, SOON) && due.look(&one, SOON),
+            "what was seen unused once goes the second time"
+        );
+        assert!(!due.look(&one, SOON) && due.look(&one, SWEEP));
     }
 }

@@ -1,7 +1,6 @@
-//! Judges what workers bring by the gates of the policy, and clears away the data of jobs that are over. It must not know how
-//! models are trained.
+//! Judges what workers bring by the gates of the policy. It must not know how models are trained.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use acgs_columns::{Kind as FieldKind, RecordBatch, Role, Schema};
 use acgs_interchange::from_parquet;
@@ -16,15 +15,13 @@ use acgs_vocabulary::{Constitution, Problem, ports::Blobs};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    job_files::{dataset_key, digests, scores_key},
+    job_files::{dataset_key, scores_key},
     job_holds::JobHolds,
     ledger_writer::LedgerWriter,
 };
 
-/// Between attempts while the home cannot be reached, and between two looks for what was left over.
+/// Between attempts while the home cannot be reached.
 const RETRY: Duration = Duration::from_millis(500);
-/// Jobs whose data are known to be gone.
-const CLEARED_MAX: usize = 256;
 
 /// What it works with. Clones share it.
 #[derive(Clone, Debug)]
@@ -40,11 +37,9 @@ pub struct GateRunner {
 }
 
 impl GateRunner {
-    /// Judges and clears until everything ends.
+    /// Judges until everything ends.
     pub async fn run(self, stop: CancellationToken) {
         let mut changed = self.writer.changed();
-        let mut over: HashSet<u64> = HashSet::new();
-        let mut quiet = false;
         loop {
             changed.borrow_and_update();
             for (model_id, job) in self.evaluating() {
@@ -55,17 +50,11 @@ impl GateRunner {
                     drop(hold);
                 });
             }
-            if quiet {
-                self.clear(&mut over).await;
-            }
             tokio::select! {
-                ended = changed.changed() => {
-                    quiet = false;
-                    if ended.is_err() {
-                        return;
-                    }
-                }
-                () = tokio::time::sleep(RETRY) => quiet = true,
+                ended = changed.changed() => if ended.is_err() {
+                    return;
+                },
+                () = tokio::time::sleep(RETRY) => {}
                 () = stop.cancelled() => return,
             }
         }
@@ -113,26 +102,6 @@ impl GateRunner {
         let constitutions = self.constitution.accepted().to_vec();
         let evaluation = move || evaluate(&policy, constitutions, new, truth, &scores);
         tokio::task::spawn_blocking(evaluation).await.map_err(|error| Problem::internal(error.to_string()))?
-    }
-
-    /// The data of a job that is over are given up: the record log makes them again, byte for byte, while it has the records.
-    async fn clear(&self, over: &mut HashSet<u64>) {
-        if over.len() > CLEARED_MAX {
-            over.clear();
-        }
-        let (ended, used): (Vec<Arc<Job>>, HashSet<String>) = self.writer.look(|state| {
-            let jobs = state.jobs_before(0).take(CLEARED_MAX / 2).map(|(_, job)| job);
-            let (open, ended): (Vec<_>, Vec<_>) =
-                jobs.filter(|job| job.plan.is_some()).partition(|job| job.state.is_open());
-            let ended = ended.into_iter().filter(|job| !over.contains(&job.number)).cloned().collect();
-            (ended, open.into_iter().flat_map(|job| digests(job)).collect())
-        });
-        for job in ended {
-            for digest in digests(&job).into_iter().filter(|digest| !used.contains(digest)) {
-                let _a_later_look_does_it = self.blobs.delete(&dataset_key(&digest)).await;
-            }
-            over.insert(job.number);
-        }
     }
 }
 
