@@ -134,10 +134,12 @@ async fn an_orchestrator_killed_in_mid_step_goes_on_from_the_log() {
     let load = rig.load().await;
     let (mut client, id) = rig.begin(1_000).await;
     until(&mut client, &id, |found| found.weight == 20 && found.phase() == DeploymentPhase::Analyzing).await;
+    load.until(Some("new"), 1).await;
     rig.orchestrator.take().unwrap().kill().await;
     // Longer than the candidates' lease: nobody could take it back, so it has nothing.
     let since = Instant::now();
-    while rig.new.behaviour.last.lock().unwrap().clone().unwrap().0.elapsed() < Duration::from_millis(500) {
+    let last = || rig.new.behaviour.last.lock().unwrap().clone().map(|(at, _)| at);
+    while last().is_none_or(|at| at.elapsed() < Duration::from_millis(500)) {
         assert!(since.elapsed() < acgs_tests::PATIENCE, "the candidate has calls while nobody looks");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
