@@ -164,7 +164,7 @@ async fn killed_judges_are_not_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_judges_are_not_noticed() {
     let seconds = std::env::var("ACGS_TEST_STOPPED_SECONDS").ok().and_then(|text| text.parse().ok());
-    let stopped_for = Duration::from_secs(seconds.unwrap_or(3));
+    let stopped_for = Duration::from_secs(seconds.unwrap_or(5));
     let fleet = Fleet::start_with(2, &["orchestrator.snapshot_every_bytes=100000"]).await;
     let mut load = load(stream(&fleet, "stopped").await);
     load.more(REPORTS).await;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use acgs_contracts::orchestrator::v1::{
-    Accepted, Opened, StreamWindowsRequest, StreamWindowsResponse, stream_windows_request,
+    Accepted, Closed, Opened, StreamWindowsRequest, StreamWindowsResponse, stream_windows_request,
     stream_windows_response,
 };
 use tokio::sync::mpsc;
@@ -69,6 +69,7 @@ impl StreamingService<StreamWindowsRequest> for Discard {
                             rows.batch.map_or(0, |batch| batch.columns.len() as u64 * 8 * 1_024);
                         Message::Accepted(Accepted { through_seq: rows.seq, credit_bytes, dropped: None })
                     }
+                    Some(stream_windows_request::Message::End(_)) => Message::Closed(Closed::default()),
                     _ => return,
                 };
                 if out.send(answer(reply)).await.is_err() {

@@ -139,6 +139,8 @@ struct Open {
     spec: Arc<Capture>,
     shape: rows::Shape,
     batches: mpsc::Sender<RecordBatch>,
+    /// Carries it.
+    task: tokio::task::JoinHandle<()>,
 }
 
 async fn run(parts: CaptureParts, mut waiting: mpsc::Receiver<Exchange>) {
@@ -210,8 +212,10 @@ fn take(
         }
         let (batches, outgoing) = mpsc::channel(BATCHES_MAX);
         let stream = stream::Stream::new(parts.clone(), &key.0, &key.1, Arc::clone(spec), Arc::clone(&shape));
-        tokio::spawn(stream.run(outgoing));
-        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape, batches });
+        // Two at once would take the partition from each other.
+        let before = streams.remove(&key).map(|open| open.task);
+        let task = tokio::spawn(stream.run(outgoing, before));
+        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape, batches, task });
     }
     let shape = &streams.get(&key)?.shape;
     let rows = match made.entry(key) {

@@ -23,20 +23,20 @@ pub struct Carried<C> {
 impl<C> Carried<C> {
     /// Counts a pane that is given and released at once.
     pub(crate) fn give_last(&mut self) {
-        self.fed_panes += 1;
+        self.fed_panes = self.fed_panes.saturating_add(1);
     }
 
     /// Whether a pane is to be given for the first time; it counts as given then.
     pub(crate) fn give(&mut self, pane: PaneId) -> bool {
         let fresh = self.fed.insert(pane);
-        self.fed_panes += u64::from(fresh);
+        self.fed_panes = self.fed_panes.saturating_add(u64::from(fresh));
         fresh
     }
 
     /// A pane will not be named again; it is late when it was never given.
     pub(crate) fn release(&mut self, pane: PaneId) {
         if !self.fed.remove(&pane) {
-            self.late_panes += 1;
+            self.late_panes = self.late_panes.saturating_add(1);
         }
     }
 }

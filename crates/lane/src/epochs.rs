@@ -1,5 +1,5 @@
 //! The newest epoch of each stream that this process has judged for: an orchestrator that has lost a stream cannot go on
-//! with it here. It must not know leases.
+//! with it here. Who may open lanes may so end those of others: `Judge` is for orchestrators. It must not know leases.
 
 use std::{
     collections::HashMap,
@@ -26,15 +26,40 @@ struct Newest {
 }
 
 /// A lane's leave to go on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Tenure {
+    epochs: Epochs,
+    stream_id: Arc<str>,
     newest: Arc<AtomicU64>,
     epoch: u64,
 }
 
+impl Drop for Tenure {
+    /// A stream without leases leaves nothing to remember.
+    fn drop(&mut self) {
+        if self.newest.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        let mut newest = self.epochs.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = newest.streams.get(&self.stream_id).is_some_and(|known| Arc::strong_count(known) == 2);
+        if last && self.newest.load(Ordering::Acquire) == 0 {
+            newest.streams.remove(&self.stream_id);
+        }
+    }
+}
+
+/// The reason of a lane that is refused or ended because the stream has a newer owner.
+const OLDER_EPOCH: &str = "OLDER_EPOCH";
+
+/// Whether a lane was lost because the stream has a newer owner.
+#[must_use]
+pub fn is_outdated(problem: &Problem) -> bool {
+    problem.reason() == OLDER_EPOCH
+}
+
 fn older(epoch: u64, newest: u64) -> Problem {
     let message = format!("the stream has another owner: its epoch is {newest}, the lane's {epoch}");
-    Problem::new(Kind::Precondition, "OLDER_EPOCH", message)
+    Problem::new(Kind::Precondition, OLDER_EPOCH, message)
 }
 
 impl Epochs {
@@ -51,7 +76,7 @@ impl Epochs {
         let known = Arc::clone(newest.streams.entry(Arc::clone(stream_id)).or_default());
         match known.fetch_max(epoch, Ordering::AcqRel) {
             seen if seen > epoch => Err(older(epoch, seen)),
-            _ => Ok(Tenure { newest: known, epoch }),
+            _ => Ok(Tenure { epochs: self.clone(), stream_id: Arc::clone(stream_id), newest: known, epoch }),
         }
     }
 }
@@ -88,6 +113,16 @@ mod tests {
         assert_eq!(epochs.begin(&one, 3).unwrap_err().reason(), "OLDER_EPOCH");
         drop((former, beside, newer));
         assert_eq!(epochs.begin(&one, 0).unwrap_err().reason(), "OLDER_EPOCH", "also without a lane");
+    }
+
+    #[test]
+    fn what_has_no_epoch_is_forgotten_with_its_last_lane() {
+        let epochs = Epochs::default();
+        let (one, two) = (epochs.begin(&"s".into(), 0).unwrap(), epochs.begin(&"s".into(), 0).unwrap());
+        drop(one);
+        assert_eq!(epochs.0.lock().unwrap().streams.len(), 1);
+        drop(two);
+        assert!(epochs.0.lock().unwrap().streams.is_empty());
     }
 
     #[test]

@@ -31,8 +31,9 @@ pub const PANES_MAX: usize = 1 << 20;
 pub const PANE_BYTES_MAX: usize = 1 << 30;
 /// What a frame counts towards the next snapshot, however small: small frames are kept for replay too.
 const FRAME_BYTES_MIN: u64 = 1 << 10;
-/// What a tick, close or release counts towards the next snapshot.
+/// What a tick, close or release counts towards the next snapshot, and each pane that it names.
 const CONTROL_BYTES: u64 = 128;
+const PANE_ID_BYTES: u64 = 8;
 
 /// The machine.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ enum Restoring {
 
 fn broken(message: impl Into<String>) -> Problem {
     Problem::new(Kind::Precondition, "LANE_PROTOCOL", message)
+}
+
+fn control_bytes(panes: &[PaneId]) -> u64 {
+    CONTROL_BYTES + PANE_ID_BYTES * panes.len() as u64
 }
 
 fn not_ready() -> Problem {
@@ -139,13 +144,20 @@ impl<A: Assessor> PaneJudge<A> {
         Ok(vec![LaneUp::Credit { bytes: CREDIT_BYTES, messages: CREDIT_MESSAGES }])
     }
 
-    fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
+    /// Whether so many panes more have room.
+    fn check_room(&self, more: usize) -> Result<(), Problem> {
         let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
-        let bytes = (self.panes.len() + 1).saturating_mul(self.assessor.pane_bytes(plan));
-        if self.panes.len() >= PANES_MAX || bytes > PANE_BYTES_MAX {
+        let panes = self.panes.len().saturating_add(more);
+        if panes > PANES_MAX || panes.saturating_mul(self.assessor.pane_bytes(plan)) > PANE_BYTES_MAX {
             let message = format!("a lane holds at most {PANES_MAX} panes in {PANE_BYTES_MAX} bytes");
             return Err(Problem::exhausted("LANE_PANES", message, 1_000));
         }
+        Ok(())
+    }
+
+    fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
+        self.check_room(1)?;
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
         // After a restore the frames since the snapshot come again, and with them panes that it holds.
         if let Entry::Vacant(vacant) = self.panes.entry(pane) {
             vacant.insert((key, self.assessor.pane(plan, labels_only)));
@@ -246,7 +258,7 @@ impl<A: Assessor> PaneJudge<A> {
                 }
             }
         }
-        self.bytes_since_snapshot += if fresh { CONTROL_BYTES } else { 0 };
+        self.bytes_since_snapshot += if fresh { control_bytes(&close.panes) } else { 0 };
         let mut answers = Vec::new();
         if !close.again {
             let Assessment { status, reason, report, findings } = self.assess(plan, &close);
@@ -291,7 +303,7 @@ impl<A: Assessor> PaneJudge<A> {
                 Feed::Nothing | Feed::OnTime | Feed::Settled => {}
             }
         }
-        self.bytes_since_snapshot += if fresh { CONTROL_BYTES } else { 0 };
+        self.bytes_since_snapshot += if fresh { control_bytes(panes) } else { 0 };
         self.snapshot_when_due()
     }
 

@@ -9,6 +9,9 @@ use crate::message::{PaneId, State};
 /// Bytes of one piece of a state; one pane more may be in it.
 pub(crate) const PIECE_BYTES: usize = 2 << 20;
 
+/// What a pane takes in a message besides its key and its bytes, at most.
+const FRAMING_BYTES: usize = 32;
+
 /// Cuts a state: each piece but the last says that another follows. There is one piece at least.
 #[must_use]
 pub(crate) fn cut(
@@ -24,7 +27,7 @@ pub(crate) fn cut(
             pieces.push(piece());
             bytes = 0;
         }
-        bytes += pane.2.len();
+        bytes += pane.1.len() + pane.2.len() + FRAMING_BYTES;
         if let Some(last) = pieces.last_mut() {
             last.panes.push(pane);
         }
@@ -74,9 +77,11 @@ mod tests {
         fn what_was_cut_is_whole_again(
             sizes in proptest::collection::vec(0usize..3 << 20, 0..4),
             carry_bytes in 0usize..5 << 20,
+            small in 0usize..20_000,
         ) {
+            let sizes: Vec<usize> = sizes.into_iter().chain(std::iter::repeat_n(599, small)).collect();
             let of = |(index, size): (usize, &usize)| {
-                (index as PaneId, Arc::from("key"), Bytes::from(vec![index as u8; *size]))
+                (index as PaneId, Arc::from("key".repeat(size % 300)), Bytes::from(vec![index as u8; *size]))
             };
             let panes: Vec<_> = sizes.iter().enumerate().map(of).collect();
             let whole: Bytes = [7, 1, 3].repeat(carry_bytes / 3).into();
@@ -86,7 +91,7 @@ mod tests {
             for (index, piece) in pieces.iter().enumerate() {
                 prop_assert_eq!(piece.more, index < last);
                 prop_assert_eq!(piece.through_seq, 7);
-                let bytes: usize = piece.panes.iter().map(|pane| pane.2.len()).sum();
+                let bytes: usize = piece.panes.iter().map(|pane| pane.1.len() + pane.2.len()).sum();
                 prop_assert!(bytes + piece.carry.len() < PIECE_BYTES + (3 << 20));
                 prop_assert!(piece.carry.len() <= PIECE_BYTES);
             }

@@ -168,8 +168,9 @@ impl ReplayLog {
 
     /// The judge has said its state, or a piece of it. With the last piece, what is in it need not be sent again.
     pub fn snapshot(&mut self, piece: State) {
-        // One that stops before it was restored says less than is known.
-        if !self.keeps || piece.through_seq < self.through_seq {
+        // One that stops before it was restored says less than is known; nobody can know what was not given.
+        let known = self.through_seq..=self.given_through();
+        if !self.keeps || !known.contains(&piece.through_seq) {
             return;
         }
         if self.pieces.last().is_some_and(|last| last.through_seq != piece.through_seq) {
@@ -184,12 +185,19 @@ impl ReplayLog {
         let pieces = std::mem::take(&mut self.pieces);
         self.carry = pieces::carry(&pieces);
         for piece in pieces {
-            for (pane, key, bytes) in piece.panes {
+            let opened = piece.panes.into_iter().filter(|(pane, ..)| *pane <= self.newest_pane);
+            for (pane, key, bytes) in opened {
                 self.panes.insert(pane, (key, bytes));
             }
         }
         self.through_seq = through_seq;
         self.trim(through_seq);
+    }
+
+    /// The newest sequence number that the judge was given.
+    fn given_through(&self) -> u64 {
+        let given = self.log.iter().take(self.given).rev().find_map(|entry| entry.message.seq());
+        given.unwrap_or(0).max(self.through_seq)
     }
 
     /// Drops what a state through this frame holds; what is released by then is not in it any more.

@@ -145,6 +145,50 @@ fn carry_outlives_a_kill_at_every_point() {
 }
 
 #[test]
+fn a_state_that_cannot_be_is_not_believed() {
+    let mut log = ReplayLog::new(true);
+    let script = script(6);
+    script.iter().for_each(|message| log.push(message.clone()));
+    for _ in 0..6 {
+        log.next();
+    }
+    let kept = log.kept();
+    let state = |through_seq, pane| State {
+        through_seq,
+        panes: vec![(pane, "".into(), Bytes::from_static(b"x"))],
+        ..State::default()
+    };
+    log.snapshot(state(1 << 60, 1));
+    assert_eq!((log.kept(), log.state_bytes()), (kept, 0), "nobody knows what was not given");
+    log.snapshot(state(1, 1_000));
+    assert!(log.kept() < kept);
+    assert_eq!(log.state_bytes(), 0, "a pane that was never opened is none");
+    log.snapshot(state(0, 1));
+    assert_eq!(log.state_bytes(), 0, "less than is known");
+}
+
+#[test]
+fn a_restore_has_the_bounds_of_a_lane() {
+    let restore = |state: State| {
+        let mut judge = judge::<ON_TIME>(0);
+        judge.apply(LaneDown::Restore(state)).map(|_| ()).map_err(|problem| problem.reason().to_owned())
+    };
+    assert_eq!(restore(State { through_seq: 3, ..State::default() }), Err("BAD_STATE".into()), "no carry");
+    let carry = Bytes::from(vec![0; (64 << 20) + 1]);
+    assert_eq!(restore(State { carry, ..State::default() }), Err("TOO_LARGE".into()));
+    let carry = Bytes::from_static(b"\x01\xff\xff\xff");
+    assert_eq!(restore(State { through_seq: 3, carry, ..State::default() }), Err("BAD_STATE".into()));
+    let mut judge = judge::<NOTHING>(0);
+    judge.apply(LaneDown::Restore(State { through_seq: 3, more: true, ..State::default() })).unwrap();
+    let other = State { through_seq: 4, ..State::default() };
+    assert_eq!(judge.apply(LaneDown::Restore(other)).unwrap_err().reason(), "BAD_STATE", "pieces of two");
+    let mut judge = toy::judge::<NOTHING>(0);
+    judge.apply(LaneDown::Restore(State { through_seq: 3, more: true, ..State::default() })).unwrap();
+    let rows = script(1).remove(1);
+    assert_eq!(judge.apply(rows).unwrap_err().reason(), "LANE_PROTOCOL");
+}
+
+#[test]
 fn each_feed_gives_what_it_says() {
     let script = script(12);
     let last = |said: Vec<toy::Said>| said.last().map(|(.., reason)| reason.clone()).unwrap_or_default();

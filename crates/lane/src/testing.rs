@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::{
     judge::Judge,
     message::{Close, LaneDown, LaneUp, Open, PaneId, State, Timing, Verdict},
+    pieces,
 };
 
 /// Rows in frames and panes, and the windows to close over them.
@@ -111,10 +112,14 @@ impl Script {
     ) -> Vec<Verdict> {
         self.start(first, snapshot_every_bytes);
         let mut kept = State::default();
+        let mut pieces = Vec::new();
         for answer in self.send(first, 0..died_after.min(self.frames.len())) {
             if let LaneUp::Snapshot(state) = answer {
                 kept.through_seq = state.through_seq;
-                kept.carry = state.carry;
+                pieces.push(State { panes: Vec::new(), ..state.clone() });
+                if !state.more {
+                    kept.carry = pieces::carry(&std::mem::take(&mut pieces));
+                }
                 for pane in state.panes {
                     kept.panes.retain(|(known, ..)| *known != pane.0);
                     kept.panes.push(pane);

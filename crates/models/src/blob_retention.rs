@@ -3,7 +3,11 @@
 //!
 //! Artifacts stay: versions refer to them for as long as the ledger does.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use acgs_lifecycle::State;
 use acgs_vocabulary::ports::{Blobs, PortError};
@@ -11,14 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    job_files::{DATASETS, SCORES, digests, job_of_scores},
+    job_files::{DATASETS, SCORES, dataset_key, digests, job_of_scores},
+    job_holds::JobHolds,
     ledger_writer::LedgerWriter,
 };
 
-/// Between two sweeps when no job has ended. What is unused at two in a row goes: a data set is there some moments before
-/// its job says so.
+/// Between two sweeps. What is unused at two in a row goes: a data set is there some moments before its job says so.
 const SWEEP: Duration = Duration::from_secs(600);
-/// From a change of the ledger to a look at which jobs are open, and between the two sweeps after one has ended.
+/// From a change of the ledger to a look at which jobs have ended.
 const SOON: Duration = Duration::from_secs(1);
 /// Names read at once.
 const PAGE: usize = 1_000;
@@ -32,12 +36,14 @@ pub struct BlobRetention {
     pub writer: LedgerWriter,
     /// What is swept.
     pub blobs: Arc<dyn Blobs>,
+    /// Jobs that are being prepared: their data may be there before the ledger says so.
+    pub holds: JobHolds,
 }
 
 /// What open jobs need.
 #[derive(Debug, Default)]
 struct Used {
-    jobs: HashSet<u64>,
+    jobs: HashMap<u64, Vec<String>>,
     digests: HashSet<String>,
 }
 
@@ -46,8 +52,9 @@ impl Used {
         let open = state.jobs_before(0).map(|(_, job)| job).filter(|job| job.state.is_open());
         let mut used = Self::default();
         for job in open {
-            used.jobs.insert(job.number);
-            used.digests.extend(digests(job));
+            let files = digests(job);
+            used.digests.extend(files.iter().cloned());
+            used.jobs.insert(job.number, files);
         }
         used
     }
@@ -57,44 +64,38 @@ impl Used {
         if let Some(digest) = name.strip_prefix(DATASETS) {
             return self.digests.contains(digest);
         }
-        job_of_scores(name).is_none_or(|job| self.jobs.contains(&job))
+        job_of_scores(name).is_none_or(|job| self.jobs.contains_key(&job))
     }
 }
 
-/// When there is something to sweep.
-#[derive(Debug)]
-struct Due {
-    /// Jobs that were open when it was looked last.
-    open: HashSet<u64>,
-    /// Sweeps that the end of a job still asks for.
-    sweeps: u32,
+/// The data of jobs that have ended since they were looked at last.
+#[derive(Debug, Default)]
+struct Ended {
+    /// Jobs that were open, and their data.
+    open: HashMap<u64, Vec<String>>,
+    leftovers: Vec<String>,
 }
 
-impl Due {
-    /// Whether to sweep now, so long after the last sweep.
-    fn look(&mut self, open: &HashSet<u64>, since_last: Duration) -> bool {
-        if self.open.iter().any(|job| !open.contains(job)) {
-            self.sweeps = 2;
-        }
-        self.open.clone_from(open);
-        let due = self.sweeps > 0 || since_last >= SWEEP;
-        self.sweeps = self.sweeps.saturating_sub(1);
-        due
+impl Ended {
+    fn look(&mut self, used: &Used) {
+        let ended = self.open.iter().filter(|(job, _)| !used.jobs.contains_key(job));
+        self.leftovers.extend(ended.flat_map(|(_, files)| files).cloned());
+        self.open.clone_from(&used.jobs);
     }
 }
 
 impl BlobRetention {
-    /// Sweeps until everything ends.
+    /// Gives up until everything ends.
     pub async fn run(self, stop: CancellationToken) {
-        let mut unused = HashSet::new();
+        let (mut unused, mut ended) = (HashSet::new(), Ended::default());
+        ended.look(&self.writer.look(Used::by));
         let mut changed = self.writer.changed();
-        let mut due = Due { open: self.writer.look(Used::by).jobs, sweeps: 0 };
         let (mut is_changed, mut swept_at) = (false, Instant::now());
         loop {
-            let pause = if is_changed || due.sweeps > 0 { SOON } else { SWEEP };
+            let pause = if is_changed || !ended.leftovers.is_empty() { SOON } else { SWEEP };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                ended = changed.changed(), if !is_changed => match ended {
+                told = changed.changed(), if !is_changed => match told {
                     Ok(()) => {
                         is_changed = true;
                         continue;
@@ -105,7 +106,11 @@ impl BlobRetention {
             }
             is_changed = false;
             let used = self.writer.look(Used::by);
-            if !due.look(&used.jobs, swept_at.elapsed()) {
+            ended.look(&used);
+            if let Err(error) = self.give_up(&mut ended.leftovers).await {
+                tracing::warn!(%error, "data of jobs that are over could not be given up yet");
+            }
+            if swept_at.elapsed() < SWEEP {
                 continue;
             }
             swept_at = Instant::now();
@@ -115,6 +120,18 @@ impl BlobRetention {
                 Err(error) => tracing::warn!(%error, "blobs could not be swept; the next sweep tries again"),
             }
         }
+    }
+
+    /// Deletes what no open job needs now, while no job is being prepared: the same data may be another's too.
+    async fn give_up(&self, leftovers: &mut Vec<String>) -> Result<(), PortError> {
+        while !self.holds.any() {
+            let Some(digest) = leftovers.last() else { return Ok(()) };
+            if !self.writer.look(Used::by).digests.contains(digest) {
+                self.blobs.delete(&dataset_key(digest)).await?;
+            }
+            leftovers.pop();
+        }
+        Ok(())
     }
 }
 
@@ -148,7 +165,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::job_files::{dataset_key, scores_key};
+    use crate::job_files::scores_key;
 
     #[derive(Debug, Default)]
     struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
@@ -185,26 +202,29 @@ mod tests {
         }
         blobs.put("artifacts/d1", vec![1]).await.unwrap();
         blobs.put("scores/odd", vec![1]).await.unwrap();
-        let used = Used { jobs: HashSet::from([7]), digests: HashSet::from(["d7".to_owned()]) };
+        let used = Used { jobs: jobs(&[7]), digests: HashSet::from(["d7".to_owned()]) };
         let mut unused = HashSet::new();
         assert_eq!(sweep(&blobs, &used, &mut unused).await, Ok(0));
         // One that is needed by then stays.
-        let used = Used { jobs: HashSet::from([7, 8]), digests: HashSet::from(["d7".to_owned()]) };
+        let used = Used { jobs: jobs(&[7, 8]), digests: HashSet::from(["d7".to_owned()]) };
         assert_eq!(sweep(&blobs, &used, &mut unused).await, Ok(2 * 2_500 - 3));
         let left: Vec<String> = blobs.0.lock().unwrap().keys().cloned().collect();
         assert_eq!(left, ["artifacts/d1", "datasets/d7", "scores/7-70", "scores/8-80", "scores/odd"]);
         assert_eq!(sweep(&blobs, &used, &mut unused).await, Ok(0));
     }
 
+    fn jobs(open: &[u64]) -> HashMap<u64, Vec<String>> {
+        open.iter().map(|job| (*job, vec![format!("d{job}"), "shared".to_owned()])).collect()
+    }
+
     #[test]
-    fn a_job_that_has_ended_is_looked_after_twice_and_at_once() {
-        let mut due = Due { open: HashSet::from([1, 2]), sweeps: 0 };
-        let one = HashSet::from([1]);
-        assert!(!due.look(&HashSet::from([1, 2, 3]), SOON), "nothing has ended");
-        assert!(
-            due.look(&one, SOON) && due.look(&one, SOON),
-            "what was seen unused once goes the second time"
-        );
-        assert!(!due.look(&one, SOON) && due.look(&one, SWEEP));
+    fn the_data_of_jobs_that_have_ended_are_known_once() {
+        let used = |open: &[u64]| Used { jobs: jobs(open), digests: HashSet::new() };
+        let mut ended = Ended::default();
+        ended.look(&used(&[1, 2]));
+        ended.look(&used(&[2, 3]));
+        assert_eq!(ended.leftovers, ["d1", "shared"], "shared ones are looked at again before they go");
+        ended.look(&used(&[2, 3]));
+        assert_eq!(ended.leftovers.len(), 2);
     }
 }

@@ -17,6 +17,12 @@ pub struct JobHold {
 }
 
 impl JobHolds {
+    /// Whether any job is held.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Takes a job; `None` when somebody has it.
     #[must_use]
     pub fn take(&self, job: u64) -> Option<JobHold> {

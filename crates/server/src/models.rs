@@ -106,7 +106,8 @@ impl Tools<'_> {
             holds: holds.clone(),
         };
         tokio::spawn(gates.run(self.stop.clone()));
-        let retention = BlobRetention { writer: writer.clone(), blobs: Arc::clone(&home.blobs) };
+        let retention =
+            BlobRetention { writer: writer.clone(), blobs: Arc::clone(&home.blobs), holds: holds.clone() };
         tokio::spawn(retention.run(self.stop.clone()));
         let controller = DeploymentController {
             writer: writer.clone(),

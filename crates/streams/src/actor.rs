@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use acgs_lane::{Connector, LaneUp};
+use acgs_lane::{Connector, LaneUp, epochs::is_outdated};
 use acgs_vocabulary::{
     Problem,
     ports::{Clock, records::FrameLog},
@@ -79,6 +79,8 @@ pub struct Actor {
     service_id: Arc<str>,
     /// Says that this process owns the stream; let go with it.
     lease: Option<Lease>,
+    /// Another orchestrator owns the stream: nothing more is said of it here.
+    is_outdated: bool,
     /// The trace of the call that opened the stream.
     traceparent: Option<Arc<str>>,
 }
@@ -117,6 +119,7 @@ impl Actor {
             model_id,
             service_id,
             lease,
+            is_outdated: false,
             traceparent,
         })
     }
@@ -151,15 +154,19 @@ impl Actor {
                 () = self.publishing.next() => Vec::new(),
                 _ = ticks.tick() => self.on_tick(),
                 () = disowned.cancelled() => {
-                    let message = "another orchestrator owns the stream now; open it again";
-                    self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", message));
-                    return;
+                    self.is_outdated = true;
+                    Vec::new()
                 }
                 () = stop.cancelled(), if draining_since_us.is_none() => {
                     draining_since_us = Some(self.now_us());
                     Vec::new()
                 }
             };
+            if self.is_outdated {
+                let message = "another orchestrator owns the stream now; open it again";
+                self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", message));
+                return;
+            }
             self.perform(actions);
             self.tell(inputs.is_empty());
             if self.core.is_over() {
@@ -195,6 +202,12 @@ impl Actor {
                 let stream = &self.core.spec().stream_id;
                 tracing::info!(%stream, %lane, "a judge is back");
                 self.core.lane_back(lane);
+                Vec::new()
+            }
+            Event::Lost(lane, problem) if is_outdated(&problem) => {
+                let stream = &self.core.spec().stream_id;
+                tracing::warn!(%stream, %lane, %problem, "the stream has another owner");
+                self.is_outdated = true;
                 Vec::new()
             }
             Event::Lost(lane, problem) => {

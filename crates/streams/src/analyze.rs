@@ -173,7 +173,7 @@ async fn verdict(link: &mut Link, replay_log: &mut ReplayLog) -> Result<Verdict,
     loop {
         match poll_fn(|context| link.poll(context, replay_log)).await {
             Said::Up(LaneUp::Verdict(verdict)) => return Ok(verdict),
-            Said::Up(_) | Said::Opened => {}
+            Said::Up(_) | Said::Opened | Said::Aged => {}
             Said::Lost(problem) | Said::Refused(problem) => return Err(problem),
         }
     }

@@ -4,24 +4,20 @@
 mod frames;
 mod labels;
 mod reports;
+mod told;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
-use acgs_lane::{
-    LaneConfigs, LaneDown, LaneId,
-    message::{Open, Verdict},
-};
+use acgs_lane::{LaneDown, LaneId, message::Verdict};
 use acgs_statistics::harm::{Harm, Risk};
 use acgs_vocabulary::{
     Alert, Finding, JudgeKind, Problem, VerdictStatus, Window, event::payload::PerformanceFound,
 };
-use acgs_windowing::{LabelJoin, WindowKey, Windows, watermark::BEGINNING, windows::Limits};
+use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
 pub use labels::{Label, LabelCounts, labels};
+use told::Told;
 
 use crate::{alert_tracker::AlertTracker, config::Config, projection::Projection, spec::StreamSpec};
 
@@ -218,10 +214,7 @@ pub struct Core {
     windows: Windows,
     join: Option<LabelJoin<RecordId, labels::Waiting, OwnedCell>>,
     partitions: HashMap<String, Partition>,
-    /// The newest sequence number of each lane.
-    lanes: BTreeMap<LaneId, u64>,
-    /// The watermark that lanes were told last, in milliseconds.
-    ticked_ms: i64,
+    lanes: BTreeMap<LaneId, Told>,
     memory: HashMap<WindowKey, Memory>,
     pending: VecDeque<Pending>,
     awaited: HashSet<(WindowKey, LaneId, u32)>,
@@ -265,8 +258,7 @@ impl Core {
             windows: Windows::new(spec.window, spec.out_of_orderness_ms, limits),
             join: joins.then(|| LabelJoin::new(config.waiting_labels_max)),
             partitions: HashMap::new(),
-            lanes: spec.judges.iter().map(|judge| (LaneId::whole(*judge), 0)).collect(),
-            ticked_ms: BEGINNING,
+            lanes: spec.judges.iter().map(|judge| (LaneId::whole(*judge), Told::default())).collect(),
             memory: HashMap::new(),
             pending: VecDeque::new(),
             awaited: HashSet::new(),
@@ -292,52 +284,6 @@ impl Core {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
-    }
-
-    /// The first message of each lane, and what its judge may ask for.
-    #[must_use]
-    pub fn opens(&self) -> Vec<(LaneId, Open, LaneConfigs)> {
-        let open = |lane: &LaneId| {
-            let configs = self.spec.configs_for(lane.judge);
-            let open = Open {
-                stream_id: Arc::clone(&self.spec.stream_id),
-                slot: lane.slot,
-                epoch: 0,
-                schema: self.projections.get(&lane.judge).map(|it| Arc::clone(&it.schema))?,
-                configs: configs.references(),
-                snapshot_every_bytes: 0,
-                model_id: self.spec.model_id.clone(),
-                service_id: self.spec.service_id.clone(),
-            };
-            Some((*lane, open, configs))
-        };
-        self.lanes.keys().filter_map(open).collect()
-    }
-
-    /// The lane that holds the panes of a key.
-    fn lane_of(judge: JudgeKind, _key: &str) -> LaneId {
-        LaneId::whole(judge)
-    }
-
-    /// A message with the lane's next sequence number.
-    fn down(&mut self, lane: LaneId, message: impl FnOnce(u64) -> LaneDown) -> Action {
-        let seq = self.lanes.entry(lane).or_default();
-        *seq += 1;
-        Action::Down(lane, message(*seq))
-    }
-
-    /// Tells every lane how far event time has come, if it has moved.
-    fn tell_time(&mut self, actions: &mut Vec<Action>) {
-        let watermark_ms = self.windows.watermarks.current();
-        if watermark_ms <= self.ticked_ms {
-            return;
-        }
-        self.ticked_ms = watermark_ms;
-        let lanes: Vec<LaneId> =
-            self.lanes.keys().filter(|lane| !self.lost.contains(lane)).copied().collect();
-        for lane in lanes {
-            actions.push(self.down(lane, |seq| LaneDown::Tick { seq, watermark_ms }));
-        }
     }
 
     /// A client delivers this partition from now on; returns the last seq accepted from it.

@@ -43,8 +43,23 @@ struct Lane {
     link: Link,
     /// Since when there is no judge that does anything.
     down_since: Option<Instant>,
+    /// When a judge was found last.
+    opened_at: Instant,
     /// Whether it has ever been open.
     was_open: bool,
+    /// Whether it was open when it was looked at last.
+    is_open: bool,
+}
+
+impl Lane {
+    /// Since when there is no judge that does anything, counted from now if the last one was there for long: a judge that has
+    /// nothing to say is no absent one.
+    fn down_since(&mut self, patience: Duration) -> Instant {
+        if self.link.is_open() && self.opened_at.elapsed() > 2 * patience {
+            self.down_since = None;
+        }
+        *self.down_since.get_or_insert_with(Instant::now)
+    }
 }
 
 /// The lanes of a stream.
@@ -95,7 +110,9 @@ impl Lanes {
                 replay_log: ReplayLog::new(remote),
                 link,
                 down_since: Some(Instant::now()),
+                opened_at: Instant::now(),
                 was_open: false,
+                is_open: false,
             }
         };
         let mut lanes =
@@ -125,9 +142,12 @@ impl Lanes {
             // What was lost is looked for again, which has to be polled too.
             while !lane.link.is_open() {
                 match lane.link.poll(context, &mut lane.replay_log) {
-                    Poll::Ready(Said::Opened) => (lane.down_since, lane.was_open) = (None, true),
+                    Poll::Ready(Said::Opened) => {
+                        (lane.down_since, lane.was_open, lane.is_open) = (None, true, true);
+                        lane.opened_at = Instant::now();
+                    }
                     Poll::Ready(Said::Refused(problem)) => return Poll::Ready(Err(problem)),
-                    Poll::Ready(Said::Up(_) | Said::Lost(_)) => {}
+                    Poll::Ready(Said::Up(_) | Said::Aged | Said::Lost(_)) => {}
                     Poll::Pending => break,
                 }
             }
@@ -161,15 +181,14 @@ impl Lanes {
         let patience = Duration::from_millis(self.config.patience_ms);
         let mut given_up = Vec::new();
         for lane in self.lanes.iter_mut().filter(|lane| !lane.replay_log.is_absent()) {
-            let (_, bytes, frames) = lane.replay_log.unsent();
+            let (messages, bytes, frames) = lane.replay_log.unsent();
             let (credit_bytes, credit_frames) = lane.link.credit();
-            let holds = credit_bytes <= bytes || credit_frames <= frames;
-            if self.remote && holds && lane.link.silence() >= patience {
+            let full = messages >= QUEUE_SOFT_MAX || credit_bytes <= bytes || credit_frames <= frames;
+            if self.remote && full && lane.link.silence() >= patience {
                 tracing::warn!(lane = %lane.id, "a judge holds a stream and says nothing");
                 // The next one has as much time to say something.
-                let next = lane.down_since.is_some_and(|since| since.elapsed() >= patience);
+                let next = lane.down_since(patience).elapsed() >= patience;
                 let problem = lane.link.let_go(if next { patience * SILENT_PAUSES } else { Duration::ZERO });
-                lane.down_since.get_or_insert_with(Instant::now);
                 if next {
                     lane.replay_log.abandon();
                     given_up.push(Event::Lost(lane.id, problem));
@@ -206,7 +225,7 @@ impl Lanes {
                     return Poll::Ready(Event::Up(id, up));
                 }
                 Poll::Ready(Said::Opened) => {
-                    lane.was_open = true;
+                    (lane.was_open, lane.is_open, lane.opened_at) = (true, true, Instant::now());
                     let gap_ms = lane.down_since.map_or(0, |since| since.elapsed().as_millis() as u64);
                     tracing::info!(lane = %id, gap_ms, "a lane is open again");
                     if lane.replay_log.revive() {
@@ -216,11 +235,16 @@ impl Lanes {
                     // There may be something to send, or to hear, at once.
                     continue;
                 }
+                Poll::Ready(Said::Aged) => continue,
                 Poll::Ready(Said::Lost(problem)) => {
+                    let patience = Duration::from_millis(self.config.patience_ms);
+                    // One that was there for long was there, also when it had nothing to say.
+                    if std::mem::take(&mut lane.is_open) && lane.opened_at.elapsed() > patience {
+                        lane.down_since = None;
+                    }
                     let since = *lane.down_since.get_or_insert_with(Instant::now);
                     // What was sent to a judge of this process was not kept.
-                    let over =
-                        !self.remote || since.elapsed() >= Duration::from_millis(self.config.patience_ms);
+                    let over = !self.remote || since.elapsed() >= patience;
                     if over && !lane.replay_log.is_absent() {
                         lane.replay_log.abandon();
                         return Poll::Ready(Event::Lost(id, problem));

@@ -135,6 +135,30 @@ async fn an_old_lane_is_opened_again_with_what_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_judge_that_has_nothing_to_say_is_not_lost_when_its_lane_gets_old_again_and_again() {
+    let judges = Arc::new(Scripted::default());
+    let mut lanes = lanes(&judges, LaneConfig { age_max_ms: 60_000, ..CONFIG }).await.unwrap();
+    lanes.push(QUALITY, LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false });
+    let since = Instant::now();
+    while judges.ends.lock().unwrap().len() < 5 {
+        let told = tokio::time::timeout(Duration::from_secs(1), lanes.next()).await;
+        assert!(told.is_err(), "{told:?}");
+        assert!(since.elapsed() < Duration::from_secs(400), "not opened again");
+    }
+    // The last one breaks, hours later and for a moment: still nothing is given up.
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    judges.ends.lock().unwrap().pop();
+    while judges.ends.lock().unwrap().len() < 5 {
+        let told = tokio::time::timeout(Duration::from_secs(1), lanes.next()).await;
+        assert!(told.is_err(), "{told:?}");
+    }
+    let _sends = tokio::time::timeout(Duration::from_secs(1), lanes.next()).await;
+    let mut ends = judges.ends.lock().unwrap();
+    assert!(matches!(ends[4].0.try_recv(), Ok(LaneDown::Open(_))));
+    assert!(matches!(ends[4].0.try_recv(), Ok(LaneDown::OpenPane { pane: 1, .. })), "all is told again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn judges_that_say_nothing_are_let_go_and_then_given_up() {
     let judges = Arc::new(Scripted::default());
     let mut lanes = lanes(&judges, CONFIG).await.unwrap();

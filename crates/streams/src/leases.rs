@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const RENEWALS: u64 = 3;
 /// Leases taken between two looks for those that nobody took again.
 const SWEEP_EVERY: u64 = 256;
-/// A lease that has run out is forgotten after this long, with the count of its owners.
+/// A lease that has run out is forgotten after this long.
 const FORGET_MS: i64 = 86_400_000;
 /// Keys looked at together.
 const PAGE: usize = 256;
@@ -37,7 +37,7 @@ struct Held {
     stream_id: String,
     /// Where the owner can be reached.
     owner: String,
-    /// Counts the owners.
+    /// Ascending from owner to owner.
     epoch: u64,
     expires_ms: i64,
 }
@@ -134,7 +134,8 @@ impl Leases {
             let held = Held {
                 stream_id: stream_id.to_owned(),
                 owner: self.owner.to_string(),
-                epoch: last.map_or(0, |held| held.epoch) + 1,
+                // One that is not known may have been forgotten, and judges may not have: no clock goes back so far.
+                epoch: last.map_or(self.clock.now_ms().max(0) as u64, |held| held.epoch) + 1,
                 expires_ms: self.clock.now_ms() + self.life_ms as i64,
             };
             match self.write(&key, &held, revision).await {

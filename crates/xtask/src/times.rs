@@ -2,12 +2,8 @@
 //! budgets are in docs/testing.md. It must not know what a part does.
 
 use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    fs,
-    hint::black_box,
-    path::PathBuf,
-    time::{Duration, Instant},
+    collections::HashMap, fmt::Write as _, fs, hint::black_box, ops::RangeInclusive, path::PathBuf,
+    time::Instant,
 };
 
 use crate::{Failure, root};
@@ -24,48 +20,51 @@ fn file() -> PathBuf {
     root().join(".tools/times.tsv")
 }
 
-/// CPU seconds of all processes that this one has waited for, and of those that they waited for; 0 where there is no procfs.
-fn children_cpu_s() -> f64 {
-    /// Of `cutime` and `cstime` behind the command's name (proc(5)); a tick is 10 ms.
-    const FIELDS: std::ops::RangeInclusive<usize> = 13..=14;
+/// Of `utime` and `stime`, and of `cutime` and `cstime`, behind the command's name (proc(5)).
+const OWN: RangeInclusive<usize> = 11..=12;
+const CHILDREN: RangeInclusive<usize> = 13..=14;
+
+/// CPU seconds of this process, or of all that it has waited for and those that they waited for; 0 where there is no procfs.
+fn cpu_s(fields: RangeInclusive<usize>) -> f64 {
+    /// Of the clock of procfs on Linux.
     const TICK_S: f64 = 0.01;
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    fields.get(FIELDS).unwrap_or_default().iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
+    let all: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    all.get(fields).unwrap_or_default().iter().filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
         * TICK_S
 }
 
 /// Runs a part and notes what it took, also when it fails.
 pub(crate) fn timed<T>(part: &str, run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let (cpu_before_s, since) = (children_cpu_s(), Instant::now());
+    let (cpu_before_s, since) = (cpu_s(CHILDREN), Instant::now());
     let done = run();
     let time = Time {
         part: part.to_owned(),
-        cpu_s: children_cpu_s() - cpu_before_s,
+        cpu_s: cpu_s(CHILDREN) - cpu_before_s,
         wall_s: since.elapsed().as_secs_f64(),
     };
     let mut known = read();
     known.retain(|one| one.part != time.part);
     known.push(time);
-    write(&known)?;
-    done
+    let written = write(&known);
+    done.and_then(|done| written.map(|()| done))
 }
 
 /// Forgets what was noted, and measures this machine.
 pub(crate) fn calibrate() -> Result<(), Failure> {
-    // The fastest of three: something else may be running.
-    let fastest = (0..3).map(|_| workload()).min().unwrap_or_default();
-    let seconds = fastest.as_secs_f64();
+    let before_s = cpu_s(OWN);
+    (0..ROUNDS).for_each(|_| workload());
+    let seconds = (cpu_s(OWN) - before_s) / f64::from(ROUNDS);
     eprintln!("xtask: the calibration workload takes {seconds:.2} CPU seconds here");
     write(&[Time { part: CALIBRATION.to_owned(), cpu_s: seconds, wall_s: seconds }])
 }
 
 const CALIBRATION: &str = "calibration";
+const ROUNDS: u32 = 5;
 
 /// What compilers and tests do: hashing, sorting and memory, on one thread.
-fn workload() -> Duration {
+fn workload() {
     const WORDS: u64 = 400_000;
-    let since = Instant::now();
     let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
         seed ^= seed << 13;
@@ -84,7 +83,6 @@ fn workload() -> Duration {
         let _infallible = write!(text, "{word}={count};");
     }
     black_box((numbers, text));
-    since.elapsed()
 }
 
 /// Budgets by part, from the table of docs/testing.md: `| part | what | multiples |`.
@@ -114,7 +112,11 @@ pub(crate) fn report() -> Result<(), Failure> {
         let multiples = time.cpu_s / unit_s;
         let budget = budgets.get(&time.part).copied();
         let shown = budget.map_or("-".to_owned(), |budget| format!("{budget:.0}"));
-        let over = if budget.is_some_and(|budget| multiples > budget) { "  over its budget" } else { "" };
+        let over = match budget {
+            Some(budget) if multiples > budget => "  over its budget",
+            Some(_) => "",
+            None => "  has no budget in docs/testing.md",
+        };
         println!(
             "{:<12} {:>9.1} {:>8.1} {multiples:>9.0} {shown:>7}{over}",
             time.part, time.cpu_s, time.wall_s

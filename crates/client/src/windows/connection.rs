@@ -149,6 +149,12 @@ impl Connection {
     /// # Errors
     /// The server's, or the connection's.
     pub async fn next(&mut self) -> Result<Option<Told>, Status> {
-        Ok(self.incoming.message().await?.and_then(|message| message.message))
+        while let Some(answer) = self.incoming.message().await? {
+            // What a newer server says in words that this client does not know is passed over.
+            if answer.message.is_some() {
+                return Ok(answer.message);
+            }
+        }
+        Ok(None)
     }
 }

@@ -41,7 +41,10 @@ pub struct WindowSession {
     heard: VecDeque<Told>,
     ending: Ending,
     closed: bool,
+    /// Since when nothing was heard on any connection.
     down_since: Option<Instant>,
+    /// Before the next connection; it grows until something is heard on one.
+    pause: Duration,
     /// Where the stream was said to be.
     owner: Option<String>,
     /// Which address is tried next.
@@ -93,6 +96,7 @@ impl WindowSession {
             ending: Ending::No,
             closed: false,
             down_since: None,
+            pause: Duration::ZERO,
             owner: None,
             address: 0,
         }
@@ -174,9 +178,24 @@ impl WindowSession {
         }
     }
 
-    /// What was heard while something was sent, oldest first.
+    /// What was heard while something was sent, oldest first. A report counts as taken, for the server too, when it is handed
+    /// out.
     pub fn heard(&mut self) -> Option<Told> {
-        self.heard.pop_front()
+        let message = self.heard.pop_front()?;
+        if let Told::Report(report) = &message {
+            let out = self.connection.as_ref().and_then(Connection::sender);
+            if let Some(out) = out.filter(|_| report.report_seq % REPORTS_PER_ACK == 0) {
+                let ack = Say::Ack(AckReports { through_report_seq: report.report_seq });
+                // Not worth waiting for: the next one says as much.
+                let _full_or_closed = out.try_send(StreamWindowsRequest { message: Some(ack) });
+            }
+        }
+        Some(message)
+    }
+
+    /// Gives up the frame that is to be accepted next, which the server refuses again and again; how many rows it had.
+    pub fn discard_first(&mut self) -> u64 {
+        self.unaccepted.discard_first()
     }
 
     /// The next thing that the server says; `None` at the end. Nothing is lost when it is not waited for to the end.
@@ -188,7 +207,7 @@ impl WindowSession {
             self.flush().await?;
             self.hear().await?;
         }
-        Ok(self.heard.pop_front())
+        Ok(self.heard())
     }
 
     /// The frame is kept also when there is an error: it goes with the next connection.
@@ -222,10 +241,11 @@ impl WindowSession {
                 biased;
                 room = out.reserve() => match room {
                     Ok(room) => {
-                        let message = self.unaccepted.next().unwrap_or_else(|| {
+                        let end = || {
                             self.ending = Ending::Said;
                             Say::End(End {})
-                        });
+                        };
+                        let message = self.unaccepted.next().unwrap_or_else(end);
                         room.send(StreamWindowsRequest { message: Some(message) });
                     }
                     // The server's reason is in what it says last.
@@ -256,9 +276,11 @@ impl WindowSession {
             Err(status) => status,
         };
         self.connection = None;
+        // Opened, and over before anything was said: the next one waits, and counts towards the time that there is.
+        let down = self.down_since.map_or(Duration::ZERO, |since| since.elapsed());
         match self.trouble(lost) {
             Trouble::Refused(status) => Err(SessionError::Refused(status)),
-            Trouble::Passing(status) if self.config.reconnect.is_zero() => {
+            Trouble::Passing(status) if self.config.reconnect.is_zero() || down > self.config.reconnect => {
                 Err(SessionError::Unreachable(status))
             }
             Trouble::Moved | Trouble::Passing(_) => Ok(()),
@@ -266,16 +288,14 @@ impl WindowSession {
     }
 
     fn note(&mut self, message: &Told) {
+        // A connection on which something is heard is one.
+        (self.down_since, self.pause) = (None, Duration::ZERO);
         match message {
             Told::Accepted(accepted) => self.unaccepted.accept(accepted.through_seq, accepted.credit_bytes),
-            Told::Report(report) => {
-                self.report_seq = report.report_seq;
-                let out = self.connection.as_ref().and_then(Connection::sender);
-                if let Some(out) = out.filter(|_| report.report_seq % REPORTS_PER_ACK == 0) {
-                    let ack = Say::Ack(AckReports { through_report_seq: report.report_seq });
-                    // Not worth waiting for: the next one says as much.
-                    let _full_or_closed = out.try_send(StreamWindowsRequest { message: Some(ack) });
-                }
+            Told::Report(report) => self.report_seq = report.report_seq,
+            // Its end was not asked for: another client has ended it, and what is left goes into its next life.
+            Told::Closed(_) if self.config.on_loss == OnLoss::Continue && self.ending == Ending::No => {
+                self.connection = None;
             }
             Told::Closed(_) => self.closed = true,
             Told::Opened(_) => {}
@@ -308,7 +328,11 @@ impl WindowSession {
     /// Opens the stream, at the address where it is said to be or else at each in turn, for so long.
     async fn connect(&mut self, budget: Duration) -> Result<(), SessionError> {
         let since = *self.down_since.get_or_insert_with(Instant::now);
-        let (mut pause, mut redirects, mut tried) = (PAUSE_FIRST, 0, 0);
+        let (mut redirects, mut tried) = (0, 0);
+        if !self.pause.is_zero() {
+            sleep(self.pause).await;
+        }
+        self.pause = (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
         loop {
             let address = match self.owner.take() {
                 Some(owner) => owner,
@@ -334,8 +358,8 @@ impl WindowSession {
                         if since.elapsed() >= budget {
                             return Err(SessionError::Unreachable(Box::new(status)));
                         }
-                        sleep(pause).await;
-                        pause = (pause * 2).min(PAUSE_MAX);
+                        sleep(self.pause).await;
+                        self.pause = (self.pause * 2).min(PAUSE_MAX);
                         redirects = 0;
                     }
                 }
@@ -352,7 +376,8 @@ impl WindowSession {
 
     fn opened(&mut self, connection: Connection) -> Result<(), SessionError> {
         let opened = *connection.opened();
-        if self.config.on_loss == OnLoss::Fail && self.unaccepted.life(opened.accepted_through) == Life::New {
+        let is_new = self.unaccepted.life(opened.accepted_through) == Life::New;
+        if (self.config.on_loss == OnLoss::Fail && is_new) || !self.unaccepted.is_whole() {
             return Err(SessionError::Lost {
                 accepted_through: self.unaccepted.accepted_through(),
                 known_through: opened.accepted_through,
@@ -363,7 +388,6 @@ impl WindowSession {
             self.ending = Ending::Wanted;
         }
         self.connection = Some(connection);
-        self.down_since = None;
         Ok(())
     }
 }

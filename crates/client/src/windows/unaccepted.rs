@@ -10,7 +10,7 @@ use acgs_contracts::orchestrator::v1::stream_windows_request::Message as Say;
 pub(super) enum Life {
     /// Everything that it said it had.
     Same,
-    /// Less: its state is another's.
+    /// Less, or what was never sent: its state is another's.
     New,
 }
 
@@ -33,6 +33,10 @@ pub(super) struct Unaccepted {
     frames: VecDeque<Frame>,
     /// Of these, so many were given to the connection that there is.
     sent: usize,
+    /// And so many to this one or one before: the server may have them.
+    sent_ever: usize,
+    /// Whether the numbers are the server's yet.
+    is_numbered: bool,
 }
 
 fn numbered(mut message: Say, seq: u64) -> Say {
@@ -54,7 +58,15 @@ fn rows(message: &Say) -> u64 {
 impl Unaccepted {
     /// Of a stream whose frames are kept until they are accepted, or not.
     pub(super) fn new(keeps: bool) -> Self {
-        Self { keeps, accepted_through: 0, credit_bytes: 0, frames: VecDeque::new(), sent: 0 }
+        Self {
+            keeps,
+            accepted_through: 0,
+            credit_bytes: 0,
+            frames: VecDeque::new(),
+            sent: 0,
+            sent_ever: 0,
+            is_numbered: false,
+        }
     }
 
     /// Bytes that the server takes now.
@@ -93,6 +105,7 @@ impl Unaccepted {
         let frame = self.frames.get_mut(self.sent)?;
         let message = if self.keeps { frame.message.clone() } else { frame.message.take() }?;
         self.sent += 1;
+        self.sent_ever = self.sent_ever.max(self.sent);
         Some(numbered(message, self.accepted_through + self.sent as u64))
     }
 
@@ -102,24 +115,41 @@ impl Unaccepted {
         while self.accepted_through < through_seq && self.frames.pop_front().is_some() {
             self.accepted_through += 1;
             self.sent = self.sent.saturating_sub(1);
+            self.sent_ever = self.sent_ever.saturating_sub(1);
         }
     }
 
-    /// What the server that opened the stream now knows of it.
+    /// Gives up the frame that is to be accepted next; how many rows it had.
+    pub(super) fn discard_first(&mut self) -> u64 {
+        let rows = self.frames.pop_front().map_or(0, |frame| frame.rows);
+        self.sent = self.sent.saturating_sub(1);
+        self.sent_ever = self.sent_ever.saturating_sub(1);
+        rows
+    }
+
+    /// What the server that opened the stream now knows of it. More than was ever sent is somebody else's, who has had this
+    /// partition meanwhile.
     pub(super) fn life(&self, accepted_through: u64) -> Life {
-        if accepted_through < self.accepted_through { Life::New } else { Life::Same }
+        let known = self.accepted_through..=self.accepted_through + self.sent_ever as u64;
+        if !self.is_numbered || known.contains(&accepted_through) { Life::Same } else { Life::New }
     }
 
     /// The stream is open (again): all that the server does not have is to be sent. In a new life frames get new numbers; in
     /// the same one those whose acceptance was not heard are not sent again.
     pub(super) fn reopen(&mut self, accepted_through: u64, credit_bytes: u64) {
-        if self.life(accepted_through) == Life::Same {
+        if self.is_numbered && self.life(accepted_through) == Life::Same {
             self.accept(accepted_through, 0);
         }
+        self.is_numbered = true;
         self.accepted_through = accepted_through;
         self.sent = 0;
         let owed: u64 = self.frames.iter().map(|frame| frame.bytes).sum();
         self.credit_bytes = credit_bytes as i64 - owed as i64;
+    }
+
+    /// Whether all frames can be sent again, if they have to be.
+    pub(super) fn is_whole(&self) -> bool {
+        self.frames.iter().all(|frame| frame.message.is_some())
     }
 }
 

@@ -89,6 +89,23 @@ fn in_a_new_life_what_was_not_accepted_gets_new_numbers() {
 }
 
 #[test]
+fn what_another_sent_is_not_taken_for_ours() {
+    let mut client = Unaccepted::new(true);
+    (1..=3).for_each(|number| client.add(frame(number), 10));
+    assert_eq!(client.life(5), Life::Same, "the first opening says where numbers begin");
+    client.reopen(5, 100);
+    assert_eq!(client.frames(), 3, "nothing was sent before, so nothing was accepted");
+    assert_eq!(read(&client.next().unwrap()), (6, 1));
+    assert_eq!((client.life(6), client.life(7), client.life(4)), (Life::Same, Life::New, Life::New));
+    client.reopen(8, 100);
+    let again: Vec<_> = std::iter::from_fn(|| client.next()).map(|message| read(&message)).collect();
+    assert_eq!(again, [(9, 1), (10, 2), (11, 3)]);
+    assert_eq!(client.discard_first(), 1);
+    client.reopen(8, 100);
+    assert_eq!(read(&client.next().unwrap()), (9, 2));
+}
+
+#[test]
 fn one_that_keeps_nothing_counts_all_the_same() {
     let mut client = Unaccepted::new(false);
     client.reopen(7, 100);

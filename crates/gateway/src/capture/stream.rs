@@ -14,10 +14,12 @@ use acgs_contracts::{
 };
 use acgs_mesh::client::connect;
 use acgs_vocabulary::convert::{batch, schema};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{CaptureParts, rows::Shape};
 
+/// Largest frame that is sent, in bytes of columns; a server takes 4 MiB.
+const FRAME_BYTES_MAX: usize = 2 << 20;
 /// Batches that are sent and not accepted.
 const UNACCEPTED_MAX: usize = 1_024;
 /// An orchestrator that does not open the stream by then does not have it.
@@ -78,55 +80,94 @@ impl Stream {
         Self { parts, stream_id: open.stream_id.clone(), session: WindowSession::new(dial, config, open) }
     }
 
-    /// Until nobody sends any more, or everything ends.
-    pub(super) async fn run(mut self, mut batches: mpsc::Receiver<RecordBatch>) {
+    /// Until nobody sends any more and all is accepted, or everything ends; after the one before has done so.
+    pub(super) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<RecordBatch>,
+        before: Option<JoinHandle<()>>,
+    ) {
         let stop = self.parts.stop.clone();
-        let mut told = false;
+        tokio::select! {
+            () = self.carry_all(&mut batches, before) => {}
+            () = stop.cancelled() => {}
+        }
+        batches.close();
+        while let Ok(batch) = batches.try_recv() {
+            self.dropped(batch.rows() as u64);
+        }
+    }
+
+    async fn carry_all(&mut self, batches: &mut mpsc::Receiver<RecordBatch>, before: Option<JoinHandle<()>>) {
+        if let Some(before) = before {
+            let _it_is_over = before.await;
+        }
+        let (mut told, mut refused) = (false, false);
         loop {
-            let went = tokio::select! {
-                went = self.carry(&mut batches) => went,
-                () = stop.cancelled() => return,
-            };
-            match went {
+            let frames = self.session.unaccepted_frames();
+            match self.carry(batches).await {
                 Ok(()) => return,
-                // Another stream has taken its place, and it has nothing left to send.
+                // Another stream takes its place, and what is left cannot be brought.
                 Err(_) if batches.is_closed() && batches.is_empty() => return,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
                         let stream_id = &self.stream_id;
                         tracing::warn!(stream_id, %error, "captured calls wait for their stream");
                     }
+                    // A frame that is refused twice at the head of all others holds them up for ever.
+                    let is_bad =
+                        error.status().is_some_and(|status| status.code() == tonic::Code::InvalidArgument);
+                    let stuck = is_bad && refused && self.session.unaccepted_frames() >= frames;
+                    if stuck {
+                        let rows = self.session.discard_first();
+                        self.dropped(rows);
+                    }
+                    refused = is_bad && !stuck;
                     tokio::time::sleep(RETRY).await;
                 }
             }
         }
     }
 
+    fn dropped(&self, rows: u64) {
+        self.parts.stats.captures_dropped.fetch_add(rows, Ordering::Relaxed);
+    }
+
     async fn carry(&mut self, batches: &mut mpsc::Receiver<RecordBatch>) -> Result<(), SessionError> {
         loop {
             self.session.ready().await?;
+            // Nobody reads reports here: they are in the log.
+            while self.session.heard().is_some() {}
             let room = self.session.credit_bytes() > 0 && self.session.unaccepted_frames() < UNACCEPTED_MAX;
             tokio::select! {
                 batch = batches.recv(), if room => match batch {
-                    Some(batch) => {
-                        let bytes = batch.size_bytes();
-                        self.session.send_rows(batch::to_proto(&batch), bytes).await?;
-                    }
-                    None => return self.session.end().await,
+                    Some(batch) => self.send(&batch).await?,
+                    None => return self.session.settle().await,
                 },
-                // Nobody reads reports here: they are in the log.
                 told = self.session.next() => if told?.is_none() {
                     return Ok(());
                 },
             }
         }
     }
+
+    /// In frames that a server takes.
+    async fn send(&mut self, batch: &RecordBatch) -> Result<(), SessionError> {
+        let frames = batch.size_bytes().div_ceil(FRAME_BYTES_MAX).max(1);
+        let rows = batch.rows().div_ceil(frames).max(1);
+        let mut sent = Ok(());
+        for start in (0..batch.rows()).step_by(rows) {
+            let part = batch.slice(start, rows.min(batch.rows() - start));
+            // What cannot be sent now is kept.
+            sent = self.session.send_rows(batch::to_proto(&part), part.size_bytes()).await;
+        }
+        sent
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         // Rows that were never accepted are lost, and said so.
-        self.parts.stats.captures_dropped.fetch_add(self.session.unaccepted_rows(), Ordering::Relaxed);
+        self.dropped(self.session.unaccepted_rows());
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{PaneJudge, Restoring, Stage, broken, not_ready};
 use crate::{
-    assessor::Assessor,
+    assessor::{Assessor, Feed},
     carry::Carried,
     message::{LaneUp, State},
     pieces,
@@ -33,10 +33,15 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 impl<A: Assessor> PaneJudge<A> {
+    /// Whether there is anything that belongs to no pane.
+    const CARRIES: bool = size_of::<A::Carry>() > 0 || !matches!(A::FEED, Feed::Nothing);
+
     /// Takes a piece of a state.
     pub(super) fn restore(&mut self, state: State) -> Result<Vec<LaneUp>, Problem> {
         let early = "a restore comes after the first credit and before all panes and rows";
-        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
+        if !matches!(self.stage, Stage::Ready { .. }) {
+            return Err(broken(early));
+        }
         let mut carry = match std::mem::replace(&mut self.restoring, Restoring::Over) {
             Restoring::Possible => Vec::new(),
             Restoring::Begun(carry) => carry,
@@ -45,6 +50,15 @@ impl<A: Assessor> PaneJudge<A> {
         let unreadable = |field: &str, what: String| {
             Problem::field(field, "BAD_STATE", format!("{what} was not written by this version"))
         };
+        if self.through_seq > 0 && self.through_seq != state.through_seq {
+            return Err(Problem::field(
+                "restore.through_seq",
+                "BAD_STATE",
+                "is another than that of the piece before",
+            ));
+        }
+        self.check_room(state.panes.len())?;
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
         for (pane, key, bytes) in state.panes {
             let held = decode(&bytes).filter(|held| self.assessor.fits(plan, held));
             let held = held.ok_or_else(|| unreadable("restore.panes", format!("pane {pane}")))?;
@@ -58,7 +72,7 @@ impl<A: Assessor> PaneJudge<A> {
         self.through_seq = state.through_seq;
         if state.more {
             self.restoring = Restoring::Begun(carry);
-        } else if !carry.is_empty() {
+        } else if !carry.is_empty() || (Self::CARRIES && state.through_seq > 0) {
             let carried = decode::<Carried<A::Carry>>(&carry);
             let carried = carried.filter(|carried| self.assessor.carries(plan, &carried.carry));
             self.carried = carried.ok_or_else(|| unreadable("restore.carry", "it".to_owned()))?;
@@ -81,7 +95,10 @@ impl<A: Assessor> PaneJudge<A> {
             let Some((key, held)) = self.panes.get(&pane) else { continue };
             panes.push((pane, Arc::clone(key), encode(held)?));
         }
-        let carry = if size_of::<A::Carry>() > 0 { encode(&self.carried)? } else { Bytes::new() };
+        let carry = if Self::CARRIES { encode(&self.carried)? } else { Bytes::new() };
+        if carry.len() > CARRY_BYTES_MAX {
+            return Err(Problem::internal(format!("a carry of {} bytes could not be restored", carry.len())));
+        }
         let bytes = panes.iter().map(|(.., state)| state.len()).sum::<usize>() + carry.len();
         self.bytes_since_snapshot = 0;
         self.last_snapshot_bytes = bytes as u64;

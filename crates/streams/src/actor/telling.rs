@@ -74,17 +74,15 @@ impl Actor {
             patience = patience.min(Duration::from_micros(DRAIN_US));
         }
         Self::tell_rest(&self.clients, &self.kept, patience).await;
-        for client in self.clients.drain(..) {
+        let over = self.clients.drain(..).map(|client| async move {
             let accepted = Told::Accepted {
                 through_seq: client.accepted_through,
                 credit_bytes: client.owed_bytes,
                 totals,
             };
-            let _nor_those_who_do_not_listen = client
-                .end
-                .out
-                .try_send(accepted)
-                .and_then(|()| client.end.out.try_send(Told::Closed(totals)));
-        }
+            client.end.out.send(accepted).await?;
+            client.end.out.send(Told::Closed(totals)).await
+        });
+        let _nor_those_who_do_not_listen = timeout(patience, futures_util::future::join_all(over)).await;
     }
 }

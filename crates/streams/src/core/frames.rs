@@ -177,7 +177,8 @@ impl Core {
     }
 
     fn close_and_release(&mut self, steps: Steps, now_us: u64, actions: &mut Vec<Action>) {
-        if !steps.closes.is_empty() {
+        // Releases feed too: whoever is fed knows what time it is.
+        if !(steps.closes.is_empty() && steps.released.is_empty() && steps.released_labels.is_empty()) {
             self.tell_time(actions);
         }
         for close in steps.closes {

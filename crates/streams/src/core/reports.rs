@@ -4,7 +4,7 @@
 use acgs_lane::{LaneId, message::Verdict};
 use acgs_statistics::harm::{Harm, harm};
 use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
-use acgs_windowing::WindowKey;
+use acgs_windowing::{WindowKey, watermark::BEGINNING};
 
 use super::{Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evidence, frames::window_of};
 use crate::alert_tracker::Observation;
@@ -69,6 +69,9 @@ impl Core {
     /// A judge is there again; it knows the panes that are opened from now on.
     pub fn lane_back(&mut self, lane: LaneId) {
         self.lost.remove(&lane);
+        if let Some(told) = self.lanes.get_mut(&lane) {
+            told.ticked_ms = BEGINNING;
+        }
     }
 
     /// Reports the windows whose deadline has passed without what is missing.

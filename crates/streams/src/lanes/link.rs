@@ -38,6 +38,8 @@ pub(crate) enum Said {
     Up(LaneUp),
     /// There is a judge.
     Opened,
+    /// It is old, and another is looked for: nothing is wrong with it.
+    Aged,
     /// There is none now; another is being looked for.
     Lost(Problem),
     /// The lane itself is wrong: no judge would take it.
@@ -224,11 +226,7 @@ impl Link {
                 std::task::ready!(old.as_mut().poll(context));
                 tracing::debug!(lane = %self.lane, "a lane is opened again for its age");
                 self.look();
-                return Poll::Ready(Said::Lost(Problem::new(
-                    Kind::Unavailable,
-                    "LANE_AGE",
-                    "the lane was old",
-                )));
+                return Poll::Ready(Said::Aged);
             }
         };
         if is_lost(&problem) {
