@@ -232,7 +232,10 @@ async fn mistakes_say_what_to_do() {
 
 #[tokio::test]
 async fn the_bench_runs() {
-    let (ok, output, errors) = run(&["bench", "unary", "--short", "--json"]).await;
+    let (ok, output, errors) = run(&["bench", "unary", "throughput", "--short", "--json"]).await;
     assert!(ok, "{errors}");
-    assert!(output.lines().count() == 3 && output.contains("hash check"), "{output}");
+    assert!(
+        output.lines().count() == 7 && output.contains("hash check") && output.contains("of the bare stream"),
+        "{output}"
+    );
 }
