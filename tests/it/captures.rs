@@ -62,7 +62,7 @@ async fn metric(mesh: &Mesh, name: &str) -> u64 {
 }
 
 /// Sends calls, and says how many of them were captured: so many that for a while there are no more.
-async fn captured(
+async fn captured_of(
     mesh: &Mesh,
     gateway: &mut GrpcInferenceServiceClient<Channel>,
     row: &mut i64,
@@ -180,9 +180,31 @@ async fn calls_become_records_with_labels_windows_and_versions() {
     put_policy(&mut client, &CAPTURE.replace("100.0", "10.0")).await;
     let mut row = 400;
     // The policy is on its way until a few calls are not all captured.
-    while captured(&mesh, &mut gateway, &mut row, 20).await >= 20 {
+    while captured_of(&mesh, &mut gateway, &mut row, 20).await >= 20 {
         assert!(since.elapsed() < PATIENCE);
     }
-    let captured = captured(&mesh, &mut gateway, &mut row, 1_000).await;
+    let captured = captured_of(&mesh, &mut gateway, &mut row, 1_000).await;
     assert!((50..180).contains(&captured), "{captured} of 1,000 at 10 %");
+    // Other windows are another stream: the one before ends, and what is captured from now on goes into the next.
+    put_policy(&mut client, &CAPTURE.replace("window_ms = 60000", "window_ms = 30000")).await;
+    let (first, since) = (row, Instant::now());
+    while captured_of(&mesh, &mut gateway, &mut row, 20).await < 20 {
+        assert!(since.elapsed() < PATIENCE);
+    }
+    let last = row - 1;
+    let mut builder = BatchBuilder::new(std::sync::Arc::clone(&label_fields));
+    builder.push(&[Cell::Text(&format!("r{last}")), Cell::Boolean(true)]).unwrap();
+    let messages = [
+        submit_labels_request::Message::Header(header),
+        submit_labels_request::Message::Batch(batch::to_proto(&builder.finish().unwrap())),
+    ]
+    .map(|message| SubmitLabelsRequest { message: Some(message) });
+    loop {
+        let told = orchestrator.submit_labels(tokio_stream::iter(messages.clone())).await;
+        if told.is_ok_and(|told| told.get_ref().matched == 1) {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "the calls {first} to {last} are in no stream");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

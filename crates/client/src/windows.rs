@@ -4,6 +4,7 @@
 mod config;
 mod connection;
 mod session;
+mod trouble;
 mod unaccepted;
 
 pub use config::{OnLoss, SessionConfig, SessionError};

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -141,6 +141,10 @@ struct Open {
     batches: mpsc::Sender<RecordBatch>,
     /// Carries it.
     task: tokio::task::JoinHandle<()>,
+    /// How it was opened.
+    asked: acgs_contracts::orchestrator::v1::Open,
+    /// Whether it ends when it is replaced.
+    ends: Arc<AtomicBool>,
 }
 
 async fn run(parts: CaptureParts, mut waiting: mpsc::Receiver<Exchange>) {
@@ -212,10 +216,14 @@ fn take(
         }
         let (batches, outgoing) = mpsc::channel(BATCHES_MAX);
         let stream = stream::Stream::new(parts.clone(), &key.0, &key.1, Arc::clone(spec), Arc::clone(&shape));
-        // Two at once would take the partition from each other.
-        let before = streams.remove(&key).map(|open| open.task);
-        let task = tokio::spawn(stream.run(outgoing, before));
-        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape, batches, task });
+        let (asked, ends) = (stream.asked().clone(), Arc::new(AtomicBool::new(false)));
+        // Two at once would take the partition from each other. What is another stream has to end before the next begins.
+        let before = streams.remove(&key).map(|open| {
+            open.ends.store(open.asked != asked, Ordering::Relaxed);
+            open.task
+        });
+        let task = tokio::spawn(stream.run(outgoing, before, Arc::clone(&ends)));
+        streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape, batches, task, asked, ends });
     }
     let shape = &streams.get(&key)?.shape;
     let rows = match made.entry(key) {

@@ -11,12 +11,12 @@ use acgs_contracts::{
     },
 };
 use tokio::time::{Instant, sleep};
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic::Status;
 
 use super::{
     config::{OnLoss, SessionConfig, SessionError},
     connection::{Connection, Dial},
+    trouble::{Trouble, is_forgotten},
     unaccepted::{Life, Unaccepted},
 };
 
@@ -24,6 +24,8 @@ use super::{
 const REPORTS_PER_ACK: u64 = 16;
 /// Orchestrators that send a client on to the next, at most, before it looks around again.
 const REDIRECTS_MAX: u32 = 3;
+/// A connection that stood for so long was one, also when there was nothing to say.
+const LIVED: Duration = Duration::from_secs(5);
 /// Between two rounds of attempts.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -45,6 +47,7 @@ pub struct WindowSession {
     down_since: Option<Instant>,
     /// Before the next connection; it grows until something is heard on one.
     pause: Duration,
+    opened_at: Instant,
     /// Where the stream was said to be.
     owner: Option<String>,
     /// Which address is tried next.
@@ -60,16 +63,6 @@ enum Ending {
     Wanted,
     /// The connection that there is was told.
     Said,
-}
-
-/// What a status means for the session.
-enum Trouble {
-    /// The stream is elsewhere, and it was said where.
-    Moved,
-    /// Another connection may not have it.
-    Passing(Box<Status>),
-    /// It will be said again.
-    Refused(Box<Status>),
 }
 
 impl fmt::Debug for WindowSession {
@@ -97,6 +90,7 @@ impl WindowSession {
             closed: false,
             down_since: None,
             pause: Duration::ZERO,
+            opened_at: Instant::now(),
             owner: None,
             address: 0,
         }
@@ -276,14 +270,21 @@ impl WindowSession {
             Err(status) => status,
         };
         self.connection = None;
+        if self.opened_at.elapsed() > LIVED {
+            (self.down_since, self.pause) = (None, Duration::ZERO);
+        }
         // Opened, and over before anything was said: the next one waits, and counts towards the time that there is.
         let down = self.down_since.map_or(Duration::ZERO, |since| since.elapsed());
-        match self.trouble(lost) {
+        match Trouble::of(lost) {
             Trouble::Refused(status) => Err(SessionError::Refused(status)),
             Trouble::Passing(status) if self.config.reconnect.is_zero() || down > self.config.reconnect => {
                 Err(SessionError::Unreachable(status))
             }
-            Trouble::Moved | Trouble::Passing(_) => Ok(()),
+            Trouble::Passing(_) => Ok(()),
+            Trouble::Moved(owner) => {
+                self.owner = Some(owner);
+                Ok(())
+            }
         }
     }
 
@@ -299,29 +300,6 @@ impl WindowSession {
             }
             Told::Closed(_) => self.closed = true,
             Told::Opened(_) => {}
-        }
-    }
-
-    /// Whether another connection may not have this trouble; where the stream is now is noted.
-    fn trouble(&mut self, status: Status) -> Trouble {
-        let details = status.get_error_details();
-        let info = details.error_info();
-        let reason = info.map_or("", |info| info.reason.as_str());
-        if reason == "NOT_OWNER" {
-            self.owner = info.and_then(|info| info.metadata.get("address").cloned());
-        }
-        let status = Box::new(status);
-        match status.code() {
-            Code::FailedPrecondition if reason == "NOT_OWNER" && self.owner.is_some() => Trouble::Moved,
-            Code::FailedPrecondition if reason == "NOT_OWNER" => Trouble::Passing(status),
-            Code::ResourceExhausted if reason == "STALLED_CLIENT" => Trouble::Passing(status),
-            Code::Unavailable
-            | Code::Internal
-            | Code::Unknown
-            | Code::Cancelled
-            | Code::Aborted
-            | Code::DeadlineExceeded => Trouble::Passing(status),
-            _ => Trouble::Refused(status),
         }
     }
 
@@ -348,11 +326,13 @@ impl WindowSession {
                 self.report_seq = 0;
                 continue;
             }
-            match self.trouble(status.clone()) {
+            match Trouble::of(status.clone()) {
                 Trouble::Refused(status) => return Err(SessionError::Refused(status)),
-                Trouble::Moved if redirects < REDIRECTS_MAX => redirects += 1,
-                Trouble::Moved | Trouble::Passing(_) => {
-                    self.owner = None;
+                Trouble::Moved(owner) if redirects < REDIRECTS_MAX => {
+                    self.owner = Some(owner);
+                    redirects += 1;
+                }
+                Trouble::Moved(_) | Trouble::Passing(_) => {
                     tried += 1;
                     if tried % self.config.addresses.len().max(1) == 0 {
                         if since.elapsed() >= budget {
@@ -387,11 +367,7 @@ impl WindowSession {
         if self.ending == Ending::Said {
             self.ending = Ending::Wanted;
         }
-        self.connection = Some(connection);
+        (self.connection, self.opened_at) = (Some(connection), Instant::now());
         Ok(())
     }
-}
-
-fn is_forgotten(status: &Status) -> bool {
-    status.get_error_details().error_info().is_some_and(|info| info.reason == "RESUME_EXPIRED")
 }

@@ -1,7 +1,10 @@
 //! A version's monitoring stream, as this gateway's partition of it. It must not know what a record holds.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,7 +35,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// One stream.
 pub(super) struct Stream {
     parts: CaptureParts,
-    stream_id: String,
+    asked: Open,
     session: WindowSession,
 }
 
@@ -77,7 +80,12 @@ impl Stream {
             let constitution = constitution.clone();
             async move { connect(&format!("http://{address}"), constitution).await }
         });
-        Self { parts, stream_id: open.stream_id.clone(), session: WindowSession::new(dial, config, open) }
+        Self { parts, asked: open.clone(), session: WindowSession::new(dial, config, open) }
+    }
+
+    /// How it is opened.
+    pub(super) fn asked(&self) -> &Open {
+        &self.asked
     }
 
     /// Until nobody sends any more and all is accepted, or everything ends; after the one before has done so.
@@ -85,16 +93,29 @@ impl Stream {
         mut self,
         mut batches: mpsc::Receiver<RecordBatch>,
         before: Option<JoinHandle<()>>,
+        ends: Arc<AtomicBool>,
     ) {
         let stop = self.parts.stop.clone();
         tokio::select! {
-            () = self.carry_all(&mut batches, before) => {}
+            () = self.carry_all(&mut batches, before) => if ends.load(Ordering::Relaxed) {
+                self.end().await;
+            },
             () = stop.cancelled() => {}
         }
         batches.close();
         while let Ok(batch) = batches.try_recv() {
             self.dropped(batch.rows() as u64);
         }
+    }
+
+    /// The stream is over when every gateway has said so; that it was heard is worth a moment.
+    async fn end(&mut self) {
+        let end = async {
+            self.session.end().await?;
+            while self.session.next().await?.is_some() {}
+            Ok::<_, SessionError>(())
+        };
+        let _others_go_on_with_it = tokio::time::timeout(RECONNECT, end).await;
     }
 
     async fn carry_all(&mut self, batches: &mut mpsc::Receiver<RecordBatch>, before: Option<JoinHandle<()>>) {
@@ -110,7 +131,7 @@ impl Stream {
                 Err(_) if batches.is_closed() && batches.is_empty() => return,
                 Err(error) => {
                     if !std::mem::replace(&mut told, true) {
-                        let stream_id = &self.stream_id;
+                        let stream_id = &self.asked.stream_id;
                         tracing::warn!(stream_id, %error, "captured calls wait for their stream");
                     }
                     // A frame that is refused twice at the head of all others holds them up for ever.
