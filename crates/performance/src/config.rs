@@ -16,6 +16,8 @@ pub struct Config {
     pub error_rate_max: f64,
     /// 95th percentile of the latency above which a finding is made, in milliseconds.
     pub latency_p95_ms_max: f64,
+    /// Share of labels that cannot be compared, or of latencies that cannot be, above which a finding is made, in [0, 1].
+    pub unusable_rate_max: f64,
     /// Targets by metric for submitted metrics.
     pub sla_targets: BTreeMap<String, f64>,
 }

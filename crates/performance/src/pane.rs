@@ -1,8 +1,15 @@
 //! What a pane of rows leaves behind: latency, errors, and scores against labels. It must not know thresholds.
 
 use acgs_columns::{Column, Kind, RecordBatch, Role, Schema, Values, numbers::numbers};
-use acgs_statistics::{moments::Moments, score::ScoreSums, sketch::LogHistogram};
+use acgs_statistics::{
+    moments::Moments,
+    score::{ScoreSums, probability},
+    sketch::LogHistogram,
+};
 use serde::{Deserialize, Serialize};
+
+/// The longest time that a call can have taken, in milliseconds: 31 days. What is longer, or negative, was not measured right.
+const LATENCY_MS_MAX: f64 = 31.0 * 86_400_000.0;
 
 /// One pane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +24,10 @@ pub struct PerformancePane {
     pub latency: Moments,
     /// Milliseconds.
     pub latency_sketch: LogHistogram,
+    /// Latencies that no call can have had: negative, beyond 31 days, or not finite.
+    pub latency_invalid_count: u64,
+    /// Rows whose label cannot be compared with what the model said.
+    pub incomparable_count: u64,
     /// Scores with labels.
     pub scores: ScoreSums,
     /// Right answers among predictions with labels, as 0 and 1.
@@ -68,8 +79,8 @@ impl PerformancePane {
         if !self.labels_only {
             self.row_count += rows.rows() as u64;
             if let Some(found) = roles.latency.and_then(|index| numbers(&columns[index])) {
-                self.latency.push_slice(&found.finite);
-                self.latency_sketch.push_slice(&found.finite);
+                self.latency_invalid_count += found.not_finite_count as u64;
+                self.push_latency(&found.finite);
             }
             if let Some(column) = roles.error.map(|index| &columns[index]) {
                 self.push_errors(column, rows.rows());
@@ -79,12 +90,42 @@ impl PerformancePane {
         if label.null_count() == rows.rows() {
             return;
         }
-        if let Some(score) = roles.score.map(|index| &columns[index]) {
-            self.push_scores(score, label, rows.rows());
+        let score = roles.score.map(|index| &columns[index]);
+        let prediction = roles.prediction.map(|index| &columns[index]);
+        let mut compared = 0;
+        if let Some(score) = score {
+            compared = compared.max(self.push_scores(score, label, rows.rows()));
         }
-        if let Some(prediction) = roles.prediction.map(|index| &columns[index]) {
-            self.push_right(prediction, label, rows.rows());
+        if let Some(prediction) = prediction {
+            compared = compared.max(self.push_right(prediction, label, rows.rows()));
         }
+        if compared < rows.rows() - label.null_count() {
+            let is_said =
+                |column: Option<&Column>, row: usize| column.is_some_and(|column| column.is_valid(row));
+            let is_compared = |row: usize| {
+                score.is_some_and(|score| pair(score.number(row), label.number(row)).is_some())
+                    || prediction.is_some_and(|prediction| is_right(prediction, label, row).is_some())
+            };
+            let is_lost = |row: &usize| {
+                label.is_valid(*row)
+                    && (is_said(score, *row) || is_said(prediction, *row))
+                    && !is_compared(*row)
+            };
+            self.incomparable_count += (0..rows.rows()).filter(is_lost).count() as u64;
+        }
+    }
+
+    fn push_latency(&mut self, latency_ms: &[f64]) {
+        let is_possible = |latency_ms: &f64| (0.0..=LATENCY_MS_MAX).contains(latency_ms);
+        if latency_ms.iter().all(is_possible) {
+            self.latency.push_slice(latency_ms);
+            self.latency_sketch.push_slice(latency_ms);
+            return;
+        }
+        let possible: Vec<f64> = latency_ms.iter().copied().filter(is_possible).collect();
+        self.latency_invalid_count += (latency_ms.len() - possible.len()) as u64;
+        self.latency.push_slice(&possible);
+        self.latency_sketch.push_slice(&possible);
     }
 
     fn push_errors(&mut self, column: &Column, rows: usize) {
@@ -94,13 +135,13 @@ impl PerformancePane {
         }
     }
 
-    /// Pairs where the score is a probability and the label 0 or 1; others are the quality judge's to report.
-    fn push_scores(&mut self, score: &Column, label: &Column, rows: usize) {
+    /// Adds pairs of a probability and a label of 0 or 1; says how many there were.
+    fn push_scores(&mut self, score: &Column, label: &Column, rows: usize) -> usize {
         let (mut scores, mut labels) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        let mut pair = |score: f64, label: f64| {
-            if (0.0..=1.0).contains(&score) && (label == 0.0 || label == 1.0) {
+        let mut push = |score: Option<f64>, label: Option<f64>| {
+            if let Some((score, label)) = pair(score, label) {
                 scores.push(score);
-                labels.push(label == 1.0);
+                labels.push(label);
             }
         };
         match (&score.values, &label.values) {
@@ -108,28 +149,20 @@ impl PerformancePane {
             (Values::Double(of_score), Values::Double(of_label))
                 if score.validity.is_none() && label.validity.is_none() =>
             {
-                of_score.iter().zip(&**of_label).for_each(|(&score, &label)| pair(score, label));
+                of_score.iter().zip(&**of_label).for_each(|(&score, &label)| push(Some(score), Some(label)));
             }
-            _ => {
-                for row in 0..rows {
-                    if let (Some(score), Some(label)) = (score.number(row), label.number(row)) {
-                        pair(score, label);
-                    }
-                }
-            }
+            _ => (0..rows).for_each(|row| push(score.number(row), label.number(row))),
         }
         self.scores.push_slice(&scores, &labels);
+        scores.len()
     }
 
-    fn push_right(&mut self, prediction: &Column, label: &Column, rows: usize) {
-        let right = |row: usize| {
-            if let (Some(prediction), Some(label)) = (prediction.text(row), label.text(row)) {
-                return Some(prediction == label);
-            }
-            Some(prediction.number(row)? == label.number(row)?)
-        };
-        let answers: Vec<f64> = (0..rows).filter_map(right).map(|right| f64::from(u8::from(right))).collect();
+    /// Adds whether predictions were right; says how many could be compared.
+    fn push_right(&mut self, prediction: &Column, label: &Column, rows: usize) -> usize {
+        let right = (0..rows).filter_map(|row| is_right(prediction, label, row));
+        let answers: Vec<f64> = right.map(|right| f64::from(u8::from(right))).collect();
         self.right.push_slice(&answers);
+        answers.len()
     }
 
     /// Adds another's rows.
@@ -138,7 +171,23 @@ impl PerformancePane {
         self.errors = (self.errors.0 + other.errors.0, self.errors.1 + other.errors.1);
         self.latency.merge(&other.latency);
         self.latency_sketch.merge(&other.latency_sketch);
+        self.latency_invalid_count += other.latency_invalid_count;
+        self.incomparable_count += other.incomparable_count;
         self.scores.merge(&other.scores);
         self.right.merge(&other.right);
     }
+}
+
+/// A probability, and whether the label says that it came true.
+fn pair(score: Option<f64>, label: Option<f64>) -> Option<(f64, bool)> {
+    let (score, label) = (probability(score?)?, label?);
+    (label == 0.0 || label == 1.0).then_some((score, label == 1.0))
+}
+
+/// Whether a prediction was right; `None` when it cannot be compared with the label.
+fn is_right(prediction: &Column, label: &Column, row: usize) -> Option<bool> {
+    if let (Some(prediction), Some(label)) = (prediction.text(row), label.text(row)) {
+        return Some(prediction == label);
+    }
+    Some(prediction.number(row)? == label.number(row)?)
 }

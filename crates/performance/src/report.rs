@@ -33,8 +33,14 @@ pub struct Report {
     pub error_rate: Option<f64>,
     /// Mean, median, 95th and 99th percentile, in milliseconds.
     pub latency_ms: Option<[f64; 4]>,
-    /// Rows with label.
+    /// Latencies that no call can have had.
+    pub latency_invalid_count: u64,
+    /// Latencies that can be.
+    pub latency_count: u64,
+    /// Rows with a label that was compared.
     pub labelled_count: u64,
+    /// Rows with a label that cannot be compared with the score or prediction.
+    pub incomparable_count: u64,
     /// Mean squared difference.
     pub brier: Option<Estimate>,
     /// Mean logarithmic loss.
@@ -65,7 +71,11 @@ pub fn report(
     span_ms: i64,
 ) -> Report {
     let (has_latency, has_errors) = roles.service();
-    let percentile = |quantile| pane.latency_sketch.quantile(quantile);
+    // Within what was seen: a bucket's middle may lie beyond the only value in it.
+    let percentile = |quantile| {
+        let (minimum, maximum) = (pane.latency.minimum()?, pane.latency.maximum()?);
+        pane.latency_sketch.quantile(quantile).map(|latency_ms| latency_ms.clamp(minimum, maximum))
+    };
     let latency_ms = has_latency
         .then(|| Some([pane.latency.mean()?, percentile(0.5)?, percentile(0.95)?, percentile(0.99)?]))
         .flatten();
@@ -81,6 +91,9 @@ pub fn report(
         throughput_rps: if span_ms > 0 { pane.row_count as f64 * 1_000.0 / span_ms as f64 } else { 0.0 },
         error_rate: (has_errors && pane.errors.0 > 0).then(|| pane.errors.1 as f64 / pane.errors.0 as f64),
         latency_ms,
+        latency_invalid_count: pane.latency_invalid_count,
+        latency_count: pane.latency.count(),
+        incomparable_count: pane.incomparable_count,
         labelled_count: pane.scores.count().max(pane.right.count()),
         brier,
         log_loss: pane.scores.log_loss(),
@@ -134,5 +147,29 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
             format!("95 % of calls take up to {p95:.0} ms, above {:.0} ms", config.latency_p95_ms_max);
         find("latency", "latency_p95_ms", severity, p95, config.latency_p95_ms_max, description);
     }
+    let mut unusable = |rule: &str, subject: &str, lost: u64, used: u64, what: &str| {
+        let (rate, threshold) = (lost as f64 / (lost + used).max(1) as f64, config.unusable_rate_max);
+        if rate > threshold {
+            let severity = if rate > 0.5 { Severity::High } else { Severity::Medium };
+            let description = format!("{lost} of {} {what}", lost + used);
+            find(rule, subject, severity, rate, threshold, description);
+        }
+    };
+    let (lost, used) = (report.incomparable_count, report.labelled_count);
+    unusable(
+        "incomparable_labels",
+        "label",
+        lost,
+        used,
+        "labels cannot be compared with what the model said",
+    );
+    let (lost, used) = (report.latency_invalid_count, report.latency_count);
+    unusable(
+        "invalid_latencies",
+        "latency",
+        lost,
+        used,
+        "latencies are negative, beyond 31 days or no numbers",
+    );
     gravest(found)
 }

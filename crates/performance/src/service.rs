@@ -21,7 +21,7 @@ use acgs_columns::Schema;
 use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::{history::History, monitoring::Monitors};
 use acgs_lane::{Epochs, PaneJudge, over_grpc};
-use acgs_statistics::score::area_exact;
+use acgs_statistics::score::{area_exact, probability};
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     event::payload::PerformanceSubmitted,
@@ -227,7 +227,7 @@ impl PerformanceService {
             let message = format!("holds {} values for {count} scores", request.labels.len());
             return Err(Problem::field("labels", "LENGTH_MISMATCH", message));
         }
-        if let Some(index) = scores.iter().position(|score| !(0.0..=1.0).contains(score)) {
+        if let Some(index) = scores.iter().position(|score| probability(*score).is_none()) {
             let message = format!("is {}, not in [0, 1]", scores[index]);
             return Err(Problem::field(format!("scores[{index}]"), "OUT_OF_RANGE", message));
         }
@@ -240,7 +240,8 @@ impl PerformanceService {
         }
         let labels: Vec<bool> = request.labels.iter().map(|&label| label == 1.0).collect();
         let mut pane = PerformancePane { row_count: count as u64, ..PerformancePane::default() };
-        pane.scores.push_slice(scores, &labels);
+        let scores: Vec<f64> = scores.iter().copied().filter_map(probability).collect();
+        pane.scores.push_slice(&scores, &labels);
         let roles = Roles::new(
             &Schema::new(vec![acgs_columns::Field::new(
                 "score",
@@ -250,7 +251,7 @@ impl PerformanceService {
             .map_err(|error| Problem::internal(error.to_string()))?,
         );
         let mut report = report::report(&self.config, &roles, &pane, request.baseline_brier, 0);
-        report.auc = area_exact(scores, &labels);
+        report.auc = area_exact(&scores, &labels);
         Ok(report_message::report(&report))
     }
 }

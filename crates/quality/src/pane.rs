@@ -4,6 +4,7 @@ use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values, numbe
 use acgs_statistics::{
     distinct::{Repeats, hash_text, mix},
     moments::Moments,
+    score::ROUNDING,
     sketch::LogHistogram,
 };
 use serde::{Deserialize, Serialize};
@@ -99,10 +100,10 @@ pub fn is_numeric(field: &Field) -> bool {
         && !matches!(field.role, Role::Id | Role::Key | Role::Timestamp)
 }
 
-/// The valid range: what the schema says; a score is a probability whatever the schema says.
+/// The valid range: what the schema says; a score is a probability, to rounding, whatever the schema says.
 fn range(field: &Field) -> (Option<f64>, Option<f64>) {
     if field.role == Role::Score {
-        return (field.minimum.or(Some(0.0)), field.maximum.or(Some(1.0)));
+        return (field.minimum.or(Some(-ROUNDING)), field.maximum.or(Some(1.0 + ROUNDING)));
     }
     (field.minimum, field.maximum)
 }

@@ -90,19 +90,22 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
             cells += pane.row_count;
             missing += column.missing_count;
         }
-        invalid += column.invalid_count;
+        // A finite number may still be none that can be meant: it is told, and has no part in quantiles but its rank.
+        let far_count = if is_numeric(field) { column.sketch.far_count() } else { 0 };
+        let invalid_count = column.invalid_count + far_count;
+        invalid += invalid_count;
         numbers += column.moments.count();
         outliers += outlier_count;
         columns.push(ColumnReport {
             name: field.name.clone(),
             missing_count: column.missing_count,
-            invalid_count: column.invalid_count,
+            invalid_count,
             outlier_count,
             minimum: column.moments.minimum(),
             maximum: column.moments.maximum(),
             mean: column.moments.mean(),
             standard_deviation: column.moments.sample_standard_deviation(),
-            median: column.sketch.quantile(0.5),
+            median: median(column),
             fences,
         });
     }
@@ -131,6 +134,12 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
     };
     report.overall_score = overall(config, &report);
     report
+}
+
+/// Within what was seen: a bucket's middle may lie beyond the only value in it.
+fn median(column: &ColumnPane) -> Option<f64> {
+    let (minimum, maximum) = (column.moments.minimum()?, column.moments.maximum()?);
+    column.sketch.quantile(0.5).map(|median| median.clamp(minimum, maximum))
 }
 
 fn overall(config: &Config, report: &Report) -> f64 {

@@ -3,7 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use acgs_columns::{Column, Field, RecordBatch, Role, Schema, numbers::numbers};
-use acgs_statistics::{cells::Cells, moments::Moments, score::ScoreSums};
+use acgs_statistics::{
+    cells::Cells,
+    moments::Moments,
+    score::{ScoreSums, probability},
+    sketch::far_limit,
+};
 
 use crate::{
     categories::for_each_category,
@@ -53,7 +58,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Resul
     Ok(reference)
 }
 
-/// `None` when the field has no finite number at all.
+/// `None` when the field has no finite number at all. Numbers that cannot be meant count as null.
 fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
     let mut values = Vec::new();
     let mut null_count = 0;
@@ -65,6 +70,7 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
         return None;
     }
     values.sort_unstable_by(f64::total_cmp);
+    null_count += cut_far(&mut values);
     let cells = Cells::of_sorted(&values);
     let mut counts = cells.empty_counts();
     cells.count_slice(&values, &mut counts);
@@ -77,6 +83,17 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
         standard_deviation: moments.population_standard_deviation().unwrap_or(0.0),
     };
     Some(FeatureReference { field: field.clone(), shape, null_count, span_effect: None })
+}
+
+/// Takes out of sorted values those whose magnitude cannot be meant beside the others; says how many.
+fn cut_far(values: &mut Vec<f64>) -> u64 {
+    let mut magnitudes: Vec<f64> = values.iter().map(|value| value.abs()).collect();
+    let middle = magnitudes.len() / 2;
+    let (_, typical, _) = magnitudes.select_nth_unstable_by(middle, f64::total_cmp);
+    let limit = far_limit(*typical);
+    let all = values.len();
+    values.retain(|value| value.abs() <= limit);
+    (all - values.len()) as u64
 }
 
 fn categories(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
@@ -106,7 +123,7 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
         for row in 0..batch.rows() {
             let pair = (batch.columns()[score].number(row), batch.columns()[label].number(row));
             if let (Some(score), Some(label)) = pair
-                && (0.0..=1.0).contains(&score)
+                && let Some(score) = probability(score)
                 && (label == 0.0 || label == 1.0)
             {
                 scores.push(score);
@@ -171,4 +188,29 @@ fn measure_spans(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use acgs_columns::{Cell, Kind, builder::BatchBuilder};
+
+    use super::*;
+
+    #[test]
+    fn an_absurd_value_does_not_widen_a_reference() {
+        let schema = Arc::new(Schema::new(vec![Field::new("x", Kind::Double, Role::Feature)]).unwrap());
+        let freeze_with = |absurd: Option<f64>| {
+            let mut builder = BatchBuilder::new(Arc::clone(&schema));
+            for value in (0..1_000).map(f64::from).chain(absurd) {
+                builder.push(&[Cell::Number(value)]).unwrap();
+            }
+            freeze(&schema, &[builder.finish().unwrap()], 0).unwrap().features.remove(0)
+        };
+        let sound = freeze_with(None);
+        for absurd in [1e25, -1e300] {
+            let found = freeze_with(Some(absurd));
+            assert_eq!((&found.shape, found.null_count), (&sound.shape, 1));
+        }
+        assert_eq!(freeze_with(Some(1e9)).null_count, 0, "a rare value is a value");
+    }
 }

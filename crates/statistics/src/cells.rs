@@ -128,10 +128,10 @@ impl Cells {
         for &value in values {
             if value < self.minimum {
                 into.below += 1;
-                into.below_distance += self.minimum - value;
+                into.below_distance = (into.below_distance + (self.minimum - value)).min(f64::MAX);
             } else if value > self.maximum {
                 into.above += 1;
-                into.above_distance += value - self.maximum;
+                into.above_distance = (into.above_distance + (value - self.maximum)).min(f64::MAX);
             } else {
                 into.counts[self.cell_of(value)] += 1;
             }
@@ -172,8 +172,8 @@ impl CellCounts {
         }
         self.below += other.below;
         self.above += other.above;
-        self.below_distance += other.below_distance;
-        self.above_distance += other.above_distance;
+        self.below_distance = (self.below_distance + other.below_distance).min(f64::MAX);
+        self.above_distance = (self.above_distance + other.above_distance).min(f64::MAX);
     }
 
     /// Values.

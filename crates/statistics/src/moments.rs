@@ -36,7 +36,9 @@ impl Moments {
                 maximum = if value > maximum { value } else { maximum };
             }
         }
-        let mean = (sums[0] + sums[1] + sums[2] + sums[3]) / count;
+        let sum = sums[0] + sums[1] + sums[2] + sums[3];
+        // Two values of 1e308 have a mean, though their sum is beyond a double.
+        let mean = if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() };
         let mut squares = [0.0; 4];
         for chunk in values.chunks(4) {
             for (square, &value) in squares.iter_mut().zip(chunk) {
@@ -59,8 +61,13 @@ impl Moments {
         let (own, theirs) = (self.count as f64, other.count as f64);
         let total = own + theirs;
         let delta = other.mean - self.mean;
-        self.mean += delta * theirs / total;
-        self.m2 += other.m2 + delta * delta * own * theirs / total;
+        if delta.is_finite() {
+            self.mean += delta * (theirs / total);
+            self.m2 += other.m2 + delta * delta * own * theirs / total;
+        } else {
+            self.mean = self.mean * (own / total) + other.mean * (theirs / total);
+            self.m2 = f64::INFINITY;
+        }
         self.count += other.count;
         self.minimum = self.minimum.min(other.minimum);
         self.maximum = self.maximum.max(other.maximum);
@@ -90,21 +97,70 @@ impl Moments {
         (self.count > 0).then_some(self.maximum)
     }
 
-    /// Standard deviation of a sample (n - 1); `None` below two values.
+    /// Standard deviation of a sample (n - 1); `None` below two values, and beyond what a double holds.
     #[must_use]
     pub fn sample_standard_deviation(&self) -> Option<f64> {
-        (self.count > 1).then(|| (self.m2 / (self.count - 1) as f64).sqrt())
+        (self.count > 1 && !self.overflows()).then(|| (self.m2 / (self.count - 1) as f64).sqrt())
     }
 
-    /// Standard deviation of a population (n); `None` without values.
+    /// Standard deviation of a population (n); `None` without values, and beyond what a double holds.
     #[must_use]
     pub fn population_standard_deviation(&self) -> Option<f64> {
-        (self.count > 0).then(|| (self.m2 / self.count as f64).sqrt())
+        (self.count > 0 && !self.overflows()).then(|| (self.m2 / self.count as f64).sqrt())
     }
 
-    /// Standard error of the mean of independent values; `None` below two values.
+    /// Whether the squares of the differences are more than a double holds; the mean is right all the same.
+    #[must_use]
+    pub fn overflows(&self) -> bool {
+        !self.m2.is_finite()
+    }
+
+    /// Standard error of the mean of independent values; `None` where there is no deviation.
     #[must_use]
     pub fn standard_error(&self) -> Option<f64> {
         self.sample_standard_deviation().map(|deviation| deviation / (self.count as f64).sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn moments(values: &[f64]) -> Moments {
+        let mut moments = Moments::default();
+        moments.push_slice(values);
+        moments
+    }
+
+    #[test]
+    fn the_largest_doubles_have_a_mean() {
+        let same = moments(&[1e308, 1e308]);
+        assert_eq!((same.mean(), same.sample_standard_deviation()), (Some(1e308), Some(0.0)));
+        let opposite = moments(&[1e308, -1e308]);
+        assert_eq!((opposite.mean(), opposite.sample_standard_deviation()), (Some(0.0), None));
+        for (one, other) in [(f64::MAX, -f64::MAX), (-f64::MAX, f64::MAX), (f64::MAX, f64::MAX)] {
+            let mut merged = moments(&[one]);
+            merged.merge(&moments(&[other]));
+            assert_eq!(merged.mean(), Some(one / 2.0 + other / 2.0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn means_of_finite_values_are_finite(
+            parts in prop::collection::vec(
+                prop::collection::vec(prop::num::f64::NORMAL | prop::num::f64::ZERO, 1..9), 1..9),
+        ) {
+            let mut merged = Moments::default();
+            for part in &parts {
+                merged.merge(&moments(part));
+            }
+            for found in [merged, moments(&parts.concat())] {
+                prop_assert!(found.mean().is_some_and(f64::is_finite));
+                prop_assert!(found.sample_standard_deviation().is_none_or(f64::is_finite));
+            }
+        }
     }
 }

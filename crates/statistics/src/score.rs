@@ -12,6 +12,15 @@ const AREA_CELLS: usize = 1_024;
 /// Scores are kept this far from 0 and 1 before the logarithm.
 const LOG_CLIP: f64 = 1e-15;
 
+/// How far beyond 0 and 1 a probability may lie by rounding: sums of single-precision shares do.
+pub const ROUNDING: f64 = 1e-6;
+
+/// A score as a probability in [0, 1], without what rounding added; `None` when it is none.
+#[must_use]
+pub fn probability(score: f64) -> Option<f64> {
+    (-ROUNDING..=1.0 + ROUNDING).contains(&score).then(|| score.clamp(0.0, 1.0))
+}
+
 /// A mean with its uncertainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {

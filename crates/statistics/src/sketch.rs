@@ -4,13 +4,14 @@
 //! costs a shift, and the middle of a bucket is within 1/128 (0.79 %) of every value in it. The idea of a
 //! relative-error sketch is DDSketch's (Masson, Rim and Lee, VLDB 2019); the buckets here are linear within an octave.
 
+mod store;
+
 use serde::{Deserialize, Serialize};
 
-/// Bits of the mantissa that name a bucket.
-const MANTISSA_BITS: u32 = 6;
-const SHIFT: u32 = 52 - MANTISSA_BITS;
-/// Most buckets of one sign: 64 octaves. Values smaller in magnitude fall into the lowest.
-const BUCKETS_MAX: usize = 4_096;
+use store::{Store, middle, name_of};
+
+/// Beyond so many times what is typical, and beyond this much at all, a magnitude cannot be meant: 2^64.
+const FAR: f64 = 18_446_744_073_709_551_616.0;
 
 /// Counts of finite values in logarithmic buckets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,14 +19,6 @@ pub struct LogHistogram {
     zeros: u64,
     positive: Store,
     negative: Store,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Store {
-    /// Name of the bucket of `counts[0]`.
-    low: u32,
-    counts: Vec<u32>,
-    total: u64,
 }
 
 impl LogHistogram {
@@ -46,9 +39,9 @@ impl LogHistogram {
     #[inline]
     pub fn push(&mut self, value: f64) {
         if value > 0.0 {
-            self.positive.add((value.to_bits() >> SHIFT) as u32, 1);
+            self.positive.add(name_of(value), 1);
         } else if value < 0.0 {
-            self.negative.add(((-value).to_bits() >> SHIFT) as u32, 1);
+            self.negative.add(name_of(-value), 1);
         } else {
             self.zeros += 1;
         }
@@ -64,7 +57,7 @@ impl LogHistogram {
     /// Values.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.zeros + self.positive.total + self.negative.total
+        self.zeros + self.positive.total() + self.negative.total()
     }
 
     /// The value below which a share `quantile` in [0, 1] of the values lies, to 0.79 %; `None` without values.
@@ -91,72 +84,55 @@ impl LogHistogram {
         self.buckets().filter(|(value, _)| *value < lower || *value > upper).map(|(_, count)| count).sum()
     }
 
+    /// Values whose magnitude cannot be meant beside the others: more than 2^64 times the typical one, and more than 2^64 at all.
+    /// They have no part in what a column is like, and are in [`LogHistogram::quantile`] only by their rank.
+    #[must_use]
+    pub fn far_count(&self) -> u64 {
+        let is_beyond =
+            |store: &Store| store.filled().next_back().is_some_and(|(name, _)| middle(name) > FAR);
+        if !is_beyond(&self.positive) && !is_beyond(&self.negative) {
+            return 0;
+        }
+        let limit = far_limit(self.typical_magnitude());
+        self.count_outside(-limit, limit)
+    }
+
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.positive.heap_bytes() + self.negative.heap_bytes()
+    }
+
+    /// Median of the magnitudes; 0 without values.
+    fn typical_magnitude(&self) -> f64 {
+        let mut magnitudes: Vec<(u32, u32)> = self.positive.filled().chain(self.negative.filled()).collect();
+        magnitudes.sort_unstable();
+        let (half, mut before) = (self.count() / 2, self.zeros);
+        for (name, count) in magnitudes {
+            if before > half {
+                break;
+            }
+            before += u64::from(count);
+            if before > half {
+                return middle(name);
+            }
+        }
+        0.0
+    }
+
     /// Middles and counts, ascending.
     fn buckets(&self) -> impl Iterator<Item = (f64, u64)> {
-        let negative = self.negative.filled().rev().map(|(middle, count)| (-middle, count));
+        let negative = self.negative.filled().rev().map(|(name, count)| (-middle(name), u64::from(count)));
         let zeros = (self.zeros > 0).then_some((0.0, self.zeros));
-        negative.chain(zeros).chain(self.positive.filled())
+        let positive = self.positive.filled().map(|(name, count)| (middle(name), u64::from(count)));
+        negative.chain(zeros).chain(positive)
     }
 }
 
-impl Store {
-    fn is_sound(&self) -> bool {
-        let names = u64::from(self.low) + self.counts.len() as u64;
-        let total: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
-        self.counts.len() <= BUCKETS_MAX && names <= f64::INFINITY.to_bits() >> SHIFT && total <= self.total
-    }
-
-    #[inline]
-    fn add(&mut self, bucket: u32, count: u32) {
-        self.total += u64::from(count);
-        let place = bucket.wrapping_sub(self.low) as usize;
-        if let Some(slot) = self.counts.get_mut(place) {
-            *slot = slot.saturating_add(count);
-        } else {
-            self.add_outside(bucket, count);
-        }
-    }
-
-    #[cold]
-    fn add_outside(&mut self, bucket: u32, count: u32) {
-        if self.counts.is_empty() {
-            self.low = bucket;
-            self.counts.push(0);
-        }
-        let high = self.low + self.counts.len() as u32 - 1;
-        if bucket > high {
-            self.counts.resize((bucket - self.low) as usize + 1, 0);
-            if self.counts.len() > BUCKETS_MAX {
-                let excess = self.counts.len() - BUCKETS_MAX;
-                let folded: u64 = self.counts.drain(..excess).map(u64::from).sum();
-                self.low += excess as u32;
-                self.counts[0] = self.counts[0].saturating_add(u32::try_from(folded).unwrap_or(u32::MAX));
-            }
-        } else {
-            let room = BUCKETS_MAX - self.counts.len();
-            let missing = ((self.low - bucket) as usize).min(room);
-            self.counts.splice(0..0, std::iter::repeat_n(0, missing));
-            self.low -= missing as u32;
-        }
-        let place = bucket.saturating_sub(self.low) as usize;
-        self.counts[place] = self.counts[place].saturating_add(count);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (place, &count) in other.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.add(other.low + place as u32, count);
-        }
-    }
-
-    fn filled(&self) -> impl DoubleEndedIterator<Item = (f64, u64)> {
-        let low = self.low;
-        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(place, &count)| {
-            let bucket = u64::from(low) + place as u64;
-            let (from, to) = (f64::from_bits(bucket << SHIFT), f64::from_bits((bucket + 1) << SHIFT));
-            let middle = if to.is_finite() { from + (to - from) / 2.0 } else { from };
-            (middle, u64::from(count))
-        })
-    }
+/// The magnitude from which values cannot be meant beside a typical one.
+#[must_use]
+pub fn far_limit(typical_magnitude: f64) -> f64 {
+    (typical_magnitude.abs().max(1.0) * FAR).min(f64::MAX)
 }
 
 #[cfg(test)]

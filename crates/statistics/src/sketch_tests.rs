@@ -40,12 +40,82 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn any_finite_values_merge_in_any_order(
+        parts in prop::collection::vec(
+            prop::collection::vec(prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO, 0..200), 1..6),
+    ) {
+        let whole = sketch(&parts.concat());
+        let mut forward = LogHistogram::default();
+        parts.iter().for_each(|part| forward.merge(&sketch(part)));
+        let mut backward = LogHistogram::default();
+        parts.iter().rev().for_each(|part| backward.merge(&sketch(part)));
+        prop_assert_eq!(&forward, &whole);
+        prop_assert_eq!(&backward, &whole);
+        prop_assert!(whole.is_sound() && forward.is_sound());
+        // 72 bytes for a value that is alone in its bucket, 16 where buckets lie together.
+        prop_assert!(whole.heap_bytes() <= 256 + 80 * whole.count() as usize, "{}", whole.heap_bytes());
+        let bytes = postcard::to_allocvec(&whole).unwrap();
+        prop_assert_eq!(postcard::from_bytes::<LogHistogram>(&bytes).unwrap(), whole);
+    }
+}
+
 #[test]
-fn extremes_stay_bounded() {
+fn extremes_cost_some_words() {
     let mut sketch = sketch(&[f64::MAX, f64::MIN_POSITIVE, 5e-324, -f64::MAX]);
     sketch.push(1.0);
     assert_eq!(sketch.count(), 5);
-    assert!(sketch.positive.counts.len() <= BUCKETS_MAX);
+    assert!(sketch.heap_bytes() < 512, "{}", sketch.heap_bytes());
+    assert_eq!(sketch.quantile(0.5), Some(f64::MIN_POSITIVE * 129.0 / 128.0));
     assert!(sketch.quantile(1.0).is_some_and(f64::is_finite));
     assert_eq!(LogHistogram::default().quantile(0.5), None);
+}
+
+#[test]
+fn a_far_value_folds_nothing() {
+    let typical = |place: usize| 115.0 + (place % 101) as f64 / 10.0;
+    for far in [1e25, -1e25, 1e300, f64::MAX, -f64::MAX] {
+        for place in [0, 500, 999] {
+            let mut values: Vec<f64> = (0..1_000).map(typical).collect();
+            values[place] = far;
+            let sketch = sketch(&values);
+            let median = sketch.quantile(0.5).unwrap();
+            assert!((median - 120.0).abs() < 1.0, "{far} at {place}: {median}");
+            assert_eq!(sketch.count_outside(100.0, 140.0), 1);
+            assert_eq!(sketch.far_count(), 1);
+        }
+    }
+}
+
+#[test]
+fn what_is_typical_is_not_far() {
+    assert_eq!(sketch(&[1e25; 100]).far_count(), 0);
+    let signs: Vec<f64> = (0..1_000).map(|place| if place % 2 == 0 { 1e25 } else { -1e25 }).collect();
+    assert_eq!(sketch(&signs).far_count(), 0);
+    // Shares of many classes: nearly all of them tiny, some not.
+    let shares: Vec<f64> = (0..1_000).map(|place| if place % 10 == 0 { 0.9 } else { 1e-30 }).collect();
+    assert_eq!(sketch(&shares).far_count(), 0);
+    assert_eq!(sketch(&[0.0, 0.0, 0.0, 1e18]).far_count(), 0);
+    assert_eq!(sketch(&[0.0, 0.0, 0.0, 1e20]).far_count(), 1);
+}
+
+#[test]
+fn what_comes_from_outside_is_checked() {
+    let sound = sketch(&[1.0, 1e25, 1e-25]);
+    assert!(sound.is_sound());
+    // Zeros, then of the positive: low, counts, apart, total.
+    let told = |low: u32, counts: &[u32], apart: &[(u32, u32)], total: u64| {
+        let parts = (
+            0_u64,
+            (low, counts, apart, total),
+            (0_u32, [0_u32; 0].as_slice(), [(0_u32, 0_u32); 0].as_slice(), 0_u64),
+        );
+        postcard::from_bytes::<LogHistogram>(&postcard::to_allocvec(&parts).unwrap()).unwrap()
+    };
+    assert!(told(5, &[1, 2], &[(9, 1)], 4).is_sound());
+    assert!(!told(5, &[1, 2], &[(6, 1)], 4).is_sound(), "a bucket twice");
+    assert!(!told(5, &[1, 2], &[(9, 2)], 4).is_sound(), "more than there are");
+    assert!(!told(u32::MAX, &[1, 2], &[], 3).is_sound(), "no such bucket");
+    assert!(!told(0, &[], &[(u32::MAX, 1)], 1).is_sound(), "no such bucket");
 }

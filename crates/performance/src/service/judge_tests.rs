@@ -22,6 +22,7 @@ fn config() -> Config {
         labelled_min: 30,
         error_rate_max: 0.01,
         latency_p95_ms_max: 500.0,
+        unusable_rate_max: 0.01,
         sla_targets: BTreeMap::new(),
     }
 }
@@ -87,6 +88,46 @@ fn decay_is_seen_and_luck_is_not() {
     assert_eq!(bad.findings[0].rule, "performance_decay");
     let (_, alone) = report(&rows(30), vec![]);
     assert_eq!(alone.state(), PerformanceState::Unknown);
+}
+
+#[test]
+fn an_absurd_latency_blinds_nothing() {
+    let mut rows: Vec<Row> = (0..1_000).map(|row| (None, None, Some(f64::from(row % 100)), None)).collect();
+    for (place, absurd) in [(3, 1e25), (500, -5.0), (999, 1e308)] {
+        rows[place].2 = Some(absurd);
+    }
+    let (verdict, report) = report(&rows, vec![]);
+    assert_eq!(report.latency_invalid_count, 3);
+    assert!((report.latency_mean_ms.unwrap() - 49.5).abs() < 0.5);
+    assert!((report.latency_p50_ms.unwrap() - 49.5).abs() < 1.5);
+    assert!((report.latency_p95_ms.unwrap() - 95.0).abs() < 1.5);
+    assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
+    rows.truncate(100);
+    let (verdict, _) = self::report(&rows, vec![]);
+    assert!(verdict.findings.is_empty(), "one of a hundred is tolerated: {:?}", verdict.findings);
+    rows[50].2 = Some(-1.0);
+    let (verdict, _) = self::report(&rows, vec![]);
+    assert_eq!(verdict.findings[0].rule, "invalid_latencies");
+}
+
+#[test]
+fn what_cannot_be_compared_is_counted_and_found() {
+    let rows: Vec<Row> = (0..100)
+        .map(|row| {
+            let label = if row < 10 { 7.0 } else { f64::from(row % 2) };
+            let score = if row >= 98 { 1.000_000_1 } else { 0.3 };
+            (Some(score), (row != 50).then_some(label), None, None)
+        })
+        .collect();
+    let (verdict, report) = report(&rows, vec![]);
+    assert_eq!(
+        (report.labelled_count, report.incomparable_count),
+        (89, 10),
+        "rounding is no other kind of score"
+    );
+    let finding = &verdict.findings[0];
+    assert_eq!((finding.rule.as_str(), finding.value), ("incomparable_labels", 10.0 / 99.0));
+    assert_eq!(finding.description, "10 of 99 labels cannot be compared with what the model said");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         baseline_loss: report.baseline_loss,
         loss_margin: report.loss_margin,
         state: state.into(),
+        latency_invalid_count: report.latency_invalid_count,
+        incomparable_count: report.incomparable_count,
     }
 }
 

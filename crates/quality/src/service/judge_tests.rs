@@ -107,6 +107,33 @@ fn bad_data_is_named() {
 }
 
 #[test]
+fn an_absurd_value_is_told_and_blinds_nothing() {
+    let mut rows: Vec<Row> = (0..1_000)
+        .map(|row| (row, row, Some(115.0 + (row % 101) as f64 / 10.0), Some(30), Some("a".into())))
+        .collect();
+    for absurd in [1e25, -1e25, f64::MAX] {
+        rows[700].2 = Some(absurd);
+        let script =
+            Script { configs: vec![], frames: vec![(batch(&rows), vec![1])], windows: vec![vec![1]] };
+        let verdict = script.straight(&mut judge(config())).remove(0);
+        let report = QualityReport::decode(verdict.report).unwrap();
+        let x = report.columns.iter().find(|column| column.name == "x").unwrap();
+        assert!((x.median.unwrap() - 120.0).abs() < 1.0, "{absurd}: {:?}", x.median);
+        assert_eq!((x.outlier_count, x.invalid_count), (1, 1), "{absurd}");
+        assert!(x.mean.is_some_and(f64::is_finite) && x.standard_deviation.is_none_or(f64::is_finite));
+    }
+}
+
+#[test]
+fn a_median_is_within_what_was_seen() {
+    let rows: Vec<Row> = vec![(1, 1, Some(1.5), Some(1), None), (2, 2, None, Some(2), None)];
+    let script = Script { configs: vec![], frames: vec![(batch(&rows), vec![1])], windows: vec![vec![1]] };
+    let report = QualityReport::decode(script.straight(&mut judge(config())).remove(0).report).unwrap();
+    let x = report.columns.iter().find(|column| column.name == "x").unwrap();
+    assert_eq!(x.median, Some(1.5));
+}
+
+#[test]
 fn good_data_is_left_alone() {
     let rows: Vec<Row> =
         (0..1_000).map(|row| (row, row, Some((row % 97) as f64), Some(30), Some("a".into()))).collect();
