@@ -20,6 +20,7 @@ mod mesh;
 mod module_graph;
 mod noise;
 mod passing;
+mod recorded;
 mod refusals;
 mod rest;
 mod rest_kept;

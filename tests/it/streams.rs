@@ -1,10 +1,11 @@
 //! StreamWindows as a user sees it: windows, order, labels, resume, partitions, bounds, draining.
 
+use acgs_columns::{Field, Kind, Role, Schema};
 use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{PutReferenceRequest, ReferenceHeader, put_reference_request},
     orchestrator::v1::{
-        Harm, Judge, LabelsHeader, SlidingWindow, SubmitLabelsRequest, SubscribeRequest, WindowReport,
+        Harm, Judge, LabelsHeader, Open, SlidingWindow, SubmitLabelsRequest, SubscribeRequest, WindowReport,
         stream_windows_response::Message, submit_labels_request, window_spec,
     },
 };
@@ -130,6 +131,35 @@ async fn labels_may_come_from_another_caller() {
     stream.end().await;
     let reports = stream.reports().await;
     assert_eq!(reports.last().unwrap().performance.as_ref().unwrap().labelled_count, 50);
+}
+
+#[tokio::test]
+async fn labels_that_cannot_be_joined_are_refused_at_the_header() {
+    let mesh = Mesh::start().await;
+    let stream = mesh.stream(Open { model_id: "m".into(), ..open("s", 1_000) }).await.unwrap();
+    let mut client = mesh.orchestrator().await;
+    let mut submit = async |stream_id: &str, id: Kind, label: Kind| {
+        let fields = vec![Field::new("id", id, Role::Id), Field::new("y", label, Role::Label)];
+        let header = LabelsHeader {
+            stream_id: stream_id.into(),
+            schema: Some(schema::to_proto(&Schema::new(fields).unwrap())),
+            model_id: if stream_id.is_empty() { "m".into() } else { String::new() },
+        };
+        let message = Some(submit_labels_request::Message::Header(header));
+        client.submit_labels(tokio_stream::iter([SubmitLabelsRequest { message }])).await
+    };
+    for stream_id in ["s", ""] {
+        for (id, label) in [(Kind::Text, Kind::Double), (Kind::Int64, Kind::Text)] {
+            let refused = submit(stream_id, id, label).await.unwrap_err();
+            let (why, field) = reason(&refused);
+            assert_eq!((why.as_str(), field.as_str()), ("BAD_SCHEMA", "header.schema.fields"), "{refused:?}");
+        }
+        for label in [Kind::Double, Kind::Int64, Kind::Boolean] {
+            submit(stream_id, Kind::Int64, label).await.unwrap();
+        }
+    }
+    drop(stream);
+    mesh.running.stop().await.unwrap();
 }
 
 #[tokio::test]

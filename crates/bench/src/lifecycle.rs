@@ -239,7 +239,7 @@ async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Fig
             model_version: "".into(),
             epoch: 0,
         };
-        let place = FramePlace { partition: "p", seq: 1 };
+        let place = FramePlace { partition: "p", join: 1, joined_after: 0, seq: 1 };
         records.recorder(source).rows(place, &one_row()?).await?;
     }
     let trigger = Consumer {

@@ -224,7 +224,7 @@ impl Loop {
 
     async fn react(&mut self, heard: Heard) -> anyhow::Result<()> {
         match heard {
-            Heard::Window => {}
+            Heard::Window | Heard::Dropped => {}
             Heard::Ordered(observed) => {
                 let line = format!("{}: a retraining is ordered", observed.evidence.description);
                 self.say(&format!("job-{}", observed.job), &line);

@@ -90,6 +90,15 @@ pub fn from_arrow_tagged(bytes: &[u8]) -> Result<(Table, Tags), Error> {
     Ok(((schema, batches), tags.into()))
 }
 
+/// The tags alone; the rows are not decoded.
+///
+/// # Errors
+/// As [`from_arrow`].
+pub fn tags_of_arrow(bytes: &[u8]) -> Result<Tags, Error> {
+    let reader = StreamReader::try_new(Cursor::new(bytes), None)?;
+    Ok(reader.schema().metadata().clone().into())
+}
+
 #[cfg(test)]
 #[path = "file_tests.rs"]
 mod tests;

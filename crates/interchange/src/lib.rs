@@ -10,4 +10,6 @@ pub mod arrow;
 pub mod file;
 
 pub use error::Error;
-pub use file::{Tags, from_arrow, from_arrow_tagged, from_parquet, to_arrow, to_arrow_tagged, to_parquet};
+pub use file::{
+    Tags, from_arrow, from_arrow_tagged, from_parquet, tags_of_arrow, to_arrow, to_arrow_tagged, to_parquet,
+};

@@ -10,17 +10,20 @@ use acgs_columns::{
     Cell, Column, Field, Kind as FieldKind, OwnedCell, RecordBatch, RecordId, Role, Schema, batch::ROWS_MAX,
     builder::BatchBuilder,
 };
-use acgs_interchange::from_arrow_tagged;
+use acgs_interchange::{from_arrow_tagged, tags_of_arrow};
 use acgs_vocabulary::{
     Problem,
     ports::{
         Chunk, RecordLog,
-        records::{Dataset, Selection},
+        records::{Dataset, KeptPlace, Selection},
     },
     problem::Kind,
 };
 
-use crate::tag;
+use crate::{
+    joins::Joins,
+    tag::{self, Life, Place},
+};
 
 /// Chunks read at once.
 const PAGE: usize = 64;
@@ -30,11 +33,21 @@ const HELD_MAX: usize = 20_000_000;
 /// What is gathered from the log.
 #[derive(Debug, Default)]
 struct Gathered {
+    /// As they came; which of them count is known when all have been read.
+    pieces: Vec<(Place, Piece)>,
+    joins: Joins,
+    seen: HashSet<(Life, KeptPlace)>,
+    held: usize,
     batches: Vec<RecordBatch>,
     labels: HashMap<RecordId, OwnedCell>,
     label_field: Option<Field>,
-    seen: HashSet<(String, String, u64, u32)>,
-    held: usize,
+}
+
+/// What a chunk holds.
+#[derive(Debug)]
+enum Piece {
+    Rows(Vec<RecordBatch>),
+    Labels(Arc<Schema>, Vec<RecordBatch>),
 }
 
 /// Reads a range of a topic.
@@ -56,7 +69,7 @@ pub async fn read(log: &dyn RecordLog, topic: &str, selection: Selection) -> Res
         .await
         .map_err(|error| Problem::internal(error.to_string()))??;
     }
-    tokio::task::spawn_blocking(move || gathered.table(selection))
+    tokio::task::spawn_blocking(move || gathered.settled().table(selection))
         .await
         .map_err(|error| Problem::internal(error.to_string()))?
 }
@@ -69,10 +82,14 @@ impl Gathered {
     fn take(&mut self, chunk: &Chunk, selection: Selection) -> Result<(), Problem> {
         let apart = chunk.until_ms < selection.from_ms || chunk.from_ms >= selection.until_ms;
         if apart && chunk.from_ms != i64::MIN {
+            // Its rows are not asked for, but it may say that others do not count.
+            self.joins.note(&tag::place(&tags_of_arrow(&chunk.content).map_err(broken)?));
             return Ok(());
         }
         let ((schema, batches), tags) = from_arrow_tagged(&chunk.content).map_err(broken)?;
-        if !self.seen.insert(tag::place(&tags)) {
+        let place = tag::place(&tags);
+        self.joins.note(&place);
+        if !self.seen.insert((place.life.clone(), place.kept)) {
             return Ok(());
         }
         self.held += batches.iter().map(RecordBatch::rows).sum::<usize>();
@@ -81,14 +98,31 @@ impl Gathered {
                 format!("the range has more than {HELD_MAX} records and labels; take a shorter one");
             return Err(Problem::new(Kind::Exhausted, "DATASET_TOO_LARGE", message));
         }
-        if tags.get(tag::HOLDS).map(String::as_str) != Some(tag::LABELS) {
-            self.batches.extend(batches);
-            return Ok(());
+        match tags.get(tag::HOLDS).map(String::as_str) {
+            Some(tag::NOTHING) => {}
+            Some(tag::LABELS) => self.pieces.push((place, Piece::Labels(schema, batches))),
+            _ => self.pieces.push((place, Piece::Rows(batches))),
         }
+        Ok(())
+    }
+
+    /// Takes what counts, in the order of the log.
+    fn settled(mut self) -> Self {
+        for (place, piece) in std::mem::take(&mut self.pieces) {
+            match piece {
+                _ if !self.joins.counts(&place) => {}
+                Piece::Rows(batches) => self.batches.extend(batches),
+                Piece::Labels(schema, batches) => self.take_labels(&schema, &batches),
+            }
+        }
+        self
+    }
+
+    fn take_labels(&mut self, schema: &Schema, batches: &[RecordBatch]) {
         let column = |role| schema.index_of_role(role);
-        let (Some(id), Some(label)) = (column(Role::Id), column(Role::Label)) else { return Ok(()) };
+        let (Some(id), Some(label)) = (column(Role::Id), column(Role::Label)) else { return };
         self.label_field = Some(schema.fields()[label].clone());
-        for batch in &batches {
+        for batch in batches {
             for row in 0..batch.rows() {
                 let value = OwnedCell::of(&batch.columns()[label], row);
                 if let (Some(id), true) = (RecordId::of(&batch.columns()[id], row), value != OwnedCell::Null)
@@ -98,7 +132,6 @@ impl Gathered {
                 }
             }
         }
-        Ok(())
     }
 
     /// Fields of the newest records, and the label.
@@ -185,8 +218,20 @@ impl Gathered {
             (FieldKind::Double | FieldKind::Int64, Some(OwnedCell::Boolean(value))) => {
                 Cell::Integer(i64::from(*value))
             }
-            (_, Some(value)) => value.cell(),
+            (kind, Some(value)) if is_of(kind, value) => value.cell(),
+            // A label of another kind is none of this table's.
+            _ => Cell::Null,
         }
+    }
+}
+
+fn is_of(kind: FieldKind, value: &OwnedCell) -> bool {
+    match value {
+        OwnedCell::Null => true,
+        OwnedCell::Number(_) => kind == FieldKind::Double,
+        OwnedCell::Integer(_) => matches!(kind, FieldKind::Int64 | FieldKind::Timestamp | FieldKind::Double),
+        OwnedCell::Boolean(_) => kind == FieldKind::Boolean,
+        OwnedCell::Text(_) => kind == FieldKind::Text,
     }
 }
 

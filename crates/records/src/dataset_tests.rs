@@ -7,6 +7,7 @@ use acgs_vocabulary::ports::{
     records::{FramePlace, FrameRecorder, FrameSource},
 };
 use async_trait::async_trait;
+use proptest::prelude::*;
 
 use super::*;
 use crate::recorder::Recorder;
@@ -76,8 +77,27 @@ fn source(instance: &str) -> FrameSource {
 }
 
 fn place(seq: u64) -> FramePlace<'static> {
-    FramePlace { partition: "p", seq }
+    joined(1, 0, seq)
 }
+
+fn joined(join: u64, joined_after: u64, seq: u64) -> FramePlace<'static> {
+    FramePlace { partition: "p", join, joined_after, seq }
+}
+
+/// Rows without an id: nothing but their frames tells them apart.
+fn nameless(times: std::ops::Range<i64>) -> RecordBatch {
+    let fields = vec![
+        Field::new("ts", FieldKind::Timestamp, Role::Timestamp),
+        Field::new("x", FieldKind::Int64, Role::Feature),
+    ];
+    let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
+    for time_ms in times {
+        builder.push(&[Cell::Integer(time_ms), Cell::Integer(time_ms)]).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+const EVERY: Selection = Selection { labelled: false, ..ALL };
 
 const ALL: Selection = Selection { from_ms: 0, until_ms: i64::MAX, labelled: true, rows_max: 1_000_000 };
 
@@ -137,4 +157,116 @@ async fn long_frames_are_split_and_too_long_records_refused() {
     assert_eq!(ids(&table), (0..4_000).collect::<Vec<_>>());
     let refused = recorder.rows(place(2), &rows(0..1, &"x".repeat(600_000))).await.unwrap_err();
     assert_eq!((refused.reason(), refused.field_path()), ("RECORD_TOO_LARGE", Some("rows.batch")));
+}
+
+#[tokio::test]
+async fn what_was_refused_is_in_no_table() {
+    let log = Arc::new(Memory::default());
+    let recorder = Recorder::new(log.clone(), &source("one"), "hash");
+    recorder.rows(joined(1, 0, 1), &nameless(0..10)).await.unwrap();
+    recorder.rows(joined(1, 0, 2), &nameless(1_000..3_000)).await.unwrap();
+    // Frame 2 did not fit, and its client does not come back.
+    recorder.void(joined(2, 1, 0)).await.unwrap();
+    assert_eq!(ids(&read(&*log, "m", EVERY).await.unwrap()), (0..10).collect::<Vec<_>>());
+    // It comes back with less; what the first one sent still lands, twice.
+    recorder.rows(joined(3, 1, 2), &nameless(1_000..1_300)).await.unwrap();
+    recorder.rows(joined(1, 0, 3), &nameless(5_000..5_100)).await.unwrap();
+    recorder.rows(joined(1, 0, 3), &nameless(5_000..5_100)).await.unwrap();
+    let expected: Vec<i64> = (0..10).chain(1_000..1_300).collect();
+    assert_eq!(ids(&read(&*log, "m", EVERY).await.unwrap()), expected);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_cuts_its_frames_as_it_likes() {
+    let log = Arc::new(Memory::default());
+    let recorder = Recorder::new(log.clone(), &source("one"), "hash");
+    for seq in 1..=6 {
+        let from = (seq as i64 - 1) * 100;
+        recorder.rows(joined(1, 0, seq), &nameless(from..from + 100)).await.unwrap();
+    }
+    // Frames 3 to 6 were kept and not taken; the same rows come in two frames, and new ones follow.
+    recorder.rows(joined(2, 2, 3), &nameless(200..350)).await.unwrap();
+    recorder.rows(joined(2, 2, 4), &nameless(350..600)).await.unwrap();
+    recorder.rows(joined(2, 2, 5), &nameless(600..700)).await.unwrap();
+    assert_eq!(ids(&read(&*log, "m", EVERY).await.unwrap()), (0..700).collect::<Vec<_>>());
+    // Also when nothing of the later client is in the range.
+    let range = Selection { from_ms: 0, until_ms: 200, ..EVERY };
+    assert_eq!(ids(&read(&*log, "m", range).await.unwrap()), (0..200).collect::<Vec<_>>());
+    recorder.rows(joined(2, 2, 6), &nameless(700..800)).await.unwrap();
+    recorder.rows(joined(3, 6, 7), &nameless(9_000..9_001)).await.unwrap();
+    recorder.rows(joined(2, 2, 7), &nameless(100..110)).await.unwrap();
+    let range = Selection { from_ms: 0, until_ms: 800, ..EVERY };
+    assert_eq!(ids(&read(&*log, "m", range).await.unwrap()), (0..800).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_label_of_another_kind_breaks_no_table() {
+    let log = Arc::new(Memory::default());
+    let recorder = Recorder::new(log.clone(), &source("one"), "hash");
+    recorder.rows(place(1), &rows(0..4, "a")).await.unwrap();
+    recorder.labels(place(2), &labels(0..2, true)).await.unwrap();
+    let fields =
+        vec![Field::new("id", FieldKind::Int64, Role::Id), Field::new("late", FieldKind::Text, Role::Label)];
+    let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
+    builder.push(&[Cell::Integer(2), Cell::Text("yes")]).unwrap();
+    recorder.labels(place(3), &builder.finish().unwrap()).await.unwrap();
+    let table = read(&*log, "m", EVERY).await.unwrap();
+    assert_eq!(ids(&table), [0, 1, 2, 3]);
+}
+
+proptest! {
+    /// A client sends, is cut off, comes back and cuts what was not accepted anew; writes land or not, and in any order.
+    #[test]
+    fn a_table_is_what_was_accepted(
+        script in prop::collection::vec((1_usize..40, 0_u8..10), 1..40),
+        order in prop::collection::vec(any::<u16>(), 80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            // Rows are numbers from 0 on; `sent` of them were sent in this join, `accepted` are in for good.
+            let (mut join, mut after, mut accepted) = (1_u64, 0_u64, 0_i64);
+            let (mut seq, mut sent) = (0_u64, 0_i64);
+            let mut writes = Vec::new();
+            for (length, fate) in script {
+                let batch = nameless(sent..sent + length as i64);
+                seq += 1;
+                match fate {
+                    // Accepted.
+                    0..=6 => {
+                        writes.push((joined(join, after, seq), Some(batch)));
+                        sent += length as i64;
+                        accepted = sent;
+                    }
+                    // Kept or on its way, and its client is gone.
+                    7..=8 => {
+                        writes.push((joined(join, after, seq), Some(batch)));
+                        (join, after, sent) = (join + 1, seq - 1, accepted);
+                        seq = after;
+                    }
+                    // Refused.
+                    _ => {
+                        writes.push((joined(join, after, seq), Some(batch)));
+                        writes.push((joined(join + 1, seq - 1, 0), None));
+                        (join, after, sent) = (join + 2, seq - 1, accepted);
+                        seq = after;
+                    }
+                }
+            }
+            // The last client says that it is there.
+            writes.push((joined(join, after, 0), None));
+            let mut shuffled: Vec<_> = writes.into_iter().zip(order.iter().cycle()).collect();
+            shuffled.sort_by_key(|(_, key)| **key);
+            let log = Arc::new(Memory::default());
+            let recorder = Recorder::new(log.clone(), &source("one"), "hash");
+            for ((place, batch), _) in &shuffled {
+                match batch {
+                    None => recorder.void(*place).await.unwrap(),
+                    Some(batch) => recorder.rows(*place, batch).await.unwrap(),
+                }
+            }
+            let table = read(&*log, "m", EVERY).await.unwrap();
+            prop_assert_eq!(ids(&table), (0..accepted).collect::<Vec<_>>());
+            Ok(())
+        })?;
+    }
 }

@@ -35,11 +35,14 @@ fn frame(chunk: &Chunk) -> Option<RecordFrame> {
             return None;
         }
     };
-    let (instance, partition, seq, part) = tag::place(&tags);
-    let holds_labels = tags.get(tag::HOLDS).map(String::as_str) == Some(tag::LABELS);
+    let place = tag::place(&tags);
+    let holds_labels = match tags.get(tag::HOLDS).map(String::as_str) {
+        Some(tag::NOTHING) => return None,
+        holds => holds == Some(tag::LABELS),
+    };
     Some(RecordFrame {
-        life: (instance, partition),
-        place: (seq, part),
+        life: place.life,
+        place: place.kept,
         model_version: tags.get(tag::VERSION).cloned().unwrap_or_default(),
         rows: if holds_labels { FrameRows::Labels(batches) } else { FrameRows::Records(batches) },
     })

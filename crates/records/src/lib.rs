@@ -2,9 +2,11 @@
 //! A chunk of the log is one Arrow IPC stream that says where it comes from, so that anything that reads Arrow reads it. It
 //! must never know who asks, protobuf, or what home the log has.
 //!
-//! Reading order: [`tag`], [`recorder`], [`dataset`], [`frames`].
+//! Reading order: [`tag`], [`recorder`], [`joins`], [`dataset`], [`frames`].
 
 mod tag;
+
+mod joins;
 
 pub mod recorder;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_columns::{RecordBatch, Role};
+use acgs_columns::{Field, Kind as FieldKind, RecordBatch, Role, Schema};
 use acgs_interchange::{Tags, to_arrow_tagged};
 use acgs_vocabulary::{
     Problem,
@@ -46,11 +46,18 @@ impl Recorder {
         Self { log, topic: topic(&source.model_id).into(), tags: Arc::new(tags) }
     }
 
-    async fn keep(&self, place: FramePlace<'_>, holds: &str, batch: &RecordBatch) -> Result<(), Problem> {
+    fn tags(&self, place: FramePlace<'_>, holds: &str) -> Tags {
         let mut tags = (*self.tags).clone();
         tags.insert(tag::PARTITION.to_owned(), place.partition.to_owned());
+        tags.insert(tag::JOIN.to_owned(), place.join.to_string());
+        tags.insert(tag::JOINED_AFTER.to_owned(), place.joined_after.to_string());
         tags.insert(tag::SEQ.to_owned(), place.seq.to_string());
         tags.insert(tag::HOLDS.to_owned(), holds.to_owned());
+        tags
+    }
+
+    async fn keep(&self, place: FramePlace<'_>, holds: &str, batch: &RecordBatch) -> Result<(), Problem> {
+        let tags = self.tags(place, holds);
         let mut chunks = Vec::new();
         split(&tags, batch, &mut chunks)?;
         for chunk in chunks {
@@ -86,6 +93,16 @@ impl FrameRecorder for Recorder {
 
     async fn labels(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<(), Problem> {
         self.keep(place, tag::LABELS, batch).await.map_err(|problem| problem.within("labels"))
+    }
+
+    async fn void(&self, place: FramePlace<'_>) -> Result<(), Problem> {
+        let broken = |error: &dyn std::fmt::Display| Problem::internal(error.to_string());
+        let timestamp = Field::new("timestamp", FieldKind::Timestamp, Role::Timestamp);
+        let schema = Schema::new(vec![timestamp]).map(Arc::new).map_err(|error| broken(&error))?;
+        let content = to_arrow_tagged(&schema, &[], self.tags(place, tag::NOTHING));
+        let content = content.map_err(|error| broken(&error))?.into();
+        // Whoever reads a range has to know, whichever it is.
+        self.write(Chunk { sequence: 0, from_ms: i64::MIN, until_ms: i64::MAX, content }).await
     }
 }
 

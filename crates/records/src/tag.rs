@@ -1,7 +1,7 @@
 //! What a chunk says of itself, as metadata of its schema, and the topic that it is in. It must not know what it holds.
 
 use acgs_interchange::Tags;
-use acgs_vocabulary::constitution::sha256_hex;
+use acgs_vocabulary::{constitution::sha256_hex, ports::records::KeptPlace};
 
 pub(crate) const STREAM: &str = "acgs.stream_id";
 /// Of one life of the stream: a client that opens it anew from the start sends its frames again.
@@ -10,7 +10,10 @@ pub(crate) const PARTITION: &str = "acgs.partition_id";
 pub(crate) const SEQ: &str = "acgs.seq";
 /// A frame that is too long for one chunk has several.
 pub(crate) const PART: &str = "acgs.part";
-/// `rows` or `labels`.
+/// Which client of the partition sent it, and what had been accepted when that one joined; absent in records of versions before.
+pub(crate) const JOIN: &str = "acgs.join";
+pub(crate) const JOINED_AFTER: &str = "acgs.joined_after";
+/// `rows`, `labels` or `nothing`.
 pub(crate) const HOLDS: &str = "acgs.holds";
 pub(crate) const MODEL: &str = "acgs.model_id";
 pub(crate) const VERSION: &str = "acgs.model_version";
@@ -19,12 +22,33 @@ pub(crate) const EPOCH: &str = "acgs.epoch";
 pub(crate) const HASH: &str = "acgs.constitutional_hash";
 pub(crate) const ROWS: &str = "rows";
 pub(crate) const LABELS: &str = "labels";
+pub(crate) const NOTHING: &str = "nothing";
 
-/// Life of a stream, partition, frame, and part of it: a frame that was sent again has the same place.
-pub(crate) fn place(tags: &Tags) -> (String, String, u64, u32) {
+/// One life of a stream, and a partition of it.
+pub(crate) type Life = (String, String);
+
+/// Where a chunk belongs.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) life: Life,
+    pub(crate) kept: KeptPlace,
+    pub(crate) joined_after: u64,
+}
+
+/// Where a chunk belongs: one that was written again has the same place.
+pub(crate) fn place(tags: &Tags) -> Place {
     let text = |name| tags.get(name).cloned().unwrap_or_default();
     let number = |name| tags.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-    (text(INSTANCE), text(PARTITION), number(SEQ), number(PART) as u32)
+    Place {
+        life: (text(INSTANCE), text(PARTITION)),
+        kept: KeptPlace {
+            epoch: number(EPOCH),
+            join: number(JOIN),
+            seq: number(SEQ),
+            part: number(PART) as u32,
+        },
+        joined_after: number(JOINED_AFTER),
+    }
 }
 
 /// The topic of a model's records: any id of a model makes a topic.

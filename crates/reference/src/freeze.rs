@@ -80,7 +80,8 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
         cells,
         counts: counts.counts,
         mean: moments.mean().unwrap_or(0.0),
-        standard_deviation: moments.population_standard_deviation().unwrap_or(0.0),
+        // Beyond what a double holds there is nothing to measure by: such a reference is refused where it is kept.
+        standard_deviation: moments.population_standard_deviation().unwrap_or(f64::INFINITY),
     };
     Some(FeatureReference { field: field.clone(), shape, null_count, span_effect: None })
 }

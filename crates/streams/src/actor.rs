@@ -2,6 +2,7 @@
 //! know protobuf, and it decides nothing that the core can decide.
 
 mod client;
+mod joining;
 mod messages;
 mod publishing;
 mod telling;
@@ -15,11 +16,14 @@ use std::{
 use acgs_lane::{Connector, LaneUp, epochs::is_outdated};
 use acgs_vocabulary::{
     Problem,
-    ports::{Clock, records::FrameLog},
+    ports::{
+        Clock,
+        records::{FrameLog, FrameRecorder},
+    },
     problem::Kind,
 };
 use client::Client;
-pub use messages::{ClientEnd, Input, Joined, Told};
+pub use messages::{ClientEnd, Input, Joined, Told, Waiting, Waits};
 use publishing::Publishing;
 use tokio::{
     sync::mpsc,
@@ -33,7 +37,6 @@ use crate::{
     lanes::{Event, Lanes},
     leases::Lease,
     publish::{Publication, Publisher},
-    spec::StreamSpec,
 };
 
 /// Inputs that wait for the stream's task.
@@ -41,6 +44,8 @@ pub const INPUTS_MAX: usize = 16;
 /// Messages that wait for a client.
 pub const CLIENT_QUEUE: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
+/// A tick that comes later than this after the one before judges nobody's silence: nobody listened meanwhile.
+const LATE_TICK_US: u64 = 750_000;
 /// How long a draining stream waits for its judges.
 const DRAIN_US: u64 = 5_000_000;
 
@@ -83,6 +88,9 @@ pub struct Actor {
     is_outdated: bool,
     /// The trace of the call that opened the stream.
     traceparent: Option<Arc<str>>,
+    /// Where its frames are kept before they are taken, when they are.
+    recorder: Option<Arc<dyn FrameRecorder>>,
+    ticked_us: u64,
 }
 
 impl Actor {
@@ -95,6 +103,7 @@ impl Actor {
         deps: ActorDeps,
         lease: Option<Lease>,
         traceparent: Option<Arc<str>>,
+        recorder: Option<Arc<dyn FrameRecorder>>,
     ) -> Result<Self, Problem> {
         let config = deps.config.lanes();
         let epoch = lease.as_ref().map_or(0, Lease::epoch);
@@ -105,6 +114,7 @@ impl Actor {
         }
         let (model_id, service_id) =
             (Arc::from(core.spec().model_id.as_str()), Arc::from(core.spec().service_id.as_str()));
+        let ticked_us = deps.clock.monotonic_us();
         Ok(Self {
             core,
             lanes,
@@ -121,6 +131,8 @@ impl Actor {
             lease,
             is_outdated: false,
             traceparent,
+            recorder,
+            ticked_us,
         })
     }
 
@@ -219,7 +231,8 @@ impl Actor {
     }
 
     fn on_tick(&mut self) -> Vec<Action> {
-        let (now_ms, now_us) = (self.deps.clock.now_ms(), self.now_us());
+        let now_us = self.now_us();
+        let is_late = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us)) > LATE_TICK_US;
         let stalled_us = self.deps.config.stalled_client_ms * 1_000;
         let stalled = |client: &Client| {
             client.lagging_since_us.is_some_and(|since_us| now_us.saturating_sub(since_us) > stalled_us)
@@ -230,24 +243,27 @@ impl Actor {
             let _first_word_stands = client.end.farewell.set(problem);
         }
         self.lanes.let_go_of_silent();
-        self.core.tick(now_ms, now_us)
+        let clients = &self.clients;
+        let waits =
+            |client: &Client, partition: &str| client.end.partition == partition && client.end.waiting.any();
+        self.core.tick(now_us, |partition| is_late || clients.iter().any(|client| waits(client, partition)))
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {
         let (now_ms, now_us) = (self.deps.clock.now_ms(), self.now_us());
         match input {
             Input::Join { spec, resume_after, client, reply } => {
-                let joined = self.join(&spec, resume_after, client, now_ms);
+                let joined = self.join(&spec, resume_after, client, now_us);
                 let _client_left = reply.send(joined);
                 Vec::new()
             }
-            Input::Rows { client, seq, batch, received_us } => {
+            Input::Rows { client, seq, batch, received_us, waits: _taken_now } => {
                 let bytes = batch.size_bytes() as u64;
                 let Some(partition) = self.partition_of(client) else { return Vec::new() };
                 let taken = self.core.rows(&partition, seq, &batch, now_ms, Receipt { received_us, now_us });
                 self.settle(client, seq, bytes, taken)
             }
-            Input::Labels { client, seq, labels, bytes } => {
+            Input::Labels { client, seq, labels, bytes, waits: _taken_now } => {
                 let Some(partition) = self.partition_of(client) else { return Vec::new() };
                 let taken = self.core.label_frame(&partition, seq, labels, now_us);
                 self.settle(client, seq, bytes, taken)
@@ -268,82 +284,15 @@ impl Actor {
                 let partition = self.partition_of(client);
                 partition.map_or_else(Vec::new, |partition| self.core.end_partition(&partition, now_us))
             }
+            Input::Refuse { client, problem } => {
+                self.refuse(client, problem);
+                Vec::new()
+            }
             Input::Leave { client } => {
                 self.clients.retain(|known| known.end.id != client);
                 Vec::new()
             }
         }
-    }
-
-    fn partition_of(&self, client: u64) -> Option<String> {
-        self.clients.iter().find(|known| known.end.id == client).map(|known| known.end.partition.clone())
-    }
-
-    /// After a frame: credit and acknowledgement, or the end of the client that sent it.
-    fn settle(
-        &mut self,
-        client: u64,
-        seq: u64,
-        bytes: u64,
-        taken: Result<Vec<Action>, Problem>,
-    ) -> Vec<Action> {
-        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else {
-            return Vec::new();
-        };
-        match taken {
-            Ok(actions) => {
-                let client = &mut self.clients[place];
-                client.accepted_through = client.accepted_through.max(seq);
-                client.owed_bytes += bytes;
-                client.owes_answer = true;
-                actions
-            }
-            Err(problem) => {
-                let client = self.clients.remove(place);
-                let _first_word_stands = client.end.farewell.set(problem);
-                Vec::new()
-            }
-        }
-    }
-
-    fn join(
-        &mut self,
-        spec: &StreamSpec,
-        resume_after: u64,
-        end: ClientEnd,
-        now_ms: i64,
-    ) -> Result<Joined, Problem> {
-        if !self.core.spec().is_same_stream(spec) {
-            let message = "the stream is open with another schema, window, model or judges";
-            return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
-        }
-        if resume_after > self.core.totals().reports {
-            let message = "the stream has not made so many reports: it is another of the same name";
-            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
-        }
-        if resume_after < self.forgotten_through && resume_after > 0 {
-            let message = format!("reports through {} are no longer kept", self.forgotten_through);
-            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
-        }
-        let accepted_through = self.core.join_partition(&end.partition, now_ms)?;
-        // A client that comes back replaces its former self.
-        for former in self.clients.extract_if(.., |known| known.end.partition == end.partition) {
-            let message = "another client has opened this partition of the stream";
-            let problem = Problem::new(Kind::Precondition, "REPLACED", message);
-            let _first_word_stands = former.end.farewell.set(problem);
-        }
-        let acked = self.acked.entry(end.partition.clone()).or_default();
-        *acked = (*acked).max(resume_after);
-        let resumed = std::mem::replace(&mut self.had_clients, true);
-        self.clients.push(Client {
-            end,
-            told_through: resume_after.max(self.forgotten_through),
-            accepted_through,
-            owed_bytes: 0,
-            owes_answer: false,
-            lagging_since_us: None,
-        });
-        Ok(Joined { accepted_through, resumed })
     }
 
     fn perform(&mut self, actions: Vec<Action>) {

@@ -172,7 +172,18 @@ pub(crate) fn evidence(read: ReadEvidence, parts: &mut [Part]) -> Evidence {
 #[derive(Clone, Copy, Debug, Default)]
 struct Partition {
     accepted_through: u64,
+    /// Clients that have delivered it so far, and refusals.
+    joins: u64,
     ended: bool,
+}
+
+/// How a client finds its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The last seq accepted from it.
+    pub accepted_through: u64,
+    /// Which client of it this is, counted from 1.
+    pub join: u64,
 }
 
 /// What is remembered of a window that may be judged again.
@@ -286,17 +297,24 @@ impl Core {
         self.totals
     }
 
-    /// A client delivers this partition from now on; returns the last seq accepted from it.
+    /// A client delivers this partition from now on.
     ///
     /// # Errors
     /// When there are too many partitions.
-    pub fn join_partition(&mut self, partition: &str, now_ms: i64) -> Result<u64, Problem> {
+    pub fn join_partition(&mut self, partition: &str, now_us: u64) -> Result<Place, Problem> {
         if !self.partitions.contains_key(partition) && self.partitions.len() >= self.config.partitions_max {
             let message = format!("a stream has at most {} partitions", self.config.partitions_max);
             return Err(Problem::exhausted("PARTITIONS", message, 60_000));
         }
-        self.windows.watermarks.declare(partition, now_ms);
-        Ok(self.partitions.entry(partition.to_owned()).or_default().accepted_through)
+        self.windows.watermarks.declare(partition, monotonic_ms(now_us));
+        Ok(self.replace(partition))
+    }
+
+    /// What its client sent after what was accepted counts no more, whoever the next one is.
+    pub fn replace(&mut self, partition: &str) -> Place {
+        let state = self.partitions.entry(partition.to_owned()).or_default();
+        state.joins += 1;
+        Place { accepted_through: state.accepted_through, join: state.joins }
     }
 
     /// No more rows or labels from this partition.
@@ -308,9 +326,10 @@ impl Core {
         self.move_on(now_us)
     }
 
-    /// Lets wall time do what it does: silence, and judges that do not answer.
-    pub fn tick(&mut self, now_ms: i64, now_us: u64) -> Vec<Action> {
-        self.windows.watermarks.tick(now_ms, self.spec.idle_timeout_ms, self.spec.idle_advance_ms);
+    /// Lets time do what it does: silence of partitions that do not wait, and judges that do not answer.
+    pub fn tick(&mut self, now_us: u64, waits: impl Fn(&str) -> bool) -> Vec<Action> {
+        let (timeout_ms, advance_ms) = (self.spec.idle_timeout_ms, self.spec.idle_advance_ms);
+        self.windows.watermarks.tick(monotonic_ms(now_us), timeout_ms, advance_ms, waits);
         let mut actions = self.move_on(now_us);
         self.tell_time(&mut actions);
         actions.extend(self.give_up(now_us));
@@ -339,6 +358,11 @@ impl Core {
         self.follow(steps, now_us, &mut actions);
         actions
     }
+}
+
+/// Of silence: it is measured by the clock that never goes back.
+fn monotonic_ms(now_us: u64) -> i64 {
+    i64::try_from(now_us / 1_000).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -8,12 +8,11 @@ use std::{
     },
 };
 
-use acgs_columns::{RecordBatch, Schema};
+use acgs_columns::{Kind, RecordBatch, Role, Schema};
 use acgs_vocabulary::{
     Problem,
     ports::records::{FramePlace, FrameRecorder, FrameSource},
-    problem::Kind,
-    text,
+    problem, text,
 };
 use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -33,8 +32,8 @@ type Cell = Arc<OnceCell<Stream>>;
 pub struct Stream {
     /// The model; may be empty.
     pub model_id: Arc<str>,
-    /// Whether labels may come later.
-    pub labelled: bool,
+    /// What labels that come later are; `None` when none may.
+    pub labels: Option<LabelKinds>,
     /// To its task.
     pub inputs: mpsc::Sender<Input>,
     /// To the record log, when it is kept there.
@@ -50,6 +49,39 @@ pub struct Streams {
     by_name: Arc<Mutex<HashMap<Arc<str>, Cell>>>,
     tasks: TaskTracker,
     next_client: Arc<AtomicU64>,
+}
+
+/// Kinds of ids and labels that a stream can join.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelKinds {
+    id: Kind,
+    label: Kind,
+}
+
+impl LabelKinds {
+    fn of(spec: &StreamSpec) -> Option<Self> {
+        let id = spec.schema.index_of_role(Role::Id)?;
+        Some(Self { id: spec.schema.fields()[id].kind, label: spec.late_label.as_ref()?.kind })
+    }
+
+    /// Whether labels of a schema can be joined. A truth may come as a boolean where the stream has numbers, and as an integer where it has
+    /// doubles.
+    fn check(self, labels: &Schema) -> Result<(), Problem> {
+        let kind = |role| labels.index_of_role(role).map(|place| labels.fields()[place].kind);
+        let bad = |what: &str, own: Option<Kind>, theirs: Kind| {
+            let own = own.map_or_else(|| "missing".to_owned(), |kind| format!("{kind:?}"));
+            let message = format!("the {what} of these labels is {own}, the stream's is {theirs:?}");
+            Err(Problem::field("header.schema.fields", "BAD_SCHEMA", message))
+        };
+        if kind(Role::Id) != Some(self.id) {
+            return bad("ID", kind(Role::Id), self.id);
+        }
+        match (self.label, kind(Role::Label)) {
+            (own, Some(theirs)) if own == theirs => Ok(()),
+            (Kind::Double, Some(Kind::Int64 | Kind::Boolean)) | (Kind::Int64, Some(Kind::Boolean)) => Ok(()),
+            (own, theirs) => bad("LABEL", theirs, own),
+        }
+    }
 }
 
 /// Whose labels come.
@@ -74,6 +106,8 @@ pub struct LabelSubmission {
     streams: Vec<Stream>,
     target: LabelTarget,
     schema: Arc<Schema>,
+    /// Streams of the model that these labels do not fit.
+    misfits: u64,
     /// Stands for a partition in the record log.
     source: String,
     seq: u64,
@@ -101,8 +135,14 @@ impl LabelSubmission {
         self.seq += 1;
         // Labels are joined by record over all streams of a model: once is enough.
         if let Some(recorder) = self.streams.iter().find_map(|stream| stream.recorder.as_ref()) {
-            recorder.labels(FramePlace { partition: &self.source, seq: self.seq }, batch).await?;
+            recorder
+                .labels(
+                    FramePlace { partition: &self.source, join: 1, joined_after: 0, seq: self.seq },
+                    batch,
+                )
+                .await?;
         }
+        self.counts.dropped += self.misfits * batch.rows() as u64;
         let mut taken = false;
         for stream in &self.streams {
             let (reply, counts) = oneshot::channel();
@@ -152,8 +192,9 @@ impl Streams {
     pub async fn of_model(&self, model_id: &str) -> Vec<Stream> {
         let by_name = self.by_name.lock().await;
         let all = by_name.values().filter_map(|cell| cell.get());
-        let takes =
-            |stream: &&Stream| *stream.model_id == *model_id && stream.labelled && !stream.inputs.is_closed();
+        let takes = |stream: &&Stream| {
+            *stream.model_id == *model_id && stream.labels.is_some() && !stream.inputs.is_closed()
+        };
         all.filter(takes).cloned().collect()
     }
 
@@ -171,8 +212,13 @@ impl Streams {
         let stream = self.find_or_make(&spec, resume_after, traceparent).await?;
         let (reply, answer) = oneshot::channel();
         let join = Input::Join { spec: Box::new(spec), resume_after, client, reply };
-        let ended =
-            || Problem::new(Kind::Unavailable, "STREAM_ENDED", "the stream has just ended; open it again");
+        let ended = || {
+            Problem::new(
+                problem::Kind::Unavailable,
+                "STREAM_ENDED",
+                "the stream has just ended; open it again",
+            )
+        };
         stream.inputs.send(join).await.map_err(|_| ended())?;
         let joined = answer.await.map_err(|_| ended())??;
         Ok((stream, joined))
@@ -213,7 +259,7 @@ impl Streams {
             drop(by_name);
             self.check_owner(&spec.stream_id).await?;
             let message = "the stream is over or was detached for too long; open it from the start";
-            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+            return Err(Problem::new(problem::Kind::Precondition, "RESUME_EXPIRED", message));
         }
         let known = by_name.len();
         if known >= self.deps.config.streams_max {
@@ -239,9 +285,6 @@ impl Streams {
         let epoch = lease.as_ref().map_or(0, Lease::epoch);
         let core = Core::new(spec.clone(), self.deps.config, self.read_evidence)
             .map_err(|error| Problem::field("open.label_schema", "BAD_SCHEMA", error))?;
-        let actor = Actor::open(core, self.deps.clone(), lease, traceparent).await?;
-        let (stream, inputs) = mpsc::channel(INPUTS_MAX);
-        self.tasks.spawn(actor.run(inputs));
         let deps = &self.deps;
         let instance = text::unique_id("", deps.clock.now_ms());
         let recorder = spec.recorded.then(|| {
@@ -253,14 +296,17 @@ impl Streams {
                 epoch,
             })
         });
+        let actor = Actor::open(core, self.deps.clone(), lease, traceparent, recorder.clone()).await?;
+        let (stream, inputs) = mpsc::channel(INPUTS_MAX);
+        self.tasks.spawn(actor.run(inputs));
         let model_id = spec.model_id.as_str().into();
-        Ok(Stream { model_id, labelled: spec.late_label.is_some(), inputs: stream, recorder })
+        Ok(Stream { model_id, labels: LabelKinds::of(spec), inputs: stream, recorder })
     }
 
     /// Where labels of a stream, or of a model's streams, go.
     ///
     /// # Errors
-    /// `UNKNOWN_STREAM`.
+    /// `UNKNOWN_STREAM`, or `BAD_SCHEMA` when they are of other kinds than every stream's.
     pub async fn submit_labels(
         &self,
         target: LabelTarget,
@@ -274,8 +320,25 @@ impl Streams {
         if streams.is_empty() {
             return Err(target.unknown());
         }
+        let mut misfits = 0;
+        let mut refusal = None;
+        let mut fitting = Vec::new();
+        for stream in streams {
+            // A stream that takes no labels counts them as dropped.
+            match stream.labels.map_or(Ok(()), |kinds| kinds.check(&schema)) {
+                Ok(()) => fitting.push(stream),
+                Err(problem) => {
+                    misfits += 1;
+                    refusal.get_or_insert(problem);
+                }
+            }
+        }
+        if let (true, Some(problem)) = (fitting.is_empty(), refusal) {
+            return Err(problem);
+        }
+        let (streams, counts) = (fitting, LabelCounts::default());
         let source = text::unique_id("labels-", self.deps.clock.now_ms());
-        Ok(LabelSubmission { streams, target, schema, source, seq: 0, counts: LabelCounts::default() })
+        Ok(LabelSubmission { streams, target, schema, misfits, source, seq: 0, counts })
     }
 
     /// Waits until every stream has ended; they end when the surroundings stop.

@@ -20,7 +20,8 @@ pub struct Watermarks {
 struct Partition {
     watermark: i64,
     idle: bool,
-    last_frame_now_ms: i64,
+    /// When something of it was heard last, by a clock that never goes back.
+    heard_ms: i64,
 }
 
 impl Watermarks {
@@ -47,7 +48,7 @@ impl Watermarks {
         self.partitions.entry(partition.to_owned()).or_insert(Partition {
             watermark: BEGINNING,
             idle: false,
-            last_frame_now_ms: now_ms,
+            heard_ms: now_ms,
         });
     }
 
@@ -56,7 +57,7 @@ impl Watermarks {
         self.declare(partition, now_ms);
         let others = self.minimum(|name| name != partition).unwrap_or(END);
         let own = self.partitions.get_mut(partition).map_or(BEGINNING, |own| {
-            own.last_frame_now_ms = now_ms;
+            own.heard_ms = now_ms;
             own.idle = false;
             own.watermark
         });
@@ -88,20 +89,30 @@ impl Watermarks {
     }
 
     /// What silence does: partitions silent for `idle_timeout_ms` are left out; when all are silent for
-    /// `idle_advance_ms` (0 = never) event time goes on as fast as the clock. Returns the stream's watermark.
-    pub fn tick(&mut self, now_ms: i64, idle_timeout_ms: i64, idle_advance_ms: i64) -> i64 {
+    /// `idle_advance_ms` (0 = never) event time goes on as fast as the clock. Who waits, with what was received of it and could not be taken
+    /// yet, is not silent, however long it takes. Returns the stream's watermark.
+    pub fn tick(
+        &mut self,
+        now_ms: i64,
+        idle_timeout_ms: i64,
+        idle_advance_ms: i64,
+        waits: impl Fn(&str) -> bool,
+    ) -> i64 {
         let mut all_silent = !self.partitions.is_empty();
-        for partition in self.partitions.values_mut().filter(|partition| partition.watermark != END) {
-            let silent_ms = now_ms.saturating_sub(partition.last_frame_now_ms);
+        for (name, partition) in self.partitions.iter_mut().filter(|(_, it)| it.watermark != END) {
+            if waits(name) {
+                (partition.heard_ms, partition.idle) = (now_ms, false);
+            }
+            let silent_ms = now_ms.saturating_sub(partition.heard_ms);
             partition.idle |= silent_ms >= idle_timeout_ms;
             all_silent &= idle_advance_ms > 0 && silent_ms >= idle_advance_ms;
         }
         if all_silent && idle_advance_ms > 0 {
             for partition in self.partitions.values_mut() {
                 if partition.watermark != END && partition.watermark != BEGINNING {
-                    let silent_ms = now_ms.saturating_sub(partition.last_frame_now_ms);
+                    let silent_ms = now_ms.saturating_sub(partition.heard_ms);
                     partition.watermark = partition.watermark.saturating_add(silent_ms);
-                    partition.last_frame_now_ms = now_ms;
+                    partition.heard_ms = now_ms;
                     // It is the clock that moves it now, so it must count again.
                     partition.idle = false;
                 }

@@ -58,6 +58,8 @@ pub(super) enum Heard {
     Ordered(Box<Observed>),
     /// A retraining is over, and came to this.
     Trained { job: u64, version: Option<String>, why: Option<String> },
+    /// A trigger came to no training.
+    Dropped,
     /// A deployment begins.
     Begun(Box<NewDeployment>),
     /// A deployment has another weight, and every router says so.
@@ -180,7 +182,7 @@ impl Story {
             | JobMoved::Expire
             | JobMoved::Cancel { .. } => {
                 self.jobs.remove(&job);
-                None
+                Some(Heard::Dropped)
             }
             _ => None,
         }

@@ -1,7 +1,10 @@
 //! The loss of a candidate beside that of its baseline, from the records of both with their labels: each pair of calls (`pairs`) is a
 //! bet on the difference. Read from the record log, so that it can be read again. It must not know what follows from it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use acgs_columns::{Kind, RecordBatch, RecordId, Role};
 use acgs_lifecycle::{
@@ -14,13 +17,15 @@ use acgs_lifecycle::{
 use acgs_statistics::evidence::MeanBets;
 use acgs_vocabulary::{
     CALL_FIELD, Problem,
-    ports::records::{FrameRows, ModelRecords, RecordFrame},
+    ports::records::{FrameRows, KeptPlace, ModelRecords, RecordFrame},
 };
 
 use super::pairs::{BASELINE, CANDIDATE, Outcome, Pairs, Side, Spoken};
 
 /// Lives of streams whose frames are told apart from those that are sent again.
 const STREAMS_MAX: usize = 4_096;
+/// Chunks of one life that are told apart: more than can be on their way into the log at once.
+const RECENT_MAX: usize = 256;
 
 /// Losses of the deployments that are open.
 #[derive(Debug)]
@@ -35,8 +40,8 @@ struct Reading {
     after: u64,
     /// The candidate has a record: from here on the baseline's count too.
     begun: bool,
-    /// The last frame, and part of it, of each life of a stream's partition: what comes again has been seen.
-    last: HashMap<(String, String), (u64, u32)>,
+    /// The newest chunks of each life of a stream's partition: what comes again has been seen.
+    recent: HashMap<(String, String), BTreeSet<KeptPlace>>,
     pairs: Pairs,
     bets: MeanBets,
 }
@@ -163,13 +168,20 @@ impl Reading {
         }
     }
 
-    /// Whether a frame was not seen before: those of one life of a partition have rising numbers.
+    /// Whether a chunk was not seen before. Those of one life come nearly in the order of their places: written at the same time, they
+    /// pass one another. What was kept and never taken may count here: its records come again with the ids that they had.
     fn is_new(&mut self, frame: &RecordFrame) -> bool {
-        let is_new = self.last.get(&frame.life).is_none_or(|last| *last < frame.place);
-        if is_new && (self.last.len() < STREAMS_MAX || self.last.contains_key(&frame.life)) {
-            self.last.insert(frame.life.clone(), frame.place);
+        if self.recent.len() >= STREAMS_MAX && !self.recent.contains_key(&frame.life) {
+            return true;
         }
-        is_new
+        let recent = self.recent.entry(frame.life.clone()).or_default();
+        if recent.len() >= RECENT_MAX {
+            if recent.first().is_some_and(|oldest| frame.place < *oldest) {
+                return false;
+            }
+            recent.pop_first();
+        }
+        recent.insert(frame.place)
     }
 
     fn bet(&mut self, [candidate, baseline]: [Outcome; 2], wanted: &Wanted) {

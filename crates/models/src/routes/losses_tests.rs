@@ -41,7 +41,7 @@ fn chunk(holds: Holds, version: &str, rows: &[(i64, f64)]) -> RecordFrame {
     let batches = vec![builder.finish().unwrap()];
     RecordFrame {
         life: (String::new(), String::new()),
-        place: (frame, 0),
+        place: KeptPlace { epoch: 0, join: 0, seq: frame, part: 0 },
         model_version: version.to_owned(),
         rows: if holds == Labels { FrameRows::Labels(batches) } else { FrameRows::Records(batches) },
     }

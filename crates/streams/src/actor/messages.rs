@@ -1,6 +1,9 @@
 //! What the task of a stream is given, and what it tells its clients.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use acgs_columns::RecordBatch;
 use acgs_vocabulary::Problem;
@@ -29,6 +32,35 @@ pub enum Told {
     Closed(Totals),
 }
 
+/// Frames of a client that were received and are not taken yet: while there are any, the client is not silent.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    /// One more, until what is returned is dropped.
+    #[must_use]
+    pub fn one(&self) -> Waits {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Waits(self.clone())
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A frame that waits.
+#[derive(Debug)]
+pub struct Waits(Waiting);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The task's end of a client.
 #[derive(Debug)]
 pub struct ClientEnd {
@@ -40,6 +72,8 @@ pub struct ClientEnd {
     pub out: mpsc::Sender<Told>,
     /// Why it is let go, when it is.
     pub farewell: Arc<OnceLock<Problem>>,
+    /// Its frames that were received and are not taken yet.
+    pub waiting: Waiting,
 }
 
 /// What a client gets when it joins.
@@ -47,6 +81,8 @@ pub struct ClientEnd {
 pub struct Joined {
     /// The last seq accepted from its partition.
     pub accepted_through: u64,
+    /// Which client of the partition this is.
+    pub join: u64,
     /// Whether the stream was there already.
     pub resumed: bool,
 }
@@ -75,6 +111,8 @@ pub enum Input {
         batch: RecordBatch,
         /// When it was received.
         received_us: u64,
+        /// It waits until it is taken.
+        waits: Waits,
     },
     /// A frame of labels.
     Labels {
@@ -86,6 +124,8 @@ pub enum Input {
         labels: Vec<Label>,
         /// Bytes that its credit counts.
         bytes: u64,
+        /// It waits until it is taken.
+        waits: Waits,
     },
     /// Labels from another caller.
     SubmitLabels {
@@ -105,6 +145,13 @@ pub enum Input {
     End {
         /// The number that the client was given when it joined.
         client: u64,
+    },
+    /// What a client sent is refused.
+    Refuse {
+        /// The number that the client was given when it joined.
+        client: u64,
+        /// Why.
+        problem: Problem,
     },
     /// A client is gone.
     Leave {

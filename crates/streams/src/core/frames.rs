@@ -13,7 +13,7 @@ use acgs_windowing::{
     windows::{Full, Rows},
 };
 
-use super::{Action, Answer, Core, Memory, Pending, Receipt};
+use super::{Action, Answer, Core, Memory, Pending, Receipt, monotonic_ms};
 
 /// 1900-01-01 and 2200-01-01: event times beyond are a wrong unit, not history.
 const EARLIEST_MS: i64 = -2_208_988_800_000;
@@ -90,7 +90,7 @@ impl Core {
             rejected: &rejected,
             awaiting: &awaiting,
         };
-        let frame = self.windows.ingest(partition, now_ms, rows).map_err(full)?;
+        let frame = self.windows.ingest(partition, monotonic_ms(receipt.now_us), rows).map_err(full)?;
         self.totals.dropped = dropped;
         self.totals.dropped.late += frame.late.len() as u64;
         self.accept_seq(partition, seq);

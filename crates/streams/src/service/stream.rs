@@ -27,7 +27,7 @@ use tonic::{Status, Streaming};
 
 use super::{StreamsDeps, messages, not_yet, open};
 use crate::{
-    actor::{CLIENT_QUEUE, ClientEnd, Input, Told},
+    actor::{CLIENT_QUEUE, ClientEnd, Input, Told, Waiting},
     core::labels,
     streams::Streams,
 };
@@ -104,7 +104,14 @@ pub(super) async fn run(
     let farewell = Arc::new(OnceLock::new());
     let client = streams.client_id();
     let partition = message.partition_id;
-    let end = ClientEnd { id: client, partition: partition.clone(), out, farewell: Arc::clone(&farewell) };
+    let waiting = Waiting::default();
+    let end = ClientEnd {
+        id: client,
+        partition: partition.clone(),
+        out,
+        farewell: Arc::clone(&farewell),
+        waiting: waiting.clone(),
+    };
     let (stream, joined) = streams.join(spec, message.resume_after, end, traceparent).await?;
     let opened = proto::Opened {
         accepted_through: joined.accepted_through,
@@ -118,12 +125,14 @@ pub(super) async fn run(
         recording: stream.recorder.map(|recorder| Recording {
             recorder,
             partition: partition.into(),
+            join: joined.join,
+            joined_after: joined.accepted_through,
             next_seq: joined.accepted_through + 1,
         }),
         rows,
         labels: label_fields,
         clock: Arc::clone(&deps.clock),
-        farewell: Arc::clone(&farewell),
+        waiting,
     };
     tokio::spawn(reader.run(incoming));
     Ok(Answers {
@@ -149,7 +158,8 @@ struct Reader {
     rows: Arc<Schema>,
     labels: Option<Arc<Schema>>,
     clock: Arc<dyn Clock>,
-    farewell: Arc<OnceLock<Problem>>,
+    /// Frames that were received and are not taken yet.
+    waiting: Waiting,
     /// Where frames go before they are taken, when the stream is kept.
     recording: Option<Recording>,
 }
@@ -158,6 +168,8 @@ struct Reader {
 struct Recording {
     recorder: Arc<dyn FrameRecorder>,
     partition: Arc<str>,
+    join: u64,
+    joined_after: u64,
     /// Frames before it are kept already, frames after it are refused.
     next_seq: u64,
 }
@@ -167,7 +179,7 @@ type Kept = Pin<Box<dyn Future<Output = Result<Input, Problem>> + Send>>;
 
 impl Reader {
     async fn run(mut self, mut incoming: Streaming<proto::StreamWindowsRequest>) {
-        let mut ended = false;
+        let (mut ended, mut refused) = (false, false);
         let mut keeping: FuturesOrdered<Kept> = FuturesOrdered::new();
         let mut open = true;
         // A client that is gone leaves when what it sent is where it has to be.
@@ -201,13 +213,14 @@ impl Reader {
                     }
                 }
                 Err(problem) => {
-                    let _first_word_stands = self.farewell.set(problem);
+                    refused = true;
+                    let _stream_over = self.stream.send(Input::Refuse { client: self.client, problem }).await;
                     break;
                 }
             }
         }
         // After its end a client still waits for reports; before it, it is gone and may come back.
-        if !ended || self.farewell.get().is_some() {
+        if !ended && !refused {
             let _stream_over = self.stream.send(Input::Leave { client: self.client }).await;
         }
     }
@@ -229,8 +242,9 @@ impl Reader {
         };
         recording.next_seq += 1;
         let (recorder, partition) = (Arc::clone(&recording.recorder), Arc::clone(&recording.partition));
+        let (join, joined_after) = (recording.join, recording.joined_after);
         Later(Box::pin(async move {
-            let place = FramePlace { partition: &partition, seq };
+            let place = FramePlace { partition: &partition, join, joined_after, seq };
             match (&input, labels) {
                 (Input::Rows { batch, .. }, _) => recorder.rows(place, batch).await?,
                 (_, Some(labels)) => recorder.labels(place, &labels).await?,
@@ -259,7 +273,8 @@ impl Reader {
                     let message = format!("has {} bytes, at most {FRAME_BYTES_MAX}", batch.size_bytes());
                     return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
                 }
-                Ok((Input::Rows { client, seq: rows.seq, batch, received_us }, None))
+                let waits = self.waiting.one();
+                Ok((Input::Rows { client, seq: rows.seq, batch, received_us, waits }, None))
             }
             Some(Message::Labels(message)) => {
                 let Some(schema) = &self.labels else {
@@ -270,7 +285,8 @@ impl Reader {
                     message.batch.ok_or_else(|| Problem::field("labels.batch", "MISSING", "is missing"))?;
                 let batch = batch::batch(batch, schema).map_err(|problem| problem.within("labels.batch"))?;
                 let bytes = batch.size_bytes() as u64;
-                let input = Input::Labels { client, seq: message.seq, labels: labels(schema, &batch), bytes };
+                let (seq, labels, waits) = (message.seq, labels(schema, &batch), self.waiting.one());
+                let input = Input::Labels { client, seq, labels, bytes, waits };
                 Ok((input, self.recording.is_some().then_some(batch)))
             }
             Some(Message::Ack(ack)) => Ok((Input::Ack { client, through: ack.through_report_seq }, None)),

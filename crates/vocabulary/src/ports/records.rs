@@ -24,11 +24,18 @@ pub struct FrameSource {
     pub epoch: u64,
 }
 
-/// A frame's place in its stream; one that is sent again has the same.
+/// A frame's place in its stream.
+///
+/// A frame is recorded before it is taken, so some are recorded that never are: they are refused, or their client is gone by then, and the
+/// next one sends the same rows again, cut as it likes. What a client sent counts through the frame after which the next one joined.
 #[derive(Clone, Copy, Debug)]
 pub struct FramePlace<'a> {
     /// `partition_id` of the client's `Open`.
     pub partition: &'a str,
+    /// Counts the clients of the partition, and the refusals, in one life of the stream.
+    pub join: u64,
+    /// What had been accepted of the partition when this client joined.
+    pub joined_after: u64,
     /// Ascending from 1 in the partition.
     pub seq: u64,
 }
@@ -47,6 +54,12 @@ pub trait FrameRecorder: Debug + Send + Sync {
     /// # Errors
     /// As for rows.
     async fn labels(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<(), Problem>;
+
+    /// Keeps that of what earlier joins sent nothing counts after `joined_after`.
+    ///
+    /// # Errors
+    /// The home's trouble after a while.
+    async fn void(&self, place: FramePlace<'_>) -> Result<(), Problem>;
 }
 
 /// Where streams get their recorders.
@@ -88,13 +101,26 @@ pub enum FrameRows {
     Labels(Vec<RecordBatch>),
 }
 
+/// Where a kept frame stands in one life of a partition. Frames are in the log in the order in which they arrived there, not in this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeptPlace {
+    /// Of the lease under which the stream ran.
+    pub epoch: u64,
+    /// Of [`FramePlace`].
+    pub join: u64,
+    /// Of [`FramePlace`].
+    pub seq: u64,
+    /// Of a frame that is too long for one chunk.
+    pub part: u32,
+}
+
 /// A frame, or a part of one, as it was kept.
 #[derive(Clone, Debug)]
 pub struct RecordFrame {
     /// One life of a stream, and a partition of it.
     pub life: (String, String),
-    /// Number of the frame in its partition, and which part of it this is; ascending within a life.
-    pub place: (u64, u32),
+    /// Which frame of it, and which part.
+    pub place: KeptPlace,
     /// The version that served; empty for labels.
     pub model_version: String,
     /// The rows.

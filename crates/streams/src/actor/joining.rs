@@ -1,0 +1,110 @@
+//! How clients come to a stream, what follows from a frame for the one that sent it, and how it is refused. It must not know lanes.
+
+use acgs_vocabulary::{Problem, ports::records::FramePlace, problem::Kind};
+
+use super::{
+    Actor,
+    client::Client,
+    messages::{ClientEnd, Joined},
+};
+use crate::{
+    core::{Action, Place},
+    spec::StreamSpec,
+};
+
+impl Actor {
+    pub(super) fn partition_of(&self, client: u64) -> Option<String> {
+        self.clients.iter().find(|known| known.end.id == client).map(|known| known.end.partition.clone())
+    }
+
+    /// After a frame: credit and acknowledgement, or the end of the client that sent it.
+    pub(super) fn settle(
+        &mut self,
+        client: u64,
+        seq: u64,
+        bytes: u64,
+        taken: Result<Vec<Action>, Problem>,
+    ) -> Vec<Action> {
+        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else {
+            return Vec::new();
+        };
+        match taken {
+            Ok(actions) => {
+                let client = &mut self.clients[place];
+                client.accepted_through = client.accepted_through.max(seq);
+                client.owed_bytes += bytes;
+                client.owes_answer = true;
+                actions
+            }
+            Err(problem) => {
+                self.refuse(client, problem);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Lets a client go, after it was told what was accepted before. What it sent after that may be in the record log, and does not count:
+    /// the log says so before the client is told.
+    pub(super) fn refuse(&mut self, client: u64, problem: Problem) {
+        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else { return };
+        let mut client = self.clients.remove(place);
+        let (totals, now_us) = (self.core.totals(), self.now_us());
+        let _client_listens = client.tell(&self.kept, totals, true, 0, now_us);
+        let partition = client.end.partition.clone();
+        let Place { accepted_through, join } = self.core.replace(&partition);
+        // A home that is away can be told nothing; the client comes back to it, and the log goes by who came last.
+        let Some(recorder) = self.recorder.clone().filter(|_| problem.kind() != Kind::Unavailable) else {
+            let _first_word_stands = client.end.farewell.set(problem);
+            return;
+        };
+        tokio::spawn(async move {
+            // With all of it: the client hears its farewell when the last of its queue is gone.
+            let client = client;
+            let place = FramePlace { partition: &partition, join, joined_after: accepted_through, seq: 0 };
+            if let Err(problem) = recorder.void(place).await {
+                tracing::error!(%problem, %partition, "what was refused may count as a record: the record log could not be told");
+            }
+            let _first_word_stands = client.end.farewell.set(problem);
+        });
+    }
+
+    pub(super) fn join(
+        &mut self,
+        spec: &StreamSpec,
+        resume_after: u64,
+        end: ClientEnd,
+        now_us: u64,
+    ) -> Result<Joined, Problem> {
+        if !self.core.spec().is_same_stream(spec) {
+            let message = "the stream is open with another schema, window, model or judges";
+            return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
+        }
+        if resume_after > self.core.totals().reports {
+            let message = "the stream has not made so many reports: it is another of the same name";
+            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+        }
+        if resume_after < self.forgotten_through && resume_after > 0 {
+            let message = format!("reports through {} are no longer kept", self.forgotten_through);
+            return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
+        }
+        let Place { accepted_through, join } = self.core.join_partition(&end.partition, now_us)?;
+        // A client that comes back replaces its former self.
+        for former in self.clients.extract_if(.., |known| known.end.partition == end.partition) {
+            let message = "another client has opened this partition of the stream";
+            let problem = Problem::new(Kind::Precondition, "REPLACED", message);
+            let _first_word_stands = former.end.farewell.set(problem);
+        }
+        let acked = self.acked.entry(end.partition.clone()).or_default();
+        *acked = (*acked).max(resume_after);
+        let resumed = std::mem::replace(&mut self.had_clients, true);
+        self.clients.push(Client {
+            end,
+            told_through: resume_after.max(self.forgotten_through),
+            accepted_through,
+            owed_bytes: 0,
+            owes_answer: false,
+            lagging_since_us: None,
+        });
+        Ok(Joined { accepted_through, join, resumed })
+    }
+}
