@@ -151,17 +151,26 @@ async fn a_start_that_cannot_be_names_what_is_wrong() {
 async fn all(client: &mut Client, id: &str, why: &str, actor: &str) -> Vec<(&'static str, Status)> {
     let (id, why, actor) = (id.to_owned(), why.to_owned(), actor.to_owned());
     let mut refused = Vec::new();
-    let request =
-        PauseDeploymentRequest { deployment_id: id.clone(), why: why.clone(), actor: actor.clone() };
+    let request = PauseDeploymentRequest {
+        deployment_id: id.clone(),
+        why: why.clone(),
+        actor: actor.clone(),
+        ..Default::default()
+    };
     refused.extend(client.deployments.pause_deployment(request).await.err().map(|status| ("pause", status)));
-    let request = ResumeDeploymentRequest { deployment_id: id.clone(), actor: actor.clone() };
+    let request =
+        ResumeDeploymentRequest { deployment_id: id.clone(), actor: actor.clone(), ..Default::default() };
     refused
         .extend(client.deployments.resume_deployment(request).await.err().map(|status| ("resume", status)));
-    let request =
-        PromoteDeploymentRequest { deployment_id: id.clone(), why: why.clone(), actor: actor.clone() };
+    let request = PromoteDeploymentRequest {
+        deployment_id: id.clone(),
+        why: why.clone(),
+        actor: actor.clone(),
+        ..Default::default()
+    };
     refused
         .extend(client.deployments.promote_deployment(request).await.err().map(|status| ("promote", status)));
-    let request = AbortDeploymentRequest { deployment_id: id, why, actor };
+    let request = AbortDeploymentRequest { deployment_id: id, why, actor, ..Default::default() };
     refused.extend(client.deployments.abort_deployment(request).await.err().map(|status| ("abort", status)));
     refused
 }
@@ -247,6 +256,7 @@ async fn orders_that_do_not_fit_are_refused() {
         model_id: model.into(),
         why: why.into(),
         actor: actor.into(),
+        ..Default::default()
     };
     let status = client.deployments.rollback(back("nobody", "because", "ann")).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).0), missing("UNKNOWN_MODEL"));

@@ -76,6 +76,7 @@ pub(crate) fn start(model: &str, version: &str) -> StartDeploymentRequest {
         unjudged: true,
         why: "try it".into(),
         actor: "ann".into(),
+        ..Default::default()
     }
 }
 
@@ -160,7 +161,12 @@ async fn a_good_version_takes_all_traffic_and_nothing_is_lost() {
     let text = explained.explanation.join("\n");
     assert!(text.contains("step 0, 20 %") && text.contains("holds  errors_good"), "{text}");
     // Back by one word: the old one is still warm.
-    let request = RollbackRequest { model_id: "m".into(), why: "customers".into(), actor: "ann".into() };
+    let request = RollbackRequest {
+        model_id: "m".into(),
+        why: "customers".into(),
+        actor: "ann".into(),
+        ..Default::default()
+    };
     let back = client.deployments.rollback(request).await.unwrap().into_inner();
     assert_eq!(back.champion, "old");
     assert_eq!(back.routes.unwrap().shares[0].version, "old");
@@ -219,7 +225,8 @@ async fn no_calls_are_no_success_and_people_can_do_everything() {
     let load = Load::start(&[mesh.running.addresses.gateway], "m", 300).await;
     until(&mut client, &id, |found| found.phase() != DeploymentPhase::Paused).await;
     let why = "lunch".to_owned();
-    let pause = PauseDeploymentRequest { deployment_id: id.clone(), why, actor: "ann".into() };
+    let pause =
+        PauseDeploymentRequest { deployment_id: id.clone(), why, actor: "ann".into(), ..Default::default() };
     // Between two steps routes may be on their way: that is a state in which it can be paused too.
     client.deployments.pause_deployment(pause.clone()).await.unwrap();
     assert_eq!(get(&mut client, &id).await.pause_reason(), PauseReason::Manual);
@@ -227,14 +234,23 @@ async fn no_calls_are_no_success_and_people_can_do_everything() {
         client.deployments.pause_deployment(pause).await.unwrap_err().code(),
         Code::FailedPrecondition
     );
-    let resume = ResumeDeploymentRequest { deployment_id: id.clone(), actor: "ann".into() };
+    let resume =
+        ResumeDeploymentRequest { deployment_id: id.clone(), actor: "ann".into(), ..Default::default() };
     client.deployments.resume_deployment(resume).await.unwrap();
-    let promote =
-        PromoteDeploymentRequest { deployment_id: id.clone(), why: "it is fine".into(), actor: "ann".into() };
+    let promote = PromoteDeploymentRequest {
+        deployment_id: id.clone(),
+        why: "it is fine".into(),
+        actor: "ann".into(),
+        ..Default::default()
+    };
     client.deployments.promote_deployment(promote).await.unwrap();
     until(&mut client, &id, |found| found.weight == 100).await;
-    let abort =
-        AbortDeploymentRequest { deployment_id: id.clone(), why: "it is not".into(), actor: "ann".into() };
+    let abort = AbortDeploymentRequest {
+        deployment_id: id.clone(),
+        why: "it is not".into(),
+        actor: "ann".into(),
+        ..Default::default()
+    };
     if client.deployments.abort_deployment(abort).await.is_ok() {
         let done = until(&mut client, &id, is_over).await;
         assert_eq!(done.rollback_cause(), RollbackCause::Operator);

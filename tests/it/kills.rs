@@ -201,6 +201,7 @@ async fn two_orchestrators_share_models_and_one_goes_on_without_the_other() {
         frozen,
         why: "a race".into(),
         actor: "ann".into(),
+        ..Default::default()
     };
     for round in 0..20 {
         let (here, there) =

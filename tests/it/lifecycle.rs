@@ -169,6 +169,7 @@ async fn a_version_is_taken_out_by_one_and_let_in_by_two() {
         version: name.into(),
         why: why.into(),
         actor: "ann".into(),
+        ..Default::default()
     };
     refused!(client.models.quarantine_version(out("one", "bad")), FailedPrecondition, "NO_STANDBY");
     refused!(client.models.quarantine_version(out("two", "")), InvalidArgument, "MISSING", "why");
@@ -180,6 +181,7 @@ async fn a_version_is_taken_out_by_one_and_let_in_by_two() {
         model_id: "m".into(),
         version: "two".into(),
         actor: who.into(),
+        ..Default::default()
     };
     refused!(client.models.release_version(release("")), InvalidArgument, "MISSING", "actor");
     let first = client.models.release_version(release("ann")).await.unwrap().into_inner().version.unwrap();
@@ -296,10 +298,15 @@ async fn a_retraining_is_asked_for_explained_and_ended() {
     let approve =
         proto::ApproveJobRequest { job_id: job("job-1"), actor: "bob".into(), ..Default::default() };
     refused!(client.jobs.approve_job(approve), FailedPrecondition, "WRONG_STATE");
-    let requeue = proto::RequeueJobRequest { job_id: job("job-1"), actor: "bob".into() };
+    let requeue =
+        proto::RequeueJobRequest { job_id: job("job-1"), actor: "bob".into(), ..Default::default() };
     refused!(client.jobs.requeue_job(requeue), FailedPrecondition, "WRONG_STATE");
-    let cancel =
-        |why: &str| proto::CancelJobRequest { job_id: job("job-1"), why: why.into(), actor: "".into() };
+    let cancel = |why: &str| proto::CancelJobRequest {
+        job_id: job("job-1"),
+        why: why.into(),
+        actor: "".into(),
+        ..Default::default()
+    };
     refused!(client.jobs.cancel_job(cancel("")), InvalidArgument, "MISSING", "why");
     let over = client.jobs.cancel_job(cancel("a mistake")).await.unwrap().into_inner().job.unwrap();
     assert_eq!((over.state(), over.why.as_str()), (JobState::Cancelled, "a mistake"));
@@ -324,6 +331,7 @@ async fn the_kill_switch_stops_one_or_all() {
         frozen,
         why: why.into(),
         actor: who.into(),
+        ..Default::default()
     };
     refused!(client.models.set_freeze(freeze("", true, "", "ann")), InvalidArgument, "MISSING", "why");
     refused!(client.models.set_freeze(freeze("", true, "incident", "")), InvalidArgument, "MISSING", "actor");
@@ -337,7 +345,11 @@ async fn the_kill_switch_stops_one_or_all() {
     }
     let job = client.jobs.request_retraining(retrain("m", "after")).await.unwrap().into_inner().job.unwrap();
     assert_eq!(job.state(), JobState::Queued);
-    let clear = |model: &str| proto::ClearLoopRequest { model_id: model.into(), actor: "ann".into() };
+    let clear = |model: &str| proto::ClearLoopRequest {
+        model_id: model.into(),
+        actor: "ann".into(),
+        ..Default::default()
+    };
     refused!(client.models.clear_loop(clear("x")), NotFound, "UNKNOWN_MODEL");
     assert_eq!(
         client.models.clear_loop(clear("m")).await.unwrap().into_inner().model.unwrap().unhelpful_in_a_row,

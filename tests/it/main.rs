@@ -10,6 +10,7 @@ mod constitution;
 mod contract;
 mod deployment_refusals;
 mod deployments;
+mod doubled;
 mod failover;
 mod jetstream;
 mod judges;

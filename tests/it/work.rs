@@ -129,7 +129,8 @@ async fn who_is_stale_or_wrong_loses_the_job_and_harms_nothing() {
     let events = client.jobs.explain_job(explain).await.unwrap().into_inner().events;
     assert!(events.iter().any(|event| event.what == "stale_refused"), "refusals are written down");
 
-    let requeue = proto::RequeueJobRequest { job_id: "job-1".into(), actor: "bob".into() };
+    let requeue =
+        proto::RequeueJobRequest { job_id: "job-1".into(), actor: "bob".into(), ..Default::default() };
     client.jobs.requeue_job(requeue).await.unwrap();
     let job = fake.assignment().await;
     let cancel =

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use acgs_client::{OnLoss, SessionConfig, SessionError, WindowSession, dial};
 use acgs_contracts::orchestrator::v1::Open;
-use acgs_mesh::client::{MeshChannel, connect};
-use acgs_vocabulary::Constitution;
+use acgs_mesh::{
+    client::{MeshChannel, connect},
+    clock::SystemClock,
+};
+use acgs_vocabulary::{Constitution, ports::Clock, text};
 use anyhow::Context;
 use tonic::{Code, Status};
 
@@ -19,6 +22,12 @@ fn url(address: &str) -> String {
 
 fn nobody(address: &str) -> String {
     format!("nobody answers at {address}; start the mesh with `acgs serve all`")
+}
+
+/// An id for what a command wants: sent again by anything on the way, it is done once.
+#[must_use]
+pub fn wish() -> String {
+    text::unique_id("cli-", SystemClock::new().now_ms())
 }
 
 /// Connects to a server.

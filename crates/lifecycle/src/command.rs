@@ -174,6 +174,8 @@ pub enum Command {
     },
     /// Put the version that served before into service again; an open deployment is taken back instead.
     Rollback {
+        /// The version that serves, when the caller knows it.
+        expected: Option<String>,
         /// A reason for people; kept in the log.
         why: String,
     },
@@ -206,6 +208,60 @@ pub enum Command {
     },
     /// Let time do what it does.
     Due,
+}
+
+impl Command {
+    /// What it is called, and which version, job or deployment it is about (empty for the model), when a person moves traffic, a stage or
+    /// what is in force with it. Workers' and the mesh's own are safe to repeat by themselves: `None`.
+    #[must_use]
+    pub fn moves(&self) -> Option<(&'static str, String)> {
+        let deployment = |number: &u64| format!("deployment-{number}");
+        let job = |number: &u64| format!("job-{number}");
+        Some(match self {
+            Self::PutPolicy { .. } => ("put_policy", String::new()),
+            Self::SetFreeze { frozen, .. } => (if *frozen { "freeze" } else { "thaw" }, String::new()),
+            Self::ClearLoop => ("clear_loop", String::new()),
+            Self::RegisterVersion { new, .. } => ("register_version", new.version.clone()),
+            Self::Quarantine { version, .. } => ("quarantine_version", version.clone()),
+            Self::Release { version, .. } => ("release_version", version.clone()),
+            Self::Archive { version } => ("archive_version", version.clone()),
+            Self::Decide { job: number, .. } => ("approve_job", job(number)),
+            Self::Cancel { job: number, .. } => ("cancel_job", job(number)),
+            Self::Requeue { job: number } => ("requeue_job", job(number)),
+            Self::SetEndpoints { version, .. } => ("set_endpoints", version.clone()),
+            Self::StartDeployment(start) => ("start_deployment", start.version.clone()),
+            Self::PauseDeployment { deployment: number, .. } => ("pause_deployment", deployment(number)),
+            Self::ResumeDeployment { deployment: number } => ("resume_deployment", deployment(number)),
+            Self::AbortDeployment { deployment: number, .. } => ("abort_deployment", deployment(number)),
+            Self::PromoteDeployment { deployment: number, .. } => ("promote_deployment", deployment(number)),
+            Self::Rollback { .. } => ("rollback", String::new()),
+            Self::RegisterModel { .. }
+            | Self::SupplyEvidence(_)
+            | Self::Trigger(_)
+            | Self::Lease { .. }
+            | Self::Start(_)
+            | Self::Heartbeat(_)
+            | Self::TrainFailed { .. }
+            | Self::TrainSucceeded { .. }
+            | Self::Unready { .. }
+            | Self::GatesJudged { .. }
+            | Self::Prepared { .. }
+            | Self::RouteApplied { .. }
+            | Self::Evidence { .. }
+            | Self::Due => return None,
+        })
+    }
+
+    /// Whether it would do more each time it comes: then the same is a repetition for as long as nothing else has moved traffic. Who wants
+    /// to go back further says from where; who wants a deployment to be over without a bake says so with another id.
+    #[must_use]
+    pub fn is_once(&self, request_id: &str) -> bool {
+        match self {
+            Self::Rollback { expected, .. } => expected.is_none(),
+            Self::PromoteDeployment { .. } => request_id.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// What becomes of a version's endpoints.

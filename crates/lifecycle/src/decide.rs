@@ -7,6 +7,7 @@ mod evidence;
 mod jobs;
 mod people;
 mod refusal;
+mod repeat;
 mod versions;
 mod work;
 
@@ -64,6 +65,8 @@ pub struct Order {
     pub now_ms: i64,
     /// Who or what.
     pub actor: String,
+    /// Of a wish that may come again; empty without one.
+    pub request_id: String,
     /// In [0, 1): where in its range a wait lies.
     pub jitter: f64,
 }
@@ -142,6 +145,10 @@ pub fn decide(
     } else if !matches!(command, Command::RegisterModel { .. }) {
         return Err(Refusal::UnknownModel(model_id.to_owned()));
     }
+    let wish = draft.wish(&command);
+    if let Some(answer) = draft.answered(&wish)? {
+        return Ok(draft.finish(answer));
+    }
     let answer = match command {
         Command::RegisterModel { model_name, service_id } => draft.register_model(model_name, service_id),
         Command::SupplyEvidence(evidence) => draft.supply_evidence(evidence),
@@ -173,7 +180,7 @@ pub fn decide(
             draft.abort_deployment(deployment, Cause::Operator, &why)
         }
         Command::PromoteDeployment { deployment, why } => draft.promote_deployment(deployment, &why),
-        Command::Rollback { why } => draft.roll_back(&why),
+        Command::Rollback { expected, why } => draft.roll_back(expected.as_deref(), &why),
         Command::Prepared { deployment, found } => draft.prepared(deployment, found),
         Command::RouteApplied { deployment, epoch, confirmed, fenced } => {
             draft.route_applied(deployment, epoch, confirmed, fenced)
@@ -181,6 +188,7 @@ pub fn decide(
         Command::Evidence { deployment, counts, tails } => draft.evidence(deployment, *counts, tails),
         Command::Due => Ok(Answer::Done),
     }?;
+    draft.remember(wish, &answer)?;
     Ok(draft.finish(answer))
 }
 
@@ -190,6 +198,10 @@ fn for_all(counts: &Counts, order: &Order, command: Command) -> Result<Decision,
         return Err(Refusal::UnknownModel(String::new()));
     };
     let mut counts = counts.clone();
+    if counts.frozen == frozen.then(|| why.clone()) {
+        let model_id = Arc::from("");
+        return Ok(Decision { model_id, model: None, counts, events: Vec::new(), answer: Answer::Done });
+    }
     counts.events += 1;
     counts.frozen = frozen.then(|| why.clone());
     let event = Event {
@@ -219,3 +231,7 @@ mod explorer;
 #[cfg(test)]
 #[path = "decide/deploy_tests.rs"]
 mod deploy_tests;
+
+#[cfg(test)]
+#[path = "decide/repeat_tests.rs"]
+mod repeat_tests;

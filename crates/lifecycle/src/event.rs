@@ -91,6 +91,22 @@ pub struct NewVersion {
     pub constitutional_hash: String,
 }
 
+/// An answer that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Of the caller; empty for what is a repetition without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_id: String,
+    /// What was asked for, as [`crate::Command::moves`] calls it.
+    pub command: String,
+    /// Of which version, job or deployment; empty for the model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// The deployment that it made or concerned; 0 without one.
+    #[serde(default)]
+    pub deployment: u64,
+}
+
 /// What has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,6 +200,8 @@ pub enum Change {
         #[serde(flatten)]
         moved: DeploymentMoved,
     },
+    /// A request that moves traffic or a stage was answered: sent again, it is answered alike.
+    Answered(Box<Answered>),
     /// Retrainings in a row did not help: a person is needed.
     HelpNeeded {
         /// How many.
@@ -211,6 +229,7 @@ impl Change {
             Self::EndpointsSet { .. } => "endpoints_set".to_owned(),
             Self::DeploymentStarted(_) => "deployment_started".to_owned(),
             Self::DeploymentMoved { moved, .. } => format!("deployment_{}", moved.step().as_str()),
+            Self::Answered(_) => "request_answered".to_owned(),
             Self::HelpNeeded { .. } => "help_needed".to_owned(),
         }
     }

@@ -15,7 +15,7 @@ pub use apply::Broken;
 use crate::{
     compliance::ComplianceEvidence,
     deployment::{Deployment, Routes},
-    event::{NewVersion, Plan},
+    event::{Answered, NewVersion, Plan},
     gates::GateResult,
     job::JobState,
     policy::{Mode, Policy},
@@ -29,6 +29,8 @@ pub const JOBS_KEPT: usize = 64;
 pub const DEPLOYMENTS_KEPT: usize = 16;
 /// Endpoints of one version.
 pub const ENDPOINTS_MAX: usize = 64;
+/// Answers to requests that are remembered for one model; a request that is repeated later is a new one.
+pub const ANSWERS_KEPT: usize = 64;
 /// Versions of one model.
 pub const VERSIONS_MAX: usize = 1_000;
 /// Refusals of stale workers that are written down for one job; more are only counted.
@@ -53,6 +55,19 @@ pub struct Version {
     pub release_asked_by: Option<String>,
     /// Where it answers, `host:port`, in order.
     pub endpoints: Vec<String>,
+    /// Whether somebody took it back while it served, and it was not deployed since.
+    pub taken_back: bool,
+}
+
+/// An answer, and how the model stood then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The answer.
+    pub answered: Answered,
+    /// The version that served afterwards.
+    pub champion: Option<Arc<str>>,
+    /// The newest deployment afterwards; 0 without one.
+    pub newest_deployment: u64,
 }
 
 /// Who has a job.
@@ -180,6 +195,8 @@ pub struct Model {
     pub routes: Routes,
     /// The number of the event that changed where requests go last; 0 before.
     pub route_epoch: u64,
+    /// Requests that were answered last, the newest last.
+    pub answers: Arc<VecDeque<Kept>>,
 }
 
 impl Model {
@@ -215,6 +232,12 @@ impl Model {
             (std::cmp::Reverse(version.staged_at_ms), std::cmp::Reverse(version.number))
         });
         all
+    }
+
+    /// The newest deployment; 0 without one.
+    #[must_use]
+    pub fn newest_deployment(&self) -> u64 {
+        self.deployments.last_key_value().map_or(0, |(number, _)| *number)
     }
 
     /// Trainings begun in a budget's period before an event time.

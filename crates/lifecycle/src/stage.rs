@@ -47,6 +47,8 @@ words! {
         DeploymentRolledBack = "deployment_rolled_back",
         /// Another serves instead.
         Replaced = "replaced",
+        /// Somebody took it back while it served.
+        TakenBack = "taken_back",
         /// It was kept warm for long enough.
         StandbyElapsed = "standby_elapsed",
         /// Put away.
@@ -71,7 +73,7 @@ impl Stage {
             (Self::Validating, Step::ValidationFailed) => Self::Rejected,
             (Self::Validated | Self::Standby, Step::DeploymentStarted) => Self::Candidate,
             (Self::Candidate, Step::DeploymentCompleted) => Self::Champion,
-            (Self::Champion, Step::Replaced) => Self::Standby,
+            (Self::Champion, Step::Replaced | Step::TakenBack) => Self::Standby,
             (Self::Standby, Step::StandbyElapsed) => Self::Retired,
             (Self::Retired, Step::Archive) => Self::Archived,
             (Self::Archived | Self::Quarantined, Step::Quarantine) => return None,

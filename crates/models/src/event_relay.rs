@@ -69,6 +69,8 @@ fn kind(event: &Event) -> Option<EventKind> {
         Change::DeploymentStarted(_) => EventKind::DeploymentStepped(Phase::Pending.as_str()),
         Change::DeploymentMoved { moved, .. } => deployment_kind(moved.step())?,
         Change::StaleRefused { .. } => EventKind::RetrainingStepped("refused"),
+        // Told is what came of it.
+        Change::Answered(_) => return None,
         Change::HelpNeeded { .. } => EventKind::ModelAlert(Severity::High),
         Change::ReleaseAsked { .. } | Change::GatesJudged { .. } => return None,
     })

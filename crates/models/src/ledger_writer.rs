@@ -27,6 +27,8 @@ use crate::{
 
 /// Commands that wait; more are refused with LIFECYCLE_QUEUE.
 const COMMANDS_MAX: usize = 4_096;
+/// Longest id of a request, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Commands of one entry.
 const GROUP_MAX: usize = 256;
 /// Entries read at once.
@@ -68,6 +70,7 @@ pub enum StartError {
 
 struct Request {
     actor: String,
+    request_id: String,
     model_id: String,
     command: Command,
     reply: oneshot::Sender<Result<Answer, Problem>>,
@@ -122,15 +125,35 @@ impl LedgerWriter {
     /// # Errors
     /// The refusal, `LIFECYCLE_QUEUE`, or the home's trouble: then nothing is known to have happened.
     pub async fn submit(&self, actor: &str, model_id: &str, command: Command) -> Result<Answer, Problem> {
+        self.submit_once(actor, "", model_id, command).await
+    }
+
+    /// The same for a wish that may come again: with the id that it had, it is answered as before and does nothing.
+    ///
+    /// # Errors
+    /// As [`LedgerWriter::submit`]; `BAD_NAME` for the id, `REQUEST_REUSED` when it stands for another wish.
+    pub async fn submit_once(
+        &self,
+        actor: &str,
+        request_id: &str,
+        model_id: &str,
+        command: Command,
+    ) -> Result<Answer, Problem> {
+        if request_id.len() > REQUEST_ID_BYTES_MAX || request_id.chars().any(char::is_control) {
+            let message = format!("is not at most {REQUEST_ID_BYTES_MAX} bytes without control characters");
+            return Err(Problem::field("request_id", "BAD_NAME", message));
+        }
         let (reply, answer) = oneshot::channel();
-        let (actor, model_id) = (actor.to_owned(), model_id.to_owned());
+        let (actor, model_id, request_id) = (actor.to_owned(), model_id.to_owned(), request_id.to_owned());
         let stopping = || Problem::new(Kind::Unavailable, "DRAINING", "the server is stopping");
-        self.requests.try_send(Request { actor, model_id, command, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                let message = format!("{COMMANDS_MAX} commands wait already");
-                Problem::exhausted("LIFECYCLE_QUEUE", message, 100)
+        self.requests.try_send(Request { actor, request_id, model_id, command, reply }).map_err(|error| {
+            match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    let message = format!("{COMMANDS_MAX} commands wait already");
+                    Problem::exhausted("LIFECYCLE_QUEUE", message, 100)
+                }
+                mpsc::error::TrySendError::Closed(_) => stopping(),
             }
-            mpsc::error::TrySendError::Closed(_) => stopping(),
         })?;
         answer.await.map_err(|_| stopping())?
     }
@@ -256,6 +279,7 @@ impl Task {
             known.state.due(now_ms).take(DUE_MAX).cloned().collect()
         };
         let requests = due.into_iter().map(|model_id| Request {
+            request_id: String::new(),
             actor: "clock".into(),
             model_id: model_id.to_string(),
             command: Command::Due,

@@ -22,6 +22,8 @@ pub(crate) fn problem(refusal: &Refusal) -> Problem {
         Refusal::Revision { .. } => precondition("REVISION"),
         Refusal::WrongState(_) => precondition("WRONG_STATE"),
         Refusal::NoStandby(_) => precondition("NO_STANDBY"),
+        Refusal::Champion { .. } => precondition("CHAMPION"),
+        Refusal::RequestReused { .. } => precondition("REQUEST_REUSED"),
         Refusal::SamePerson(_) => precondition("SAME_PERSON"),
         Refusal::NotNow(_) => precondition("NOT_NOW"),
         Refusal::Broken(_) => Problem::internal(says),

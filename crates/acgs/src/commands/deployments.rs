@@ -2,7 +2,10 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use acgs_console::{connect::explain, render::word};
+use acgs_console::{
+    connect::{explain, wish},
+    render::word,
+};
 use acgs_contracts::lifecycle::v1::{
     AbortDeploymentRequest, Deployment, DeploymentPhase, ExplainDeploymentRequest, ListDeploymentsRequest,
     PauseDeploymentRequest, PromoteDeploymentRequest, ResumeDeploymentRequest, RollbackRequest,
@@ -112,6 +115,9 @@ enum What {
     Rollback {
         /// The model.
         model: String,
+        /// The version that serves and is to serve no more: needed to go back more than one step.
+        #[arg(long, value_name = "VERSION")]
+        from: Option<String>,
         /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
@@ -219,6 +225,7 @@ impl Deployments {
                     unjudged,
                     why,
                     actor,
+                    request_id: wish(),
                 };
                 let started =
                     client.deployments.start_deployment(request).await.map_err(told)?.into_inner().deployment;
@@ -242,23 +249,29 @@ impl Deployments {
                 return Ok(ExitCode::SUCCESS);
             }
             What::Pause { deployment, why } => {
-                let request = PauseDeploymentRequest { deployment_id: deployment, why, actor };
+                let request =
+                    PauseDeploymentRequest { deployment_id: deployment, why, actor, request_id: wish() };
                 client.deployments.pause_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Resume { deployment } => {
-                let request = ResumeDeploymentRequest { deployment_id: deployment, actor };
+                let request =
+                    ResumeDeploymentRequest { deployment_id: deployment, actor, request_id: wish() };
                 client.deployments.resume_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Abort { deployment, why } => {
-                let request = AbortDeploymentRequest { deployment_id: deployment, why, actor };
+                let request =
+                    AbortDeploymentRequest { deployment_id: deployment, why, actor, request_id: wish() };
                 client.deployments.abort_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Promote { deployment, why } => {
-                let request = PromoteDeploymentRequest { deployment_id: deployment, why, actor };
+                let request =
+                    PromoteDeploymentRequest { deployment_id: deployment, why, actor, request_id: wish() };
                 client.deployments.promote_deployment(request).await.map_err(told)?.into_inner().deployment
             }
-            What::Rollback { model, why } => {
-                let request = RollbackRequest { model_id: model, why, actor };
+            What::Rollback { model, from, why } => {
+                let expected_champion = from.unwrap_or_default();
+                let request =
+                    RollbackRequest { model_id: model, why, actor, request_id: wish(), expected_champion };
                 let answer = client.deployments.rollback(request).await.map_err(told)?.into_inner();
                 match self.caller.json {
                     true => println!("{}", json!({ "champion": answer.champion })),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use acgs_console::{
-    connect::explain,
+    connect::{explain, wish},
     render::{job_json, job_state, job_trigger, word},
 };
 use acgs_contracts::{
@@ -128,19 +128,21 @@ impl Jobs {
                 client.jobs.request_retraining(request).await.map_err(told)?.into_inner().job
             }
             What::Cancel { job, why } => {
-                let request = CancelJobRequest { job_id: job, why, actor };
+                let request = CancelJobRequest { job_id: job, why, actor, request_id: wish() };
                 client.jobs.cancel_job(request).await.map_err(told)?.into_inner().job
             }
             What::Requeue { job } => {
-                let request = RequeueJobRequest { job_id: job, actor };
+                let request = RequeueJobRequest { job_id: job, actor, request_id: wish() };
                 client.jobs.requeue_job(request).await.map_err(told)?.into_inner().job
             }
             What::Approve { job, why } => {
-                let request = ApproveJobRequest { job_id: job, approved: true, why, actor };
+                let request =
+                    ApproveJobRequest { job_id: job, approved: true, why, actor, request_id: wish() };
                 client.jobs.approve_job(request).await.map_err(told)?.into_inner().job
             }
             What::Deny { job, why } => {
-                let request = ApproveJobRequest { job_id: job, approved: false, why, actor };
+                let request =
+                    ApproveJobRequest { job_id: job, approved: false, why, actor, request_id: wish() };
                 client.jobs.approve_job(request).await.map_err(told)?.into_inner().job
             }
         };

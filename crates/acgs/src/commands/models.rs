@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use acgs_client::LifecycleClients;
 use acgs_console::{
-    connect::{channel, explain},
+    connect::{channel, explain, wish},
     render::word,
 };
 use acgs_contracts::lifecycle::v1::{
@@ -210,7 +210,13 @@ impl Models {
         let actor = self.caller.by.clone();
         match what {
             What::Quarantine { model, version, why: reason } => {
-                let request = QuarantineVersionRequest { model_id: model, version, why: reason, actor };
+                let request = QuarantineVersionRequest {
+                    model_id: model,
+                    version,
+                    why: reason,
+                    actor,
+                    ..Default::default()
+                };
                 let answer = client.models.quarantine_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
                 if !self.caller.json && !answer.champion.is_empty() {
@@ -218,12 +224,12 @@ impl Models {
                 }
             }
             What::Release { model, version } => {
-                let request = ReleaseVersionRequest { model_id: model, version, actor };
+                let request = ReleaseVersionRequest { model_id: model, version, actor, request_id: wish() };
                 let answer = client.models.release_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
             }
             What::Archive { model, version } => {
-                let request = ArchiveVersionRequest { model_id: model, version, actor };
+                let request = ArchiveVersionRequest { model_id: model, version, actor, request_id: wish() };
                 let answer = client.models.archive_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());
             }
@@ -232,7 +238,7 @@ impl Models {
             }
             What::Thaw { model } => self.freeze(client, model, false, String::new()).await?,
             What::ClearLoop { model } => {
-                let request = ClearLoopRequest { model_id: model, actor };
+                let request = ClearLoopRequest { model_id: model, actor, request_id: wish() };
                 let answer = client.models.clear_loop(request).await.map_err(why)?.into_inner();
                 self.print_models(answer.model.as_slice());
             }
@@ -250,7 +256,8 @@ impl Models {
     ) -> anyhow::Result<()> {
         let model_id = model.unwrap_or_default();
         let told = if model_id.is_empty() { "all models".to_owned() } else { model_id.clone() };
-        let request = SetFreezeRequest { model_id, frozen, why, actor: self.caller.by.clone() };
+        let request =
+            SetFreezeRequest { model_id, frozen, why, actor: self.caller.by.clone(), request_id: wish() };
         client.models.set_freeze(request).await.map_err(|status| explain(&status))?;
         if self.caller.json {
             println!("{}", json!({ "frozen": frozen, "about": told }));

@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use acgs_console::{connect::explain, render::word};
+use acgs_console::{
+    connect::{explain, wish},
+    render::word,
+};
 use acgs_contracts::lifecycle::v1::{GetPolicyRequest, Policy, PolicyDocument, PutPolicyRequest};
 use acgs_server::Settings;
 use anyhow::Context;
@@ -77,6 +80,7 @@ impl PolicyCommand {
                     document: Some(PolicyDocument { toml }),
                     expected_revision: *expected_revision,
                     actor: self.caller.by.clone(),
+                    request_id: wish(),
                 };
                 let answer = client.models.put_policy(request).await.map_err(|status| explain(&status))?;
                 self.print(&answer.into_inner().policy.unwrap_or_default());

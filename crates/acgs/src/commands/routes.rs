@@ -11,7 +11,7 @@ use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 use serde_json::{Value, json};
 
 use super::models::Caller;
-use acgs_console::connect::explain;
+use acgs_console::connect::{explain, wish};
 
 /// Look at where requests go, and who routes them.
 #[derive(Debug, Args)]
@@ -126,6 +126,7 @@ impl RoutesCommand {
                     endpoints,
                     change: change.into(),
                     actor: self.caller.by.clone(),
+                    request_id: wish(),
                 };
                 client.routing.set_endpoints(request).await.map_err(told)?;
                 let request = GetRoutesRequest { model_id: model };

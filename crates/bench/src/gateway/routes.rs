@@ -101,6 +101,7 @@ async fn taken_back(client: &mut Lifecycle, version: &str) -> anyhow::Result<Str
         unjudged: true,
         why: "a measurement".into(),
         actor: "bench".into(),
+        ..Default::default()
     };
     let started = client.deployments.start_deployment(request).await?.into_inner().deployment;
     let deployment_id = started.context("no deployment came back")?.deployment_id;

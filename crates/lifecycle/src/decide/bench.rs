@@ -86,7 +86,19 @@ impl Room {
     }
 
     pub(super) fn by(&mut self, actor: &str, model_id: &str, command: Command) -> Result<Answer, Refusal> {
-        let order = Order { now_ms: self.now_ms, actor: actor.into(), jitter: 0.5 };
+        self.asked(actor, "", model_id, command)
+    }
+
+    /// With the id of the request.
+    pub(super) fn asked(
+        &mut self,
+        actor: &str,
+        request_id: &str,
+        model_id: &str,
+        command: Command,
+    ) -> Result<Answer, Refusal> {
+        let (actor, request_id) = (actor.into(), request_id.into());
+        let order = Order { now_ms: self.now_ms, actor, request_id, jitter: 0.5 };
         let mut working = crate::Working::on(&self.state);
         let (events, answer) = working.decide(&self.state, &LIMITS, &order, model_id, command)?;
         working.commit(&mut self.state);

@@ -7,7 +7,7 @@ use crate::{
     command::{EndpointChange, Start},
     deployment::{Cause, Deployment, DeploymentStep, PauseReason, Phase},
     event::{Change, DeploymentMoved, Guard, NewDeployment},
-    model::ENDPOINTS_MAX,
+    model::{ENDPOINTS_MAX, Version},
     policy::Rollout,
     rollout::RolloutPlan,
     stage::{Stage, StageStep},
@@ -277,11 +277,23 @@ impl Draft<'_> {
 
     pub(super) fn complete(&mut self, deployment: &Deployment, guards: Vec<Guard>) -> Result<(), Refusal> {
         self.move_deployment(deployment.number, DeploymentMoved::Complete, guards)?;
-        self.swap(&deployment.version, &format!("deployment-{} is completed", deployment.number))?;
+        self.swap(
+            &deployment.version,
+            StageStep::Replaced,
+            &format!("deployment-{} is completed", deployment.number),
+        )?;
         self.deploy_next()
     }
 
-    pub(super) fn roll_back(&mut self, why: &str) -> Result<Answer, Refusal> {
+    pub(super) fn roll_back(&mut self, expected: Option<&str>, why: &str) -> Result<Answer, Refusal> {
+        if let Some(expected) = expected.filter(|expected| self.model.champion.as_deref() != Some(expected)) {
+            let was_it = |version: &Arc<Version>| version.taken_back && version.stage == Stage::Standby;
+            if self.model.version(expected).is_some_and(was_it) {
+                return Ok(Answer::Done);
+            }
+            let found = self.model.champion.as_deref().unwrap_or("").to_owned();
+            return Err(Refusal::Champion { expected: expected.to_owned(), found });
+        }
         if let Some(open) = self.model.deployment().cloned() {
             return match open.phase {
                 Phase::Aborting => Ok(Answer::Deployment(open.number)),
@@ -289,9 +301,12 @@ impl Draft<'_> {
             };
         }
         let champion = self.model.champion.as_deref().unwrap_or("").to_owned();
-        let standby = self.model.standbys().first().map(|standby| standby.new.version.clone());
+        // What was itself taken back is nothing to go back to.
+        let standby = self.model.standbys().into_iter().find(|standby| !standby.taken_back);
+        let standby = standby.map(|standby| standby.new.version.clone());
         let Some(standby) = standby else { return Err(Refusal::NoStandby(champion)) };
-        self.promote(&standby, why)?;
+        self.move_version(&standby, StageStep::DeploymentStarted, why, Vec::new())?;
+        self.swap(&standby, StageStep::TakenBack, why)?;
         Ok(Answer::Done)
     }
 }

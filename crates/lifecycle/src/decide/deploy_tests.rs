@@ -23,7 +23,7 @@ use crate::{
 /// Commands in a row. Set by `ACGS_EXPLORER_DEPTH` for a deeper search.
 const DEPTH: usize = 7;
 
-fn plan() -> RolloutPlan {
+pub(super) fn plan() -> RolloutPlan {
     let text = "rollout = \"canary\"\n[training]\ntrainer = \"t\"\nwindow_ms = 600000\nholdout_ms = 60000\n[gates]\nmargin = 0.1\n\
                 [deployment]\nsteps = [10, 50, 100]\nstep_ms = 1000\nstep_limit_ms = 60000\nsamples_min = 10\n\
                 bake_ms = 5000\nextensions = 1\nno_data_ms = 15000\n";
@@ -31,7 +31,7 @@ fn plan() -> RolloutPlan {
 }
 
 /// A model that serves `v0` and knows `a` and `b`, all with endpoints.
-fn room(plan: RolloutPlan) -> Room {
+pub(super) fn room(plan: RolloutPlan) -> Room {
     let mut wanted = policy();
     wanted.deployment = plan;
     wanted.rollout = Rollout::Canary;
@@ -56,7 +56,7 @@ fn endpoints(room: &mut Room, version: &str, endpoints: &[&str]) {
     .unwrap();
 }
 
-fn start(version: &str) -> Command {
+pub(super) fn start(version: &str) -> Command {
     Command::StartDeployment(Box::new(Start {
         version: version.into(),
         strategy: None,
@@ -66,7 +66,7 @@ fn start(version: &str) -> Command {
     }))
 }
 
-fn applied(room: &Room) -> Command {
+pub(super) fn applied(room: &Room) -> Command {
     let open = room.model().deployment().map_or(1, |open| open.number);
     let epoch = room.model().route_epoch;
     Command::RouteApplied { deployment: open, epoch, confirmed: vec!["g1".into()], fenced: Vec::new() }
@@ -77,7 +77,7 @@ fn arm(calls: u64, errors: u64) -> Arm {
 }
 
 /// So many calls more, of which the candidate fails this share.
-fn evidence(room: &Room, more: u64, failing: f64) -> Command {
+pub(super) fn evidence(room: &Room, more: u64, failing: f64) -> Command {
     let open = room.model().deployment();
     let seen = open.map_or(0, |open| open.counts.calls()) + more;
     let counts = Counts {
@@ -90,19 +90,19 @@ fn evidence(room: &Room, more: u64, failing: f64) -> Command {
     Command::Evidence { deployment, counts: Box::new(counts), tails }
 }
 
-fn phase(room: &Room) -> Phase {
+pub(super) fn phase(room: &Room) -> Phase {
     room.model().deployments.values().next_back().unwrap().phase
 }
 
-fn shares(room: &Room) -> Vec<(String, u32)> {
+pub(super) fn shares(room: &Room) -> Vec<(String, u32)> {
     room.model().routes.shares.iter().map(|(version, weight)| (version.to_string(), *weight)).collect()
 }
 
-fn go(room: &mut Room, command: Command) {
+pub(super) fn go(room: &mut Room, command: Command) {
     room.by("deployment-controller", "m", command).unwrap();
 }
 
-fn prepared(deployment: u64) -> Command {
+pub(super) fn prepared(deployment: u64) -> Command {
     Command::Prepared { deployment, found: vec![crate::Guard::new("well", true, 1, 1)] }
 }
 
@@ -144,7 +144,7 @@ fn a_good_candidate_takes_all_traffic_step_by_step() {
     assert_eq!(room.model().champion.as_deref(), Some("a"));
     assert_eq!(room.model().version("v0").unwrap().stage, Stage::Standby);
     // A person takes it back: the one before is still warm.
-    go(&mut room, Command::Rollback { why: "customers".into() });
+    go(&mut room, Command::Rollback { expected: None, why: "customers".into() });
     assert_eq!(shares(&room), [("v0".to_owned(), 100)]);
 }
 
@@ -315,7 +315,7 @@ fn moves(room: &Room) -> Vec<(&'static str, i64, Command)> {
         ("bob", 0, Command::ResumeDeployment { deployment: number }),
         ("bob", 0, Command::AbortDeployment { deployment: number, why: why() }),
         ("bob", 0, Command::PromoteDeployment { deployment: number, why: why() }),
-        ("bob", 0, Command::Rollback { why: why() }),
+        ("bob", 0, Command::Rollback { expected: None, why: why() }),
         ("clock", 5_000, Command::Due),
         ("clock", 200_000, Command::Due),
         ("clock", 90_000_000, Command::Due),
@@ -360,10 +360,11 @@ fn every_sequence_keeps_the_promises_about_traffic() {
                     let mut after = room.clone();
                     after.now_ms += wait_ms;
                     let begun = after.log.len();
-                    match after.by(actor, "m", command) {
+                    let id = format!("r{begun}");
+                    match after.asked(actor, &id, "m", command.clone()) {
                         Err(Refusal::Broken(broken)) => panic!("{broken}"),
                         Err(_) => continue,
-                        Ok(_) => {}
+                        Ok(answer) => super::explorer::repeat(&after, &id, command, &answer),
                     }
                     check(room.model(), after.model(), &after.log[begun..]);
                     for deployment in after.model().deployments.values() {

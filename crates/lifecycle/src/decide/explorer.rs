@@ -50,6 +50,19 @@ fn start() -> Room {
     room
 }
 
+/// A wish that comes again is answered alike and does nothing.
+pub(super) fn repeat(room: &Room, id: &str, command: Command, answer: &Answer) {
+    if command.moves().is_none() {
+        return;
+    }
+    let mut again = room.clone();
+    let begun = again.log.len();
+    let alike = again.asked("another hand", id, "m", command.clone()).unwrap();
+    assert_eq!(again.log.len(), begun, "{command:?} twice: {:#?}", &again.log[begun..]);
+    let number = |answer: &Answer| if let Answer::Deployment(number) = answer { *number } else { 0 };
+    assert_eq!(number(&alike), number(answer), "{command:?}");
+}
+
 fn check(before: &Model, after: &Model, log: &[Event]) {
     let running = after.jobs.values().filter(|job| job.state.is_running()).count();
     assert!(running <= 1, "two jobs of one model run: {log:#?}");
@@ -89,10 +102,11 @@ fn every_sequence_of_commands_keeps_the_promises() {
                 let begun = after.log.len();
                 let actor = if flag { "ann" } else { "bob" };
                 let command = command(kind, job, flag, &after, "m");
-                match after.by(actor, "m", command) {
+                let id = format!("r{begun}");
+                match after.asked(actor, &id, "m", command.clone()) {
                     Err(Refusal::Broken(broken)) => panic!("{broken}"),
                     Err(_) => continue,
-                    Ok(_) => {}
+                    Ok(answer) => repeat(&after, &id, command, &answer),
                 }
                 check(room.model(), after.model(), &after.log[begun..]);
                 for job in after.model().jobs.values() {

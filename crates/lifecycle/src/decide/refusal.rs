@@ -43,6 +43,22 @@ pub enum Refusal {
     /// A champion cannot be taken out without one to take its place.
     #[error("{0:?} serves and there is no version on standby to take its place")]
     NoStandby(String),
+    /// Another version serves than the caller believed.
+    #[error("{found:?} serves, not {expected:?}")]
+    Champion {
+        /// What the caller believed.
+        expected: String,
+        /// What serves.
+        found: String,
+    },
+    /// A request id stands for another wish.
+    #[error("request {id:?} was another wish: {was}")]
+    RequestReused {
+        /// The id.
+        id: String,
+        /// What it was.
+        was: String,
+    },
     /// The same person cannot do both.
     #[error("{0}")]
     SamePerson(String),

@@ -45,13 +45,13 @@ impl Draft<'_> {
     /// One version takes another's place, in events that are written together.
     pub(super) fn promote(&mut self, name: &str, why: &str) -> Result<(), Refusal> {
         self.move_version(name, StageStep::DeploymentStarted, why, Vec::new())?;
-        self.swap(name, why)
+        self.swap(name, StageStep::Replaced, why)
     }
 
-    /// A candidate becomes the champion, and the old one is kept warm.
-    pub(super) fn swap(&mut self, name: &str, why: &str) -> Result<(), Refusal> {
+    /// A candidate becomes the champion, and the old one, replaced or taken back, is kept warm.
+    pub(super) fn swap(&mut self, name: &str, leaves: StageStep, why: &str) -> Result<(), Refusal> {
         if let Some(old) = self.model.champion.clone() {
-            self.move_version(&old, StageStep::Replaced, why, Vec::new())?;
+            self.move_version(&old, leaves, why, Vec::new())?;
         }
         self.move_version(name, StageStep::DeploymentCompleted, why, Vec::new())?;
         let (kept, warm_ms, now_ms) = (self.limits.standbys_kept, self.limits.standby_ms, self.now_ms());
@@ -93,7 +93,10 @@ impl Draft<'_> {
             }
             return Ok(Answer::Done);
         }
-        let standby = self.model.standbys().first().map(|standby| standby.new.version.clone());
+        // Something has to serve: what was itself taken back only where there is nothing else.
+        let standbys = self.model.standbys();
+        let standby = standbys.iter().find(|standby| !standby.taken_back).or_else(|| standbys.first());
+        let standby = standby.map(|standby| standby.new.version.clone());
         let Some(standby) = standby else { return Err(Refusal::NoStandby(name.to_owned())) };
         let guards = vec![Guard::new("standby", true, &standby, "one that is warm")];
         self.take_back(Cause::Operator, &format!("{name}, its baseline, was quarantined"))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{JOBS_KEPT, Job, Lease, Model, Version};
+use super::{ANSWERS_KEPT, JOBS_KEPT, Job, Kept, Lease, Model, Version};
 use crate::{
     event::{Change, Event, JobMoved, NewVersion, Observed},
     job::{JobState, JobStep},
@@ -55,6 +55,18 @@ impl Model {
             Change::FreezeSet { frozen, why } => self.frozen = frozen.then(|| why.clone()),
             Change::LoopCleared => self.unhelpful = 0,
             Change::HelpNeeded { .. } => {}
+            Change::Answered(answered) => {
+                let kept = Kept {
+                    answered: (**answered).clone(),
+                    champion: self.champion.clone(),
+                    newest_deployment: self.newest_deployment(),
+                };
+                let answers = Arc::make_mut(&mut self.answers);
+                answers.push_back(kept);
+                if answers.len() > ANSWERS_KEPT {
+                    answers.pop_front();
+                }
+            }
             Change::VersionRegistered(new) => self.register(event, new)?,
             Change::VersionMoved { version, step, .. } => self.move_version(event, version, *step)?,
             Change::ReleaseAsked { version } => {
@@ -101,6 +113,7 @@ impl Model {
             gates: Vec::new(),
             release_asked_by: None,
             endpoints: Vec::new(),
+            taken_back: false,
         };
         self.versions.insert(new.version.as_str().into(), Arc::new(version));
         Ok(())
@@ -115,6 +128,11 @@ impl Model {
         let of_job = version.new.job > 0;
         version.staged_at_ms = event.at_ms;
         version.release_asked_by = None;
+        match step {
+            StageStep::TakenBack => version.taken_back = true,
+            StageStep::DeploymentStarted => version.taken_back = false,
+            _ => {}
+        }
         if from == Stage::Champion {
             self.champion = None;
         }

@@ -46,8 +46,10 @@ impl Task {
             let order = actors.entry(&request.actor).or_insert_with(|| Order {
                 now_ms,
                 actor: request.actor.clone(),
+                request_id: String::new(),
                 jitter: 0.0,
             });
+            order.request_id.clone_from(&request.request_id);
             let seed = self.random.hash_one((self.sequence, group.answers.len()));
             order.jitter = (seed >> 11) as f64 / (1_u64 << 53) as f64;
             let command = request.command.clone();

@@ -102,7 +102,7 @@ impl ModelsDeps {
         let policy = Policy::parse(&toml).map_err(|error| bad_policy("document.toml", &error))?;
         let (policy, expected) = (Arc::new(policy), request.expected_revision);
         let command = Command::PutPolicy { policy, expected };
-        self.writer.submit(&asks, &request.model_id, command).await?;
+        self.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         let policy = Some(self.policy(&request.model_id)?);
         Ok(proto::PutPolicyResponse { policy })
     }

@@ -52,14 +52,14 @@ impl ModelsDeps {
     async fn on_deployment(
         &self,
         deployment_id: &str,
-        actor: &str,
+        (actor, request_id): (&str, &str),
         command: impl FnOnce(u64) -> Command,
     ) -> Result<Option<proto::Deployment>, Problem> {
         let number = deployment_number("deployment_id", deployment_id)?;
         let found = self.writer.deployment(number).await?;
         let missing = || Problem::missing("deployment", deployment_id, "UNKNOWN_DEPLOYMENT");
         let (model_id, _) = found.ok_or_else(missing)?;
-        self.writer.submit(actor, &model_id, command(number)).await?;
+        self.writer.submit_once(actor, request_id, &model_id, command(number)).await?;
         Ok(Some(self.deployment_by_number(number).await?))
     }
 
@@ -141,7 +141,7 @@ impl proto::deployment_service_server::DeploymentService for DeploymentService {
         };
         let start = Start { version: request.version, strategy, plan, unjudged: request.unjudged, why };
         let command = Command::StartDeployment(Box::new(start));
-        match self.0.writer.submit(&asks, &request.model_id, command).await? {
+        match self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await? {
             Answer::Deployment(number) => {
                 let deployment = Some(self.0.deployment_by_number(number).await?);
                 Ok(Response::new(proto::StartDeploymentResponse { deployment }))
@@ -157,7 +157,8 @@ impl proto::deployment_service_server::DeploymentService for DeploymentService {
         let request = request.into_inner();
         let (asks, why) = (person(&request.actor)?, reason("why", &request.why)?);
         let command = |deployment| Command::PauseDeployment { deployment, why };
-        let deployment = self.0.on_deployment(&request.deployment_id, &asks, command).await?;
+        let deployment =
+            self.0.on_deployment(&request.deployment_id, (&asks, &request.request_id), command).await?;
         Ok(Response::new(proto::PauseDeploymentResponse { deployment }))
     }
 
@@ -168,7 +169,8 @@ impl proto::deployment_service_server::DeploymentService for DeploymentService {
         let request = request.into_inner();
         let asks = person(&request.actor)?;
         let command = |deployment| Command::ResumeDeployment { deployment };
-        let deployment = self.0.on_deployment(&request.deployment_id, &asks, command).await?;
+        let deployment =
+            self.0.on_deployment(&request.deployment_id, (&asks, &request.request_id), command).await?;
         Ok(Response::new(proto::ResumeDeploymentResponse { deployment }))
     }
 
@@ -179,7 +181,8 @@ impl proto::deployment_service_server::DeploymentService for DeploymentService {
         let request = request.into_inner();
         let (asks, why) = (person(&request.actor)?, reason("why", &request.why)?);
         let command = |deployment| Command::AbortDeployment { deployment, why };
-        let deployment = self.0.on_deployment(&request.deployment_id, &asks, command).await?;
+        let deployment =
+            self.0.on_deployment(&request.deployment_id, (&asks, &request.request_id), command).await?;
         Ok(Response::new(proto::AbortDeploymentResponse { deployment }))
     }
 
@@ -190,7 +193,8 @@ impl proto::deployment_service_server::DeploymentService for DeploymentService {
         let request = request.into_inner();
         let (asks, why) = (person(&request.actor)?, reason("why", &request.why)?);
         let command = |deployment| Command::PromoteDeployment { deployment, why };
-        let deployment = self.0.on_deployment(&request.deployment_id, &asks, command).await?;
+        let deployment =
+            self.0.on_deployment(&request.deployment_id, (&asks, &request.request_id), command).await?;
         Ok(Response::new(proto::PromoteDeploymentResponse { deployment }))
     }
 
@@ -242,7 +246,9 @@ impl proto::deployment_service_server::DeploymentService for DeploymentService {
     async fn rollback(&self, request: Request<proto::RollbackRequest>) -> Answered<proto::RollbackResponse> {
         let request = request.into_inner();
         let (asks, why) = (person(&request.actor)?, reason("why", &request.why)?);
-        self.0.writer.submit(&asks, &request.model_id, Command::Rollback { why }).await?;
+        let expected = Some(request.expected_champion).filter(|expected| !expected.is_empty());
+        let command = Command::Rollback { expected, why };
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         let champion = self.0.model(&request.model_id)?.champion;
         let routes = Some(self.0.routes_of(&request.model_id)?);
         Ok(Response::new(proto::RollbackResponse { champion, routes }))

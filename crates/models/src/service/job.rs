@@ -38,7 +38,10 @@ impl proto::job_service_server::JobService for JobService {
     ) -> Answered<proto::CancelJobResponse> {
         let request = request.into_inner();
         let (asks, why) = (actor(&request.actor)?, reason("why", &request.why)?);
-        let job = self.0.on_job(&request.job_id, &asks, |job| Command::Cancel { job, why }).await?;
+        let job = self
+            .0
+            .on_job(&request.job_id, (&asks, &request.request_id), |job| Command::Cancel { job, why })
+            .await?;
         Ok(Response::new(proto::CancelJobResponse { job: Some(job) }))
     }
 
@@ -48,7 +51,10 @@ impl proto::job_service_server::JobService for JobService {
     ) -> Answered<proto::RequeueJobResponse> {
         let request = request.into_inner();
         let asks = person(&request.actor)?;
-        let job = self.0.on_job(&request.job_id, &asks, |job| Command::Requeue { job }).await?;
+        let job = self
+            .0
+            .on_job(&request.job_id, (&asks, &request.request_id), |job| Command::Requeue { job })
+            .await?;
         Ok(Response::new(proto::RequeueJobResponse { job: Some(job) }))
     }
 
@@ -60,7 +66,14 @@ impl proto::job_service_server::JobService for JobService {
         let asks = person(&request.actor)?;
         checks::text("why", &request.why)?;
         let (approved, why) = (request.approved, request.why);
-        let job = self.0.on_job(&request.job_id, &asks, |job| Command::Decide { job, approved, why }).await?;
+        let job = self
+            .0
+            .on_job(&request.job_id, (&asks, &request.request_id), |job| Command::Decide {
+                job,
+                approved,
+                why,
+            })
+            .await?;
         Ok(Response::new(proto::ApproveJobResponse { job: Some(job) }))
     }
 

@@ -46,13 +46,13 @@ impl ModelsDeps {
     pub(super) async fn on_job(
         &self,
         job_id: &str,
-        actor: &str,
+        (actor, request_id): (&str, &str),
         command: impl FnOnce(u64) -> Command,
     ) -> Result<proto::Job, Problem> {
         let number = job_number(job_id)?;
         let found = self.writer.job(number).await?;
         let (model_id, _) = found.ok_or_else(|| Problem::missing("job", job_id, "UNKNOWN_JOB"))?;
-        self.writer.submit(actor, &model_id, command(number)).await?;
+        self.writer.submit_once(actor, request_id, &model_id, command(number)).await?;
         self.job(number).await
     }
 }

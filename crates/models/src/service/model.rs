@@ -64,13 +64,17 @@ impl proto::model_service_server::ModelService for ModelService {
         request: Request<proto::RegisterVersionRequest>,
     ) -> Answered<proto::RegisterVersionResponse> {
         let request = request.into_inner();
-        let (model_id, serving) = (request.model_id.clone(), request.serving);
+        let (model_id, serving, request_id) =
+            (request.model_id.clone(), request.serving, request.request_id.clone());
         self.0.model(&model_id)?;
         let asks = actor(&request.actor)?;
         let new = messages::new_version(request)?;
         self.0.check_artifact(&new).await?;
         let name = new.version.clone();
-        self.0.writer.submit(&asks, &model_id, Command::RegisterVersion { new, serving }).await?;
+        self.0
+            .writer
+            .submit_once(&asks, &request_id, &model_id, Command::RegisterVersion { new, serving })
+            .await?;
         let version = Some(self.0.version(&model_id, &name)?);
         Ok(Response::new(proto::RegisterVersionResponse { version }))
     }
@@ -115,7 +119,7 @@ impl proto::model_service_server::ModelService for ModelService {
         let request = request.into_inner();
         let (asks, why) = (person(&request.actor)?, reason("why", &request.why)?);
         let command = Command::Quarantine { version: request.version.clone(), why };
-        self.0.writer.submit(&asks, &request.model_id, command).await?;
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         let version = Some(self.0.version(&request.model_id, &request.version)?);
         let champion = self.0.model(&request.model_id)?.champion;
         Ok(Response::new(proto::QuarantineVersionResponse { version, champion }))
@@ -129,7 +133,7 @@ impl proto::model_service_server::ModelService for ModelService {
         let asks = person(&request.actor)?;
         let intact = self.0.is_intact(&request.model_id, &request.version).await?;
         let command = Command::Release { version: request.version.clone(), intact };
-        self.0.writer.submit(&asks, &request.model_id, command).await?;
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         let version = Some(self.0.version(&request.model_id, &request.version)?);
         Ok(Response::new(proto::ReleaseVersionResponse { version }))
     }
@@ -141,7 +145,7 @@ impl proto::model_service_server::ModelService for ModelService {
         let request = request.into_inner();
         let asks = actor(&request.actor)?;
         let command = Command::Archive { version: request.version.clone() };
-        self.0.writer.submit(&asks, &request.model_id, command).await?;
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         let version = Some(self.0.version(&request.model_id, &request.version)?);
         Ok(Response::new(proto::ArchiveVersionResponse { version }))
     }
@@ -172,7 +176,7 @@ impl proto::model_service_server::ModelService for ModelService {
             false => request.why.chars().take(checks::TEXT_BYTES_MAX / 4).collect(),
         };
         let command = Command::SetFreeze { frozen: request.frozen, why };
-        self.0.writer.submit(&asks, &request.model_id, command).await?;
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         Ok(Response::new(proto::SetFreezeResponse {}))
     }
 
@@ -182,7 +186,7 @@ impl proto::model_service_server::ModelService for ModelService {
     ) -> Answered<proto::ClearLoopResponse> {
         let request = request.into_inner();
         let asks = person(&request.actor)?;
-        self.0.writer.submit(&asks, &request.model_id, Command::ClearLoop).await?;
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, Command::ClearLoop).await?;
         let model = Some(self.0.model(&request.model_id)?);
         Ok(Response::new(proto::ClearLoopResponse { model }))
     }

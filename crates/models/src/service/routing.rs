@@ -55,7 +55,7 @@ impl proto::routing_service_server::RoutingService for RoutingService {
         };
         let (version, endpoints) = (request.version.clone(), request.endpoints);
         let command = Command::SetEndpoints { version: request.version, endpoints, change };
-        self.0.writer.submit(&asks, &request.model_id, command).await?;
+        self.0.writer.submit_once(&asks, &request.request_id, &request.model_id, command).await?;
         let endpoints = self.0.writer.look(|state| {
             let known = state.model(&request.model_id)?.version(&version)?;
             Some(known.endpoints.clone())
