@@ -21,12 +21,17 @@ use tonic::{Code, Request, Status, Streaming, client::Grpc, transport::Endpoint}
 
 use crate::deployments::{model, version};
 
-/// A mesh whose gateway has these endpoints as the version that serves.
+/// A mesh whose gateway has this endpoint as the version that serves.
 async fn before(endpoint: String) -> Mesh {
-    let mesh = Mesh::start().await;
+    before_all(&[], &[endpoint]).await
+}
+
+/// The same with settings, and several endpoints.
+async fn before_all(flags: &[&str], endpoints: &[String]) -> Mesh {
+    let mesh = Mesh::start_with(flags).await;
     let mut client = mesh.lifecycle().await;
     model(&mut client, "m").await;
-    version(&mut client, "m", "v1", &[endpoint], true).await;
+    version(&mut client, "m", "v1", endpoints, true).await;
     let mut calls = inference(mesh.running.addresses.gateway).await;
     let since = Instant::now();
     // Whatever is there has been asked: the route is in force.
@@ -161,4 +166,54 @@ async fn deadlines_and_cancellation_reach_the_server() {
     abandoned(3).await;
     server.behaviour.latency_us.store(0, Ordering::Relaxed);
     calls.model_infer(question("m")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_servers_die_of_costs_two() {
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        let server = ModelStub::mortal("v1").await;
+        *server.behaviour.dies_of.lock().unwrap() = Some("die".into());
+        servers.push(server);
+    }
+    let endpoints: Vec<String> = servers.iter().map(ModelStub::endpoint).collect();
+    let mesh = before_all(&[], &endpoints).await;
+    let mut calls = inference(mesh.running.addresses.gateway).await;
+    let deadly = || ModelInferRequest { id: "die".into(), ..question("m") };
+    // As a client does that takes what is unavailable for a moment's trouble.
+    let mut last = None;
+    for _ in 0..6 {
+        last = calls.model_infer(deadly()).await.err();
+    }
+    let last = last.expect("no answer");
+    assert_eq!(
+        (last.code(), reason(&last).0.as_str()),
+        (Code::FailedPrecondition, "DEADLY_REQUEST"),
+        "{last:?}"
+    );
+    let died = servers.iter().filter(|server| server.behaviour.died.load(Ordering::Relaxed)).count();
+    assert_eq!(died, 2, "one may have been about to end anyway; a third would go the same way");
+    for _ in 0..20 {
+        calls.model_infer(question("m")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_nothing_holds_no_place_and_who_never_answers_no_call() {
+    let server = ModelStub::start("v1").await;
+    let flags = ["gateway.calls_max=3", "gateway.first_message_ms=500", "gateway.deadline_ms=700"];
+    let mesh = before_all(&flags, &[server.endpoint()]).await;
+    let gateway = mesh.running.addresses.gateway;
+    let mut calls = inference(gateway).await;
+    let path = "/inference.GRPCInferenceService/ModelInfer";
+    let silent: Vec<_> = (0..3).map(|_| tokio::spawn(http2::silent(gateway, path))).collect();
+    for call in silent {
+        let told = call.await.unwrap();
+        assert_eq!(told.get("grpc-status").unwrap(), "14", "{told:?}");
+    }
+    calls.model_infer(question("m")).await.unwrap();
+    server.behaviour.latency_us.store(60_000_000, Ordering::Relaxed);
+    let late = calls.model_infer(question("m")).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
+    at_least(&server.behaviour.abandoned, 1, "the server still works for nobody").await;
 }

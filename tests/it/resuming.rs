@@ -5,7 +5,7 @@ use acgs_contracts::orchestrator::v1::{
     submit_labels_request,
 };
 use acgs_mesh::constitution::ClientLayer;
-use acgs_tests::{Mesh, Stream, label_schema, open, reason, reports, rows};
+use acgs_tests::{Mesh, PATIENCE, Stream, label_schema, open, reason, reports, rows};
 use acgs_vocabulary::convert::schema;
 use tonic::{Code, transport::Endpoint};
 use tower::Layer;
@@ -109,6 +109,44 @@ async fn a_detached_stream_is_kept_only_so_long() {
         0,
         "it may begin anew"
     );
+}
+
+#[tokio::test]
+async fn streams_that_were_left_keep_nobody_out() {
+    let mesh = Mesh::start_with(&["orchestrator.streams_max=4"]).await;
+    let times: Vec<i64> = (0..10).collect();
+    // One is in use, one was in use, two were opened and left.
+    let mut used = mesh.stream(open("used", 1_000)).await.unwrap();
+    used.rows(1, &rows(0, &times, 0.0)).await;
+    let mut was_used = mesh.stream(open("was-used", 1_000)).await.unwrap();
+    was_used.rows(1, &rows(0, &times, 0.0)).await;
+    while !matches!(was_used.next().await.unwrap(), Some(Message::Accepted(accepted)) if accepted.through_seq == 1)
+    {
+    }
+    drop(was_used);
+    for name in ["left", "left-too"] {
+        drop(mesh.stream(open(name, 1_000)).await.unwrap());
+    }
+    // That a client is gone is heard a moment later.
+    let since = std::time::Instant::now();
+    let mut others = Vec::new();
+    for name in ["a", "b"] {
+        loop {
+            match mesh.stream(open(name, 1_000)).await {
+                Ok(stream) => break others.push(stream),
+                Err(status) => assert_eq!(reason(&status).0, "STREAMS"),
+            }
+            assert!(since.elapsed() < PATIENCE);
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    let back = mesh.stream(open("was-used", 1_000)).await.unwrap();
+    assert_eq!(back.opened().accepted_through, 1, "who has taken something is missed more");
+    let full = mesh.stream(open("c", 1_000)).await.err().map(|status| reason(&status).0);
+    assert_eq!(full.as_deref(), Some("STREAMS"), "nobody is put out who is there");
+    used.end().await;
+    let (_, status) = used.rest().await;
+    assert!(status.is_none(), "{status:?}");
 }
 
 #[tokio::test]

@@ -39,6 +39,10 @@ pub struct Behaviour {
     pub unready: AtomicBool,
     /// Whether it answers under another constitution.
     pub breaching: AtomicBool,
+    /// A call of this id ends the server, with all its connections; for those that are mortal.
+    pub dies_of: Mutex<Option<String>>,
+    /// Whether it has ended so.
+    pub died: AtomicBool,
     /// Calls that came.
     pub calls: AtomicU64,
     /// Of those, that were given up by the caller before they were answered.
@@ -54,35 +58,59 @@ pub struct ModelStub {
     /// How it behaves.
     pub behaviour: Arc<Behaviour>,
     server: JoinHandle<()>,
+    life: Life,
+}
+
+/// The runtime of a server that can end at once, connections included.
+type Life = Arc<Mutex<Option<tokio::runtime::Runtime>>>;
+
+fn end(life: &Life) {
+    if let Some(runtime) = life.lock().expect("no panic").take() {
+        runtime.shutdown_background();
+    }
 }
 
 impl Drop for ModelStub {
     fn drop(&mut self) {
         self.server.abort();
+        end(&self.life);
     }
 }
 
 #[derive(Clone)]
-struct Face(Arc<Behaviour>, Arc<str>);
+struct Face(Arc<Behaviour>, Arc<str>, Life);
 
 impl ModelStub {
     /// Of this version.
     pub async fn start(version: &str) -> Self {
+        Self::living(version, Life::default()).await
+    }
+
+    /// Of this version, in a runtime of its own, with which it can end.
+    pub async fn mortal(version: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self::living(version, Arc::new(Mutex::new(Some(runtime.expect("a runtime"))))).await
+    }
+
+    async fn living(version: &str, life: Life) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let behaviour = Arc::new(Behaviour::default());
         behaviour.score_per_mille.store(500, Ordering::Relaxed);
-        let face = Face(Arc::clone(&behaviour), version.into());
+        let face = Face(Arc::clone(&behaviour), version.into(), Arc::clone(&life));
         let most = 80 << 20;
         let service = GrpcInferenceServiceServer::new(face)
             .max_decoding_message_size(most)
             .max_encoding_message_size(most);
-        let server = tokio::spawn(async move {
+        let own = life.lock().expect("no panic").as_ref().map(|runtime| runtime.handle().clone());
+        let listener = listener.into_std().expect("a socket");
+        let server = own.unwrap_or_else(tokio::runtime::Handle::current).spawn(async move {
+            let listener = TcpListener::from_std(listener).expect("a socket");
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let served = Server::builder().add_service(service).serve_with_incoming(incoming).await;
             served.expect("serves");
         });
-        Self { address, behaviour, server }
+        Self { address, behaviour, server, life }
     }
 
     /// Its address.
@@ -149,6 +177,11 @@ impl GrpcInferenceService for Face {
         request: Request<ModelInferRequest>,
     ) -> Result<Response<ModelInferResponse>, Status> {
         let count = self.0.calls.fetch_add(1, Ordering::Relaxed);
+        if self.0.dies_of.lock().expect("no panic").as_deref() == Some(request.get_ref().id.as_str()) {
+            self.0.died.store(true, Ordering::Relaxed);
+            end(&self.2);
+            return std::future::pending().await;
+        }
         *self.0.last.lock().expect("no panic") = Some((Instant::now(), request.metadata().clone()));
         let latency_us = self.0.latency_us.load(Ordering::Relaxed);
         let mut waited_for = WaitedFor(&self.0, false);

@@ -16,6 +16,10 @@ pub struct Config {
     pub threads: usize,
     /// Calls in flight at once.
     pub calls_max: usize,
+    /// By then the first message of a call has to be there, in milliseconds.
+    pub first_message_ms: u64,
+    /// A question of the Open Inference Protocol that brings no deadline has this one, in milliseconds; 0 gives it none.
+    pub deadline_ms: u64,
     /// Largest message of a call, in bytes.
     pub message_bytes_max: usize,
     /// Copies for shadows in flight at once; more are not made, and counted.

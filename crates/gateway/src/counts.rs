@@ -11,6 +11,7 @@ use std::{
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_statistics::buckets::{BUCKETS, bucket_of};
+use tonic::Code;
 
 /// Calls of one version of one deployment, compared or not.
 #[derive(Debug)]
@@ -37,11 +38,14 @@ impl Default for Arm {
 }
 
 impl Arm {
-    /// A call is over.
-    pub fn called(&self, well: bool, took: Duration) {
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.latencies[bucket_of(took_us)].fetch_add(1, Ordering::Relaxed);
-        if !well {
+    /// A call is over. Only what was answered well has a latency, and what was waited for in vain until its deadline: a call that is refused
+    /// is over at once, and that is not fast.
+    pub fn called(&self, code: Code, took: Duration) {
+        if matches!(code, Code::Ok | Code::DeadlineExceeded) {
+            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            self.latencies[bucket_of(took_us)].fetch_add(1, Ordering::Relaxed);
+        }
+        if code != Code::Ok {
             self.errors.fetch_add(1, Ordering::Relaxed);
         }
         // Last, so that errors are never more than calls where both are read in order.
@@ -104,4 +108,25 @@ pub struct Counted {
     pub version: Arc<str>,
     /// Whether its calls are compared.
     pub paired: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_has_no_latency() {
+        let arm = Arm::default();
+        for (code, took_ms) in
+            [(Code::Ok, 3), (Code::Unavailable, 0), (Code::Internal, 0), (Code::DeadlineExceeded, 900)]
+        {
+            arm.called(code, Duration::from_millis(took_ms));
+        }
+        let counted =
+            Counted { model_id: "m".into(), deployment_id: "d".into(), version: "v".into(), paired: true };
+        let told = arm.observed(&counted);
+        assert_eq!((told.calls, told.errors), (4, 3));
+        let timed: Vec<u32> = told.latencies.iter().map(|bucket| bucket.bucket).collect();
+        assert_eq!(timed, [bucket_of(3_000) as u32, bucket_of(900_000) as u32]);
+    }
 }

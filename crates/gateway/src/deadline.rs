@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use acgs_vocabulary::Problem;
+use acgs_vocabulary::{Problem, problem::Kind};
 use http::{HeaderMap, HeaderName};
 use tonic::Status;
 
@@ -14,6 +14,15 @@ const SLACK: Duration = Duration::from_millis(5);
 #[must_use]
 pub fn late() -> Status {
     Status::deadline_exceeded("the call's deadline has passed")
+}
+
+/// The status of a call that said nothing in time.
+#[must_use]
+pub fn silent(deadline: Option<tokio::time::Instant>) -> Status {
+    if deadline.is_some_and(is_past) {
+        return late();
+    }
+    Problem::new(Kind::Unavailable, "SILENT_CALL", "the first message did not come in time").into()
 }
 
 /// Whether a deadline has passed, or is so near that clocks may differ about it.

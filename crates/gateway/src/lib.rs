@@ -3,7 +3,7 @@
 //! It must never know what a model computes, or why weights are what they are.
 //!
 //! Reading order: [`config`], [`pick`] (pure), [`counts`], [`table`] (routes in force), [`proxy`] (one call),
-//! [`deadline`], [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`],
+//! [`deadline`], [`deadly`], [`body`], [`shadow`], [`front`] (the listener), [`shards`], [`follow`] (what orchestrators say), [`warm`], [`snapshot`],
 //! [`capture`] (calls as records).
 
 pub mod config;
@@ -19,6 +19,8 @@ pub mod body;
 mod framing;
 
 pub mod deadline;
+
+pub mod deadly;
 
 pub mod stats;
 

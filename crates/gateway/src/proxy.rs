@@ -1,5 +1,6 @@
 //! One call: whose it is, where it goes, and its way there and back. It must not know where routes come from.
 
+mod call;
 mod request;
 
 use std::{
@@ -8,17 +9,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use acgs_inference::peek::{self, INFERENCE, Peeked};
 use acgs_mesh::{calls::code_of, constitution::sent, pool::Repeatable};
 use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
 use bytes::Bytes;
+use call::{Call, InFlight};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use request::{caller_gone, dispatch, gather, is_unary};
+use request::{caller_gone, dispatch, gather, is_repeatable};
 use tokio_util::sync::DropGuard;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
@@ -27,8 +29,8 @@ use crate::{
     Config,
     body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, too_large},
     capture::{Captured, Captures},
-    counts::Arm,
-    deadline::{deadline_of, is_past, late},
+    deadline::{deadline_of, is_past, late, silent},
+    deadly::{Asked, Deadly},
     shadow::{Copies, Shadowed},
     stats::Stats,
     table::{Choice, Table},
@@ -55,44 +57,7 @@ struct Inner {
     stats: Arc<Stats>,
     copies: Copies,
     captures: Captures,
-}
-
-/// A call in flight.
-#[derive(Debug)]
-struct InFlight(Arc<Stats>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What the end of a call tells.
-struct Call {
-    _in_flight: InFlight,
-    arm: Option<Arc<Arm>>,
-    since: Instant,
-    shadowed: Option<(Copies, Shadowed)>,
-    captured: Option<(Captures, Captured)>,
-    over: bool,
-}
-
-impl Ending for Call {
-    fn ended(&mut self, code: Code, noted: Option<Vec<Bytes>>) {
-        if std::mem::replace(&mut self.over, true) {
-            return;
-        }
-        // A caller that waits no more says nothing about the version.
-        if let Some(arm) = self.arm.as_ref().filter(|_| code != Code::Cancelled) {
-            arm.called(code == Code::Ok, self.since.elapsed());
-        }
-        if let Some((captures, captured)) = self.captured.take().filter(|_| code != Code::Cancelled) {
-            captures.take(captured, code, noted.clone(), self.since.elapsed().as_secs_f64() * 1_000.0);
-        }
-        if let Some((copies, shadowed)) = self.shadowed.take().filter(|_| code != Code::Cancelled) {
-            copies.send(shadowed, code, noted);
-        }
-    }
+    deadly: Arc<Deadly>,
 }
 
 /// An answer of the gateway itself.
@@ -113,7 +78,8 @@ impl Gateway {
         let stamp = HeaderValue::from_str(constitution.current());
         let stamp = stamp.unwrap_or_else(|_| HeaderValue::from_static(""));
         let copies = Copies::new(config.shadows_max, Arc::clone(&stats), constitution.clone());
-        Self(Arc::new(Inner { config, table, constitution, stamp, stats, copies, captures }))
+        let deadly = Arc::default();
+        Self(Arc::new(Inner { config, table, constitution, stamp, stats, copies, captures, deadly }))
     }
 
     /// What it counts.
@@ -188,19 +154,20 @@ impl Gateway {
         let mut first = VecDeque::new();
         let model = async {
             let model = self.model_of(&parts, &mut incoming, &mut first).await?;
-            if is_unary(parts.uri.path()) {
+            if is_repeatable(parts.uri.path()) {
                 gather(&mut incoming, &mut first).await?;
             }
             Ok(model)
         };
-        let model = match deadline {
-            Some(at) => match tokio::time::timeout_at(at, model).await {
-                Ok(model) => model,
-                Err(_) => return Err(Box::new(late())),
-            },
-            None => model.await,
-        };
-        let model = model.map_err(boxed)?;
+        // A caller that says nothing holds no place for long, whatever deadline it has.
+        let after = |ms| tokio::time::Instant::from_std(since) + Duration::from_millis(ms);
+        let silent_at = after(self.0.config.first_message_ms);
+        let heard = tokio::time::timeout_at(deadline.map_or(silent_at, |at| at.min(silent_at)), model).await;
+        let model = heard.map_err(|_| Box::new(silent(deadline)))?.map_err(boxed)?;
+        // Nor does a server that never answers.
+        let limited =
+            is_repeatable(parts.uri.path()).then_some(self.0.config.deadline_ms).filter(|ms| *ms > 0);
+        let deadline = deadline.or(limited.map(after));
         let unserved = || {
             let message = format!("no version of model {model:?} serves, as far as this gateway knows");
             Problem::new(Kind::Unavailable, "NOT_SERVED", message)
@@ -307,15 +274,19 @@ impl Gateway {
         }
         let noted = note.map(|note| (note, note_max));
         let refused = Arc::new(AtomicBool::new(false));
+        let asked = match is_repeatable(parts.uri.path()) {
+            true => Asked::new(&self.0.deadly, parts.uri.path(), first.iter().cloned().collect()).map(Some),
+            false => Ok(None),
+        };
+        let asked = asked.map_err(|problem| Box::new(Status::from(problem)))?;
         let goes_on = rest.is_some();
         let mut body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
         let request_ends = goes_on.then(|| body.until_answered());
         let mut request = Request::new(Body::new(body));
         *request.method_mut() = parts.method;
         *request.headers_mut() = self.onward(&parts.headers, &target.header);
-        if is_unary(parts.uri.path()) {
-            // Asking a model changes nothing.
-            request.extensions_mut().insert(Repeatable);
+        if let Some(asked) = asked.clone() {
+            request.extensions_mut().insert(Repeatable(asked));
         }
         *request.uri_mut() = parts.uri;
         let mut pool = target.pools[shard].clone();
@@ -331,7 +302,12 @@ impl Gateway {
             None => answer.await,
         };
         let response = match answered {
-            Ok(response) => response,
+            Ok(response) => {
+                if let Some(asked) = &asked {
+                    asked.answered();
+                }
+                response
+            }
             Err(error) => {
                 let status = if refused.load(Ordering::Acquire) {
                     Status::from(too_large(config.message_bytes_max as u64 + 1))

@@ -61,8 +61,12 @@ impl Copies {
         Self { room: Arc::new(Semaphore::new(at_once)), stats, constitution }
     }
 
-    /// Sends a copy of a call that has ended so.
+    /// Sends a copy of a call that has ended so. A version that could not answer said nothing to compare with; and what its server died of is
+    /// not sent to another.
     pub fn send(&self, shadowed: Shadowed, code: Code, answer: Option<Vec<Bytes>>) {
+        if !was_answered(code) {
+            return;
+        }
         let request = shadowed.request.whole();
         // A streamed or overlong exchange is not copied; neither is more than there is room for.
         let room = Arc::clone(&self.room).try_acquire_owned();
@@ -89,6 +93,14 @@ impl Copies {
             arm.compared(!alike);
         });
     }
+}
+
+/// Whether the version said something about the call, if only that it is wrong.
+fn was_answered(code: Code) -> bool {
+    use Code::{Aborted, Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown};
+    let unanswered =
+        [Aborted, Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown];
+    !unanswered.contains(&code)
 }
 
 /// An answer that failed has nothing to compare but that.

@@ -2,7 +2,8 @@
 //! counted to the end of its answer. It must not know what is called.
 //!
 //! Discovery and connections are driven by a task of their own, so that a pool without calls knows who is there too. A call
-//! that did not leave the process is given to another instance; a pool without instances fails at once.
+//! that no instance has seen is given to another; one that an instance may have died of goes to one more at most. A pool without instances
+//! fails at once.
 
 mod body;
 mod gathering;
@@ -49,10 +50,16 @@ const OFFERS_MAX: usize = 3;
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
-/// Set in a request's extensions: it may be carried out twice, and is sent again when a connection breaks before it is
-/// answered. Only small calls are, whose whole body is there at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Repeatable;
+/// Set in a request's extensions: it may be carried out twice, and is sent again, once, when the connection to an instance breaks before it
+/// is answered and whoever sent it agrees. Only small calls are, whose whole body is there at once.
+#[derive(Clone, Debug)]
+pub struct Repeatable(pub Arc<dyn OnLoss>);
+
+/// Asked when an instance went away with a call that was not answered: perhaps the call was too much for it.
+pub trait OnLoss: Send + Sync + fmt::Debug {
+    /// Whether the call may go to another instance than the one at this address.
+    fn lost(&self, address: &str) -> bool;
+}
 
 struct Inner {
     cache: ReadyCache<String, Member, Request<Body>>,
@@ -258,9 +265,9 @@ impl Service<Request<Body>> for Pool {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
-            let repeatable = request.extensions().get::<Repeatable>().is_some();
+            let repeatable = request.extensions().get::<Repeatable>().cloned();
             let (mut request, copy) = replay::copy(request);
-            let mut offers = 0;
+            let (mut offers, mut repeated) = (0, false);
             loop {
                 let sending =
                     shared.offer(request).map_err(|(_, problem)| Boxed::from(Status::from(problem)))?;
@@ -272,14 +279,19 @@ impl Service<Request<Body>> for Pool {
                         tracing::debug!(%error, "a call that was not sent goes to another instance");
                         request = *unsent;
                     }
-                    Err(Undone::Lost(error))
-                        if offers < OFFERS_MAX && (repeatable || replay::is_unseen(&error)) =>
-                    {
-                        let Some(copy) = &copy else { return Err(lost(&error)) };
+                    Err(Undone::Lost(error, address)) => {
+                        let is_unseen = replay::is_unseen(&error);
+                        // A peer that reset one call lives, and may have carried it out.
+                        let died = !is_unseen && !replay::is_reset(&error);
+                        // Told of each loss, also when the call goes nowhere any more.
+                        let agreed = died && repeatable.as_ref().is_some_and(|asked| asked.0.lost(&address));
+                        let again = offers < OFFERS_MAX && (is_unseen || (agreed && !repeated));
+                        let Some(copy) = copy.as_ref().filter(|_| again) else { return Err(lost(&error)) };
                         tracing::debug!(%error, "a call that was not answered goes to another instance");
+                        repeated |= !is_unseen;
                         request = copy.clone().request();
                     }
-                    Err(Undone::Unsent(_, error) | Undone::Lost(error)) => return Err(lost(&error)),
+                    Err(Undone::Unsent(_, error)) => return Err(lost(&error)),
                 }
             }
         })

@@ -6,6 +6,7 @@
 mod blobs;
 mod ledger;
 mod log;
+mod pages;
 mod records;
 mod state;
 

@@ -23,7 +23,7 @@ use acgs_vocabulary::{
     problem::Kind,
 };
 use client::Client;
-pub use messages::{ClientEnd, Input, Joined, Told, Waiting, Waits};
+pub use messages::{ClientEnd, Input, Joined, Standing, Told, Waiting, Waits};
 use publishing::Publishing;
 use tokio::{
     sync::mpsc,
@@ -90,6 +90,7 @@ pub struct Actor {
     traceparent: Option<Arc<str>>,
     /// Where its frames are kept before they are taken, when they are.
     recorder: Option<Arc<dyn FrameRecorder>>,
+    standing: Arc<Standing>,
     ticked_us: u64,
 }
 
@@ -132,8 +133,15 @@ impl Actor {
             is_outdated: false,
             traceparent,
             recorder,
+            standing: Arc::default(),
             ticked_us,
         })
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
     }
 
     /// Runs until the stream is over, abandoned, or everything stops, and its reports are handed to the log.
@@ -151,6 +159,7 @@ impl Actor {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.deps.stop.clone();
         let disowned = self.lease.as_ref().map(Lease::lost).unwrap_or_default();
+        let standing = Arc::clone(&self.standing);
         let mut draining_since_us = None;
         loop {
             let takes = self.lanes.ready()
@@ -165,6 +174,7 @@ impl Actor {
                 },
                 () = self.publishing.next() => Vec::new(),
                 _ = ticks.tick() => self.on_tick(),
+                () = standing.needed(), if self.detached_since_us.is_some() => Vec::new(),
                 () = disowned.cancelled() => {
                     self.is_outdated = true;
                     Vec::new()
@@ -234,10 +244,7 @@ impl Actor {
         let now_us = self.now_us();
         let is_late = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us)) > LATE_TICK_US;
         let stalled_us = self.deps.config.stalled_client_ms * 1_000;
-        let stalled = |client: &Client| {
-            client.lagging_since_us.is_some_and(|since_us| now_us.saturating_sub(since_us) > stalled_us)
-        };
-        for client in self.clients.extract_if(.., |client| stalled(client)) {
+        for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {
             let message = "the client took no reports for too long; open the stream again to resume";
             let problem = Problem::exhausted("STALLED_CLIENT", message, 1_000);
             let _first_word_stands = client.end.farewell.set(problem);

@@ -344,6 +344,12 @@ impl Core {
             && self.pending.is_empty()
     }
 
+    /// Whether nothing was ever accepted.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.partitions.values().all(|partition| partition.accepted_through == 0)
+    }
+
     /// Whether every closed window is reported.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, OnceCell, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    actor::{Actor, ActorDeps, ClientEnd, INPUTS_MAX, Input, Joined},
+    actor::{Actor, ActorDeps, ClientEnd, INPUTS_MAX, Input, Joined, Standing},
     core::{Core, LabelCounts, ReadEvidence, labels},
     leases::{Lease, Leases},
     spec::StreamSpec,
@@ -36,6 +36,8 @@ pub struct Stream {
     pub labels: Option<LabelKinds>,
     /// To its task.
     pub inputs: mpsc::Sender<Input>,
+    /// Whether it has clients.
+    pub standing: Arc<Standing>,
     /// To the record log, when it is kept there.
     pub recorder: Option<Arc<dyn FrameRecorder>>,
 }
@@ -161,6 +163,15 @@ impl LabelSubmission {
     }
 }
 
+/// Gives up the stream without clients that is missed the least, if there is one: those that somebody left do not keep others out.
+fn make_room(by_name: &mut HashMap<Arc<str>, Cell>) {
+    let worth = |(name, cell): (&Arc<str>, &Cell)| Some((cell.get()?.standing.worth()?, Arc::clone(name)));
+    let least = by_name.iter().filter_map(worth).min();
+    if let Some(stream) = least.and_then(|(_, name)| by_name.remove(&name)?.get().cloned()) {
+        stream.standing.give_up();
+    }
+}
+
 impl Streams {
     /// None yet.
     #[must_use]
@@ -263,6 +274,9 @@ impl Streams {
         }
         let known = by_name.len();
         if known >= self.deps.config.streams_max {
+            make_room(&mut by_name);
+        }
+        if by_name.len() >= self.deps.config.streams_max {
             let message = format!("the server has {known} streams already");
             return Err(Problem::exhausted("STREAMS", message, 10_000));
         }
@@ -297,10 +311,11 @@ impl Streams {
             })
         });
         let actor = Actor::open(core, self.deps.clone(), lease, traceparent, recorder.clone()).await?;
+        let standing = actor.standing();
         let (stream, inputs) = mpsc::channel(INPUTS_MAX);
         self.tasks.spawn(actor.run(inputs));
         let model_id = spec.model_id.as_str().into();
-        Ok(Stream { model_id, labels: LabelKinds::of(spec), inputs: stream, recorder })
+        Ok(Stream { model_id, labels: LabelKinds::of(spec), inputs: stream, standing, recorder })
     }
 
     /// Where labels of a stream, or of a model's streams, go.

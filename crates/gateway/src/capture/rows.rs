@@ -130,9 +130,10 @@ impl Rows {
 
     pub(super) fn push(&mut self, call: Call, exchange: &Exchange) -> Option<()> {
         let failed = exchange.code != Code::Ok;
+        let timed = matches!(exchange.code, Code::Ok | Code::DeadlineExceeded);
         for row in 0..call.inputs.rows() {
             let id = match exchange.captured.spec.id.is_empty() {
-                true => format!("{}-{}-{row}", call.id, exchange.captured.received_ms),
+                true => format!("{}-{:016x}-{row}", call.id, exchange.number),
                 false => String::new(),
             };
             let score = call.scores.as_ref().map(|scores| scores[row]).filter(|score| score.is_finite());
@@ -143,7 +144,9 @@ impl Rows {
                     Role::Timestamp => Cell::Integer(exchange.captured.received_ms),
                     Role::Id => Cell::Text(&id),
                     Role::Score => score.map_or(Cell::Null, Cell::Number),
-                    Role::Latency => Cell::Number(exchange.latency_ms),
+                    // A call that is refused is over at once, and that is not fast.
+                    Role::Latency if timed => Cell::Number(exchange.latency_ms),
+                    Role::Latency => Cell::Null,
                     Role::Error => Cell::Boolean(failed),
                     _ => Cell::Integer(exchange.number),
                 });

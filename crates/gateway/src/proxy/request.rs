@@ -19,9 +19,21 @@ use crate::body::joined;
 /// Bytes of a request that is gathered before it goes on, so that it can be sent again.
 const GATHERED_MAX: usize = 64 << 10;
 
-/// Methods of the Open Inference Protocol have one message each way; an extension of it streams.
-pub(super) fn is_unary(path: &str) -> bool {
-    path.strip_prefix(INFERENCE).is_some_and(|method| !method.contains("Stream"))
+/// Methods of the Open Inference Protocol that ask and change nothing, with one message each way: only these may be carried out twice.
+/// Others load and unload models, share memory, change settings.
+const REPEATABLE: [&str; 7] = [
+    "ModelInfer",
+    "ModelReady",
+    "ModelMetadata",
+    "ModelConfig",
+    "ModelStatistics",
+    "ServerLive",
+    "ServerReady",
+];
+
+/// Whether a call may be carried out twice.
+pub(super) fn is_repeatable(path: &str) -> bool {
+    path.strip_prefix(INFERENCE).is_some_and(|method| REPEATABLE.contains(&method))
 }
 
 /// Waits for the rest of a small request, so that it can be sent again.

@@ -35,7 +35,7 @@ pub(super) enum Undone {
     /// It did not leave the process.
     Unsent(Box<Request<Body>>, hyper::Error),
     /// It may have been carried out.
-    Lost(hyper::Error),
+    Lost(hyper::Error, Arc<str>),
 }
 
 /// An instance.
@@ -44,6 +44,7 @@ pub(super) struct Member {
     states: WatchStream<Option<Link>>,
     link: Option<Link>,
     pub(super) gauge: Arc<Gauge>,
+    address: Arc<str>,
     keeper: AbortHandle,
 }
 
@@ -57,8 +58,9 @@ impl Member {
     pub(super) fn new(address: String, probe: Probe) -> Self {
         let (ready, states) = watch::channel(None);
         let gauge = Arc::new(Gauge::new());
-        let keeper = tokio::spawn(keeper::keep(address, probe, Arc::clone(&gauge), ready));
-        Self { states: WatchStream::new(states), link: None, gauge, keeper: keeper.abort_handle() }
+        let known = Arc::from(address.as_str());
+        let keeper = tokio::spawn(keeper::keep(address, probe, Arc::clone(&gauge), ready)).abort_handle();
+        Self { states: WatchStream::new(states), link: None, gauge, address: known, keeper }
     }
 }
 
@@ -96,6 +98,7 @@ impl Service<Request<Body>> for Member {
         let mut call = InFlight::begin(Arc::clone(&self.gauge));
         // Ready said that there is one.
         let sending = self.link.as_mut().map(|link| link.send(request));
+        let address = Arc::clone(&self.address);
         Box::pin(async move {
             let Some(sending) = sending else { std::future::pending().await };
             Ok(match sending.await {
@@ -117,7 +120,7 @@ impl Service<Request<Body>> for Member {
                         } else {
                             call.failed()
                         }
-                        Err(Undone::Lost(error))
+                        Err(Undone::Lost(error, address))
                     }
                 },
             })

@@ -92,15 +92,25 @@ pub(super) fn copy(request: Request<Body>) -> (Request<Body>, Option<Copy>) {
 /// Whether the peer has surely not looked at the call: it said that it takes no more, or refused the stream (RFC 9113,
 /// sections 6.8 and 8.7; gRFC A6, transparent retries).
 pub(super) fn is_unseen(error: &hyper::Error) -> bool {
+    protocol_error(error).is_some_and(|error| {
+        let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let going = error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+        refused || going
+    })
+}
+
+/// Whether the peer ended this call alone; its connection stands.
+pub(super) fn is_reset(error: &hyper::Error) -> bool {
+    protocol_error(error).is_some_and(h2::Error::is_reset)
+}
+
+fn protocol_error(error: &hyper::Error) -> Option<&h2::Error> {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<h2::Error>() {
-            let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            let going =
-                error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
-            return refused || going;
+            return Some(error);
         }
         source = cause.source();
     }
-    false
+    None
 }

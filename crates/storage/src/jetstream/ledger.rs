@@ -12,7 +12,11 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{JetStream, LEDGER_SUBJECT, trouble};
+use super::{
+    JetStream, LEDGER_SUBJECT,
+    pages::{READER_KEEP, take_all},
+    trouble,
+};
 use crate::bounds::check_size;
 
 /// Entries read at once.
@@ -21,8 +25,6 @@ const READ_MAX: usize = 10_000;
 const FOLLOWER_QUEUE: usize = 64;
 /// Between attempts to go on.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
-/// The server forgets a reader that is gone after this long.
-const READER_KEEP: Duration = Duration::from_secs(5);
 
 fn start(after: u64) -> DeliverPolicy {
     DeliverPolicy::ByStartSequence { start_sequence: after.saturating_add(1) }
@@ -93,13 +95,16 @@ impl Ledger for JetStream {
             ..pull::Config::default()
         };
         let consumer = self.ledger.create_consumer(config).await.map_err(trouble)?;
-        let fetch = consumer.fetch().max_messages(count).expires(READER_KEEP);
-        let mut messages = fetch.messages().await.map_err(trouble)?;
         let mut found = Vec::with_capacity(count);
-        while let Some(message) = messages.next().await {
-            let message = message.map_err(trouble)?;
+        for message in take_all(&consumer, count).await? {
             let sequence = message.info().map_err(trouble)?.stream_sequence;
             found.push((sequence, message.payload.to_vec()));
+        }
+        // Nothing is ever deleted from a ledger.
+        if found.len() != count {
+            let message =
+                format!("the ledger gave {} of {count} entries; it has to be read again", found.len());
+            return Err(PortError::Unavailable(message));
         }
         Ok(found)
     }

@@ -18,7 +18,11 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{JetStream, trouble};
+use super::{
+    JetStream,
+    pages::{READER_KEEP, take_all},
+    trouble,
+};
 
 /// Events read at once.
 const READ_MAX: usize = 1_000;
@@ -26,8 +30,6 @@ const READ_MAX: usize = 1_000;
 const SUBSCRIBER_QUEUE: usize = 64;
 /// Between attempts to go on with a subscription.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
-/// The server forgets a reader that is gone after this long.
-const READER_KEEP: Duration = Duration::from_secs(5);
 
 /// An event of the stream; `None` for what others put under our subjects.
 fn logged(message: &Message) -> Option<Logged> {
@@ -141,13 +143,8 @@ impl EventLog for JetStream {
             ..pull::Config::default()
         };
         let consumer = self.events.create_consumer(config).await.map_err(trouble)?;
-        let mut messages =
-            consumer.fetch().max_messages(count).expires(READER_KEEP).messages().await.map_err(trouble)?;
-        let mut found = Vec::new();
-        while let Some(message) = messages.next().await {
-            found.extend(logged(&message.map_err(trouble)?));
-        }
-        Ok(found)
+        let count = count.min(consumer.cached_info().num_pending as usize);
+        Ok(take_all(&consumer, count).await?.iter().filter_map(logged).collect())
     }
 
     async fn last(&self) -> Result<u64, PortError> {

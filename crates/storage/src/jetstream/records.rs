@@ -1,7 +1,5 @@
 //! Records on a JetStream stream of their own, a subject for each topic. It must not know what is in them.
 
-use std::time::Duration;
-
 use acgs_vocabulary::ports::{Chunk, ENTRY_BYTES_MAX, PortError, RecordLog};
 use async_nats::{
     HeaderMap,
@@ -12,15 +10,16 @@ use async_nats::{
     },
 };
 use async_trait::async_trait;
-use futures_util::StreamExt;
 
-use super::{JetStream, RECORDS_SUBJECT, trouble};
+use super::{
+    JetStream, RECORDS_SUBJECT,
+    pages::{READER_KEEP, take_all},
+    trouble,
+};
 use crate::bounds::{check_size, check_topic};
 
 /// Chunks read at once.
 const READ_MAX: usize = 256;
-/// The server forgets a reader that is gone after this long.
-const READER_KEEP: Duration = Duration::from_secs(5);
 const FROM: &str = "Acgs-From-Ms";
 const UNTIL: &str = "Acgs-Until-Ms";
 
@@ -60,13 +59,7 @@ impl RecordLog for JetStream {
         let waiting = consumer.cached_info().num_pending as usize;
         let count = count.min(READ_MAX).min(waiting);
         let mut found = Vec::with_capacity(count);
-        if count == 0 {
-            return Ok(found);
-        }
-        let fetch = consumer.fetch().max_messages(count).expires(READER_KEEP);
-        let mut messages = fetch.messages().await.map_err(trouble)?;
-        while let Some(message) = messages.next().await {
-            let message = message.map_err(trouble)?;
+        for message in take_all(&consumer, count).await? {
             let sequence = message.info().map_err(trouble)?.stream_sequence;
             let headers = message.headers.as_ref();
             found.push(Chunk {

@@ -11,16 +11,15 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{JetStream, trouble};
+use super::{
+    JetStream,
+    pages::{READER_KEEP, take_all},
+    trouble,
+};
 use crate::bounds::{VALUE_BYTES_MAX, check_key, check_size};
 
 /// Changes that wait for a watcher.
 const WATCHER_QUEUE: usize = 64;
-/// Keys that are read at once, and how long for.
-const LIST_FETCH: usize = 1_000;
-const FETCH_PATIENCE: Duration = Duration::from_secs(2);
-/// The server forgets a reader that is gone after this long.
-const READER_KEEP: Duration = Duration::from_secs(5);
 /// Between attempts to go on with a watch.
 const RESUME_PAUSE: Duration = Duration::from_millis(200);
 
@@ -134,24 +133,12 @@ impl KeyValue for JetStream {
             ..pull::Config::default()
         };
         let consumer = self.keys.stream.create_consumer(config).await.map_err(trouble)?;
-        let mut left = consumer.cached_info().num_pending as usize;
+        let waiting = consumer.cached_info().num_pending as usize;
         let mut found = Vec::new();
-        while left > 0 {
-            let fetch = consumer.fetch().max_messages(left.min(LIST_FETCH)).expires(FETCH_PATIENCE);
-            let mut messages = fetch.messages().await.map_err(trouble)?;
-            let before = left;
-            while let Some(message) = messages.next().await {
-                let message = message.map_err(trouble)?;
-                left = left.saturating_sub(1);
-                let gone =
-                    message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
-                let key = message.subject.strip_prefix(&*self.keys.prefix).map(unescape);
-                found.extend(key.filter(|key| !gone && key.starts_with(prefix) && key.as_str() > after));
-            }
-            if left == before {
-                // Others deleted what was counted.
-                break;
-            }
+        for message in take_all(&consumer, waiting).await? {
+            let gone = message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some());
+            let key = message.subject.strip_prefix(&*self.keys.prefix).map(unescape);
+            found.extend(key.filter(|key| !gone && key.starts_with(prefix) && key.as_str() > after));
         }
         found.sort_unstable();
         found.truncate(count);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::mpsc;
 
-use super::{ClientEnd, Told};
+use super::{CLIENT_QUEUE, ClientEnd, Told};
 use crate::core::{Report, Totals};
 
 /// One client.
@@ -15,7 +15,10 @@ pub(super) struct Client {
     pub(super) accepted_through: u64,
     pub(super) owed_bytes: u64,
     pub(super) owes_answer: bool,
+    /// Since when it has not been told all that there is, or since when it was looked at last.
     pub(super) lagging_since_us: Option<u64>,
+    /// Reports that it took meanwhile.
+    pub(super) taken: usize,
 }
 
 impl Client {
@@ -35,7 +38,7 @@ impl Client {
             match self.end.out.try_send(Told::Report(Arc::clone(report))) {
                 Ok(()) => {
                     self.told_through = report.report_seq;
-                    self.lagging_since_us = None;
+                    self.taken += 1;
                 }
                 Err(Full(_)) => {
                     self.lagging_since_us.get_or_insert(now_us);
@@ -51,14 +54,94 @@ impl Client {
                 Ok(()) => {
                     self.owed_bytes = 0;
                     self.owes_answer = false;
-                    self.lagging_since_us = None;
                 }
                 Err(Full(_)) => {
                     self.lagging_since_us.get_or_insert(now_us);
+                    return true;
                 }
                 Err(Closed(_)) => return false,
             }
         }
+        (self.lagging_since_us, self.taken) = (None, 0);
         !self.end.out.is_closed()
+    }
+
+    /// Whether it has been behind for so long and took less than a queue of reports meanwhile: one now and then holds a stream as surely as
+    /// none. One that takes them steadily is given as long again.
+    pub(super) fn has_stalled(&mut self, stalled_us: u64, now_us: u64) -> bool {
+        let Some(since_us) = self.lagging_since_us else { return false };
+        if now_us.saturating_sub(since_us) <= stalled_us {
+            return false;
+        }
+        let keeps_up = self.taken >= CLIENT_QUEUE;
+        (self.lagging_since_us, self.taken) = (Some(now_us), 0);
+        !keeps_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use acgs_statistics::harm::Harm;
+    use acgs_vocabulary::Window;
+
+    use super::*;
+    use crate::{actor::messages::Waiting, core::Summary};
+
+    const SECOND_US: u64 = 1_000_000;
+
+    /// A client behind a queue of so many, and how many reports it takes each second; whether it is let go within five minutes.
+    fn is_let_go(queue: usize, taken_per_second: usize) -> bool {
+        let (out, mut told) = mpsc::channel(queue);
+        let end = ClientEnd {
+            id: 1,
+            partition: "p".into(),
+            out,
+            farewell: Arc::new(OnceLock::new()),
+            waiting: Waiting::default(),
+        };
+        let mut client = Client {
+            end,
+            told_through: 0,
+            accepted_through: 0,
+            owed_bytes: 0,
+            owes_answer: false,
+            lagging_since_us: None,
+            taken: 0,
+        };
+        let report = |report_seq| Report {
+            report_seq,
+            window: Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1 },
+            revision: 0,
+            parts: Vec::new(),
+            harm: Harm::Unknown,
+            findings: Vec::new(),
+            alerts: Vec::new(),
+            latency_us: 0,
+            summary: Summary::default(),
+        };
+        let kept: VecDeque<Arc<Report>> = (1..=100_000).map(|seq| Arc::new(report(seq))).collect();
+        for second in 0..300 {
+            assert!(client.tell(&kept, Totals::default(), true, 0, second * SECOND_US));
+            if client.has_stalled(30 * SECOND_US, second * SECOND_US) {
+                return true;
+            }
+            for _ in 0..taken_per_second {
+                told.try_recv().unwrap();
+            }
+            if taken_per_second == 0 && second % 29 == 28 {
+                told.try_recv().unwrap();
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn one_report_now_and_then_is_not_reading() {
+        assert!(is_let_go(CLIENT_QUEUE, 0));
+        assert!(is_let_go(CLIENT_QUEUE, 1));
+        assert!(!is_let_go(CLIENT_QUEUE, 10));
+        assert!(!is_let_go(CLIENT_QUEUE, 200));
     }
 }

@@ -104,6 +104,7 @@ impl Actor {
             owed_bytes: 0,
             owes_answer: false,
             lagging_since_us: None,
+            taken: 0,
         });
         Ok(Joined { accepted_through, join, resumed })
     }

@@ -2,12 +2,13 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use acgs_columns::RecordBatch;
 use acgs_vocabulary::Problem;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     core::{Label, LabelCounts, Report, Totals},
@@ -58,6 +59,49 @@ pub struct Waits(Waiting);
 impl Drop for Waits {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How a stream stands, for whoever decides which streams there is room for.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Monotonic, in microseconds; 0 while it has clients.
+    detached_since_us: AtomicU64,
+    /// It has taken nothing: nobody has anything to come back to.
+    is_new: AtomicBool,
+    given_up: CancellationToken,
+}
+
+impl Standing {
+    /// Since when it has no client, `None` while it has; and whether it has taken nothing yet.
+    pub fn say(&self, detached_since_us: Option<u64>, is_new: bool) {
+        self.is_new.store(is_new, Ordering::Relaxed);
+        self.detached_since_us
+            .store(detached_since_us.map_or(0, |since_us| since_us.max(1)), Ordering::Relaxed);
+    }
+
+    /// How much is lost when it is given up: the least for one that has taken nothing, then for the longest without a client. `None` while
+    /// it has clients.
+    #[must_use]
+    pub fn worth(&self) -> Option<(bool, u64)> {
+        let since_us = self.detached_since_us.load(Ordering::Relaxed);
+        (since_us > 0).then(|| (!self.is_new.load(Ordering::Relaxed), since_us))
+    }
+
+    /// Its place is needed: it ends, unless a client has come back.
+    pub fn give_up(&self) {
+        self.given_up.cancel();
+    }
+
+    /// Whether its place is needed.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.is_cancelled()
+    }
+
+    /// Done when its place is needed.
+    pub async fn needed(&self) {
+        self.given_up.cancelled().await;
     }
 }
 

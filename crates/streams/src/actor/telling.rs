@@ -8,6 +8,9 @@ use tokio::time::timeout;
 use super::{Actor, DRAIN_US, client::Client, messages::Told};
 use crate::core::Report;
 
+/// A stream that never took anything has nothing to come back to.
+const EMPTY_KEEP_US: u64 = 2_000_000;
+
 impl Actor {
     /// Tells clients what they have not been told; `idle` says that no input waits, so that answers are due.
     pub(super) fn tell(&mut self, idle: bool) {
@@ -19,6 +22,7 @@ impl Actor {
             (false, _) => None,
             (true, since_us) => since_us.or(Some(now_us)),
         };
+        self.standing.say(self.detached_since_us, self.core.is_new());
         self.forget();
     }
 
@@ -43,8 +47,12 @@ impl Actor {
     }
 
     pub(super) fn is_abandoned(&self) -> bool {
-        let keep_us = self.deps.config.detached_keep_ms * 1_000;
-        self.detached_since_us.is_some_and(|since_us| self.now_us().saturating_sub(since_us) > keep_us)
+        let mut keep_us = self.deps.config.detached_keep_ms * 1_000;
+        if self.core.is_new() {
+            keep_us = keep_us.min(EMPTY_KEEP_US);
+        }
+        let is_old = |since_us| self.now_us().saturating_sub(since_us) > keep_us;
+        self.detached_since_us.is_some_and(|since_us| self.standing.is_given_up() || is_old(since_us))
     }
 
     pub(super) fn farewell(&mut self, problem: &Problem) {

@@ -1,0 +1,55 @@
+//! A call while it lasts, and what its end tells. It must not know where it goes.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tonic::Code;
+
+use crate::{
+    body::Ending,
+    capture::{Captured, Captures},
+    counts::Arm,
+    shadow::{Copies, Shadowed},
+    stats::Stats,
+};
+
+/// A call in flight.
+#[derive(Debug)]
+pub(super) struct InFlight(pub(super) Arc<Stats>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the end of a call tells.
+pub(super) struct Call {
+    pub(super) _in_flight: InFlight,
+    pub(super) arm: Option<Arc<Arm>>,
+    pub(super) since: Instant,
+    pub(super) shadowed: Option<(Copies, Shadowed)>,
+    pub(super) captured: Option<(Captures, Captured)>,
+    pub(super) over: bool,
+}
+
+impl Ending for Call {
+    fn ended(&mut self, code: Code, noted: Option<Vec<Bytes>>) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        // A caller that waits no more says nothing about the version.
+        if let Some(arm) = self.arm.as_ref().filter(|_| code != Code::Cancelled) {
+            arm.called(code, self.since.elapsed());
+        }
+        if let Some((captures, captured)) = self.captured.take().filter(|_| code != Code::Cancelled) {
+            captures.take(captured, code, noted.clone(), self.since.elapsed().as_secs_f64() * 1_000.0);
+        }
+        if let Some((copies, shadowed)) = self.shadowed.take().filter(|_| code != Code::Cancelled) {
+            copies.send(shadowed, code, noted);
+        }
+    }
+}
