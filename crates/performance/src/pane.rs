@@ -92,26 +92,19 @@ impl PerformancePane {
         }
         let score = roles.score.map(|index| &columns[index]);
         let prediction = roles.prediction.map(|index| &columns[index]);
-        let mut compared = 0;
-        if let Some(score) = score {
-            compared = compared.max(self.push_scores(score, label, rows.rows()));
-        }
-        if let Some(prediction) = prediction {
-            compared = compared.max(self.push_right(prediction, label, rows.rows()));
-        }
-        if compared < rows.rows() - label.null_count() {
-            let is_said =
-                |column: Option<&Column>, row: usize| column.is_some_and(|column| column.is_valid(row));
-            let is_compared = |row: usize| {
-                score.is_some_and(|score| pair(score.number(row), label.number(row)).is_some())
-                    || prediction.is_some_and(|prediction| is_right(prediction, label, row).is_some())
+        let labelled = rows.rows() - label.null_count();
+        let scored = score.map_or(labelled, |score| self.push_scores(score, label, rows.rows()));
+        let answered =
+            prediction.map_or(labelled, |prediction| self.push_right(prediction, label, rows.rows()));
+        // Where all that was labelled was compared, nothing was lost.
+        if scored.min(answered) < labelled {
+            let is_incomparable = |row: &usize| {
+                let of_score =
+                    |it: &Column| it.is_valid(*row) && pair(it.number(*row), label.number(*row)).is_none();
+                let of_prediction = |it: &Column| it.is_valid(*row) && is_right(it, label, *row).is_none();
+                label.is_valid(*row) && (score.is_some_and(of_score) || prediction.is_some_and(of_prediction))
             };
-            let is_lost = |row: &usize| {
-                label.is_valid(*row)
-                    && (is_said(score, *row) || is_said(prediction, *row))
-                    && !is_compared(*row)
-            };
-            self.incomparable_count += (0..rows.rows()).filter(is_lost).count() as u64;
+            self.incomparable_count += (0..rows.rows()).filter(is_incomparable).count() as u64;
         }
     }
 
@@ -189,5 +182,8 @@ fn is_right(prediction: &Column, label: &Column, row: usize) -> Option<bool> {
     if let (Some(prediction), Some(label)) = (prediction.text(row), label.text(row)) {
         return Some(prediction == label);
     }
-    Some(prediction.number(row)? == label.number(row)?)
+    let (said, truth) = (prediction.number(row)?, label.number(row).filter(|truth| truth.is_finite())?);
+    // A yes or no is right or wrong beside another, or beside 0 and 1.
+    let is_binary = [prediction, label].iter().any(|it| matches!(it.values, Values::Boolean(_)));
+    (!is_binary || [said, truth].iter().all(|it| *it == 0.0 || *it == 1.0)).then_some(said == truth)
 }

@@ -74,7 +74,7 @@ pub fn report(
     // Within what was seen: a bucket's middle may lie beyond the only value in it.
     let percentile = |quantile| {
         let (minimum, maximum) = (pane.latency.minimum()?, pane.latency.maximum()?);
-        pane.latency_sketch.quantile(quantile).map(|latency_ms| latency_ms.clamp(minimum, maximum))
+        pane.latency_sketch.quantile(quantile).map(|latency_ms| latency_ms.max(minimum).min(maximum))
     };
     let latency_ms = has_latency
         .then(|| Some([pane.latency.mean()?, percentile(0.5)?, percentile(0.95)?, percentile(0.99)?]))
@@ -149,7 +149,8 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
     }
     let mut unusable = |rule: &str, subject: &str, lost: u64, used: u64, what: &str| {
         let (rate, threshold) = (lost as f64 / (lost + used).max(1) as f64, config.unusable_rate_max);
-        if rate > threshold {
+        // One of three labels that came late says little.
+        if rate > threshold && lost + used >= config.labelled_min {
             let severity = if rate > 0.5 { Severity::High } else { Severity::Medium };
             let description = format!("{lost} of {} {what}", lost + used);
             find(rule, subject, severity, rate, threshold, description);

@@ -101,7 +101,8 @@ pub fn is_numeric(field: &Field) -> bool {
 }
 
 /// The valid range: what the schema says; a score is a probability, to rounding, whatever the schema says.
-fn range(field: &Field) -> (Option<f64>, Option<f64>) {
+#[must_use]
+pub fn range(field: &Field) -> (Option<f64>, Option<f64>) {
     if field.role == Role::Score {
         return (field.minimum.or(Some(-ROUNDING)), field.maximum.or(Some(1.0 + ROUNDING)));
     }

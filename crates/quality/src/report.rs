@@ -1,11 +1,11 @@
 //! From a pane to scores and findings. It must not know protobuf.
 
-use acgs_columns::{Role, Schema};
+use acgs_columns::{Field, Role, Schema};
 use acgs_vocabulary::{Finding, Severity, finding::gravest};
 
 use crate::{
     config::Config,
-    pane::{ColumnPane, QualityPane, is_numeric},
+    pane::{ColumnPane, QualityPane, is_numeric, range},
 };
 
 /// Fences need at least this many values.
@@ -91,7 +91,7 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
             missing += column.missing_count;
         }
         // A finite number may still be none that can be meant: it is told, and has no part in quantiles but its rank.
-        let far_count = if is_numeric(field) { column.sketch.far_count() } else { 0 };
+        let far_count = if is_numeric(field) { far_count(field, column) } else { 0 };
         let invalid_count = column.invalid_count + far_count;
         invalid += invalid_count;
         numbers += column.moments.count();
@@ -103,8 +103,9 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
             outlier_count,
             minimum: column.moments.minimum(),
             maximum: column.moments.maximum(),
-            mean: column.moments.mean(),
-            standard_deviation: column.moments.sample_standard_deviation(),
+            // A value that cannot be meant makes of them what nobody means either; the extremes show it.
+            mean: column.moments.mean().filter(|_| far_count == 0),
+            standard_deviation: column.moments.sample_standard_deviation().filter(|_| far_count == 0),
             median: median(column),
             fences,
         });
@@ -139,7 +140,13 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
 /// Within what was seen: a bucket's middle may lie beyond the only value in it.
 fn median(column: &ColumnPane) -> Option<f64> {
     let (minimum, maximum) = (column.moments.minimum()?, column.moments.maximum()?);
-    column.sketch.quantile(0.5).map(|median| median.clamp(minimum, maximum))
+    column.sketch.quantile(0.5).map(|median| median.max(minimum).min(maximum))
+}
+
+/// Numbers that cannot be meant beside the others; those beyond the field's range are invalid already.
+fn far_count(field: &Field, column: &ColumnPane) -> u64 {
+    let (lower, upper) = range(field);
+    column.sketch.far_count(lower.unwrap_or(f64::NEG_INFINITY), upper.unwrap_or(f64::INFINITY))
 }
 
 fn overall(config: &Config, report: &Report) -> f64 {

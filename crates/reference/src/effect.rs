@@ -20,7 +20,8 @@ pub fn effect_size(feature: &FeatureReference, counts: &FeatureCounts) -> Option
     }
     Some(match &feature.shape {
         Shape::Numeric { cells, counts: then, mean, standard_deviation } => {
-            wasserstein_of_cells(cells, then, &counts.cells) / scale(*mean, *standard_deviation)
+            let distance = wasserstein_of_cells(cells, then, &counts.cells);
+            (distance / scale(*mean, *standard_deviation)).min(f64::MAX)
         }
         Shape::Categorical { .. } => {
             let (then, now) = categories(feature, counts);

@@ -7,7 +7,7 @@ use acgs_statistics::{
     cells::Cells,
     moments::Moments,
     score::{ScoreSums, probability},
-    sketch::far_limit,
+    sketch::{FAR, TYPICAL_MIN, far_limit},
 };
 
 use crate::{
@@ -88,7 +88,15 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
 
 /// Takes out of sorted values those whose magnitude cannot be meant beside the others; says how many.
 fn cut_far(values: &mut Vec<f64>) -> u64 {
-    let mut magnitudes: Vec<f64> = values.iter().map(|value| value.abs()).collect();
+    if values.first().is_none_or(|least| least.abs() <= FAR)
+        && values.last().is_none_or(|most| most.abs() <= FAR)
+    {
+        return 0;
+    }
+    let mut magnitudes: Vec<f64> = values.iter().map(|value| value.abs()).filter(|it| *it > 0.0).collect();
+    if (magnitudes.len() as u64) < TYPICAL_MIN {
+        magnitudes = values.iter().map(|value| value.abs()).collect();
+    }
     let middle = magnitudes.len() / 2;
     let (_, typical, _) = magnitudes.select_nth_unstable_by(middle, f64::total_cmp);
     let limit = far_limit(*typical);
@@ -213,5 +221,48 @@ mod tests {
             assert_eq!((&found.shape, found.null_count), (&sound.shape, 1));
         }
         assert_eq!(freeze_with(Some(1e9)).null_count, 0, "a rare value is a value");
+    }
+
+    #[test]
+    fn an_absurd_value_hides_and_makes_no_drift() {
+        let fields = vec![
+            Field::new("ts", Kind::Timestamp, Role::Timestamp),
+            Field::new("x", Kind::Double, Role::Feature),
+        ];
+        let schema = Arc::new(Schema::new(fields).unwrap());
+        let rows = |from: i64, shift: f64, absurd: Option<f64>| {
+            let mut builder = BatchBuilder::new(Arc::clone(&schema));
+            for row in from..from + 1_000 {
+                let value = if row % 1_000 == 500 { absurd } else { None };
+                let value = value.unwrap_or((row * 37 % 1_000) as f64 + shift);
+                builder.push(&[Cell::Integer(row), Cell::Number(value)]).unwrap();
+            }
+            builder.finish().unwrap()
+        };
+        let frozen = |absurd: Option<f64>| {
+            let spans: Vec<RecordBatch> =
+                (0..10).map(|span| rows(span * 1_000, 0.0, absurd.filter(|_| span == 3))).collect();
+            freeze(&schema, &spans, 1_000).unwrap()
+        };
+        let effect = |reference: &Reference, shift, absurd| {
+            let mut pane = PaneCounts::new(reference);
+            pane.push(reference, &rows(90_000, shift, absurd));
+            effect_size(&reference.features[0], &pane.features[0]).unwrap()
+        };
+        let sound = frozen(None);
+        let moved = effect(&sound, 300.0, None);
+        for absurd in [1e25, -1e300, f64::MAX] {
+            let reference = frozen(Some(absurd));
+            let (mean, deviation) = reference.features[0].span_effect.unwrap();
+            assert!(mean < 0.01 && deviation < 0.01, "{absurd}: {mean} {deviation}");
+            assert!(effect(&reference, 0.0, Some(absurd)) < 0.01, "{absurd}");
+            assert!((effect(&reference, 300.0, Some(absurd)) - moved).abs() < 0.01, "{absurd}");
+            // Nor is silent what is all beyond.
+            let mut all = PaneCounts::new(&reference);
+            let mut builder = BatchBuilder::new(Arc::clone(&schema));
+            (0..1_000).for_each(|row| builder.push(&[Cell::Integer(row), Cell::Number(absurd)]).unwrap());
+            all.push(&reference, &builder.finish().unwrap());
+            assert!(effect_size(&reference.features[0], &all.features[0]).unwrap() > 1.0);
+        }
     }
 }

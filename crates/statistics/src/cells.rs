@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sketch::{FAR, far_limit};
+
 /// Cells asked for; fewer where the reference has ties.
 pub const CELLS: usize = 200;
 /// Most edges that a reference may bring.
@@ -123,15 +125,35 @@ impl Cells {
         CellCounts { counts: vec![0; self.len()], ..CellCounts::default() }
     }
 
+    /// How far a value lies beyond a bound. One whose magnitude cannot be meant beside the reference's is beyond, and no more: its distance would
+    /// be all that there is.
+    #[cold]
+    fn distance(&self, value: f64, bound: f64) -> f64 {
+        if value.abs() > FAR && value.abs() > self.far_limit() { 0.0 } else { (value - bound).abs() }
+    }
+
+    /// The magnitude from which values cannot be meant beside those of the reference.
+    #[must_use]
+    pub fn far_limit(&self) -> f64 {
+        let ends = self.edges.iter().chain([&self.minimum, &self.maximum]);
+        let mut magnitudes: Vec<f64> =
+            ends.map(|end| end.abs()).filter(|magnitude| *magnitude > 0.0).collect();
+        magnitudes.sort_unstable_by(f64::total_cmp);
+        let typical = magnitudes.get(magnitudes.len() / 2).copied().unwrap_or(0.0);
+        far_limit(typical).max(self.minimum.abs()).max(self.maximum.abs())
+    }
+
     /// Adds finite values.
     pub fn count_slice(&self, values: &[f64], into: &mut CellCounts) {
         for &value in values {
             if value < self.minimum {
                 into.below += 1;
-                into.below_distance = (into.below_distance + (self.minimum - value)).min(f64::MAX);
+                into.below_distance =
+                    (into.below_distance + self.distance(value, self.minimum)).min(f64::MAX);
             } else if value > self.maximum {
                 into.above += 1;
-                into.above_distance = (into.above_distance + (value - self.maximum)).min(f64::MAX);
+                into.above_distance =
+                    (into.above_distance + self.distance(value, self.maximum)).min(f64::MAX);
             } else {
                 into.counts[self.cell_of(value)] += 1;
             }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// More values than any pane can have: sums of such counts stay far below their type's end.
+const COUNT_MAX: u64 = 1 << 48;
+
 /// Moments of finite values, merged after Chan, Golub and LeVeque (1979).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
@@ -20,6 +23,14 @@ impl Default for Moments {
 }
 
 impl Moments {
+    /// Whether what came back from outside is what pushing could have made.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let is_within = self.minimum <= self.mean && self.mean <= self.maximum;
+        let is_finite = self.minimum.is_finite() && self.maximum.is_finite();
+        self.count == 0 || (self.count <= COUNT_MAX && is_finite && is_within && self.m2 >= 0.0)
+    }
+
     /// Adds finite values: two passes over the slice, then one merge.
     pub fn push_slice(&mut self, values: &[f64]) {
         if values.is_empty() {
@@ -38,7 +49,10 @@ impl Moments {
         }
         let sum = sums[0] + sums[1] + sums[2] + sums[3];
         // Two values of 1e308 have a mean, though their sum is beyond a double.
-        let mean = if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() };
+        let mean =
+            if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum::<f64>() };
+        // Rounding takes a mean beyond the extremes, of the largest doubles beyond all.
+        let mean = mean.max(minimum).min(maximum);
         let mut squares = [0.0; 4];
         for chunk in values.chunks(4) {
             for (square, &value) in squares.iter_mut().zip(chunk) {
@@ -71,6 +85,7 @@ impl Moments {
         self.count += other.count;
         self.minimum = self.minimum.min(other.minimum);
         self.maximum = self.maximum.max(other.maximum);
+        self.mean = self.mean.max(self.minimum).min(self.maximum);
     }
 
     /// Values.
@@ -151,14 +166,16 @@ mod tests {
         #[test]
         fn means_of_finite_values_are_finite(
             parts in prop::collection::vec(
-                prop::collection::vec(prop::num::f64::NORMAL | prop::num::f64::ZERO, 1..9), 1..9),
+                prop::collection::vec(
+                    prop_oneof![prop::num::f64::NORMAL | prop::num::f64::ZERO, Just(f64::MAX), Just(-f64::MAX)], 1..13),
+                1..9),
         ) {
             let mut merged = Moments::default();
             for part in &parts {
                 merged.merge(&moments(part));
             }
             for found in [merged, moments(&parts.concat())] {
-                prop_assert!(found.mean().is_some_and(f64::is_finite));
+                prop_assert!(found.mean().is_some_and(f64::is_finite) && found.is_sound());
                 prop_assert!(found.sample_standard_deviation().is_none_or(f64::is_finite));
             }
         }

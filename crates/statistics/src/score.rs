@@ -66,7 +66,11 @@ impl ScoreSums {
     /// Whether what came back from outside is what pushing could have made.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.positives.len() == self.negatives.len() && [0, AREA_CELLS].contains(&self.positives.len())
+        let sums = [&self.brier, &self.log_loss, &self.correct];
+        let cells =
+            [0, AREA_CELLS].contains(&self.positives.len()) && self.positives.len() == self.negatives.len();
+        let bins = self.bins.iter().all(|bin| bin.count <= sums[0].count() && bin.positives <= bin.count);
+        cells && bins && sums.iter().all(|sum| sum.is_sound())
     }
 
     /// Adds pairs: scores in [0, 1], and whether the label is positive.
@@ -94,7 +98,8 @@ impl ScoreSums {
             bin.scores += score;
             bin.positives += u64::from(label);
             let cell = place(score, AREA_CELLS);
-            if label { self.positives[cell] += 1 } else { self.negatives[cell] += 1 }
+            let cells = if label { &mut self.positives } else { &mut self.negatives };
+            cells[cell] = cells[cell].saturating_add(1);
         }
     }
 

@@ -8,10 +8,13 @@ mod store;
 
 use serde::{Deserialize, Serialize};
 
-use store::{Store, middle, name_of};
+use store::{Store, TOTAL_MAX, middle, name_of};
 
 /// Beyond so many times what is typical, and beyond this much at all, a magnitude cannot be meant: 2^64.
-const FAR: f64 = 18_446_744_073_709_551_616.0;
+pub const FAR: f64 = 18_446_744_073_709_551_616.0;
+
+/// So many numbers beside zeros say what is typical without them: sparse amounts are as large as they are.
+pub const TYPICAL_MIN: u64 = 20;
 
 /// Counts of finite values in logarithmic buckets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,7 @@ impl LogHistogram {
     /// Whether what came back from outside is what pushing could have made.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.positive.is_sound() && self.negative.is_sound()
+        self.zeros <= TOTAL_MAX && self.positive.is_sound() && self.negative.is_sound()
     }
 
     /// Adds finite values.
@@ -68,14 +71,16 @@ impl LogHistogram {
             return None;
         }
         let rank = (quantile.clamp(0.0, 1.0) * (count - 1) as f64).round() as u64;
-        let mut before = 0;
+        let (mut before, mut last) = (0, None);
         for (value, bucket) in self.buckets() {
             before += bucket;
+            last = Some(value);
             if before > rank {
-                return Some(value);
+                break;
             }
         }
-        None
+        // A count that is at its limit says less than its total.
+        last
     }
 
     /// Values whose bucket's middle lies outside [`lower`, `upper`].
@@ -84,17 +89,18 @@ impl LogHistogram {
         self.buckets().filter(|(value, _)| *value < lower || *value > upper).map(|(_, count)| count).sum()
     }
 
-    /// Values whose magnitude cannot be meant beside the others: more than 2^64 times the typical one, and more than 2^64 at all.
-    /// They have no part in what a column is like, and are in [`LogHistogram::quantile`] only by their rank.
+    /// Values between two bounds whose magnitude cannot be meant beside the others: more than 2^64 times the typical one, and more than 2^64 at
+    /// all. They are in [`LogHistogram::quantile`] only by their rank.
     #[must_use]
-    pub fn far_count(&self) -> u64 {
+    pub fn far_count(&self, lower: f64, upper: f64) -> u64 {
         let is_beyond =
             |store: &Store| store.filled().next_back().is_some_and(|(name, _)| middle(name) > FAR);
         if !is_beyond(&self.positive) && !is_beyond(&self.negative) {
             return 0;
         }
         let limit = far_limit(self.typical_magnitude());
-        self.count_outside(-limit, limit)
+        let is_far = |value: f64| value.abs() > limit && lower <= value && value <= upper;
+        self.buckets().filter(|(value, _)| is_far(*value)).map(|(_, count)| count).sum()
     }
 
     /// Bytes on the heap.
@@ -103,11 +109,13 @@ impl LogHistogram {
         self.positive.heap_bytes() + self.negative.heap_bytes()
     }
 
-    /// Median of the magnitudes; 0 without values.
+    /// Median of the magnitudes, without the zeros where there is enough beside them; 0 without values.
     fn typical_magnitude(&self) -> f64 {
         let mut magnitudes: Vec<(u32, u32)> = self.positive.filled().chain(self.negative.filled()).collect();
         magnitudes.sort_unstable();
-        let (half, mut before) = (self.count() / 2, self.zeros);
+        let others = self.positive.total() + self.negative.total();
+        let (half, mut before) =
+            if others >= TYPICAL_MIN { (others / 2, 0) } else { (self.count() / 2, self.zeros) };
         for (name, count) in magnitudes {
             if before > half {
                 break;

@@ -123,7 +123,7 @@ pub fn wasserstein_of_cells(cells: &Cells, reference: &[u64], current: &CellCoun
     if total == 0 {
         return 0.0;
     }
-    let tails = (current.below_distance + current.above_distance) / total as f64;
+    let tails = current.below_distance / total as f64 + current.above_distance / total as f64;
     let ends = std::iter::once(cells.minimum()).chain(cells.edges().iter().copied());
     let ends = ends.chain(std::iter::once(cells.maximum()));
     let mut area = 0.0;
@@ -136,7 +136,7 @@ pub fn wasserstein_of_cells(cells: &Cells, reference: &[u64], current: &CellCoun
         }
         last = Some((at, difference));
     }
-    tails + area
+    (tails + area).min(f64::MAX)
 }
 
 /// Mean of |d| where d runs straight from `before` to `after`.

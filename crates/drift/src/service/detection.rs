@@ -7,7 +7,9 @@ use acgs_contracts::drift::v1 as proto;
 use acgs_reference::{
     Reference,
     counts::{PaneCounts, Places},
+    reference::{FeatureReference, Shape},
 };
+use acgs_statistics::sketch::FAR;
 use acgs_vocabulary::{
     Problem,
     convert::{rows, schema},
@@ -162,9 +164,7 @@ impl DriftService {
         let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
             .features
             .iter()
-            .map(|feature| {
-                (sample(&schema, &then, &feature.field.name), sample(&schema, &now, &feature.field.name))
-            })
+            .map(|feature| (sample(&schema, &then, feature), sample(&schema, &now, feature)))
             .collect();
         let of = |index: usize| {
             let (reference, current) = &samples[index];
@@ -222,11 +222,20 @@ impl DriftService {
     }
 }
 
-fn sample(schema: &Schema, batches: &[RecordBatch], name: &str) -> Vec<f64> {
-    let Some(index) = schema.index_of(name) else { return Vec::new() };
+/// The finite numbers of a feature, ascending. One whose magnitude cannot be meant is at the reference's nearest end, as in panes: it is
+/// beyond, and how far says nothing.
+fn sample(schema: &Schema, batches: &[RecordBatch], feature: &FeatureReference) -> Vec<f64> {
+    let Some(index) = schema.index_of(&feature.field.name) else { return Vec::new() };
     let mut values = Vec::new();
     for found in batches.iter().filter_map(|batch| numbers(&batch.columns()[index])) {
         values.extend_from_slice(&found.finite);
+    }
+    if let Shape::Numeric { cells, .. } = &feature.shape
+        && values.iter().any(|value| value.abs() > FAR)
+    {
+        let limit = cells.far_limit();
+        let far = values.iter_mut().filter(|value| value.abs() > limit);
+        far.for_each(|value| *value = value.max(cells.minimum()).min(cells.maximum()));
     }
     values.sort_unstable_by(f64::total_cmp);
     values

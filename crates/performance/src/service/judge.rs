@@ -78,7 +78,8 @@ impl Assessor for PerformanceAssessor {
     }
 
     fn fits(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.latency_sketch.is_sound() && pane.scores.is_sound()
+        let sums = pane.latency.is_sound() && pane.right.is_sound();
+        sums && pane.latency_sketch.is_sound() && pane.scores.is_sound()
     }
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {

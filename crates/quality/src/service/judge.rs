@@ -64,7 +64,7 @@ impl Assessor for QualityAssessor {
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
         pane.columns.len() == plan.schema.fields().len()
-            && pane.columns.iter().all(|column| column.sketch.is_sound())
+            && pane.columns.iter().all(|column| column.sketch.is_sound() && column.moments.is_sound())
     }
 
     fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {

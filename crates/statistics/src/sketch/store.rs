@@ -18,6 +18,9 @@ const PLACES_PER_BUCKET: usize = 16;
 const PLACES_PER_VALUE: u64 = 4;
 const PLACES_BY_VALUE_MAX: u64 = 4_096;
 
+/// More values than any pane can have: sums of such totals stay far below their type's end.
+pub(super) const TOTAL_MAX: u64 = 1 << 48;
+
 /// Counts of buckets by their names.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Store {
@@ -27,6 +30,9 @@ pub(super) struct Store {
     /// Buckets that `counts` has no place for.
     apart: BTreeMap<u32, u32>,
     total: u64,
+    /// Values that were put apart since it was looked at whether the array can take them.
+    #[serde(skip)]
+    waiting: u32,
 }
 
 /// By content: how it lies depends on the order of values.
@@ -66,6 +72,7 @@ impl Store {
         let until = u64::from(self.low) + self.counts.len() as u64;
         let inside = |name: u32| (u64::from(self.low)..until).contains(&u64::from(name));
         until <= u64::from(NAMES)
+            && self.total <= TOTAL_MAX
             && self.apart.keys().all(|&name| name < NAMES && !inside(name))
             && self.filled().map(|(_, count)| u64::from(count)).sum::<u64>() <= self.total
     }
@@ -81,24 +88,13 @@ impl Store {
 
     #[cold]
     fn add_apart(&mut self, name: u32, count: u32) {
-        let (low, high) = (self.low, self.high());
-        if !self.counts.is_empty() {
-            if name >= high && ((name - high) as usize) < PLACES_PER_BUCKET {
-                self.widen(low, name + 1);
-                return self.put(name, count);
-            }
-            if name < low && (low - name) as usize <= PLACES_PER_BUCKET {
-                // Some more at once, so that a falling series does not move the array each time.
-                self.widen(name.saturating_sub(self.counts.len() as u32 / 8), high);
-                return self.put(name, count);
-            }
-        }
         let slot = self.apart.entry(name).or_default();
-        let is_new = *slot == 0;
         *slot = slot.saturating_add(count);
-        let (now, buckets) = (*slot as usize, self.apart.len());
-        let is_due = |number: usize| number >= PLACES_PER_BUCKET && number.is_power_of_two();
-        if is_due(now) || (is_new && is_due(buckets)) {
+        // Looking costs as much as there is to look at: as many values have to come first.
+        self.waiting += 1;
+        let due = PLACES_PER_BUCKET.max(self.apart.len() / 2 + self.counts.len() / PLACES_PER_BUCKET);
+        if self.waiting as usize >= due {
+            self.waiting = 0;
             self.gather();
         }
     }
@@ -114,6 +110,13 @@ impl Store {
 
     /// Takes into the array what lies near it, or near the fullest bucket, for as long as it pays.
     fn gather(&mut self) {
+        let here = self.counts.iter().copied().max().unwrap_or(0);
+        if self.apart.values().any(|count| count / 2 > here) {
+            // The array lies where little is: it begins anew.
+            let (low, counts) = (self.low, std::mem::take(&mut self.counts));
+            let held = counts.into_iter().enumerate().filter(|(_, count)| *count > 0);
+            self.apart.extend(held.map(|(place, count)| (low + place as u32, count)));
+        }
         let mut filled = self.counts.iter().filter(|count| **count > 0).count();
         let (mut from, mut until) = match self.apart.iter().max_by_key(|(_, count)| **count) {
             Some((&fullest, _)) if self.counts.is_empty() => (fullest, fullest),
