@@ -225,7 +225,8 @@ impl Command {
             Self::Quarantine { version, .. } => ("quarantine_version", version.clone()),
             Self::Release { version, .. } => ("release_version", version.clone()),
             Self::Archive { version } => ("archive_version", version.clone()),
-            Self::Decide { job: number, .. } => ("approve_job", job(number)),
+            Self::Decide { job: number, approved: true, .. } => ("approve_job", job(number)),
+            Self::Decide { job: number, .. } => ("deny_job", job(number)),
             Self::Cancel { job: number, .. } => ("cancel_job", job(number)),
             Self::Requeue { job: number } => ("requeue_job", job(number)),
             Self::SetEndpoints { version, .. } => ("set_endpoints", version.clone()),
@@ -234,7 +235,7 @@ impl Command {
             Self::ResumeDeployment { deployment: number } => ("resume_deployment", deployment(number)),
             Self::AbortDeployment { deployment: number, .. } => ("abort_deployment", deployment(number)),
             Self::PromoteDeployment { deployment: number, .. } => ("promote_deployment", deployment(number)),
-            Self::Rollback { .. } => ("rollback", String::new()),
+            Self::Rollback { expected, .. } => ("rollback", expected.clone().unwrap_or_default()),
             Self::RegisterModel { .. }
             | Self::SupplyEvidence(_)
             | Self::Trigger(_)
@@ -257,7 +258,7 @@ impl Command {
     #[must_use]
     pub fn is_once(&self, request_id: &str) -> bool {
         match self {
-            Self::Rollback { expected, .. } => expected.is_none(),
+            Self::Rollback { expected, .. } => expected.is_none() || request_id.is_empty(),
             Self::PromoteDeployment { .. } => request_id.is_empty(),
             _ => false,
         }

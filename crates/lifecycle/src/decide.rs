@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::command::Command;
 use crate::{
     deployment::Cause,
-    event::{Change, Event},
+    event::{Answered, Change, Event},
     job::JobState,
     model::Model,
     state::Counts,
@@ -197,23 +197,35 @@ fn for_all(counts: &Counts, order: &Order, command: Command) -> Result<Decision,
     let Command::SetFreeze { frozen, why } = command else {
         return Err(Refusal::UnknownModel(String::new()));
     };
-    let mut counts = counts.clone();
-    if counts.frozen == frozen.then(|| why.clone()) {
-        let model_id = Arc::from("");
-        return Ok(Decision { model_id, model: None, counts, events: Vec::new(), answer: Answer::Done });
+    let (id, command) = (&order.request_id, if frozen { "freeze" } else { "thaw" });
+    let known = counts.answers.iter().rev().find(|known| !id.is_empty() && known.request_id == *id);
+    if let Some(other) = known.filter(|known| known.command != command) {
+        return Err(Refusal::RequestReused { id: id.clone(), was: other.command.clone() });
     }
-    counts.events += 1;
-    counts.frozen = frozen.then(|| why.clone());
-    let event = Event {
-        number: counts.events,
-        at_ms: order.now_ms,
-        model_id: Arc::from(""),
-        actor: order.actor.clone(),
-        guards: Vec::new(),
-        change: Change::FreezeSet { frozen, why },
-    };
-    let model_id = Arc::clone(&event.model_id);
-    Ok(Decision { model_id, model: None, counts, events: vec![event], answer: Answer::Done })
+    let mut changes = Vec::new();
+    if known.is_none() && counts.frozen != frozen.then(|| why.clone()) {
+        changes.push(Change::FreezeSet { frozen, why });
+    }
+    if known.is_none() && !id.is_empty() {
+        let (request_id, command) = (id.clone(), command.to_owned());
+        let answered = Answered { request_id, command, about: String::new(), deployment: 0 };
+        changes.push(Change::Answered(Box::new(answered)));
+    }
+    let mut counts = counts.clone();
+    let mut events = Vec::new();
+    for change in changes {
+        let event = Event {
+            number: counts.events + 1,
+            at_ms: order.now_ms,
+            model_id: Arc::from(""),
+            actor: order.actor.clone(),
+            guards: Vec::new(),
+            change,
+        };
+        counts.apply(&event);
+        events.push(event);
+    }
+    Ok(Decision { model_id: Arc::from(""), model: None, counts, events, answer: Answer::Done })
 }
 
 #[cfg(test)]

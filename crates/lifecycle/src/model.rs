@@ -68,6 +68,8 @@ pub struct Kept {
     pub champion: Option<Arc<str>>,
     /// The newest deployment afterwards; 0 without one.
     pub newest_deployment: u64,
+    /// Wall time.
+    pub at_ms: i64,
 }
 
 /// Who has a job.

@@ -1,15 +1,15 @@
 //! All models, and what is found across them: who is next, how many run, what is due. It must not know commands.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
 use crate::{
     deployment::Deployment,
-    event::{Change, Event},
+    event::{Answered, Change, Event},
     job::JobState,
-    model::{Broken, Job, Model},
+    model::{ANSWERS_KEPT, Broken, Job, Model},
 };
 
 /// Everything that the events add up to.
@@ -31,6 +31,26 @@ pub struct Counts {
     pub deployments: u64,
     /// Why nothing at all is queued or leased, when somebody said so.
     pub frozen: Option<String>,
+    /// Requests about all models that were answered last, the newest last.
+    pub answers: Arc<VecDeque<Answered>>,
+}
+
+impl Counts {
+    /// Takes what concerns all.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        match &event.change {
+            Change::FreezeSet { frozen, why } => self.frozen = frozen.then(|| why.clone()),
+            Change::Answered(answered) => {
+                let answers = Arc::make_mut(&mut self.answers);
+                answers.push_back((**answered).clone());
+                if answers.len() > ANSWERS_KEPT {
+                    answers.pop_front();
+                }
+            }
+            _ => {}
+        }
+        self.events = event.number;
+    }
 }
 
 /// What can be seen without looking at every model.
@@ -145,10 +165,7 @@ impl State {
             return Err(Broken { number: event.number, why });
         }
         if event.model_id.is_empty() {
-            if let Change::FreezeSet { frozen, why } = &event.change {
-                self.counts.frozen = frozen.then(|| why.clone());
-            }
-            self.counts.events = event.number;
+            self.counts.apply(event);
             return Ok(());
         }
         let mut model = self.models.remove(&event.model_id).unwrap_or_default();

@@ -83,7 +83,9 @@ impl Gathered {
         let apart = chunk.until_ms < selection.from_ms || chunk.from_ms >= selection.until_ms;
         if apart && chunk.from_ms != i64::MIN {
             // Its rows are not asked for, but it may say that others do not count.
-            self.joins.note(&tag::place(&tags_of_arrow(&chunk.content).map_err(broken)?));
+            if let Ok(tags) = tags_of_arrow(&chunk.content) {
+                self.joins.note(&tag::place(&tags));
+            }
             return Ok(());
         }
         let ((schema, batches), tags) = from_arrow_tagged(&chunk.content).map_err(broken)?;
@@ -108,25 +110,38 @@ impl Gathered {
 
     /// Takes what counts, in the order of the log.
     fn settled(mut self) -> Self {
+        let mut labels = Vec::new();
         for (place, piece) in std::mem::take(&mut self.pieces) {
             match piece {
                 _ if !self.joins.counts(&place) => {}
                 Piece::Rows(batches) => self.batches.extend(batches),
-                Piece::Labels(schema, batches) => self.take_labels(&schema, &batches),
+                Piece::Labels(schema, batches) => labels.push((schema, batches)),
             }
+        }
+        let label_of =
+            |schema: &Schema| schema.index_of_role(Role::Label).map(|label| schema.fields()[label].clone());
+        self.label_field = labels.iter().rev().find_map(|(schema, _)| label_of(schema));
+        // The newest records say what a label is, or else the newest labels.
+        let in_rows = self.batches.last().and_then(|batch| label_of(batch.schema()));
+        let kind = in_rows.as_ref().or(self.label_field.as_ref()).map(|field| field.kind);
+        if let Some(kind) = kind {
+            if let Some(field) = &mut self.label_field {
+                field.kind = kind;
+            }
+            labels.iter().for_each(|(schema, batches)| self.take_labels(kind, schema, batches));
         }
         self
     }
 
-    fn take_labels(&mut self, schema: &Schema, batches: &[RecordBatch]) {
+    fn take_labels(&mut self, kind: FieldKind, schema: &Schema, batches: &[RecordBatch]) {
         let column = |role| schema.index_of_role(role);
         let (Some(id), Some(label)) = (column(Role::Id), column(Role::Label)) else { return };
-        self.label_field = Some(schema.fields()[label].clone());
         for batch in batches {
             for row in 0..batch.rows() {
                 let value = OwnedCell::of(&batch.columns()[label], row);
-                if let (Some(id), true) = (RecordId::of(&batch.columns()[id], row), value != OwnedCell::Null)
-                {
+                // A label of another kind is none of this table's, and takes no other's place.
+                let fits = value != OwnedCell::Null && is_of(kind, &value);
+                if let (Some(id), true) = (RecordId::of(&batch.columns()[id], row), fits) {
                     // The first label stands, as in the windows.
                     self.labels.entry(id).or_insert(value);
                 }
@@ -218,9 +233,7 @@ impl Gathered {
             (FieldKind::Double | FieldKind::Int64, Some(OwnedCell::Boolean(value))) => {
                 Cell::Integer(i64::from(*value))
             }
-            (kind, Some(value)) if is_of(kind, value) => value.cell(),
-            // A label of another kind is none of this table's.
-            _ => Cell::Null,
+            (_, Some(value)) => value.cell(),
         }
     }
 }
@@ -230,7 +243,7 @@ fn is_of(kind: FieldKind, value: &OwnedCell) -> bool {
         OwnedCell::Null => true,
         OwnedCell::Number(_) => kind == FieldKind::Double,
         OwnedCell::Integer(_) => matches!(kind, FieldKind::Int64 | FieldKind::Timestamp | FieldKind::Double),
-        OwnedCell::Boolean(_) => kind == FieldKind::Boolean,
+        OwnedCell::Boolean(_) => matches!(kind, FieldKind::Boolean | FieldKind::Double | FieldKind::Int64),
         OwnedCell::Text(_) => kind == FieldKind::Text,
     }
 }

@@ -210,8 +210,12 @@ async fn a_label_of_another_kind_breaks_no_table() {
     let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
     builder.push(&[Cell::Integer(2), Cell::Text("yes")]).unwrap();
     recorder.labels(place(3), &builder.finish().unwrap()).await.unwrap();
+    recorder.labels(place(4), &labels(2..3, false)).await.unwrap();
     let table = read(&*log, "m", EVERY).await.unwrap();
     assert_eq!(ids(&table), [0, 1, 2, 3]);
+    let late = table.schema.index_of("late").unwrap();
+    let label = |row: usize| table.batches[0].columns()[late].number(row);
+    assert_eq!([label(0), label(1), label(2), label(3)], [Some(1.0), Some(1.0), Some(0.0), None]);
 }
 
 proptest! {

@@ -44,7 +44,7 @@ pub const INPUTS_MAX: usize = 16;
 /// Messages that wait for a client.
 pub const CLIENT_QUEUE: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
-/// A tick that comes later than this after the one before judges nobody's silence: nobody listened meanwhile.
+/// A tick that comes later than this after the one before is late: nobody was listened to meanwhile.
 const LATE_TICK_US: u64 = 750_000;
 /// How long a draining stream waits for its judges.
 const DRAIN_US: u64 = 5_000_000;
@@ -173,7 +173,7 @@ impl Actor {
                     None => return,
                 },
                 () = self.publishing.next() => Vec::new(),
-                _ = ticks.tick() => self.on_tick(),
+                _ = ticks.tick() => self.on_tick(!takes && !inputs.is_empty()),
                 () = standing.needed(), if self.detached_since_us.is_some() => Vec::new(),
                 () = disowned.cancelled() => {
                     self.is_outdated = true;
@@ -240,9 +240,15 @@ impl Actor {
         }
     }
 
-    fn on_tick(&mut self) -> Vec<Action> {
+    /// `holds` says that something waits which cannot be taken now: whoever it is of, time does not count meanwhile.
+    fn on_tick(&mut self, holds: bool) -> Vec<Action> {
         let now_us = self.now_us();
-        let is_late = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us)) > LATE_TICK_US;
+        let passed_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
+        let unheard_us = match passed_us > LATE_TICK_US {
+            _ if holds => passed_us,
+            true => passed_us - TICK.as_micros() as u64,
+            false => 0,
+        };
         let stalled_us = self.deps.config.stalled_client_ms * 1_000;
         for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {
             let message = "the client took no reports for too long; open the stream again to resume";
@@ -253,7 +259,7 @@ impl Actor {
         let clients = &self.clients;
         let waits =
             |client: &Client, partition: &str| client.end.partition == partition && client.end.waiting.any();
-        self.core.tick(now_us, |partition| is_late || clients.iter().any(|client| waits(client, partition)))
+        self.core.tick(now_us, unheard_us, |partition| clients.iter().any(|client| waits(client, partition)))
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {
@@ -270,7 +276,7 @@ impl Actor {
                 let taken = self.core.rows(&partition, seq, &batch, now_ms, Receipt { received_us, now_us });
                 self.settle(client, seq, bytes, taken)
             }
-            Input::Labels { client, seq, labels, bytes, waits: _taken_now } => {
+            Input::Labels { client, seq, labels, bytes } => {
                 let Some(partition) = self.partition_of(client) else { return Vec::new() };
                 let taken = self.core.label_frame(&partition, seq, labels, now_us);
                 self.settle(client, seq, bytes, taken)

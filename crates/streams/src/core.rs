@@ -306,7 +306,7 @@ impl Core {
             let message = format!("a stream has at most {} partitions", self.config.partitions_max);
             return Err(Problem::exhausted("PARTITIONS", message, 60_000));
         }
-        self.windows.watermarks.declare(partition, monotonic_ms(now_us));
+        self.windows.watermarks.heard(partition, monotonic_ms(now_us));
         Ok(self.replace(partition))
     }
 
@@ -327,9 +327,12 @@ impl Core {
     }
 
     /// Lets time do what it does: silence of partitions that do not wait, and judges that do not answer.
-    pub fn tick(&mut self, now_us: u64, waits: impl Fn(&str) -> bool) -> Vec<Action> {
+    ///
+    /// Nobody was listened to for `unheard_us` of the time since the last one.
+    pub fn tick(&mut self, now_us: u64, unheard_us: u64, waits: impl Fn(&str) -> bool) -> Vec<Action> {
         let (timeout_ms, advance_ms) = (self.spec.idle_timeout_ms, self.spec.idle_advance_ms);
-        self.windows.watermarks.tick(monotonic_ms(now_us), timeout_ms, advance_ms, waits);
+        let (now_ms, unheard_ms) = (monotonic_ms(now_us), monotonic_ms(unheard_us));
+        self.windows.watermarks.tick(now_ms, timeout_ms, advance_ms, unheard_ms, waits);
         let mut actions = self.move_on(now_us);
         self.tell_time(&mut actions);
         actions.extend(self.give_up(now_us));

@@ -136,7 +136,8 @@ impl LabelSubmission {
     pub async fn take(&mut self, batch: &RecordBatch) -> Result<(), Problem> {
         self.seq += 1;
         // Labels are joined by record over all streams of a model: once is enough.
-        if let Some(recorder) = self.streams.iter().find_map(|stream| stream.recorder.as_ref()) {
+        let takes = self.streams.iter().filter(|stream| stream.labels.is_some());
+        if let Some(recorder) = takes.filter_map(|stream| stream.recorder.as_ref()).next() {
             recorder
                 .labels(
                     FramePlace { partition: &self.source, join: 1, joined_after: 0, seq: self.seq },

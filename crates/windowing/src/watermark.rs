@@ -52,6 +52,14 @@ impl Watermarks {
         });
     }
 
+    /// Somebody is there for a partition: its silence begins now.
+    pub fn heard(&mut self, partition: &str, now_ms: i64) {
+        self.declare(partition, now_ms);
+        if let Some(own) = self.partitions.get_mut(partition) {
+            own.heard_ms = own.heard_ms.max(now_ms);
+        }
+    }
+
     /// What the other active partitions hold the stream to, while this one delivers a frame.
     pub fn begin_frame(&mut self, partition: &str, now_ms: i64) -> FrameClock {
         self.declare(partition, now_ms);
@@ -89,17 +97,19 @@ impl Watermarks {
     }
 
     /// What silence does: partitions silent for `idle_timeout_ms` are left out; when all are silent for
-    /// `idle_advance_ms` (0 = never) event time goes on as fast as the clock. Who waits, with what was received of it and could not be taken
+    /// `idle_advance_ms` (0 = never) event time goes on as fast as the clock. Time in which nobody was listened to counts for nobody. Who waits, with what was received of it and could not be taken
     /// yet, is not silent, however long it takes. Returns the stream's watermark.
     pub fn tick(
         &mut self,
         now_ms: i64,
         idle_timeout_ms: i64,
         idle_advance_ms: i64,
+        unheard_ms: i64,
         waits: impl Fn(&str) -> bool,
     ) -> i64 {
         let mut all_silent = !self.partitions.is_empty();
         for (name, partition) in self.partitions.iter_mut().filter(|(_, it)| it.watermark != END) {
+            partition.heard_ms = partition.heard_ms.saturating_add(unheard_ms).min(now_ms);
             if waits(name) {
                 (partition.heard_ms, partition.idle) = (now_ms, false);
             }

@@ -107,6 +107,9 @@ enum What {
     Promote {
         /// Such as deployment-3.
         deployment: String,
+        /// One that has all traffic is done at once, without being watched any longer.
+        #[arg(long)]
+        no_bake: bool,
         /// A reason for people; kept in the log.
         #[arg(long)]
         why: String,
@@ -263,9 +266,10 @@ impl Deployments {
                     AbortDeploymentRequest { deployment_id: deployment, why, actor, request_id: wish() };
                 client.deployments.abort_deployment(request).await.map_err(told)?.into_inner().deployment
             }
-            What::Promote { deployment, why } => {
-                let request =
-                    PromoteDeploymentRequest { deployment_id: deployment, why, actor, request_id: wish() };
+            What::Promote { deployment, no_bake, why } => {
+                // Without an id the same again is a repetition; with one it is meant.
+                let request_id = if no_bake { wish() } else { String::new() };
+                let request = PromoteDeploymentRequest { deployment_id: deployment, why, actor, request_id };
                 client.deployments.promote_deployment(request).await.map_err(told)?.into_inner().deployment
             }
             What::Rollback { model, from, why } => {

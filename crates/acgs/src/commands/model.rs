@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::probe;
-use acgs_console::connect::{channel, explain, wish};
+use acgs_console::connect::{channel, explain};
 
 use crate::model_server::ModelServer;
 
@@ -249,7 +249,7 @@ impl Host {
             endpoints: vec![endpoint.clone()],
             change: change.into(),
             actor: "model-server".into(),
-            request_id: wish(),
+            ..Default::default()
         };
         client.routing.set_endpoints(request).await.map_err(|status| explain(&status))?;
         Ok(())

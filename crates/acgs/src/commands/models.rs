@@ -215,7 +215,7 @@ impl Models {
                     version,
                     why: reason,
                     actor,
-                    ..Default::default()
+                    request_id: wish(),
                 };
                 let answer = client.models.quarantine_version(request).await.map_err(why)?.into_inner();
                 self.print_versions(answer.version.as_slice());

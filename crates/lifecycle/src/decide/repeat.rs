@@ -1,12 +1,18 @@
 //! Wishes that come again: a retried call, two people with one thought. They are answered as before and do nothing. It must not know
 //! what a wish does.
 
+use std::sync::Arc;
+
 use super::{Answer, Refusal, draft::Draft};
 use crate::{
     command::Command,
+    deployment::{Deployment, Phase},
     event::{Answered, Change},
     model::Kept,
 };
+
+/// Within this time two hands had one thought; later it is another wish.
+const REPEAT_MS: i64 = 600_000;
 
 /// A wish that moves traffic, a stage or what is in force.
 #[derive(Clone, Debug)]
@@ -33,8 +39,13 @@ impl Draft<'_> {
             let was = format!("{} {}", other.answered.command, other.answered.about);
             return Err(Refusal::RequestReused { id: id.clone(), was: was.trim_end().to_owned() });
         }
+        // What is open and not on its way back is what a rollback is for.
+        let is_for_it = |open: &Arc<Deployment>| wish.name == "rollback" && open.phase != Phase::Aborting;
         let stands = |kept: &&Kept| {
-            kept.champion == model.champion && kept.newest_deployment == model.newest_deployment()
+            kept.champion == model.champion
+                && kept.newest_deployment == model.newest_deployment()
+                && self.order.now_ms.saturating_sub(kept.at_ms) < REPEAT_MS
+                && !model.deployment().is_some_and(is_for_it)
         };
         let last = || model.answers.iter().rev().filter(|_| wish.is_once).find(is_same).filter(stands);
         let kept = by_id.or_else(last);

@@ -39,6 +39,15 @@ fn a_rollback_that_comes_twice_is_one() {
         room.now_ms += 60_000;
         room.asked("bob", ids[1], "m", roll_back(None)).unwrap();
         serves(&room, "a");
+        // An hour later it is another wish; the id of the first still is not.
+        let mut later = room.clone();
+        later.now_ms += 3_600_000;
+        if !ids[0].is_empty() {
+            later.asked("ann", ids[0], "m", roll_back(None)).unwrap();
+            serves(&later, "a");
+        }
+        later.asked("ann", "later", "m", roll_back(None)).unwrap();
+        serves(&later, "v0");
         // To go further back one says from where; that is done once too.
         for _ in 0..2 {
             room.by("ann", "m", roll_back(Some("a"))).unwrap();
@@ -111,4 +120,47 @@ fn an_id_stands_for_one_wish_for_good() {
     let events = room.log.len();
     assert_eq!(room.asked("bob", "s", "m", start("a")).unwrap(), Answer::Deployment(number));
     assert_eq!(room.log.len(), events);
+}
+
+#[test]
+fn who_says_from_where_takes_back_one_thing() {
+    let mut room = room(plan());
+    deploy(&mut room, 1, "a");
+    go(&mut room, start("b"));
+    go(&mut room, prepared(2));
+    let command = applied(&room);
+    go(&mut room, command);
+    go(&mut room, roll_back(Some("a")));
+    let command = applied(&room);
+    go(&mut room, command);
+    assert_eq!(phase(&room), Phase::RolledBack);
+    go(&mut room, roll_back(Some("a")));
+    serves(&room, "a");
+}
+
+#[test]
+fn a_rollback_is_never_a_repetition_while_a_candidate_has_traffic() {
+    let mut room = room(plan());
+    // One that is withdrawn before it had traffic makes room for another.
+    go(&mut room, start("a"));
+    go(&mut room, roll_back(None));
+    go(&mut room, start("b"));
+    go(&mut room, prepared(2));
+    let command = applied(&room);
+    go(&mut room, command);
+    go(&mut room, roll_back(None));
+    assert_eq!(phase(&room), Phase::Aborting);
+}
+
+#[test]
+fn a_thaw_of_everything_that_comes_late_lifts_no_newer_freeze() {
+    let mut room = room(plan());
+    let set = |frozen, why: &str| Command::SetFreeze { frozen, why: why.into() };
+    for (id, command) in [("f1", set(true, "one")), ("t1", set(false, "")), ("f2", set(true, "two"))] {
+        room.asked("ann", id, "", command).unwrap();
+    }
+    let events = room.log.len();
+    room.asked("ann", "t1", "", set(false, "")).unwrap();
+    assert_eq!((room.log.len(), room.state.counts().frozen.as_deref()), (events, Some("two")));
+    assert!(matches!(room.asked("ann", "t1", "", set(true, "x")), Err(Refusal::RequestReused { .. })));
 }

@@ -55,11 +55,13 @@ impl Draft<'_> {
         }
         self.move_version(name, StageStep::DeploymentCompleted, why, Vec::new())?;
         let (kept, warm_ms, now_ms) = (self.limits.standbys_kept, self.limits.standby_ms, self.now_ms());
-        let cold: Vec<String> = self
-            .model
-            .standbys()
+        // What was taken back is nothing to go back to, and takes no place of what is.
+        let (back, good): (Vec<_>, Vec<_>) =
+            self.model.standbys().into_iter().partition(|version| version.taken_back);
+        let cold: Vec<String> = good
             .into_iter()
             .skip(kept)
+            .chain(back.into_iter().skip(kept))
             .filter(|version| now_ms - version.staged_at_ms >= warm_ms)
             .map(|version| version.new.version.clone())
             .collect();

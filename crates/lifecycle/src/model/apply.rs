@@ -60,6 +60,7 @@ impl Model {
                     answered: (**answered).clone(),
                     champion: self.champion.clone(),
                     newest_deployment: self.newest_deployment(),
+                    at_ms: event.at_ms,
                 };
                 let answers = Arc::make_mut(&mut self.answers);
                 answers.push_back(kept);

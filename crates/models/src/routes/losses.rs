@@ -25,7 +25,7 @@ use super::pairs::{BASELINE, CANDIDATE, Outcome, Pairs, Side, Spoken};
 /// Lives of streams whose frames are told apart from those that are sent again.
 const STREAMS_MAX: usize = 4_096;
 /// Chunks of one life that are told apart: more than can be on their way into the log at once.
-const RECENT_MAX: usize = 256;
+const RECENT_MAX: usize = 1_024;
 
 /// Losses of the deployments that are open.
 #[derive(Debug)]
@@ -175,6 +175,11 @@ impl Reading {
             return true;
         }
         let recent = self.recent.entry(frame.life.clone()).or_default();
+        let join = |place: &KeptPlace| (place.epoch, place.join);
+        if recent.last().is_some_and(|newest| join(&frame.place) < join(newest)) {
+            // A later client has begun: what was accepted of an earlier one was in the log before.
+            return false;
+        }
         if recent.len() >= RECENT_MAX {
             if recent.first().is_some_and(|oldest| frame.place < *oldest) {
                 return false;

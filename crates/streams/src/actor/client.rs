@@ -100,6 +100,7 @@ mod tests {
             out,
             farewell: Arc::new(OnceLock::new()),
             waiting: Waiting::default(),
+            reader: tokio_util::sync::CancellationToken::new().drop_guard(),
         };
         let mut client = Client {
             end,

@@ -94,7 +94,8 @@ impl Actor {
             let problem = Problem::new(Kind::Precondition, "REPLACED", message);
             let _first_word_stands = former.end.farewell.set(problem);
         }
-        let acked = self.acked.entry(end.partition.clone()).or_default();
+        let partition = end.partition.clone();
+        let acked = self.acked.entry(partition.clone()).or_default();
         *acked = (*acked).max(resume_after);
         let resumed = std::mem::replace(&mut self.had_clients, true);
         self.clients.push(Client {
@@ -106,6 +107,16 @@ impl Actor {
             lagging_since_us: None,
             taken: 0,
         });
+        if let (true, Some(recorder)) = (join > 1, self.recorder.clone()) {
+            // What those before it sent after that does not count, also if this one sends nothing.
+            tokio::spawn(async move {
+                let place =
+                    FramePlace { partition: &partition, join, joined_after: accepted_through, seq: 0 };
+                if let Err(problem) = recorder.void(place).await {
+                    tracing::warn!(%problem, %partition, "the record log could not be told who came");
+                }
+            });
+        }
         Ok(Joined { accepted_through, join, resumed })
     }
 }

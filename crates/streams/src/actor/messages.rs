@@ -8,7 +8,7 @@ use std::sync::{
 use acgs_columns::RecordBatch;
 use acgs_vocabulary::Problem;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     core::{Label, LabelCounts, Report, Totals},
@@ -33,7 +33,7 @@ pub enum Told {
     Closed(Totals),
 }
 
-/// Frames of a client that were received and are not taken yet: while there are any, the client is not silent.
+/// Frames of rows of a client that were received and are not taken yet: while there are any, the client is not silent.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting(Arc<AtomicUsize>);
 
@@ -116,8 +116,10 @@ pub struct ClientEnd {
     pub out: mpsc::Sender<Told>,
     /// Why it is let go, when it is.
     pub farewell: Arc<OnceLock<Problem>>,
-    /// Its frames that were received and are not taken yet.
+    /// Its frames of rows that were received and are not taken yet.
     pub waiting: Waiting,
+    /// Cancels its reader when it is let go: nothing that it sends is taken any more.
+    pub reader: DropGuard,
 }
 
 /// What a client gets when it joins.
@@ -168,8 +170,6 @@ pub enum Input {
         labels: Vec<Label>,
         /// Bytes that its credit counts.
         bytes: u64,
-        /// It waits until it is taken.
-        waits: Waits,
     },
     /// Labels from another caller.
     SubmitLabels {

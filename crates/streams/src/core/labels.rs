@@ -89,7 +89,12 @@ impl Core {
         };
         let dropped = &mut self.totals.dropped;
         for label in labels {
-            let (Some(id), true) = (label.id, label.value != OwnedCell::Null) else {
+            let is_said = match label.value {
+                OwnedCell::Null => false,
+                OwnedCell::Number(value) => value.is_finite(),
+                _ => true,
+            };
+            let (Some(id), true) = (label.id, is_said) else {
                 dropped.labels_invalid += 1;
                 counts.dropped += 1;
                 continue;

@@ -267,10 +267,10 @@ fn a_judge_that_is_late_does_not_hold_the_window_and_revises_it() {
     bench.rows(2, &[(15, 3)], 100);
     while bench.step(JudgeKind::Quality, 200) || bench.step(JudgeKind::Performance, 200) {}
     assert!(bench.reports.is_empty(), "drift has not answered");
-    let actions = bench.core.tick(100 + 9_999, |_| false);
+    let actions = bench.core.tick(100 + 9_999, 0, |_| false);
     bench.take(actions);
     assert!(bench.reports.is_empty(), "its time is not up");
-    let actions = bench.core.tick(100 + 10_000, |_| false);
+    let actions = bench.core.tick(100 + 10_000, 0, |_| false);
     bench.take(actions);
     let status = |report: &Report, judge: JudgeKind| {
         report.parts.iter().find(|part| part.judge == judge).unwrap().status()
@@ -293,7 +293,7 @@ fn a_late_verdict_revises_even_a_window_that_takes_nothing_more() {
     let mut bench = Bench::new(spec);
     bench.rows(1, &[(1, 1), (15, 2)], 0);
     while bench.step(JudgeKind::Quality, 0) || bench.step(JudgeKind::Performance, 0) {}
-    let actions = bench.core.tick(20_000, |_| false);
+    let actions = bench.core.tick(20_000, 0, |_| false);
     bench.take(actions);
     assert_eq!(bench.reports.len(), 1);
     while bench.step(JudgeKind::Drift, 30_000) {}

@@ -104,13 +104,14 @@ pub(super) async fn run(
     let farewell = Arc::new(OnceLock::new());
     let client = streams.client_id();
     let partition = message.partition_id;
-    let waiting = Waiting::default();
+    let (waiting, let_go) = (Waiting::default(), CancellationToken::new());
     let end = ClientEnd {
         id: client,
         partition: partition.clone(),
         out,
         farewell: Arc::clone(&farewell),
         waiting: waiting.clone(),
+        reader: let_go.clone().drop_guard(),
     };
     let (stream, joined) = streams.join(spec, message.resume_after, end, traceparent).await?;
     let opened = proto::Opened {
@@ -133,6 +134,7 @@ pub(super) async fn run(
         labels: label_fields,
         clock: Arc::clone(&deps.clock),
         waiting,
+        let_go,
     };
     tokio::spawn(reader.run(incoming));
     Ok(Answers {
@@ -160,6 +162,8 @@ struct Reader {
     clock: Arc<dyn Clock>,
     /// Frames that were received and are not taken yet.
     waiting: Waiting,
+    /// Cancelled when the client is let go.
+    let_go: CancellationToken,
     /// Where frames go before they are taken, when the stream is kept.
     recording: Option<Recording>,
 }
@@ -204,6 +208,7 @@ impl Reader {
                 Some(kept) = keeping.next() => kept,
                 // The stream is over: a client that does not close its side does not hold the connection.
                 () = self.stream.closed() => return,
+                () = self.let_go.cancelled() => return,
             };
             ended |= matches!(input, Ok(Input::End { .. }));
             match input {
@@ -232,6 +237,10 @@ impl Reader {
             Err(problem) if none_waits => return Now(Err(problem)),
             Err(problem) => return Later(Box::pin(std::future::ready(Err(problem)))),
         };
+        if let (Input::End { .. }, Some(recording)) = (&input, &mut self.recording) {
+            // What comes after it is refused.
+            recording.next_seq = u64::MAX;
+        }
         let seq = match &input {
             Input::Rows { seq, .. } | Input::Labels { seq, .. } => Some(*seq),
             _ => None,
@@ -285,8 +294,7 @@ impl Reader {
                     message.batch.ok_or_else(|| Problem::field("labels.batch", "MISSING", "is missing"))?;
                 let batch = batch::batch(batch, schema).map_err(|problem| problem.within("labels.batch"))?;
                 let bytes = batch.size_bytes() as u64;
-                let (seq, labels, waits) = (message.seq, labels(schema, &batch), self.waiting.one());
-                let input = Input::Labels { client, seq, labels, bytes, waits };
+                let input = Input::Labels { client, seq: message.seq, labels: labels(schema, &batch), bytes };
                 Ok((input, self.recording.is_some().then_some(batch)))
             }
             Some(Message::Ack(ack)) => Ok((Input::Ack { client, through: ack.through_report_seq }, None)),

@@ -236,12 +236,12 @@ fn silence_lets_the_others_go_on_and_then_the_clock() {
         clock.observe(time_ms);
         watermarks.end_frame(partition, &clock);
     }
-    assert_eq!(watermarks.tick(1_000, 60_000, 0, |_| false), 100);
+    assert_eq!(watermarks.tick(1_000, 60_000, 0, 0, |_| false), 100);
     let clock = watermarks.begin_frame("b", 70_000);
     watermarks.end_frame("b", &clock);
-    assert_eq!(watermarks.tick(70_000, 60_000, 0, |_| false), 500, "a is silent");
-    assert_eq!(watermarks.tick(200_000, 60_000, 0, |_| false), 500, "the clock does nothing unless asked");
-    let advanced = watermarks.tick(200_000, 60_000, 120_000, |_| false);
+    assert_eq!(watermarks.tick(70_000, 60_000, 0, 0, |_| false), 500, "a is silent");
+    assert_eq!(watermarks.tick(200_000, 60_000, 0, 0, |_| false), 500, "the clock does nothing unless asked");
+    let advanced = watermarks.tick(200_000, 60_000, 120_000, 0, |_| false);
     assert!(advanced > 500, "the clock moves event time on: {advanced}");
 }
 
@@ -254,11 +254,35 @@ fn who_waits_is_not_silent_however_long_it_takes() {
         watermarks.end_frame(partition, &clock);
     }
     for now_ms in (0..600_000).step_by(250) {
-        assert_eq!(watermarks.tick(now_ms, 60_000, 1_000, |name| name == "a"), 100, "frames of a wait");
+        assert_eq!(watermarks.tick(now_ms, 60_000, 1_000, 0, |name| name == "a"), 100, "frames of a wait");
     }
     // From here on it is as silent as b, which has been left out and moves on when a does.
-    assert_eq!(watermarks.tick(600_500, 60_000, 1_000, |_| false), 100, "silence begins when nothing waits");
-    assert!(watermarks.tick(601_000, 60_000, 1_000, |_| false) > 100);
+    assert_eq!(
+        watermarks.tick(600_500, 60_000, 1_000, 0, |_| false),
+        100,
+        "silence begins when nothing waits"
+    );
+    assert!(watermarks.tick(601_000, 60_000, 1_000, 0, |_| false) > 100);
+}
+
+#[test]
+fn time_in_which_nobody_listened_counts_for_nobody() {
+    let mut watermarks = Watermarks::new(0);
+    for (partition, time_ms) in [("a", 100), ("b", 500)] {
+        let mut clock = watermarks.begin_frame(partition, 0);
+        clock.observe(time_ms);
+        watermarks.end_frame(partition, &clock);
+    }
+    // Five seconds at a time in which nothing was taken, and a quarter in which it could have been.
+    let mut now_ms = 0;
+    while now_ms < 600_000 {
+        now_ms += 5_250;
+        assert_eq!(watermarks.tick(now_ms, 60_000, 0, 5_000, |_| false), 100);
+    }
+    let clock = watermarks.begin_frame("b", now_ms);
+    watermarks.end_frame("b", &clock);
+    assert_eq!(watermarks.tick(now_ms + 59_000, 60_000, 0, 0, |name| name == "b"), 500, "a is silent");
+    assert_eq!(watermarks.tick(now_ms + 99_000, 60_000, 0, 40_000, |name| name == "b"), 500, "and stays so");
 }
 
 #[test]
@@ -270,7 +294,7 @@ fn the_end_of_one_partition_and_the_silence_of_another_are_not_the_end() {
         watermarks.end_frame(partition, &clock);
     }
     assert_eq!(watermarks.end("a"), 50);
-    assert_eq!(watermarks.tick(100_000, 60_000, 0, |_| false), 50, "b is silent, and may come back");
+    assert_eq!(watermarks.tick(100_000, 60_000, 0, 0, |_| false), 50, "b is silent, and may come back");
     assert_eq!(watermarks.end("b"), END);
 }
 
