@@ -154,6 +154,19 @@ async fn files_stream_through_a_mesh_in_another_process() {
     let (ok, _, errors) = run(&given).await;
     assert!(!ok && errors.contains("unknown variant `tensor`"), "{errors}");
 
+    // Whoever reads it has seen enough.
+    let mut quiet = Command::new(binary())
+        .args(["stream", csv, "--timestamp", "when", "--window", "1s", "--stream-id", "piped", "--json"])
+        .args(["--address", orchestrator])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(quiet.stdout.take());
+    let ended = tokio::time::timeout(PATIENCE, quiet.wait_with_output()).await.expect("ends").unwrap();
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(141) && !errors.contains("panicked"), "{:?} {errors}", ended.status);
+
     let (ok, _, errors) = run(&["stream", csv, "--timestamp", "nope", "--address", orchestrator]).await;
     assert!(
         !ok && errors.contains("there is no column \"nope\"; the file has when, id, price, p, y"),

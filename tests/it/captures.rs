@@ -208,3 +208,47 @@ async fn calls_become_records_with_labels_windows_and_versions() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_without_an_id_of_their_own_are_records_of_their_own() {
+    let mesh = Mesh::start().await;
+    let mut client = mesh.lifecycle().await;
+    let server = ModelStub::start("v1").await;
+    model(&mut client, "m").await;
+    put_policy(&mut client, "\n[capture]\npercent = 100.0\ntimestamp = \"ts\"\nwindow_ms = 60000\n").await;
+    version(&mut client, "m", "v1", &[server.endpoint()], true).await;
+    let mut gateway = inference(mesh.running.addresses.gateway).await;
+    let without = |row| {
+        let mut question = question(row);
+        question.inputs.retain(|input| input.name != "name");
+        question
+    };
+    let since = Instant::now();
+    while gateway.model_infer(without(0)).await.is_err() {
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Many within a millisecond.
+    let calls = (1..300).map(|row| {
+        let mut gateway = gateway.clone();
+        async move { gateway.model_infer(without(row)).await.unwrap() }
+    });
+    futures_util::future::join_all(calls).await;
+    let request = ReadRecordsRequest { model_id: "m".into(), until_ms: 1_000_000, ..Default::default() };
+    let since = Instant::now();
+    loop {
+        let mut rows = 0;
+        if let Ok(pieces) = client.jobs.read_records(request.clone()).await {
+            let (mut pieces, mut bytes) = (pieces.into_inner(), Vec::new());
+            while let Some(piece) = pieces.message().await.unwrap() {
+                bytes.extend_from_slice(&piece.chunk);
+            }
+            rows = from_parquet(bytes.into()).unwrap().1.iter().map(acgs_columns::RecordBatch::rows).sum();
+        }
+        if rows == 300 {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{rows} records of 300 calls");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

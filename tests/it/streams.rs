@@ -5,8 +5,8 @@ use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{PutReferenceRequest, ReferenceHeader, put_reference_request},
     orchestrator::v1::{
-        Harm, Judge, LabelsHeader, Open, SlidingWindow, SubmitLabelsRequest, SubscribeRequest, WindowReport,
-        stream_windows_response::Message, submit_labels_request, window_spec,
+        AlertState, Harm, Judge, LabelsHeader, Open, SlidingWindow, SubmitLabelsRequest, SubscribeRequest,
+        WindowReport, stream_windows_response::Message, submit_labels_request, window_spec,
     },
 };
 use acgs_tests::{Mesh, label_schema, labels, open, reason, reports, row_schema, rows};
@@ -160,6 +160,41 @@ async fn labels_that_cannot_be_joined_are_refused_at_the_header() {
     }
     drop(stream);
     mesh.running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_that_come_too_late_are_a_finding() {
+    let mesh = Mesh::start().await;
+    for judges in [vec![], vec![Judge::Performance.into()]] {
+        let stream_id = format!("late-{}", judges.len());
+        let mut stream = mesh.stream(Open { judges, ..open(&stream_id, 1_000) }).await.unwrap();
+        let every = |from: i64| -> Vec<i64> { (0..200).map(|row| from + row * 10).collect() };
+        let mut reports = Vec::new();
+        let frames = [
+            (rows(0, &every(0), 0.0), Some(0)),
+            (rows(1_000, &every(0)[..10], 0.0), None),
+            (rows(2_000, &every(2_000), 0.0), Some(2_000)),
+            (rows(3_000, &every(4_000), 0.0), Some(4_000)),
+        ];
+        for (seq, (frame, reported)) in (1..).zip(frames) {
+            stream.rows(seq, &frame).await;
+            // The share is looked at when a window is reported: each frame is, before the next comes.
+            while reported.is_some_and(|start_ms| reports.iter().all(|report| span(report).0 != start_ms)) {
+                if let Some(Message::Report(report)) = stream.next().await.unwrap() {
+                    reports.push(report);
+                }
+            }
+        }
+        stream.end().await;
+        reports.extend(stream.reports().await);
+        let told: Vec<(i64, AlertState)> = reports
+            .iter()
+            .flat_map(|report| report.alerts.iter().map(|alert| (span(report).0, alert)))
+            .filter(|(_, alert)| alert.rule == "late_rows")
+            .map(|(start_ms, alert)| (start_ms, alert.state()))
+            .collect();
+        assert_eq!(told, [(1_000, AlertState::Open), (4_000, AlertState::Resolved)], "{stream_id}");
+    }
 }
 
 #[tokio::test]

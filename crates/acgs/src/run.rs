@@ -12,6 +12,7 @@ use crate::commands::{Cli, Command};
 /// Reads settings, and does it; errors are told on the standard error.
 #[must_use]
 pub fn main() -> ExitCode {
+    end_with_the_pipe();
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
@@ -20,6 +21,22 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// As a shell says of a process that SIGPIPE ended.
+const BROKEN_PIPE: i32 = 141;
+
+/// Whoever reads what is printed may stop at any time, as `head` does: that is no fault, and nothing to be told.
+fn end_with_the_pipe() {
+    let otherwise = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // The standard library's `println!` leaves no other trace of what happened.
+        let said = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(BROKEN_PIPE);
+        }
+        otherwise(panic);
+    }));
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {

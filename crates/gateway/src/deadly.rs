@@ -3,10 +3,10 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,31 +15,57 @@ use acgs_mesh::pool::OnLoss;
 use acgs_vocabulary::{Problem, problem::Kind};
 use bytes::Bytes;
 
-/// Instances that one request may cost.
+/// Instances that one request may cost before it goes to no other.
 const DEATHS_MAX: usize = 2;
-/// For so long it goes to no other.
-const HELD: Duration = Duration::from_secs(60);
+/// One call of a condemned request may try, this often: whoever was only on the same connection is acquitted by its answer.
+const PROBE: Duration = Duration::from_secs(15);
+/// After its last death a request is remembered for this long.
+const HELD: Duration = Duration::from_secs(600);
 /// Losses at one address within this are one death: each thread has a connection of its own.
 const ONE_DEATH: Duration = Duration::from_secs(5);
 /// Requests that are remembered; beyond them the oldest are forgotten.
 const SUSPECTS_MAX: usize = 1_024;
 
-/// Where an instance went away, and when.
-type Death = (Arc<str>, Instant);
+/// What instances went away with.
+#[derive(Debug)]
+struct Suspect {
+    /// Where, and when.
+    deaths: Vec<(Arc<str>, Instant)>,
+    last: Instant,
+    tried: Instant,
+}
 
-/// What instances died of, perhaps. Shared by all versions: a candidate dies of the same.
-#[derive(Debug, Default)]
+/// What instances died of, perhaps.
+#[derive(Debug)]
 pub struct Deadly {
-    count: AtomicUsize,
+    born: Instant,
+    /// Nothing is suspected from here on, in milliseconds since `born`.
+    until_ms: AtomicU64,
     keys: RandomState,
-    suspects: Mutex<HashMap<u64, Vec<Death>>>,
+    suspects: Mutex<HashMap<u64, Suspect>>,
+}
+
+impl Default for Deadly {
+    fn default() -> Self {
+        let (until_ms, keys) = (AtomicU64::new(0), RandomState::new());
+        Self { born: Instant::now(), until_ms, keys, suspects: Mutex::default() }
+    }
 }
 
 impl Deadly {
+    fn ms(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.born).as_millis() as u64
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, HashMap<u64, Suspect>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nothing is suspected: true for nearly every call.
     #[must_use]
-    pub fn is_clear(&self) -> bool {
-        self.count.load(Ordering::Relaxed) == 0
+    pub fn is_clear(&self, now: Instant) -> bool {
+        let until_ms = self.until_ms.load(Ordering::Relaxed);
+        until_ms == 0 || self.ms(now) > until_ms
     }
 
     /// Whether a request may go to an instance.
@@ -47,50 +73,47 @@ impl Deadly {
     /// # Errors
     /// `DEADLY_REQUEST`. A failed precondition, since callers send what is unavailable again by themselves.
     pub fn check(&self, digest: u64, now: Instant) -> Result<(), Problem> {
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(deaths) = suspects.get(&digest) else { return Ok(()) };
-        let newest = deaths.iter().map(|(_, at)| *at).max();
-        if newest.is_none_or(|at| now.saturating_duration_since(at) > HELD) {
-            // One instance may try it again.
-            suspects.remove(&digest);
-            self.count.store(suspects.len(), Ordering::Relaxed);
+        let mut suspects = self.suspects();
+        let Some(suspect) = suspects.get_mut(&digest) else { return Ok(()) };
+        if suspect.deaths.len() < DEATHS_MAX {
             return Ok(());
         }
-        if deaths.len() < DEATHS_MAX {
+        if now.saturating_duration_since(suspect.tried) >= PROBE {
+            suspect.tried = now;
             return Ok(());
         }
         let message = format!(
-            "{} instances went away while they answered this request; it goes to no other for {} s",
-            deaths.len(),
-            HELD.as_secs()
+            "{} instances went away while they answered this request; it is tried once in {} s, and goes to no other meanwhile",
+            suspect.deaths.len(),
+            PROBE.as_secs()
         );
         Err(Problem::new(Kind::Precondition, "DEADLY_REQUEST", message))
     }
 
     /// An instance went away with a request; whether it may go to another.
     pub fn died(&self, digest: u64, address: &str, now: Instant) -> bool {
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut suspects = self.suspects();
+        suspects.retain(|_, suspect| now.saturating_duration_since(suspect.last) < HELD);
         if suspects.len() >= SUSPECTS_MAX && !suspects.contains_key(&digest) {
-            let newest = |deaths: &[Death]| deaths.iter().map(|(_, at)| *at).max();
-            let oldest = suspects.iter().min_by_key(|(_, deaths)| newest(deaths)).map(|(digest, _)| *digest);
+            let oldest = suspects.iter().min_by_key(|(_, suspect)| suspect.last).map(|(digest, _)| *digest);
             oldest.and_then(|oldest| suspects.remove(&oldest));
         }
-        let deaths = suspects.entry(digest).or_default();
-        let is_known =
-            |(known, at): &Death| **known == *address && now.saturating_duration_since(*at) < ONE_DEATH;
-        if deaths.len() < DEATHS_MAX && !deaths.iter().any(is_known) {
-            deaths.push((address.into(), now));
+        let none = || Suspect { deaths: Vec::new(), last: now, tried: now };
+        let suspect = suspects.entry(digest).or_insert_with(none);
+        let is_known = |(known, at): &(Arc<str>, Instant)| {
+            **known == *address && now.saturating_duration_since(*at) < ONE_DEATH
+        };
+        if suspect.deaths.len() < DEATHS_MAX && !suspect.deaths.iter().any(is_known) {
+            suspect.deaths.push((address.into(), now));
         }
-        let may_go_on = deaths.len() < DEATHS_MAX;
-        self.count.store(suspects.len(), Ordering::Relaxed);
-        may_go_on
+        (suspect.last, suspect.tried) = (now, now);
+        self.until_ms.store(self.ms(now + HELD).max(1), Ordering::Relaxed);
+        suspect.deaths.len() < DEATHS_MAX
     }
 
     /// An instance answered a request and lives.
     pub fn answered(&self, digest: u64) {
-        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        suspects.remove(&digest);
-        self.count.store(suspects.len(), Ordering::Relaxed);
+        self.suspects().remove(&digest);
     }
 }
 
@@ -98,40 +121,57 @@ impl Deadly {
 #[derive(Debug)]
 pub struct Asked {
     deadly: Arc<Deadly>,
-    path: String,
-    pieces: Vec<Bytes>,
+    /// Version and method: another version may be the one that bears it.
+    whose: (Arc<str>, Arc<str>, String),
+    /// All of it; none of what asks for no answer of the model, which no instance dies of.
+    data: Option<Vec<Bytes>>,
+    digest: OnceLock<u64>,
 }
 
 impl Asked {
-    /// As it was gathered: all of a small one, and the beginning of another.
+    /// A whole request to a version.
     ///
     /// # Errors
     /// `DEADLY_REQUEST`.
-    pub fn new(deadly: &Arc<Deadly>, path: &str, pieces: Vec<Bytes>) -> Result<Arc<Self>, Problem> {
-        let asked = Self { deadly: Arc::clone(deadly), path: path.to_owned(), pieces };
-        if !deadly.is_clear() {
-            deadly.check(asked.digest(), Instant::now())?;
+    pub fn new(
+        deadly: &Arc<Deadly>,
+        whose: (Arc<str>, Arc<str>, String),
+        data: Option<Vec<Bytes>>,
+    ) -> Result<Arc<Self>, Problem> {
+        let asked = Self { deadly: Arc::clone(deadly), whose, data, digest: OnceLock::new() };
+        let now = Instant::now();
+        if !deadly.is_clear(now)
+            && let Some(digest) = asked.digest()
+        {
+            deadly.check(digest, now)?;
         }
         Ok(Arc::new(asked))
     }
 
     /// It was answered.
     pub fn answered(&self) {
-        if !self.deadly.is_clear() {
-            self.deadly.answered(self.digest());
+        if !self.deadly.is_clear(Instant::now())
+            && let Some(digest) = self.digest()
+        {
+            self.deadly.answered(digest);
         }
     }
 
-    /// Of what the instance sees; keyed, so that nobody can make two requests that look alike.
-    fn digest(&self) -> u64 {
-        let bytes: Vec<u8> = self.pieces.iter().flatten().copied().collect();
-        self.deadly.keys.hash_one((&self.path, bytes))
+    /// Of what the instance sees; keyed, so that nobody can make two requests that look alike. Only asked for when anything is suspected.
+    fn digest(&self) -> Option<u64> {
+        let data = self.data.as_ref()?;
+        Some(*self.digest.get_or_init(|| {
+            let mut hasher = self.deadly.keys.build_hasher();
+            self.whose.hash(&mut hasher);
+            data.iter().for_each(|piece| hasher.write(piece));
+            hasher.finish()
+        }))
     }
 }
 
 impl OnLoss for Asked {
     fn lost(&self, address: &str) -> bool {
-        self.deadly.died(self.digest(), address, Instant::now())
+        self.digest().is_none_or(|digest| self.deadly.died(digest, address, Instant::now()))
     }
 }
 
@@ -142,7 +182,7 @@ mod tests {
     #[test]
     fn a_request_costs_two_instances_at_most_and_an_answer_acquits() {
         let (deadly, now) = (Deadly::default(), Instant::now());
-        assert!(deadly.is_clear());
+        assert!(deadly.is_clear(now));
         assert!(deadly.died(1, "a", now), "one instance may have been about to end anyway");
         assert!(deadly.died(1, "a", now), "another connection to the same one");
         assert!(deadly.check(1, now).is_ok());
@@ -150,7 +190,8 @@ mod tests {
         assert_eq!(deadly.check(1, now).unwrap_err().reason(), "DEADLY_REQUEST");
         assert!(deadly.check(2, now).is_ok(), "others go on");
         deadly.answered(1);
-        assert!(deadly.check(1, now).is_ok() && deadly.is_clear());
+        assert!(deadly.check(1, now).is_ok());
+        assert!(!deadly.is_clear(now) && deadly.is_clear(now + HELD + PROBE));
     }
 
     #[test]
@@ -159,12 +200,17 @@ mod tests {
         for address in ["a", "b"] {
             deadly.died(1, address, now);
         }
-        let later = now + HELD + Duration::from_secs(1);
+        let later = now + PROBE;
         assert!(deadly.check(1, now).is_err() && deadly.check(1, later).is_ok());
+        assert!(deadly.check(1, later).is_err(), "one at a time");
+        assert!(!deadly.died(1, "c", later), "and it goes to no other");
+        assert!(deadly.check(1, later + Duration::from_secs(1)).is_err());
         for digest in 0..3_000 {
-            deadly.died(digest, "a", now + Duration::from_millis(digest));
+            deadly.died(digest, "a", later + Duration::from_millis(digest));
         }
-        assert_eq!(deadly.suspects.lock().unwrap().len(), SUSPECTS_MAX);
-        assert!(deadly.suspects.lock().unwrap().contains_key(&2_999));
+        assert_eq!(deadly.suspects().len(), SUSPECTS_MAX);
+        assert!(deadly.suspects().contains_key(&2_999));
+        deadly.died(7, "a", later + HELD * 2);
+        assert_eq!(deadly.suspects().len(), 1, "what is old is forgotten");
     }
 }

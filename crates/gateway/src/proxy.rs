@@ -200,7 +200,8 @@ impl Gateway {
             let message = "is neither in the metadata nor, by the Open Inference Protocol, in the message";
             Problem::field(MODEL_HEADER.as_str(), "MODEL_MISSING", message)
         };
-        if !inference {
+        // A name that is known needs no message, unless all of it is gathered anyway.
+        if !inference || (named.is_some() && !is_repeatable(parts.uri.path())) {
             return named.map(str::to_owned).ok_or_else(missing);
         }
         let encoding = parts.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
@@ -274,8 +275,13 @@ impl Gateway {
         }
         let noted = note.map(|note| (note, note_max));
         let refused = Arc::new(AtomicBool::new(false));
-        let asked = match is_repeatable(parts.uri.path()) {
-            true => Asked::new(&self.0.deadly, parts.uri.path(), first.iter().cloned().collect()).map(Some),
+        let asked = match is_repeatable(parts.uri.path()) && rest.is_none() {
+            true => {
+                let data = (parts.uri.path() == INFER).then(|| first.iter().cloned().collect());
+                let whose =
+                    (Arc::clone(&route.model_id), Arc::clone(&target.version), parts.uri.path().to_owned());
+                Asked::new(&self.0.deadly, whose, data).map(Some)
+            }
             false => Ok(None),
         };
         let asked = asked.map_err(|problem| Box::new(Status::from(problem)))?;

@@ -62,7 +62,7 @@ pub struct Route {
     sticky_by: Option<HeaderName>,
     /// What is captured, and of how many in a million calls.
     capture: Option<(Arc<proto::Capture>, u64)>,
-    model_id: Arc<str>,
+    pub(crate) model_id: Arc<str>,
     arms: Option<Arms>,
     targets: BTreeMap<Arc<str>, Arc<Target>>,
 }

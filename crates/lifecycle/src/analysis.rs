@@ -170,7 +170,11 @@ fn found(frequency: &Frequency, ratio: f64) -> GateFound {
     let ((hits, draws), (base_hits, base_draws)) = (frequency.candidate, frequency.baseline);
     let (alone_hits, alone_draws) = frequency.alone;
     // Worse than tolerated, and worse than the baseline: the weaker of the two counts.
-    let paired_bad = ln_above(hits, draws - hits, tolerated).min(ln_above(hits, base_hits, 0.5));
+    // Of what both have, as many are the candidate's as it has draws: calls that were refused have no latency, so that the sides differ.
+    let own = if draws == 0 || base_draws == 0 { 0.5 } else { draws as f64 / (draws + base_draws) as f64 };
+    let (own_bad, own_good) = (own.max(0.5), own.min(0.5));
+    let beside_bad = if base_draws == 0 { 0.0 } else { ln_above(hits, base_hits, own_bad) };
+    let paired_bad = ln_above(hits, draws - hits, tolerated).min(beside_bad);
     let upper = frequency_upper(base_hits, base_draws, UNPAIRED_CONFIDENCE);
     let reference = if base_draws == 0 { tolerated } else { tolerated.max(upper * UNPAIRED_SLACK) };
     let alone_bad =
@@ -178,7 +182,7 @@ fn found(frequency: &Frequency, ratio: f64) -> GateFound {
     // Unacceptable, and so many times the baseline's: against that either counts.
     let (all_hits, all_draws) = (hits + alone_hits, draws + alone_draws);
     let absolute = ln_below(all_hits, all_draws - all_hits, unacceptable);
-    let beside = ln_below(hits, base_hits, ratio / (1.0 + ratio));
+    let beside = ln_below(hits, base_hits, own_good * ratio / (own_good * ratio + 1.0 - own_good));
     let share = |hits: u64, draws: u64| if draws == 0 { 0.0 } else { hits as f64 / draws as f64 };
     let mut description = format!(
         "{:.2} % of {draws} beside {:.2} % of {base_draws}",

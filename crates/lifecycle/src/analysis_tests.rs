@@ -159,3 +159,26 @@ fn nothing_seen_is_never_good_and_a_common_outage_is_nobodys_fault() {
     let alone = Counts { alone: Arm { errors: 4_000, ..arm }, baseline: arm, ..Counts::default() };
     assert_eq!(judge(&alone, &analysis).bad.as_deref(), Some("errors"));
 }
+
+#[test]
+fn a_baseline_that_fails_makes_nobody_slow() {
+    let analysis = Analysis::default();
+    // Both are as slow as each other, beyond what is tolerated; the baseline answers a fifth of its calls.
+    let arm = |errors, timed: u64| Arm {
+        calls: 1_000,
+        errors,
+        timed,
+        over_p95: timed * 12 / 100,
+        over_p99: timed * 12 / 100,
+    };
+    let counts = Counts { candidate: arm(0, 1_000), baseline: arm(800, 200), ..Counts::default() };
+    let judged = judge(&counts, &analysis);
+    assert!(judged.bad.is_none(), "{judged:?}");
+    // One that is dead says nothing of slowness at all.
+    let dead = Counts { candidate: arm(0, 1_000), baseline: arm(1_000, 0), ..Counts::default() };
+    assert!(judge(&dead, &analysis).bad.is_none());
+    // One that is fast does.
+    let fast = Arm { over_p95: 0, over_p99: 0, ..arm(800, 200) };
+    let beside = Counts { candidate: arm(0, 1_000), baseline: fast, ..Counts::default() };
+    assert!(judge(&beside, &analysis).bad.is_some());
+}

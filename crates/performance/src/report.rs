@@ -4,7 +4,7 @@ use acgs_statistics::{
     harm::{Risk, risk},
     score::Estimate,
 };
-use acgs_vocabulary::{Finding, Severity, finding::gravest};
+use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
 use crate::{
     config::Config,
@@ -137,14 +137,14 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
     }
     if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
         let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };
-        let description =
-            format!("{:.2} % of calls failed, above {:.2} %", rate * 100.0, config.error_rate_max * 100.0);
+        let (failed, bound) = apart(rate * 100.0, config.error_rate_max * 100.0, 2);
+        let description = format!("{failed} % of calls failed, above {bound} %");
         find("error_rate", "error_rate", severity, rate, config.error_rate_max, description);
     }
     if let Some([_, _, p95, _]) = report.latency_ms.filter(|latency| latency[2] > config.latency_p95_ms_max) {
         let severity = if p95 > 2.0 * config.latency_p95_ms_max { Severity::High } else { Severity::Medium };
-        let description =
-            format!("95 % of calls take up to {p95:.0} ms, above {:.0} ms", config.latency_p95_ms_max);
+        let (took, bound) = apart(p95, config.latency_p95_ms_max, 0);
+        let description = format!("95 % of calls take up to {took} ms, above {bound} ms");
         find("latency", "latency_p95_ms", severity, p95, config.latency_p95_ms_max, description);
     }
     let mut unusable = |rule: &str, subject: &str, lost: u64, used: u64, what: &str| {

@@ -1,7 +1,7 @@
 //! From a pane to scores and findings. It must not know protobuf.
 
 use acgs_columns::{Field, Role, Schema};
-use acgs_vocabulary::{Finding, Severity, finding::gravest};
+use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
 use crate::{
     config::Config,
@@ -184,7 +184,8 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
     let mut above = |rule: &str, value: f64, threshold: f64, what: &str| {
         if value > threshold {
             let severity = if value > 2.0 * threshold { Severity::High } else { Severity::Medium };
-            let description = format!("{:.1} % {what}, above {:.1} %", value * 100.0, threshold * 100.0);
+            let (found_value, bound) = apart(value * 100.0, threshold * 100.0, 1);
+            let description = format!("{found_value} % {what}, above {bound} %");
             found.push(Finding {
                 rule: rule.into(),
                 subject: String::new(),
@@ -221,7 +222,8 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
     }
     let mut below = |rule: &str, severity: Severity, value: f64, threshold: f64, what: &str| {
         if value < threshold {
-            let description = format!("{what} is {value:.2}, below {threshold:.2}");
+            let (found_value, bound) = apart(value, threshold, 2);
+            let description = format!("{what} is {found_value}, below {bound}");
             found.push(Finding {
                 rule: rule.into(),
                 subject: String::new(),

@@ -174,7 +174,7 @@ impl Actor {
                 },
                 () = self.publishing.next() => Vec::new(),
                 _ = ticks.tick() => self.on_tick(!takes && !inputs.is_empty()),
-                () = standing.needed(), if self.detached_since_us.is_some() => Vec::new(),
+                () = standing.needed(), if self.detached_since_us.is_some() && inputs.is_empty() => Vec::new(),
                 () = disowned.cancelled() => {
                     self.is_outdated = true;
                     Vec::new()
@@ -204,7 +204,8 @@ impl Actor {
                 self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", message));
                 return;
             }
-            if self.is_abandoned() {
+            // Who waits at the door is there.
+            if inputs.is_empty() && self.is_abandoned() {
                 tracing::info!(stream = %self.core.spec().stream_id, "a detached stream was given up");
                 return;
             }
@@ -240,15 +241,12 @@ impl Actor {
         }
     }
 
-    /// `holds` says that something waits which cannot be taken now: whoever it is of, time does not count meanwhile.
+    /// `holds` says that something waits which cannot be taken now: it may be of a client that comes back, so partitions without one are not
+    /// silent meanwhile.
     fn on_tick(&mut self, holds: bool) -> Vec<Action> {
         let now_us = self.now_us();
         let passed_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
-        let unheard_us = match passed_us > LATE_TICK_US {
-            _ if holds => passed_us,
-            true => passed_us - TICK.as_micros() as u64,
-            false => 0,
-        };
+        let unheard_us = if passed_us > LATE_TICK_US { passed_us - TICK.as_micros() as u64 } else { 0 };
         let stalled_us = self.deps.config.stalled_client_ms * 1_000;
         for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {
             let message = "the client took no reports for too long; open the stream again to resume";
@@ -257,9 +255,11 @@ impl Actor {
         }
         self.lanes.let_go_of_silent();
         let clients = &self.clients;
-        let waits =
-            |client: &Client, partition: &str| client.end.partition == partition && client.end.waiting.any();
-        self.core.tick(now_us, unheard_us, |partition| clients.iter().any(|client| waits(client, partition)))
+        let waits = |partition: &str| {
+            let mut own = clients.iter().filter(|client| client.end.partition == partition).peekable();
+            (holds && own.peek().is_none()) || own.any(|client| client.end.waiting.any())
+        };
+        self.core.tick(now_us, unheard_us, waits)
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {

@@ -34,6 +34,8 @@ pub struct Config {
     pub stalled_client_ms: u64,
     /// How far ahead of the wall clock event time may be, in milliseconds; rows beyond are counted and left out.
     pub future_ms_max: i64,
+    /// Share of rows that came too late for every window above which a finding is made, in [0, 1].
+    pub late_rate_max: f64,
     /// When findings become alerts, and when those end.
     pub alerts: AlertConfig,
 }

@@ -236,6 +236,10 @@ pub struct Core {
     lost: HashSet<LaneId>,
     /// When the frame that is being taken was received.
     receipt_us: Option<u64>,
+    /// Late rows, and rows that were in time, when their share was looked at last.
+    late_looked: (u64, u64),
+    /// What was found then.
+    late_found: Option<Finding>,
 }
 
 impl Memory {
@@ -278,6 +282,8 @@ impl Core {
             tracker: AlertTracker::new(config.alerts),
             lost: HashSet::new(),
             receipt_us: None,
+            late_looked: (0, 0),
+            late_found: None,
             projections,
             read_evidence,
             spec,

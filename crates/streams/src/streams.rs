@@ -166,10 +166,20 @@ impl LabelSubmission {
 
 /// Gives up the stream without clients that is missed the least, if there is one: those that somebody left do not keep others out.
 fn make_room(by_name: &mut HashMap<Arc<str>, Cell>) {
-    let worth = |(name, cell): (&Arc<str>, &Cell)| Some((cell.get()?.standing.worth()?, Arc::clone(name)));
-    let least = by_name.iter().filter_map(worth).min();
-    if let Some(stream) = least.and_then(|(_, name)| by_name.remove(&name)?.get().cloned()) {
-        stream.standing.give_up();
+    let worth = |(name, cell): (&Arc<str>, &Cell)| {
+        let stream = cell.get()?;
+        // Who waits at the door is there.
+        let (is_used, since_us) =
+            stream.standing.worth().filter(|_| stream.inputs.capacity() == INPUTS_MAX)?;
+        Some((is_used, since_us, Arc::clone(name)))
+    };
+    let mut all: Vec<_> = by_name.iter().filter_map(worth).collect();
+    all.sort_unstable();
+    for (_, since_us, name) in all {
+        if by_name.get(&name).and_then(|cell| cell.get()).is_some_and(|it| it.standing.give_up(since_us)) {
+            by_name.remove(&name);
+            return;
+        }
     }
 }
 

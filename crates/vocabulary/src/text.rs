@@ -48,6 +48,18 @@ pub fn complement(characters: &str) -> Option<String> {
     characters.bytes().map(|byte| place(byte).map(|place| char::from(ALPHABET[31 - place]))).collect()
 }
 
+/// Two numbers for a person, with at least so many decimals and as many as it takes to tell them apart: 0.796 is not "0.80, below 0.80".
+#[must_use]
+pub fn apart(value: f64, bound: f64, decimals_min: usize) -> (String, String) {
+    const DECIMALS_MAX: usize = 12;
+    let told = |decimals: usize| (format!("{value:.decimals$}"), format!("{bound:.decimals$}"));
+    let differ = |decimals: &usize| {
+        let (one, other) = told(*decimals);
+        one != other
+    };
+    told((decimals_min..=DECIMALS_MAX).find(differ).unwrap_or(decimals_min))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +82,13 @@ mod tests {
         assert!(ids.is_sorted(), "of one millisecond, as they were made");
         assert!(unique_id("", 1) < unique_id("", 2));
         assert_eq!(ids[0].len(), 29);
+    }
+
+    #[test]
+    fn what_differs_is_told_apart() {
+        assert_eq!(apart(0.5, 0.8, 2), ("0.50".to_owned(), "0.80".to_owned()));
+        assert_eq!(apart(0.796, 0.8, 2), ("0.796".to_owned(), "0.800".to_owned()));
+        assert_eq!(apart(0.8, 0.8, 2), ("0.80".to_owned(), "0.80".to_owned()));
+        assert_eq!(apart(1.04, 1.0, 1), ("1.04".to_owned(), "1.00".to_owned()));
     }
 }

@@ -21,7 +21,7 @@ pub struct Serve {
 /// What a process can be.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Role {
-    /// Quality, drift, performance and the orchestrator, judges in process.
+    /// Quality, drift, performance, the orchestrator and the gateway; judges in process.
     All,
     /// A judge of data quality.
     Quality,

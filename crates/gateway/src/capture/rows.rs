@@ -130,7 +130,7 @@ impl Rows {
 
     pub(super) fn push(&mut self, call: Call, exchange: &Exchange) -> Option<()> {
         let failed = exchange.code != Code::Ok;
-        let timed = matches!(exchange.code, Code::Ok | Code::DeadlineExceeded);
+        let timed = exchange.code == Code::Ok;
         for row in 0..call.inputs.rows() {
             let id = match exchange.captured.spec.id.is_empty() {
                 true => format!("{}-{:016x}-{row}", call.id, exchange.number),

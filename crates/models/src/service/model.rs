@@ -2,7 +2,7 @@
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_lifecycle::Command;
-use acgs_vocabulary::{Problem, text};
+use acgs_vocabulary::{Problem, problem::Kind, text};
 use tonic::{Request, Response};
 
 use super::{
@@ -105,8 +105,17 @@ impl proto::model_service_server::ModelService for ModelService {
             Problem::field("time", "BAD_TIME", format!("{:?} is not RFC 3339", request.time))
         })?;
         let found = self.0.writer.as_of(&request.model_id, time_ms).await?;
-        let (model, event_number) =
-            found.ok_or_else(|| Problem::missing("model", request.model_id, "UNKNOWN_MODEL"))?;
+        let missing = || match self.0.model(&request.model_id) {
+            Ok(model) => {
+                let message = format!(
+                    "model {:?} was not known then; it is since {}",
+                    request.model_id, model.registered_at
+                );
+                Problem::new(Kind::NotFound, "UNKNOWN_MODEL", message)
+            }
+            Err(problem) => problem,
+        };
+        let (model, event_number) = found.ok_or_else(missing)?;
         let versions = messages::versions(&model);
         let model = Some(messages::model(&model));
         Ok(Response::new(proto::AsOfResponse { model, versions, event_number }))

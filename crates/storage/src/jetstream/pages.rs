@@ -11,9 +11,10 @@ use futures_util::StreamExt;
 
 use super::trouble;
 
-/// A reader of one's own is given up by the server after this long.
-pub(super) const READER_KEEP: Duration = Duration::from_secs(5);
-/// For one fetch; shorter than the reader lives, so that it can be asked what is left.
+/// A reader of one's own is given up by the server after this long: longer than a fetch that gets nothing takes, by the server's patience and
+/// the client's own on top of it, so that it can be asked what is left.
+pub(super) const READER_KEEP: Duration = Duration::from_secs(15);
+/// For one fetch.
 const FETCH_PATIENCE: Duration = Duration::from_secs(2);
 /// Messages of one fetch.
 const FETCH_MAX: usize = 1_000;
@@ -41,14 +42,13 @@ pub(super) async fn take_all(consumer: &PullConsumer, count: usize) -> Result<Ve
             found.push(message);
         }
         if found.len() == before {
-            match consumer.get_info().await.map_err(trouble)?.num_pending {
-                0 => break,
-                left => {
-                    let message =
-                        format!("NATS gave none of {left} messages that wait; they have to be read again");
-                    return Err(PortError::Unavailable(message));
-                }
+            let info = consumer.get_info().await.map_err(trouble)?;
+            // What was written to a connection that broke counts as given.
+            if info.num_pending > 0 || info.delivered.consumer_sequence != found.len() as u64 {
+                let message = "a page of NATS did not come whole; it has to be read again";
+                return Err(PortError::Unavailable(message.into()));
             }
+            break;
         }
     }
     Ok(found)

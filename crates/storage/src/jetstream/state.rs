@@ -141,6 +141,8 @@ impl KeyValue for JetStream {
             found.extend(key.filter(|key| !gone && key.starts_with(prefix) && key.as_str() > after));
         }
         found.sort_unstable();
+        // One that is written while it is listed is named twice.
+        found.dedup();
         found.truncate(count);
         Ok(found)
     }

@@ -41,7 +41,7 @@ impl Client {
                     self.taken += 1;
                 }
                 Err(Full(_)) => {
-                    self.lagging_since_us.get_or_insert(now_us);
+                    self.lags(now_us);
                     return true;
                 }
                 Err(Closed(_)) => return false,
@@ -56,7 +56,7 @@ impl Client {
                     self.owes_answer = false;
                 }
                 Err(Full(_)) => {
-                    self.lagging_since_us.get_or_insert(now_us);
+                    self.lags(now_us);
                     return true;
                 }
                 Err(Closed(_)) => return false,
@@ -64,6 +64,13 @@ impl Client {
         }
         (self.lagging_since_us, self.taken) = (None, 0);
         !self.end.out.is_closed()
+    }
+
+    /// It is not told all that there is; what it took before does not count.
+    fn lags(&mut self, now_us: u64) {
+        if self.lagging_since_us.is_none() {
+            (self.lagging_since_us, self.taken) = (Some(now_us), 0);
+        }
     }
 
     /// Whether it has been behind for so long and took less than a queue of reports meanwhile: one now and then holds a stream as surely as

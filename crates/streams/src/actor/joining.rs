@@ -87,6 +87,10 @@ impl Actor {
             let message = format!("reports through {} are no longer kept", self.forgotten_through);
             return Err(Problem::new(Kind::Precondition, "RESUME_EXPIRED", message));
         }
+        if !self.standing.say(None, self.core.is_new()) {
+            let message = "the stream was given up a moment ago; open it again";
+            return Err(Problem::new(Kind::Unavailable, "STREAM_ENDED", message));
+        }
         let Place { accepted_through, join } = self.core.join_partition(&end.partition, now_us)?;
         // A client that comes back replaces its former self.
         for former in self.clients.extract_if(.., |known| known.end.partition == end.partition) {

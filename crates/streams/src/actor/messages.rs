@@ -62,6 +62,9 @@ impl Drop for Waits {
     }
 }
 
+/// In place of a time: its place was given to another.
+const GIVEN_UP: u64 = u64::MAX;
+
 /// How a stream stands, for whoever decides which streams there is room for.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -73,24 +76,30 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Since when it has no client, `None` while it has; and whether it has taken nothing yet.
-    pub fn say(&self, detached_since_us: Option<u64>, is_new: bool) {
+    /// Since when it has no client, `None` while it has; and whether it has taken nothing yet. False when it was given up.
+    pub fn say(&self, detached_since_us: Option<u64>, is_new: bool) -> bool {
         self.is_new.store(is_new, Ordering::Relaxed);
-        self.detached_since_us
-            .store(detached_since_us.map_or(0, |since_us| since_us.max(1)), Ordering::Relaxed);
+        let since_us = detached_since_us.map_or(0, |since_us| since_us.clamp(1, GIVEN_UP - 1));
+        let said = |now: u64| (now != GIVEN_UP).then_some(since_us);
+        self.detached_since_us.fetch_update(Ordering::AcqRel, Ordering::Acquire, said).is_ok()
     }
 
     /// How much is lost when it is given up: the least for one that has taken nothing, then for the longest without a client. `None` while
     /// it has clients.
     #[must_use]
     pub fn worth(&self) -> Option<(bool, u64)> {
-        let since_us = self.detached_since_us.load(Ordering::Relaxed);
-        (since_us > 0).then(|| (!self.is_new.load(Ordering::Relaxed), since_us))
+        let since_us = self.detached_since_us.load(Ordering::Acquire);
+        (since_us > 0 && since_us != GIVEN_UP).then(|| (!self.is_new.load(Ordering::Relaxed), since_us))
     }
 
-    /// Its place is needed: it ends, unless a client has come back.
-    pub fn give_up(&self) {
-        self.given_up.cancel();
+    /// Its place is needed: it ends. False when a client has come back meanwhile.
+    pub fn give_up(&self, since_us: u64) -> bool {
+        let none =
+            self.detached_since_us.compare_exchange(since_us, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+        if none.is_ok() {
+            self.given_up.cancel();
+        }
+        none.is_ok()
     }
 
     /// Whether its place is needed.

@@ -22,7 +22,7 @@ impl Actor {
             (false, _) => None,
             (true, since_us) => since_us.or(Some(now_us)),
         };
-        self.standing.say(self.detached_since_us, self.core.is_new());
+        let _given_up = self.standing.say(self.detached_since_us, self.core.is_new());
         self.forget();
     }
 

@@ -9,6 +9,9 @@ use acgs_windowing::{WindowKey, watermark::BEGINNING};
 use super::{Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evidence, frames::window_of};
 use crate::alert_tracker::Observation;
 
+/// Rows from which the share of late ones is looked at.
+const LATE_LOOK_ROWS: u64 = 100;
+
 impl Core {
     /// A lane's judge answered.
     pub fn verdict(&mut self, lane: LaneId, verdict: Verdict, now_us: u64) -> Vec<Action> {
@@ -118,10 +121,17 @@ impl Core {
         let window = window_of(&self.spec.stream_id, &pending.window);
         let Evidence { drifted, risk, summary } = evidence(self.read_evidence, &mut parts);
         let harm = harm(drifted, risk);
-        let findings = findings(&parts, harm);
-        let judged: Vec<JudgeKind> =
+        let mut findings = findings(&parts, harm);
+        let mut judged: Vec<JudgeKind> =
             parts.iter().filter(|part| part.status() == VerdictStatus::Ok).map(|part| part.judge).collect();
         let is_revision = pending.revision > 0;
+        if !is_revision {
+            findings.extend(self.late_rows().map(|finding| (JudgeKind::Quality, finding)));
+            if !judges.contains(&JudgeKind::Quality) {
+                // Nobody else says anything of it, so that it can end.
+                judged.push(JudgeKind::Quality);
+            }
+        }
         let observation = Observation { window: &window, is_revision, judged: &judged, findings: &findings };
         let alerts = self.tracker.observe(&observation);
         self.report_seq += 1;
@@ -137,6 +147,28 @@ impl Core {
             latency_us: pending.closed_at_us.map_or(0, |closed_at_us| now_us.saturating_sub(closed_at_us)),
             summary,
         })
+    }
+}
+
+impl Core {
+    /// What came too late for every window since it was looked at last, when there is enough to look at.
+    fn late_rows(&mut self) -> Option<Finding> {
+        let now = (self.totals.dropped.late, self.totals.accepted_rows);
+        let (late, in_time) = (now.0 - self.late_looked.0, now.1 - self.late_looked.1);
+        if late + in_time < LATE_LOOK_ROWS {
+            return self.late_found.clone();
+        }
+        self.late_looked = now;
+        let (rate, threshold) = (late as f64 / (late + in_time) as f64, self.config.late_rate_max);
+        self.late_found = (rate > threshold).then(|| Finding {
+            rule: "late_rows".into(),
+            subject: String::new(),
+            severity: if rate > 2.0 * threshold { Severity::High } else { Severity::Medium },
+            value: rate,
+            threshold,
+            description: format!("{late} of {} rows came after their windows had closed", late + in_time),
+        });
+        self.late_found.clone()
     }
 }
 

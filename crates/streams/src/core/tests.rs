@@ -34,6 +34,7 @@ const CONFIG: Config = Config {
     detached_keep_ms: 1_000,
     stalled_client_ms: 1_000,
     future_ms_max: i64::MAX / 4,
+    late_rate_max: 0.01,
     alerts: AlertConfig { resolve_after: 1, cooldown_ms: 0, alerts_max: 10 },
 };
 
