@@ -223,8 +223,10 @@ async fn calls_without_an_id_of_their_own_are_records_of_their_own() {
         question.inputs.retain(|input| input.name != "name");
         question
     };
-    let since = Instant::now();
+    let (since, mut failed) = (Instant::now(), 0);
+    // What fails before the route is in force may be a record too.
     while gateway.model_infer(without(0)).await.is_err() {
+        failed += 1;
         assert!(since.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -245,7 +247,7 @@ async fn calls_without_an_id_of_their_own_are_records_of_their_own() {
             }
             rows = from_parquet(bytes.into()).unwrap().1.iter().map(acgs_columns::RecordBatch::rows).sum();
         }
-        if rows == 300 {
+        if (300..=300 + failed).contains(&rows) {
             break;
         }
         assert!(since.elapsed() < PATIENCE, "{rows} records of 300 calls");

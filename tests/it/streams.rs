@@ -5,11 +5,12 @@ use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{PutReferenceRequest, ReferenceHeader, put_reference_request},
     orchestrator::v1::{
-        AlertState, Harm, Judge, LabelsHeader, Open, SlidingWindow, SubmitLabelsRequest, SubscribeRequest,
-        WindowReport, stream_windows_response::Message, submit_labels_request, window_spec,
+        AlertState, ExplainAlertRequest, Harm, Judge, LabelsHeader, ListAlertsRequest, Open, SlidingWindow,
+        SubmitLabelsRequest, SubscribeRequest, WindowReport, stream_windows_response::Message,
+        submit_labels_request, window_spec,
     },
 };
-use acgs_tests::{Mesh, label_schema, labels, open, reason, reports, row_schema, rows};
+use acgs_tests::{Mesh, PATIENCE, label_schema, labels, open, reason, reports, row_schema, rows};
 use acgs_vocabulary::convert::{batch, schema};
 use tonic::Code;
 
@@ -194,6 +195,40 @@ async fn rows_that_come_too_late_are_a_finding() {
             .map(|(start_ms, alert)| (start_ms, alert.state()))
             .collect();
         assert_eq!(told, [(1_000, AlertState::Open), (4_000, AlertState::Resolved)], "{stream_id}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_are_closed_when_their_stream_ends() {
+    let mesh = Mesh::start().await;
+    let mut client = mesh.orchestrator().await;
+    let mut stream = mesh.stream(open("s", 1_000)).await.unwrap();
+    // Each record comes twice.
+    let times: Vec<i64> = (0..150).map(|row| row * 10).collect();
+    stream.rows(1, &rows(0, &times, 0.0)).await;
+    stream.rows(2, &rows(100, &times[100..], 0.0)).await;
+    stream.end().await;
+    let reports = stream.reports().await;
+    let opened = reports.iter().flat_map(|report| &report.alerts).filter(|it| it.state() == AlertState::Open);
+    assert!(opened.count() > 0, "{reports:?}");
+    let since = std::time::Instant::now();
+    loop {
+        let mut list = async |state: AlertState| {
+            let request = ListAlertsRequest { state: state.into(), ..Default::default() };
+            client.list_alerts(request).await.unwrap().into_inner().alerts
+        };
+        let (open, closed) = (list(AlertState::Open).await, list(AlertState::Resolved).await);
+        if open.is_empty() && !closed.is_empty() {
+            let id = closed[0].alert_id.clone();
+            let explained =
+                client.explain_alert(ExplainAlertRequest { alert_id: id }).await.unwrap().into_inner();
+            assert!(
+                explained.explanation.iter().any(|line| line.contains("its stream ended")),
+                "{explained:?}"
+            );
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{open:?}");
     }
 }
 

@@ -222,6 +222,7 @@ mod tests {
             service_id: String::new(),
             quality_severity: None,
             epoch: 0,
+            life: String::new(),
         }
     }
 

@@ -36,7 +36,7 @@ use crate::{
     core::{Action, Core, Receipt, Report},
     lanes::{Event, Lanes},
     leases::Lease,
-    publish::{Publication, Publisher},
+    publish::{Publication, Publisher, Said},
 };
 
 /// Inputs that wait for the stream's task.
@@ -88,6 +88,8 @@ pub struct Actor {
     is_outdated: bool,
     /// The trace of the call that opened the stream.
     traceparent: Option<Arc<str>>,
+    /// Unique to this life of the stream.
+    life: Arc<str>,
     /// Where its frames are kept before they are taken, when they are.
     recorder: Option<Arc<dyn FrameRecorder>>,
     standing: Arc<Standing>,
@@ -104,7 +106,7 @@ impl Actor {
         deps: ActorDeps,
         lease: Option<Lease>,
         traceparent: Option<Arc<str>>,
-        recorder: Option<Arc<dyn FrameRecorder>>,
+        (life, recorder): (Arc<str>, Option<Arc<dyn FrameRecorder>>),
     ) -> Result<Self, Problem> {
         let config = deps.config.lanes();
         let epoch = lease.as_ref().map_or(0, Lease::epoch);
@@ -132,6 +134,7 @@ impl Actor {
             lease,
             is_outdated: false,
             traceparent,
+            life,
             recorder,
             standing: Arc::default(),
             ticked_us,
@@ -192,6 +195,7 @@ impl Actor {
             self.perform(actions);
             self.tell(inputs.is_empty());
             if self.core.is_over() {
+                self.close_alerts();
                 self.finish().await;
                 return;
             }
@@ -207,6 +211,7 @@ impl Actor {
             // Who waits at the door is there.
             if inputs.is_empty() && self.is_abandoned() {
                 tracing::info!(stream = %self.core.spec().stream_id, "a detached stream was given up");
+                self.close_alerts();
                 return;
             }
         }
@@ -315,16 +320,30 @@ impl Actor {
                 Action::Report(report) => {
                     let report: Arc<Report> = Arc::from(report);
                     self.kept.push_back(Arc::clone(&report));
-                    let publication = Publication {
-                        report,
-                        model_id: Arc::clone(&self.model_id),
-                        service_id: Arc::clone(&self.service_id),
-                        epoch: self.lease.as_ref().map_or(0, Lease::epoch),
-                        traceparent: self.traceparent.clone(),
-                    };
+                    let publication = self.publication(Said::Report(report));
                     self.publishing.push(publication);
                 }
             }
+        }
+    }
+
+    fn publication(&self, said: Said) -> Publication {
+        Publication {
+            said,
+            stream_id: Arc::clone(&self.core.spec().stream_id),
+            model_id: Arc::clone(&self.model_id),
+            service_id: Arc::clone(&self.service_id),
+            epoch: self.lease.as_ref().map_or(0, Lease::epoch),
+            life: Arc::clone(&self.life),
+            traceparent: self.traceparent.clone(),
+        }
+    }
+
+    /// Nobody looks any more: what stood is closed.
+    fn close_alerts(&mut self) {
+        let alerts = self.core.end();
+        if !alerts.is_empty() {
+            self.publishing.push(self.publication(Said::End(alerts.into())));
         }
     }
 }

@@ -30,6 +30,8 @@ struct Standing {
     last_end_ms: i64,
     resolved_end_ms: i64,
     finding: Finding,
+    /// The newest that found it.
+    window: Window,
 }
 
 /// The tracker of one stream.
@@ -103,6 +105,7 @@ impl AlertTracker {
             last_end_ms: i64::MIN,
             resolved_end_ms: i64::MIN,
             finding: finding.clone(),
+            window: observation.window.clone(),
         });
         if observation.is_revision && standing.resolved_end_ms >= end_ms {
             // Over since a later window: history does not open it again.
@@ -111,6 +114,7 @@ impl AlertTracker {
         if end_ms > standing.last_end_ms {
             standing.occurrences += 1;
             standing.last_end_ms = end_ms;
+            standing.window = observation.window.clone();
             standing.clean = 0;
         }
         let reopened_early =
@@ -142,6 +146,18 @@ impl AlertTracker {
         standing.occurrences = 0;
         standing.resolved_end_ms = window.end_ms;
         Some(change)
+    }
+
+    /// The stream is over: what stands is closed, since nobody looks any more.
+    pub fn end(&mut self) -> Vec<Alert> {
+        let standing = self.alerts.iter_mut().filter(|(_, standing)| standing.open);
+        let close = |(identity, standing): (&AlertSubject, &mut Standing)| {
+            let message = "its stream ended while it stood".to_owned();
+            let change = alert(identity, standing, AlertState::Resolved, &standing.window, message);
+            standing.open = false;
+            change
+        };
+        standing.map(close).collect()
     }
 
     fn forget(&mut self) {

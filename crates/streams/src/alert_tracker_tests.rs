@@ -45,6 +45,19 @@ fn an_alert_opens_rises_and_ends_once() {
 }
 
 #[test]
+fn what_stands_is_closed_when_its_stream_ends() {
+    let mut tracker = AlertTracker::new(CONFIG);
+    see(&mut tracker, 1, &[finding("stands", Severity::High), finding("ends", Severity::Medium)]);
+    for number in 2..4 {
+        see(&mut tracker, number, &[finding("stands", Severity::High)]);
+    }
+    let closed = tracker.end();
+    let told: Vec<_> = closed.iter().map(|alert| (alert.rule.as_str(), alert.state, &alert.window)).collect();
+    assert_eq!(told, [("stands", AlertState::Resolved, &window(3))]);
+    assert_eq!(tracker.end(), [], "once");
+}
+
+#[test]
 fn a_judge_that_did_not_judge_ends_nothing() {
     let mut tracker = AlertTracker::new(CONFIG);
     see(&mut tracker, 1, &[finding("r", Severity::High)]);

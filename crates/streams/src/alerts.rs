@@ -107,7 +107,10 @@ impl Record {
                     .to_owned()
             }
             AlertState::Resolved if self.resolved_by.is_empty() => {
-                "It is over: windows in a row did not find it any more.".to_owned()
+                format!(
+                    "It is over: {}.",
+                    self.last().map_or("", |last| last.message.trim_start_matches("over: "))
+                )
             }
             AlertState::Resolved => {
                 format!(

@@ -353,6 +353,11 @@ impl Core {
             && self.pending.is_empty()
     }
 
+    /// Nobody looks any more: what stood is closed.
+    pub fn end(&mut self) -> Vec<Alert> {
+        self.tracker.end()
+    }
+
     /// Whether nothing was ever accepted.
     #[must_use]
     pub fn is_new(&self) -> bool {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use acgs_statistics::harm::Harm;
 use acgs_vocabulary::{
-    Constitution, JudgeKind,
+    Alert, Constitution, JudgeKind,
     constitution::sha256_hex,
     event::{
         Envelope, EventKind, Origin,
@@ -23,19 +23,41 @@ const WAITING_MAX: usize = 4_096;
 /// Between attempts while the home cannot be reached.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// A report, and whose it is.
+/// What a stream says to the log.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// A report, with the changes of alerts that it brings.
+    Report(Arc<Report>),
+    /// It is over: what stood is closed.
+    End(Arc<[Alert]>),
+}
+
+/// What is said, and whose it is.
 #[derive(Clone, Debug)]
 pub struct Publication {
-    /// The report.
-    pub report: Arc<Report>,
+    /// What is said.
+    pub said: Said,
+    /// The stream.
+    pub stream_id: Arc<str>,
     /// The model; may be empty.
     pub model_id: Arc<str>,
     /// The service; may be empty.
     pub service_id: Arc<str>,
     /// Of the lease under which the stream runs; 0 where there are no leases.
     pub epoch: u64,
+    /// Unique to one life of the stream.
+    pub life: Arc<str>,
     /// The trace that the stream was opened in, if any.
     pub traceparent: Option<Arc<str>>,
+}
+
+impl Publication {
+    fn alerts(&self) -> &[Alert] {
+        match &self.said {
+            Said::Report(report) => &report.alerts,
+            Said::End(alerts) => alerts,
+        }
+    }
 }
 
 /// What the task that keeps alerts is given.
@@ -83,9 +105,7 @@ impl Publisher {
         for envelope in envelopes(&publication, self.clock.now_ms(), &self.constitution) {
             self.outbox.send(envelope).await;
         }
-        if !publication.report.alerts.is_empty()
-            && self.records.send(Item::Alerts(publication)).await.is_err()
-        {
+        if !publication.alerts().is_empty() && self.records.send(Item::Alerts(publication)).await.is_err() {
             tracing::error!("the task that keeps alerts has ended");
         }
     }
@@ -101,7 +121,7 @@ async fn keep(alerts: Alerts, mut items: mpsc::Receiver<Item>) {
                 continue;
             }
         };
-        for alert in &publication.report.alerts {
+        for alert in publication.alerts() {
             while let Err(problem) = alerts.note(alert, &publication.model_id, &publication.service_id).await
             {
                 if problem.kind() != Kind::Unavailable {
@@ -115,49 +135,53 @@ async fn keep(alerts: Alerts, mut items: mpsc::Receiver<Item>) {
 }
 
 fn envelopes(publication: &Publication, now_ms: i64, constitution: &Constitution) -> Vec<Envelope> {
-    let report = &publication.report;
-    let window = &report.window;
     let origin = Origin {
         service: "analytics-orchestrator",
         at_ms: now_ms,
         constitutional_hash: constitution.current(),
     };
     let traceparent = publication.traceparent.as_deref();
-    let id = report_id(report);
-    let reported = reported(publication);
-    let first = Envelope::new(EventKind::WindowReported, id.clone(), origin, &reported);
-    let mut all = vec![first.about(&window.stream_id).traced(traceparent)];
-    all.extend(report.alerts.iter().map(|alert| {
+    let mut all = Vec::new();
+    let mut cause = None;
+    if let Said::Report(report) = &publication.said {
+        let id = report_id(report, &publication.life);
+        let told =
+            Envelope::new(EventKind::WindowReported, id.clone(), origin, &reported(publication, report));
+        all.push(told.about(&publication.stream_id).traced(traceparent));
+        cause = Some(id);
+    }
+    all.extend(publication.alerts().iter().map(|alert| {
         let changed = AlertChanged {
             alert: alert.clone(),
             model_id: publication.model_id.to_string(),
             service_id: publication.service_id.to_string(),
-            about: window.stream_id.to_string(),
+            about: publication.stream_id.to_string(),
             findings: vec![alert.finding.clone()],
             epoch: publication.epoch,
         };
         // An alert's end is told where its beginning was.
         let kind = EventKind::alert(alert.judge, alert.severity);
-        Envelope::new(kind, alert.alert_id.to_string(), origin, &changed)
-            .about(&window.stream_id)
-            .caused_by(&id)
-            .traced(traceparent)
+        let told = Envelope::new(kind, alert.alert_id.to_string(), origin, &changed);
+        let told = told.about(&publication.stream_id).traced(traceparent);
+        match &cause {
+            Some(id) => told.caused_by(id),
+            None => told,
+        }
     }));
     all
 }
 
-/// The same for the same report of the same window.
-fn report_id(report: &Report) -> String {
+/// The same for the same report of the same window in one life of its stream.
+fn report_id(report: &Report, life: &str) -> String {
     let window = &report.window;
     let name = format!(
-        "window\n{}\n{}\n{}\n{}\n{}",
+        "window\n{}\n{}\n{}\n{}\n{}\n{life}",
         window.stream_id, window.key, window.start_ms, window.end_ms, report.revision
     );
     sha256_hex(name.as_bytes())
 }
 
-fn reported(publication: &Publication) -> WindowReported {
-    let report = &publication.report;
+fn reported(publication: &Publication, report: &Report) -> WindowReported {
     let summary = &report.summary;
     let of_quality = report.findings.iter().filter(|(judge, _)| *judge == JudgeKind::Quality);
     WindowReported {
@@ -179,5 +203,6 @@ fn reported(publication: &Publication) -> WindowReported {
         service_id: publication.service_id.to_string(),
         quality_severity: of_quality.map(|(_, finding)| finding.severity).max(),
         epoch: publication.epoch,
+        life: publication.life.to_string(),
     }
 }

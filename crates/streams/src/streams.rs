@@ -311,17 +311,18 @@ impl Streams {
         let core = Core::new(spec.clone(), self.deps.config, self.read_evidence)
             .map_err(|error| Problem::field("open.label_schema", "BAD_SCHEMA", error))?;
         let deps = &self.deps;
-        let instance = text::unique_id("", deps.clock.now_ms());
+        let life: Arc<str> = text::unique_id("", deps.clock.now_ms()).into();
         let recorder = spec.recorded.then(|| {
             deps.records.recorder(FrameSource {
                 stream_id: Arc::clone(&spec.stream_id),
-                instance: instance.into(),
+                instance: Arc::clone(&life),
                 model_id: spec.model_id.as_str().into(),
                 model_version: spec.model_version.as_str().into(),
                 epoch,
             })
         });
-        let actor = Actor::open(core, self.deps.clone(), lease, traceparent, recorder.clone()).await?;
+        let actor =
+            Actor::open(core, self.deps.clone(), lease, traceparent, (life, recorder.clone())).await?;
         let standing = actor.standing();
         let (stream, inputs) = mpsc::channel(INPUTS_MAX);
         self.tasks.spawn(actor.run(inputs));

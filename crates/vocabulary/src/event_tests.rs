@@ -98,6 +98,7 @@ fn reported(harm: HarmFound, performance: Option<PerformanceFound>) -> WindowRep
         service_id: "flights".into(),
         quality_severity: Some(Severity::Critical),
         epoch: 3,
+        life: "01".into(),
     }
 }
 

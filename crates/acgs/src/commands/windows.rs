@@ -21,6 +21,9 @@ use acgs_console::connect::{channel, explain};
 /// The log has been read to its end when nothing more has come for this long.
 const SILENCE: Duration = Duration::from_millis(500);
 
+/// Earlier reports of a window that are shown.
+const BEFORE_MAX: usize = 8;
+
 /// Show the last windows, with what each judge said of them.
 #[derive(Debug, Args)]
 pub struct Windows {
@@ -71,6 +74,27 @@ fn line(reported: &WindowReported) -> String {
     )
 }
 
+/// A window as it was told last, and what was said of it before.
+struct Shown {
+    newest: WindowReported,
+    /// Oldest first.
+    before: Vec<WindowReported>,
+}
+
+/// Takes a report: one of a window that was told before takes its place, and comes last.
+fn take(shown: &mut VecDeque<Shown>, reported: WindowReported) {
+    let known = shown.iter().position(|known| known.newest.window == reported.window);
+    let mut before = Vec::new();
+    if let Some(known) = known.and_then(|place| shown.remove(place)) {
+        before = known.before;
+        before.push(known.newest);
+        if before.len() > BEFORE_MAX {
+            before.remove(0);
+        }
+    }
+    shown.push_back(Shown { newest: reported, before });
+}
+
 impl Windows {
     /// Shows them.
     ///
@@ -82,7 +106,7 @@ impl Windows {
         let request =
             SubscribeRequest { after_sequence: Some(0), subject_filter: EventKind::WindowReported.subject() };
         let mut events = client.subscribe(request).await.map_err(|status| explain(&status))?.into_inner();
-        let mut last: VecDeque<WindowReported> = VecDeque::new();
+        let mut last: VecDeque<Shown> = VecDeque::new();
         let mut caught_up = false;
         loop {
             let next = match tokio::time::timeout(SILENCE, events.message()).await {
@@ -90,7 +114,7 @@ impl Windows {
                 Err(_) if caught_up => continue,
                 Err(_) => {
                     caught_up = true;
-                    last.drain(..).try_for_each(|reported| self.print(&reported))?;
+                    last.drain(..).try_for_each(|shown| self.print(&shown))?;
                     if self.follow {
                         continue;
                     }
@@ -104,19 +128,68 @@ impl Windows {
                 continue;
             }
             if caught_up {
-                self.print(&reported)?;
+                self.print(&Shown { newest: reported, before: Vec::new() })?;
                 continue;
             }
-            last.push_back(reported);
+            take(&mut last, reported);
             if last.len() > self.count {
                 last.pop_front();
             }
         }
     }
 
-    fn print(&self, reported: &WindowReported) -> anyhow::Result<()> {
-        let shown = if self.json { serde_json::to_string(reported)? } else { line(reported) };
-        println!("{shown}");
+    fn print(&self, shown: &Shown) -> anyhow::Result<()> {
+        let reported = &shown.newest;
+        if self.json {
+            let mut told = serde_json::to_value(reported)?;
+            if !shown.before.is_empty() {
+                told["history"] = serde_json::to_value(&shown.before)?;
+            }
+            println!("{told}");
+            return Ok(());
+        }
+        // A window is told again when late rows or labels revise it, and when its stream is opened anew from the start.
+        let anew = shown.before.iter().rfind(|before| before.life != reported.life);
+        match anew.map(|before| before.overall_score) {
+            Some(Some(score)) => println!("{}  told before with quality {score:.3}", line(reported)),
+            Some(None) => println!("{}  told before", line(reported)),
+            None => println!("{}", line(reported)),
+        }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use acgs_vocabulary::Window;
+
+    use super::*;
+
+    #[test]
+    fn a_window_that_is_told_again_takes_its_own_place() {
+        let reported = |start_ms: i64, life: &str, score: f64| WindowReported {
+            row_count: Some(10),
+            overall_score: Some(score),
+            drift_detected: None,
+            score_drift: None,
+            brier: None,
+            performance: None,
+            harm: HarmFound::None,
+            window: Window { stream_id: "s".into(), key: "".into(), start_ms, end_ms: start_ms + 10 },
+            revision: 0,
+            model_id: String::new(),
+            service_id: String::new(),
+            quality_severity: None,
+            epoch: 0,
+            life: life.into(),
+        };
+        let mut shown = VecDeque::new();
+        for (start_ms, life, score) in [(0, "a", 0.5), (10, "a", 0.9), (0, "b", 0.8)] {
+            take(&mut shown, reported(start_ms, life, score));
+        }
+        let told: Vec<_> =
+            shown.iter().map(|it| (it.newest.window.start_ms, it.newest.overall_score)).collect();
+        assert_eq!(told, [(10, Some(0.9)), (0, Some(0.8))]);
+        assert_eq!(shown[1].before[0].overall_score, Some(0.5));
     }
 }

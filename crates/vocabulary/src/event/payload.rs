@@ -102,6 +102,9 @@ pub struct WindowReported {
     /// Of the lease under which the stream ran; 0 where there are no leases.
     #[serde(default)]
     pub epoch: u64,
+    /// Unique to one life of the stream: one that is opened anew from the start tells its windows again.
+    #[serde(default)]
+    pub life: String,
 }
 
 /// An alert opens, gets graver or ends.
