@@ -122,6 +122,10 @@ async fn no_alert_is_lost_while_nats_is_away() {
         let message = tokio::time::timeout(PATIENCE, messages.next()).await.expect("an alert is missing");
         let envelope: serde_json::Value = serde_json::from_slice(&message.unwrap().unwrap().payload).unwrap();
         assert_eq!(envelope["constitutional_hash"], acgs_vocabulary::constitution::PLATFORM);
+        // What stood is closed with its stream, when no report is there to tell it.
+        if envelope["payload"]["message"] == "its stream ended while it stood" {
+            continue;
+        }
         assert!(
             seen.insert(envelope["event_id"].as_str().unwrap().to_owned()),
             "an alert came twice: {envelope}"
