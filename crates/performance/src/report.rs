@@ -71,10 +71,8 @@ pub fn report(
     span_ms: i64,
 ) -> Report {
     let (has_latency, has_errors) = roles.service();
-    // Within what was seen: a bucket's middle may lie beyond the only value in it.
     let percentile = |quantile| {
-        let (minimum, maximum) = (pane.latency.minimum()?, pane.latency.maximum()?);
-        pane.latency_sketch.quantile(quantile).map(|latency_ms| latency_ms.max(minimum).min(maximum))
+        pane.latency_sketch.quantile_within(quantile, pane.latency.minimum()?, pane.latency.maximum()?)
     };
     let latency_ms = has_latency
         .then(|| Some([pane.latency.mean()?, percentile(0.5)?, percentile(0.95)?, percentile(0.99)?]))

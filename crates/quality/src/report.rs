@@ -137,10 +137,8 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
     report
 }
 
-/// Within what was seen: a bucket's middle may lie beyond the only value in it.
 fn median(column: &ColumnPane) -> Option<f64> {
-    let (minimum, maximum) = (column.moments.minimum()?, column.moments.maximum()?);
-    column.sketch.quantile(0.5).map(|median| median.max(minimum).min(maximum))
+    column.sketch.quantile_within(0.5, column.moments.minimum()?, column.moments.maximum()?)
 }
 
 /// Numbers that cannot be meant beside the others; those beyond the field's range are invalid already.

@@ -83,6 +83,12 @@ impl LogHistogram {
         last
     }
 
+    /// The same, kept within the extremes that were seen: a bucket's middle may lie beyond the only value in it.
+    #[must_use]
+    pub fn quantile_within(&self, quantile: f64, minimum: f64, maximum: f64) -> Option<f64> {
+        self.quantile(quantile).map(|value| value.max(minimum).min(maximum))
+    }
+
     /// Values whose bucket's middle lies outside [`lower`, `upper`].
     #[must_use]
     pub fn count_outside(&self, lower: f64, upper: f64) -> u64 {

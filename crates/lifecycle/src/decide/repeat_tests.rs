@@ -23,6 +23,14 @@ fn deploy(room: &mut Room, number: u64, name: &str) {
     assert_eq!((phase(room), room.model().champion.as_deref()), (Phase::Completed, Some(name)));
 }
 
+/// Version `name` has its first share of traffic.
+fn open(room: &mut Room, number: u64, name: &str) {
+    go(room, start(name));
+    go(room, prepared(number));
+    let command = applied(room);
+    go(room, command);
+}
+
 fn serves(room: &Room, name: &str) {
     assert_eq!(room.model().champion.as_deref(), Some(name));
     assert_eq!(shares(room), [(name.to_owned(), 100)]);
@@ -69,10 +77,7 @@ fn a_rollback_that_comes_twice_is_one() {
 fn a_rollback_that_took_a_deployment_back_does_not_take_the_champion_back_too() {
     let mut room = room(plan());
     deploy(&mut room, 1, "a");
-    go(&mut room, start("b"));
-    go(&mut room, prepared(2));
-    let command = applied(&room);
-    go(&mut room, command);
+    open(&mut room, 2, "b");
     for _ in 0..2 {
         go(&mut room, roll_back(None));
         assert_eq!(phase(&room), Phase::Aborting);
@@ -126,10 +131,7 @@ fn an_id_stands_for_one_wish_for_good() {
 fn who_says_from_where_takes_back_one_thing() {
     let mut room = room(plan());
     deploy(&mut room, 1, "a");
-    go(&mut room, start("b"));
-    go(&mut room, prepared(2));
-    let command = applied(&room);
-    go(&mut room, command);
+    open(&mut room, 2, "b");
     go(&mut room, roll_back(Some("a")));
     let command = applied(&room);
     go(&mut room, command);
@@ -144,10 +146,7 @@ fn a_rollback_is_never_a_repetition_while_a_candidate_has_traffic() {
     // One that is withdrawn before it had traffic makes room for another.
     go(&mut room, start("a"));
     go(&mut room, roll_back(None));
-    go(&mut room, start("b"));
-    go(&mut room, prepared(2));
-    let command = applied(&room);
-    go(&mut room, command);
+    open(&mut room, 2, "b");
     go(&mut room, roll_back(None));
     assert_eq!(phase(&room), Phase::Aborting);
 }

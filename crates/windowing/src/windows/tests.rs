@@ -228,14 +228,20 @@ fn bounds_refuse_a_frame_whole() {
     assert!(windows.ingest("p", 0, rows(&[5, 15])).is_ok());
 }
 
-#[test]
-fn silence_lets_the_others_go_on_and_then_the_clock() {
+/// Two partitions, each heard with a row of this time.
+fn heard_at(rows: [(&str, i64); 2], now_ms: i64) -> Watermarks {
     let mut watermarks = Watermarks::new(0);
-    for (partition, time_ms) in [("a", 100), ("b", 500)] {
-        let mut clock = watermarks.begin_frame(partition, 1_000);
+    for (partition, time_ms) in rows {
+        let mut clock = watermarks.begin_frame(partition, now_ms);
         clock.observe(time_ms);
         watermarks.end_frame(partition, &clock);
     }
+    watermarks
+}
+
+#[test]
+fn silence_lets_the_others_go_on_and_then_the_clock() {
+    let mut watermarks = heard_at([("a", 100), ("b", 500)], 1_000);
     assert_eq!(watermarks.tick(1_000, 60_000, 0, 0, |_| false), 100);
     let clock = watermarks.begin_frame("b", 70_000);
     watermarks.end_frame("b", &clock);
@@ -247,12 +253,7 @@ fn silence_lets_the_others_go_on_and_then_the_clock() {
 
 #[test]
 fn who_waits_is_not_silent_however_long_it_takes() {
-    let mut watermarks = Watermarks::new(0);
-    for (partition, time_ms) in [("a", 100), ("b", 500)] {
-        let mut clock = watermarks.begin_frame(partition, 0);
-        clock.observe(time_ms);
-        watermarks.end_frame(partition, &clock);
-    }
+    let mut watermarks = heard_at([("a", 100), ("b", 500)], 0);
     for now_ms in (0..600_000).step_by(250) {
         assert_eq!(watermarks.tick(now_ms, 60_000, 1_000, 0, |name| name == "a"), 100, "frames of a wait");
     }
@@ -267,12 +268,7 @@ fn who_waits_is_not_silent_however_long_it_takes() {
 
 #[test]
 fn time_in_which_nobody_listened_counts_for_nobody() {
-    let mut watermarks = Watermarks::new(0);
-    for (partition, time_ms) in [("a", 100), ("b", 500)] {
-        let mut clock = watermarks.begin_frame(partition, 0);
-        clock.observe(time_ms);
-        watermarks.end_frame(partition, &clock);
-    }
+    let mut watermarks = heard_at([("a", 100), ("b", 500)], 0);
     // Five seconds at a time in which nothing was taken, and a quarter in which it could have been.
     let mut now_ms = 0;
     while now_ms < 600_000 {
@@ -287,12 +283,7 @@ fn time_in_which_nobody_listened_counts_for_nobody() {
 
 #[test]
 fn the_end_of_one_partition_and_the_silence_of_another_are_not_the_end() {
-    let mut watermarks = Watermarks::new(0);
-    for (partition, time_ms) in [("b", 50), ("a", 100)] {
-        let mut clock = watermarks.begin_frame(partition, 0);
-        clock.observe(time_ms);
-        watermarks.end_frame(partition, &clock);
-    }
+    let mut watermarks = heard_at([("b", 50), ("a", 100)], 0);
     assert_eq!(watermarks.end("a"), 50);
     assert_eq!(watermarks.tick(100_000, 60_000, 0, 0, |_| false), 50, "b is silent, and may come back");
     assert_eq!(watermarks.end("b"), END);
