@@ -7,7 +7,7 @@ use acgs_storage::{
     conformance::{self, envelope},
     jetstream::Options,
 };
-use acgs_tests::nats::Nats;
+use acgs_tests::{PATIENCE, nats::Nats};
 use acgs_vocabulary::{
     Severity,
     event::EventKind,
@@ -79,7 +79,7 @@ async fn a_server_that_is_away_is_unavailable_and_comes_back() {
         }
     };
     assert_eq!(appended.sequence, 2, "what was acknowledged is still there");
-    let next = tokio::time::timeout(Duration::from_secs(20), subscriber.recv()).await.unwrap().unwrap();
+    let next = tokio::time::timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap();
     assert_eq!((next.sequence, next.envelope.event_id.as_str()), (2, "b"), "a subscription goes on");
 }
 
@@ -105,7 +105,7 @@ async fn the_originals_subscribers_receive() {
         plain.publish("echo", "".into()).await.unwrap();
         echo.next().await.unwrap();
         home.append(envelope(&place.to_string(), &kind.subject()), None).await.unwrap();
-        let message = tokio::time::timeout(Duration::from_secs(5), subscriber.next()).await.unwrap().unwrap();
+        let message = tokio::time::timeout(PATIENCE, subscriber.next()).await.unwrap().unwrap();
         assert_eq!(message.subject.as_str(), kind.subject());
         assert_eq!(message.headers.unwrap().get("Nats-Msg-Id").unwrap().as_str(), place.to_string());
     }
@@ -113,4 +113,85 @@ async fn the_originals_subscribers_receive() {
     for (place, kind) in EventKind::ALL.into_iter().enumerate() {
         home.append(envelope(&format!("all-{place}"), &kind.subject()), None).await.unwrap();
     }
+}
+
+/// With plain NATS, as the original's subscribers listen: what was sent twice because its answer did not come is heard once.
+#[tokio::test]
+async fn who_listens_without_jetstream_hears_what_is_stored_once() {
+    use futures_util::StreamExt;
+    let nats = Nats::start().await;
+    let home = JetStream::open(&options(nats.url())).await.unwrap();
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let mut subscriber = plain.subscribe("acgs.>").await.unwrap();
+    plain.flush().await.unwrap();
+    nats.signal("STOP");
+    let unanswered = home.append(envelope("a", "acgs.x"), None).await;
+    nats.signal("CONT");
+    assert!(matches!(unanswered, Err(PortError::Unavailable(_))), "{unanswered:?}");
+    for id in ["a", "a", "b"] {
+        while home.append(envelope(id, "acgs.x"), None).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "b") {
+        let message = tokio::time::timeout(PATIENCE, subscriber.next()).await.unwrap().unwrap();
+        heard.push(message.headers.unwrap().get("Nats-Msg-Id").unwrap().to_string());
+    }
+    assert_eq!(heard, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_stream_of_others_that_holds_our_subjects_is_named_or_not_in_the_way() {
+    let nats = Nats::start().await;
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    let stream = |name: &str, subject: &str| async_nats::jetstream::stream::Config {
+        name: name.into(),
+        subjects: vec![subject.into()],
+        ..Default::default()
+    };
+    context.create_stream(stream("ARCHIVE", "acgs.>")).await.unwrap();
+    let home = JetStream::open(&options(nats.url())).await.unwrap();
+    home.append(envelope("a", "acgs.x"), None).await.unwrap();
+    assert_eq!(home.copies().await, ["stream ARCHIVE (acgs.>)"]);
+    let mut archive = context.get_stream("ARCHIVE").await.unwrap();
+    while archive.info().await.unwrap().state.messages == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    context.delete_stream("ACGS_EVENTS").await.unwrap();
+    context.create_stream(stream("TAKEN", "acgs-events.quality.>")).await.unwrap();
+    let refused = JetStream::open(&options(nats.url())).await;
+    let Err(PortError::Invalid(told)) = refused else { panic!("{refused:?}") };
+    for word in ["ACGS_EVENTS", "acgs-events.>", "TAKEN", "acgs-events.quality.>"] {
+        assert!(told.contains(word), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_lost_is_made_again_and_a_ledger_that_was_read_is_not() {
+    use acgs_storage::{HomeProbe, HomeState};
+    let mut nats = Nats::start().await;
+    let home = JetStream::open(&options(nats.url())).await.unwrap();
+    home.append(envelope("a", "acgs.x"), None).await.unwrap();
+    home.put("k", b"v".to_vec(), None).await.unwrap();
+    let mut subscriber = home.subscribe(0, "acgs.>").await.unwrap();
+    assert_eq!(subscriber.recv().await.unwrap().envelope.event_id, "a");
+    nats.lose_store().await;
+    nats.start_again().await;
+    while home.probe().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(home.append(envelope("b", "acgs.x"), None).await.unwrap().sequence, 1);
+    assert_eq!(home.get("k").await, Ok(None));
+    let next = tokio::time::timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap();
+    assert_eq!(next.envelope.event_id, "b", "who listened before hears what comes after");
+    acgs_vocabulary::ports::Ledger::enter(&home, 0, b"entry".to_vec()).await.unwrap();
+    nats.lose_store().await;
+    nats.start_again().await;
+    while home.state() == HomeState::Well {
+        let _not_there_yet = home.probe().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let HomeState::Lost(why) = home.state() else { panic!("{:?}", home.state()) };
+    assert!(why.contains("ACGS_LEDGER"), "{why}");
 }

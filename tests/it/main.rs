@@ -1,5 +1,6 @@
 //! The one test binary: real servers on free ports, called through real channels.
 
+mod admission;
 mod anything;
 mod arbitrary;
 mod architecture;
@@ -12,6 +13,7 @@ mod deployment_refusals;
 mod deployments;
 mod doubled;
 mod failover;
+mod home_troubles;
 mod jetstream;
 mod judges;
 mod kept;

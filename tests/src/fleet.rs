@@ -53,6 +53,29 @@ impl Process {
         Self { role: role.into(), address, child }
     }
 
+    /// All services on free ports, with at most so many files open; its address is the orchestrator's, and all of them are told.
+    pub async fn limited(files: u32, flags: &[String]) -> (Self, serde_json::Value) {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(binary());
+        command.args(["serve", "all", "--json"]);
+        for service in ["quality", "drift", "performance", "orchestrator", "gateway"] {
+            command.args(["--set", &format!("listen.{service}=0")]);
+        }
+        for flag in flags {
+            command.args(["--set", flag]);
+        }
+        command.env("LOG_LEVEL", "error").env_remove("NATS_URL");
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("says where it listens");
+        let line = line.expect("its output").expect("it ended at once");
+        let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let address = said["orchestrator"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        (Self { role: "all".into(), address, child }, said)
+    }
+
     /// A model server, and the version that it says it serves.
     pub async fn model(model: &str, orchestrator: &str, flags: &[&str]) -> (Self, String) {
         let mut command = Command::new(binary());

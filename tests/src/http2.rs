@@ -16,7 +16,9 @@ pub async fn silent(address: SocketAddr, path: &str) -> HeaderMap {
     let (mut sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
     tokio::spawn(connection);
-    let request = Request::post(format!("http://{address}{path}")).header("content-type", "application/grpc");
+    let request = Request::post(format!("http://{address}{path}"))
+        .header("content-type", "application/grpc")
+        .header(acgs_vocabulary::constitution::HEADER, acgs_vocabulary::constitution::PLATFORM);
     let body =
         StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, std::convert::Infallible>>());
     let response = sender.send_request(request.body(body).expect("a request")).await.expect("an answer");

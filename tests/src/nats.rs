@@ -40,6 +40,11 @@ impl Nats {
         server
     }
 
+    fn config(&self) -> Vec<std::ffi::OsString> {
+        let config = self.folder.path().join("nats.conf");
+        if config.exists() { vec!["--config".into(), config.into()] } else { Vec::new() }
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -57,12 +62,36 @@ impl Nats {
         }
     }
 
+    /// SIGKILL, and all that it kept is gone.
+    pub async fn lose_store(&mut self) {
+        self.kill().await;
+        self.folder = tempfile::tempdir().expect("a folder");
+    }
+
+    /// Sends a signal by name: STOP and CONT make it silent for a while.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().expect("it runs").to_string();
+        let status = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// One that keeps at most so many bytes.
+    pub async fn start_small(bytes: u64) -> Self {
+        let mut server = Self::start().await;
+        server.lose_store().await;
+        let config = server.folder.path().join("nats.conf");
+        std::fs::write(&config, format!("jetstream {{ max_file_store: {bytes} }}\n")).expect("a file");
+        server.start_again().await;
+        server
+    }
+
     /// On the same port and store.
     pub async fn start_again(&mut self) {
         let child = Command::new(binary())
             .args(["--jetstream", "--addr", "127.0.0.1", "--port", &self.port.to_string()])
             .arg("--store_dir")
             .arg(self.folder.path())
+            .args(self.config())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)

@@ -57,6 +57,7 @@ fn open(settings: &Settings, folder: &Path) -> anyhow::Result<Arc<Embedded>> {
         folder: folder.to_path_buf(),
         durability: Durability::System,
         events_max: settings.home.events_max,
+        free_bytes_min: 0,
         records: records_kept(settings),
         clock: Arc::new(SystemClock::new()),
     };

@@ -79,7 +79,7 @@ pub enum SchemaError {
     #[error("a schema has 1 to {FIELDS_MAX} fields, this one {0}")]
     FieldCount(usize),
     /// A name is empty or too long.
-    #[error("name of field {0} is empty or over {NAME_BYTES_MAX} bytes")]
+    #[error("name of field {0} is empty, over {NAME_BYTES_MAX} bytes or has control characters")]
     Name(usize),
     /// Two fields share a name.
     #[error("field name {0:?} appears twice")]
@@ -120,7 +120,8 @@ impl Schema {
         }
         let mut by_name = HashMap::with_capacity(fields.len());
         for (index, field) in fields.iter().enumerate() {
-            if field.name.is_empty() || field.name.len() > NAME_BYTES_MAX {
+            let plain = !field.name.chars().any(char::is_control);
+            if field.name.is_empty() || field.name.len() > NAME_BYTES_MAX || !plain {
                 return Err(SchemaError::Name(index));
             }
             if by_name.insert(field.name.clone(), index).is_some() {

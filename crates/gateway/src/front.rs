@@ -11,6 +11,11 @@ use std::{
 
 use acgs_contracts::inference::{ServerLiveResponse, ServerMetadataResponse, ServerReadyResponse};
 use acgs_inference::framing::framed;
+use acgs_mesh::admission::{
+    Admission,
+    connection::{Admitted, Peer},
+    gate::Gate,
+};
 use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
@@ -42,10 +47,6 @@ const STREAMS_MAX: u32 = 1_024;
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// A connection without an answer to a ping for this long is over.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Connections at once.
-const CONNECTIONS_MAX: usize = 10_000;
-/// After a listener has failed, which it does when the process has too many files open.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Prefixes of the gateway's own paths.
 const OWN: [&str; 4] = ["/grpc.health.v1.", "/grpc.reflection.", "/acgs.", "/v1/"];
@@ -55,8 +56,21 @@ const OWN: [&str; 4] = ["/grpc.health.v1.", "/grpc.reflection.", "/acgs.", "/v1/
 struct Front {
     gateway: Gateway,
     own: Router,
+    gate: Gate,
     /// The thread that it answers on.
     shard: usize,
+    peer: Peer,
+}
+
+/// What the listener needs of the process.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// Lets connections in.
+    pub admission: Admission,
+    /// Lets requests in.
+    pub gate: Gate,
+    /// The gateway's own paths.
+    pub own: Router,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Front {
@@ -64,7 +78,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<GatewayBody>, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let path = request.uri().path();
         let grpc = request
             .headers()
@@ -72,14 +86,21 @@ impl hyper::service::Service<Request<Incoming>> for Front {
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         let front = self.clone();
         if !grpc || OWN.iter().any(|prefix| path.starts_with(prefix)) {
+            request.extensions_mut().insert(front.peer.clone());
             return Box::pin(async move {
                 let Ok(response) = front.own.oneshot(request).await;
                 Ok(response.map(GatewayBody::Own))
             });
         }
+        if let Err(problem) = self.gate.check(request.method(), request.uri(), request.headers()) {
+            return Box::pin(std::future::ready(Ok(front.gateway.refusal(problem.into()))));
+        }
         match server_question(path, &self.gateway) {
             Some(answer) => Box::pin(std::future::ready(Ok(front.gateway.answer(request.headers(), answer)))),
-            None => Box::pin(async move { Ok(front.gateway.carry(front.shard, request).await) }),
+            None => {
+                let open = self.peer.call();
+                Box::pin(async move { Ok(front.gateway.carry(front.shard, open, request).await) })
+            }
         }
     }
 }
@@ -111,31 +132,27 @@ fn server_question(path: &str, gateway: &Gateway) -> Option<Response<GatewayBody
 pub async fn serve(
     listener: TcpListener,
     gateway: Gateway,
-    own: Router,
+    doors: Doors,
     stop: CancellationToken,
     grace: Duration,
 ) {
     let shards = Arc::clone(gateway.table().shards());
-    let front = Front { gateway, own, shard: 0 };
-    let builder = Arc::new(builder());
+    let builder = Arc::new(builder(doors.admission.first_bytes()));
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => accepted,
+        let (stream, slot) = tokio::select! {
+            accepted = doors.admission.accept(&listener) => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             () = stop.cancelled() => break,
         };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let _answers_are_slower = stream.set_nodelay(true);
         let Ok(stream) = stream.into_std() else { continue };
         let shard = shards.next();
-        let front = Front { shard, ..front.clone() };
+        let (gateway, doors) = (gateway.clone(), doors.clone());
         let (builder, stop) = (Arc::clone(&builder), stop.clone());
         let carry = async move {
             let Ok(stream) = TcpStream::from_std(stream) else { return };
+            let stream = Admitted::new(stream, slot);
+            let front = Front { gateway, own: doors.own, gate: doors.gate, shard, peer: stream.peer() };
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), front));
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -160,8 +177,9 @@ pub async fn serve(
     }
 }
 
-fn builder() -> auto::Builder<TokioExecutor> {
+fn builder(head: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
     builder
         .http2()
         .timer(TokioTimer::new())

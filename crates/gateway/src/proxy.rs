@@ -13,10 +13,10 @@ use std::{
 };
 
 use acgs_inference::peek::{self, INFERENCE, Peeked};
-use acgs_mesh::{calls::code_of, constitution::sent, pool::Repeatable};
+use acgs_mesh::{admission::connection::OpenCall, calls::code_of, constitution::sent, pool::Repeatable};
 use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
 use bytes::Bytes;
-use call::{Call, InFlight};
+use call::{Call, InFlight, Unheard};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -42,6 +42,8 @@ pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-id");
 pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-version");
 /// The method whose calls can be captured.
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+/// Calls that have said nothing yet, for each that may be in flight.
+const UNHEARD_FACTOR: usize = 4;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
 
 /// The gateway. Clones share it.
@@ -95,14 +97,21 @@ impl Gateway {
     }
 
     /// Carries a call on the thread that it came to.
-    pub async fn carry(&self, shard: usize, request: Request<Incoming>) -> Response<GatewayBody> {
-        match self.try_carry(shard, request).await {
+    pub async fn carry(
+        &self,
+        shard: usize,
+        open: OpenCall,
+        request: Request<Incoming>,
+    ) -> Response<GatewayBody> {
+        match self.try_carry(shard, open, request).await {
             Ok(response) => response,
             Err(status) => self.refusal(*status),
         }
     }
 
-    fn refusal(&self, status: Status) -> Response<GatewayBody> {
+    /// A refusal of the gateway itself, counted.
+    #[must_use]
+    pub fn refusal(&self, status: Status) -> Response<GatewayBody> {
         self.0.stats.refused.fetch_add(1, Ordering::Relaxed);
         self.stamped(own(status))
     }
@@ -121,14 +130,30 @@ impl Gateway {
         }
     }
 
-    fn enter(&self) -> Result<InFlight, Problem> {
+    /// A call that has said what it asks for takes its place.
+    fn enter(&self, open: OpenCall) -> Result<InFlight, Problem> {
         let most = self.0.config.calls_max;
         let before = self.0.stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        let in_flight = InFlight(Arc::clone(&self.0.stats));
+        let in_flight = InFlight { stats: Arc::clone(&self.0.stats), _open: open };
         if before >= most {
             return Err(Problem::exhausted("GATEWAY_BUSY", format!("{most} calls are in flight"), 100));
         }
         Ok(in_flight)
+    }
+
+    /// A call that is still to say what it asks for: it takes no place of those that have, but there is an end to them, too.
+    fn hear(&self) -> Result<Unheard, Problem> {
+        let most = self.0.config.calls_max.saturating_mul(UNHEARD_FACTOR);
+        let before = self.0.stats.unheard.fetch_add(1, Ordering::Relaxed);
+        let unheard = Unheard(Arc::clone(&self.0.stats));
+        if before >= most {
+            return Err(Problem::exhausted(
+                "GATEWAY_BUSY",
+                format!("{most} calls have said nothing yet"),
+                100,
+            ));
+        }
+        Ok(unheard)
     }
 
     /// A third party's protocol may come without the hash, and goes on with it; a wrong one goes nowhere.
@@ -143,11 +168,12 @@ impl Gateway {
     async fn try_carry(
         &self,
         shard: usize,
+        open: OpenCall,
         request: Request<Incoming>,
     ) -> Result<Response<GatewayBody>, Box<Status>> {
         let boxed = |problem: Problem| Box::new(Status::from(problem));
         let since = Instant::now();
-        let in_flight = self.enter().map_err(boxed)?;
+        let heard = self.hear().map_err(boxed)?;
         let (parts, mut incoming) = request.into_parts();
         self.check_hash(&parts.headers).map_err(boxed)?;
         let deadline = deadline_of(&parts.headers, since).map_err(boxed)?;
@@ -162,8 +188,10 @@ impl Gateway {
         // A caller that says nothing holds no place for long, whatever deadline it has.
         let after = |ms| tokio::time::Instant::from_std(since) + Duration::from_millis(ms);
         let silent_at = after(self.0.config.first_message_ms);
-        let heard = tokio::time::timeout_at(deadline.map_or(silent_at, |at| at.min(silent_at)), model).await;
-        let model = heard.map_err(|_| Box::new(silent(deadline)))?.map_err(boxed)?;
+        let said = tokio::time::timeout_at(deadline.map_or(silent_at, |at| at.min(silent_at)), model).await;
+        let model = said.map_err(|_| Box::new(silent(deadline)))?.map_err(boxed)?;
+        drop(heard);
+        let in_flight = self.enter(open).map_err(boxed)?;
         // Nor does a server that never answers.
         let limited =
             is_repeatable(parts.uri.path()).then_some(self.0.config.deadline_ms).filter(|ms| *ms > 0);

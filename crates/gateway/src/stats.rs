@@ -15,6 +15,8 @@ pub struct Stats {
     pub breaches: AtomicU64,
     /// Calls in flight.
     pub in_flight: AtomicUsize,
+    /// Calls that have not said yet what they ask for.
+    pub unheard: AtomicUsize,
     /// Copies that were sent to shadows.
     pub copies: AtomicU64,
     /// Copies that were not, for want of room.

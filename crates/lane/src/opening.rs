@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use acgs_vocabulary::{Problem, constitution::sha256, problem::Kind};
+use acgs_vocabulary::{Problem, constitution::sha256, names, problem::Kind};
 use bytes::Bytes;
 
 use crate::message::{ConfigDigest, Open};
 
-/// Longest name of a stream, in bytes.
-const STREAM_ID_BYTES_MAX: usize = 128;
 /// Most configs of one lane.
 const CONFIGS_MAX: usize = 16;
 
@@ -25,10 +23,7 @@ impl Opening {
     /// # Errors
     /// `SLOT` or `TOO_MANY`.
     pub(crate) fn begin(open: Open) -> Result<Self, Problem> {
-        if !(1..=STREAM_ID_BYTES_MAX).contains(&open.stream_id.len()) {
-            let message = format!("has {} bytes, not 1 to {STREAM_ID_BYTES_MAX}", open.stream_id.len());
-            return Err(Problem::field("open.stream_id", "BAD_NAME", message));
-        }
+        names::check("open.stream_id", &open.stream_id, 1)?;
         if open.slot != 0 {
             let message = format!("slot {} is not served: this version has slot 0 only", open.slot);
             return Err(Problem::new(Kind::Unimplemented, "SLOT", message));

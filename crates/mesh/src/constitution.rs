@@ -11,10 +11,10 @@ use std::{
 
 use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use tonic::{Status, transport::server::TcpConnectInfo};
+use tonic::Status;
 use tower::{Layer, Service};
 
-use crate::{refusals::Refusals, telemetry};
+use crate::{admission::connection::Peer, refusals::Refusals, telemetry};
 
 /// Packages of third parties' protocols.
 const THIRD_PARTIES: [&str; 1] = ["/inference."];
@@ -99,7 +99,7 @@ where
 }
 
 fn peer<B>(request: &Request<B>) -> Option<IpAddr> {
-    request.extensions().get::<TcpConnectInfo>()?.remote_addr().map(|address| address.ip())
+    request.extensions().get::<Peer>().map(Peer::address)
 }
 
 /// Stamps requests, and refuses responses that are not stamped with an accepted identifier.

@@ -65,17 +65,35 @@ impl HealthSwitch {
         self.over.cancel();
     }
 
-    /// What answers the health RPCs.
+    /// Whether the port whose own service this is takes work: what `/health` and the empty name say.
     #[must_use]
-    pub fn service(&self) -> HealthService {
-        HealthService { states: self.states.subscribe(), over: self.over.clone() }
+    pub fn is_well(&self, own: &str) -> bool {
+        is_well(&self.states.borrow(), own)
     }
+
+    /// What answers the health RPCs at the port whose own service this is.
+    #[must_use]
+    pub fn service_of(&self, own: &str) -> HealthService {
+        HealthService { states: self.states.subscribe(), own: own.into(), over: self.over.clone() }
+    }
+}
+
+type States = BTreeMap<String, bool>;
+
+fn is_well(states: &States, own: &str) -> bool {
+    [own, ""].into_iter().all(|name| states.get(name).copied().unwrap_or(false))
+}
+
+/// What is said of a name: of the empty one, how the port's own service is.
+fn state_of(states: &States, name: &str, own: &str) -> Option<bool> {
+    if name.is_empty() { Some(is_well(states, own)) } else { states.get(name).copied() }
 }
 
 /// Answers `grpc.health.v1.Health`.
 #[derive(Clone, Debug)]
 pub struct HealthService {
-    states: watch::Receiver<BTreeMap<String, bool>>,
+    states: watch::Receiver<States>,
+    own: Arc<str>,
     over: CancellationToken,
 }
 
@@ -95,8 +113,8 @@ impl Health for HealthService {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
-        match self.states.borrow().get(&service) {
-            Some(&serving) => Ok(Response::new(response(Some(serving)))),
+        match state_of(&self.states.borrow(), &service, &self.own) {
+            Some(serving) => Ok(Response::new(response(Some(serving)))),
             None => Err(Status::not_found("this server has no such service")),
         }
     }
@@ -109,7 +127,7 @@ impl Health for HealthService {
         let statuses: HashMap<String, HealthCheckResponse> = states
             .iter()
             .take(LIST_MAX)
-            .map(|(name, serving)| (name.clone(), response(Some(*serving))))
+            .map(|(name, _)| (name.clone(), response(state_of(&states, name, &self.own))))
             .collect();
         Ok(Response::new(HealthListResponse { statuses }))
     }
@@ -121,9 +139,9 @@ impl Health for HealthService {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let service = request.into_inner().service;
-        let mut last = None;
+        let (mut last, own) = (None, Arc::clone(&self.own));
         let changes = WatchStream::new(self.states.clone()).filter_map(move |states| {
-            let now = response(states.get(&service).copied());
+            let now = response(state_of(&states, &service, &own));
             (last.replace(now) != Some(now)).then_some(Ok(now))
         });
         let until_over = futures_util::StreamExt::take_until(changes, self.over.clone().cancelled_owned());

@@ -1,7 +1,7 @@
 //! Plumbing over tower and tonic: the constitution on the wire, health, metrics, servers that drain, clients.
 //! It must never know any service's messages but health's.
 //!
-//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`descriptors`], [`calls`] [`random`], [`server`],
+//! Reading order: [`constitution`], [`refusals`], [`health`], [`metrics`], [`telemetry`], [`descriptors`], [`calls`], [`random`], [`admission`], [`server`],
 //! [`client`], [`discover`], [`pool`], [`rest`], [`clock`].
 
 pub mod constitution;
@@ -19,6 +19,10 @@ pub mod descriptors;
 pub mod calls;
 
 pub mod random;
+
+mod plain;
+
+pub mod admission;
 
 pub mod server;
 

@@ -14,22 +14,41 @@ use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{RawPathParams, RawQuery, State},
+    extract::{RawPathParams, State},
     response::Response,
     routing::{MethodFilter, on},
 };
-use http::{Extensions, HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::BodyExt;
 use prost_reflect::DescriptorPool;
 use rule::Rule;
 use serde::de::DeserializeSeed;
-use tonic::{Status, transport::server::TcpConnectInfo};
+use tonic::Status;
 use tower::ServiceExt;
 use write::{Message, Sink};
+
+use crate::{
+    admission::{
+        connection::Peer,
+        gate::{Gate, OpenMethod},
+    },
+    plain::{not_allowed, refusal, refusal_as},
+};
 
 /// Largest body, in bytes.
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// Headers that go on to the RPC.
 const CARRIED: [&str; 3] = ["traceparent", "tracestate", "authorization"];
+
+pub(crate) use rule::Path;
+
+/// The paths of all unary RPCs.
+pub(crate) fn paths(descriptors: &DescriptorPool) -> Vec<Path> {
+    let services: Vec<String> =
+        descriptors.services().map(|service| service.full_name().to_owned()).collect();
+    let names: Vec<&str> = services.iter().map(String::as_str).collect();
+    rule::rules(descriptors, &names).iter().map(Path::of).collect()
+}
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -37,7 +56,7 @@ struct Door {
     grpc: Router,
     constitution: Constitution,
     rule: Arc<Rule>,
-    origins: Arc<[String]>,
+    gate: Gate,
 }
 
 /// Routes for the unary RPCs of some services, which `grpc` answers.
@@ -45,7 +64,7 @@ pub fn routes(
     descriptors: &DescriptorPool,
     services: &[&str],
     constitution: &Constitution,
-    origins: &[String],
+    gate: &Gate,
     grpc: &Router,
 ) -> Router {
     let mut router = Router::new();
@@ -56,48 +75,27 @@ pub fn routes(
             grpc: grpc.clone(),
             constitution: constitution.clone(),
             rule: Arc::new(rule),
-            origins: Arc::from(origins),
+            gate: gate.clone(),
         };
         router = router.route(&path, on(filter, handle).with_state(door));
     }
-    router.layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+    // A path that is known answers other methods like any refusal.
+    router.method_not_allowed_fallback(not_allowed)
 }
 
-async fn handle(
-    State(door): State<Door>,
-    path: RawPathParams,
-    RawQuery(query): RawQuery,
-    extensions: Extensions,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if let Err(problem) = door.check_origin(&headers) {
-        return refusal(&problem.into());
-    }
-    let mut pairs: Vec<(String, String)> = match query.as_deref().map(serde_urlencoded::from_str).transpose()
-    {
-        Ok(queried) => queried.unwrap_or_default(),
-        Err(error) => {
-            let message = format!("the query cannot be read: {error}");
-            return refusal(&Problem::new(Kind::Invalid, "BAD_QUERY", message).into());
+async fn handle(State(door): State<Door>, path: RawPathParams, request: Request<Body>) -> Response {
+    match door.read(&path, request).await {
+        Ok((request, open)) => {
+            let answer = door.call(request).await;
+            drop(open);
+            answer
         }
-    };
-    // The path says what it is about, whatever the query says: the last one counts.
-    pairs.extend(path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-    match request(&door.rule, &pairs, &headers, &body) {
-        Ok(mut request) => {
-            if let Some(peer) = extensions.get::<TcpConnectInfo>() {
-                request.extensions_mut().insert(peer.clone());
-            }
-            door.call(request).await
-        }
-        // Nobody has checked the hash yet, so it is not told.
-        Err(problem) => refusal(&problem.into()),
+        Err(refused) => *refused,
     }
 }
 
 /// The gRPC request.
-fn request(
+fn request_of(
     rule: &Rule,
     pairs: &[(String, String)],
     headers: &HeaderMap,
@@ -148,6 +146,31 @@ fn request(
     Ok(request)
 }
 
+/// JSON comes as it is.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity")
+    else {
+        return Ok(());
+    };
+    let message = format!("content-encoding {encoding:?} is not read; send the body as it is");
+    let problem = Problem::new(Kind::Unimplemented, "ENCODING", message);
+    Err(Box::new(refusal_as(http::StatusCode::UNSUPPORTED_MEDIA_TYPE, &problem.into(), None)))
+}
+
+/// A body that did not come whole.
+fn broken(error: &(dyn std::error::Error + 'static)) -> Response {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    if let Some(status) = causes.clone().find_map(|cause| cause.downcast_ref::<Status>()) {
+        return refusal(status, None);
+    }
+    if causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        let message = format!("is larger than {BODY_BYTES_MAX} bytes");
+        let problem = Problem::field("body", "BODY_TOO_LARGE", message);
+        return refusal_as(http::StatusCode::PAYLOAD_TOO_LARGE, &problem.into(), None);
+    }
+    refusal(&Problem::field("body", "BODY_BROKEN", error).into(), None)
+}
+
 fn bad_json(path: &str, error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     if path.is_empty() {
@@ -157,18 +180,31 @@ fn bad_json(path: &str, error: &serde_json::Error) -> Problem {
 }
 
 impl Door {
-    /// A page of an origin that may not call changes nothing. Browsers say the origin of whatever could.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let allowed = |allowed: &String| allowed == "*" || origin.as_bytes() == allowed.as_bytes();
-        if self.rule.method == http::Method::GET || self.origins.iter().any(allowed) {
-            return Ok(());
+    /// The gRPC request, and its place among the calls of its method. Nobody has checked the hash yet, so it is not told.
+    async fn read(
+        &self,
+        path: &RawPathParams,
+        request: Request<Body>,
+    ) -> Result<(Request<tonic::body::Body>, Option<OpenMethod>), Box<Response>> {
+        let refused = |problem: Problem| Box::new(refusal(&problem.into(), None));
+        let open = self.gate.enter(&self.rule.rpc).map_err(refused)?;
+        let (parts, body) = request.into_parts();
+        check_encoding(&parts.headers)?;
+        let body = http_body_util::Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| Box::new(broken(error.as_ref())))?.to_bytes();
+        let queried = parts.uri.query().map(serde_urlencoded::from_str).transpose();
+        let queried: Option<Vec<(String, String)>> = queried.map_err(|error| {
+            let message = format!("the query cannot be read: {error}");
+            refused(Problem::new(Kind::Invalid, "BAD_QUERY", message))
+        })?;
+        let mut pairs = queried.unwrap_or_default();
+        // The path says what it is about, whatever the query says: the last one counts.
+        pairs.extend(path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let mut request = request_of(&self.rule, &pairs, &parts.headers, &body).map_err(refused)?;
+        if let Some(peer) = parts.extensions.get::<Peer>() {
+            request.extensions_mut().insert(peer.clone());
         }
-        Err(Problem::new(
-            Kind::Denied,
-            "ORIGIN",
-            "pages of this origin may not call; web.origins says which may",
-        ))
+        Ok((request, open))
     }
 
     async fn call(&self, request: Request<tonic::body::Body>) -> Response {
@@ -177,15 +213,9 @@ impl Door {
         let Ok(response) = self.grpc.clone().oneshot(request).await;
         match answer::read(response).await {
             Ok(message) => answer::message(&self.rule.output, &message, &self.constitution),
-            Err(status) => answer::refusal(&status, Some(&self.constitution)),
+            Err(status) => refusal(&status, Some(&self.constitution)),
         }
     }
-}
-
-/// A status as the answer of a plain handler.
-#[must_use]
-pub fn refusal(status: &Status) -> Response {
-    answer::refusal(status, None)
 }
 
 #[cfg(test)]

@@ -4,34 +4,38 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use acgs_contracts::{DESCRIPTORS, grpc::health::v1::health_server::HealthServer};
-use acgs_vocabulary::{Constitution, ports::Clock, text};
+use acgs_vocabulary::{Constitution, Problem, ports::Clock, problem::Kind, text};
 use axum::{
     Json, Router,
     http::{
         StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
     },
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{Code, Status, service::Routes, transport::Server};
 use tonic_web::GrpcWebLayer;
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
+    admission::{
+        Admission,
+        connection::Admitted,
+        gate::{Gate, admit},
+    },
     calls::{Calls, CallsLayer},
     constitution::ConstitutionLayer,
     descriptors,
     health::HealthSwitch,
     metrics::Metrics,
+    plain,
     refusals::Refusals,
     rest,
 };
@@ -65,8 +69,12 @@ pub struct Plumbing {
     pub calls: Calls,
     /// Wall time and monotonic time.
     pub clock: Arc<dyn Clock>,
-    /// Origins of pages that may call; `*` for any, none for nobody.
-    pub web_origins: Vec<String>,
+    /// Why the home takes no writes; empty while it does.
+    pub home_trouble: watch::Sender<String>,
+    /// Lets connections in.
+    pub admission: Admission,
+    /// Lets requests in.
+    pub gate: Gate,
 }
 
 /// Numbers of a server as JSON fields.
@@ -125,7 +133,14 @@ pub async fn serve(
     grace: Duration,
 ) -> Result<(), ServeError> {
     let router = router(guarded, &plumbing, &doors)?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let admission = plumbing.admission.clone();
+    let incoming = futures_util::stream::unfold(listener, move |listener| {
+        let admission = admission.clone();
+        async move {
+            let (stream, slot) = admission.accept(&listener).await;
+            Some((Ok::<_, io::Error>(Admitted::new(stream, slot)), listener))
+        }
+    });
     let server = Server::builder()
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -163,36 +178,70 @@ pub fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Rou
     let guard = ConstitutionLayer::new(plumbing.constitution.clone(), Arc::clone(&plumbing.refusals));
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
-    let open = Routes::new(HealthServer::new(plumbing.health.service()))
-        .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
-        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
+    let open =
+        Routes::new(HealthServer::new(plumbing.health.service_of(doors.services.first().unwrap_or(&""))))
+            .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+            .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
     let open: Router = without_fallback(open).layer(GrpcWebLayer::new());
     // An unknown method is answered behind the guard, like a known one; a call is counted whatever the guard says.
     let guarded = guarded.into_axum_router().layer(guard).layer(CallsLayer(plumbing.calls.clone()));
     let pool = descriptors::pool().map_err(ServeError::Descriptors)?;
-    let json = rest::routes(&pool, &doors.services, &plumbing.constitution, &plumbing.web_origins, &guarded);
-    let web = cors(&plumbing.web_origins)?;
+    let json = rest::routes(&pool, &doors.services, &plumbing.constitution, &plumbing.gate, &guarded);
+    let elsewhere = Elsewhere { paths: rest::paths(&pool).into(), gate: plumbing.gate.clone() };
+    let web = cors(plumbing.gate.origins())?;
+    let gate = from_fn_with_state(plumbing.gate.clone(), admit);
     let guarded = guarded.layer(GrpcWebLayer::new());
     let unknown = guarded.clone();
     Ok(guarded
         .reset_fallback()
-        .fallback(move |request| otherwise(unknown, request))
+        .fallback(move |request| otherwise(unknown, elsewhere, request))
         .merge(open)
         .merge(json)
         .merge(health(plumbing, doors))
         .merge(numbers(plumbing, doors))
+        .layer(gate)
         .layer(web))
 }
 
+/// What is served at other ports.
+#[derive(Clone)]
+struct Elsewhere {
+    paths: Arc<[rest::Path]>,
+    gate: Gate,
+}
+
+impl Elsewhere {
+    /// Where this service is, as far as that is known.
+    fn tell(&self, service: &str) -> String {
+        match self.gate.place_of(service) {
+            Some(place) => format!("{service} is not served at this port; it is at {place}"),
+            None => format!("{service} is not served at this port"),
+        }
+    }
+}
+
 /// An unknown method of gRPC goes to the guard, and anything else is not here.
-async fn otherwise(grpc: Router, request: axum::extract::Request) -> Response {
+async fn otherwise(grpc: Router, elsewhere: Elsewhere, request: axum::extract::Request) -> Response {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     if kind.is_some_and(|kind| kind.starts_with("application/grpc")) {
+        let service =
+            request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
         // A router never fails: it answers.
         let Ok(response) = grpc.oneshot(request).await;
+        // Behind the guard: who may call is told where to.
+        let refused = Status::from_header_map(response.headers());
+        if refused.is_some_and(|status| status.code() == Code::Unimplemented) {
+            let problem = Problem::new(Kind::Unimplemented, "NOT_HERE", elsewhere.tell(&service));
+            let (mut parts, body) = response.into_parts();
+            let _cannot_be_written = Status::from(problem).add_header(&mut parts.headers);
+            return Response::from_parts(parts, body);
+        }
         return response;
     }
-    (StatusCode::NOT_FOUND, Json(serde_json::json!({ "detail": "there is nothing here" }))).into_response()
+    let service = elsewhere.paths.iter().find(|path| path.is(request.uri().path()));
+    let message =
+        service.map_or_else(|| "there is nothing here".to_owned(), |path| elsewhere.tell(path.service()));
+    plain::refusal(&Problem::new(Kind::NotFound, "NOT_HERE", message).into(), None)
 }
 
 /// Two routers can only be merged when one of them has a fallback.
@@ -229,15 +278,19 @@ fn signed(plumbing: &Plumbing, name: &str, mut fields: Map<String, Value>) -> Ma
 fn health(plumbing: &Plumbing, doors: &Doors) -> Router {
     let (plumbing, doors) = (plumbing.clone(), doors.clone());
     let answer = move || {
-        let well = doors.services.first().is_some_and(|service| plumbing.health.is_serving(service));
+        let well = doors.services.first().is_some_and(|own| plumbing.health.is_well(own));
         let mut fields = Map::new();
         fields.insert("status".into(), if well { "healthy" } else { "unhealthy" }.into());
         fields.extend((doors.health)());
+        let trouble = plumbing.home_trouble.borrow().clone();
+        if !trouble.is_empty() {
+            fields.insert("home".into(), trouble.into());
+        }
         let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let body = Json(Value::Object(signed(&plumbing, doors.name, fields)));
         std::future::ready((code, body).into_response())
     };
-    Router::new().route("/health", get(answer))
+    Router::new().route("/health", get(answer)).method_not_allowed_fallback(plain::not_allowed)
 }
 
 /// `GET /metrics`: Prometheus text, or JSON in the original's fields for those who accept it.
@@ -255,5 +308,5 @@ fn numbers(plumbing: &Plumbing, doors: &Doors) -> Router {
         };
         std::future::ready(response)
     };
-    Router::new().route("/metrics", get(answer))
+    Router::new().route("/metrics", get(answer)).method_not_allowed_fallback(plain::not_allowed)
 }

@@ -1,10 +1,13 @@
 //! Traces and metrics to wherever OTLP leads, logs to standard error, and W3C trace context on what comes in and goes out. It
 //! must not know what is traced.
 
+mod lines;
+
 use std::{io::IsTerminal, sync::Arc, time::Duration};
 
 use acgs_vocabulary::text;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use lines::{Lines, Seldom};
 use opentelemetry::{
     Context, KeyValue,
     propagation::{Extractor, Injector, TextMapPropagator},
@@ -20,7 +23,10 @@ use opentelemetry_sdk::{
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 /// A collector that does not answer by then gets nothing this time.
@@ -118,11 +124,15 @@ pub fn start(options: &Options) -> Result<Telemetry, TelemetryError> {
             let root = metadata.target().split("::").next().unwrap_or_default();
             metadata.is_span() && !NOT_TRACED.contains(&root)
         }));
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let seldom = Seldom::default();
+    let colours = !options.json && std::io::stderr().is_terminal();
+    let lines = Lines { seldom: seldom.clone(), json: options.json, colours };
+    let logs = tracing_subscriber::fmt::layer().with_writer(lines);
+    let filter = filter.and(seldom);
     let logs = if options.json {
         logs.json().flatten_event(true).with_filter(filter).boxed()
     } else {
-        logs.with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+        logs.with_ansi(colours).with_filter(filter).boxed()
     };
     tracing_subscriber::registry()
         .with(traced)

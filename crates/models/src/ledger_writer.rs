@@ -6,7 +6,7 @@ mod group;
 
 use std::{
     collections::VecDeque,
-    hash::RandomState,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
@@ -35,6 +35,8 @@ const GROUP_MAX: usize = 256;
 const PAGE: usize = 4_096;
 /// Races that are run again before the callers are told to try later.
 const RACES_MAX: usize = 32;
+/// Races that are run again at once; after those they pause.
+const RACES_AT_ONCE: usize = 4;
 /// Between two looks at the time, at most.
 const TICK: Duration = Duration::from_millis(250);
 /// Between attempts while the home cannot be reached.
@@ -301,7 +303,12 @@ impl Task {
     /// Decides as many as go into one entry, and writes it.
     async fn decide_some(&mut self, waiting: &mut VecDeque<Request>) {
         let now_ms = self.parts.clock.now_ms();
-        for _ in 0..RACES_MAX {
+        for race in 0..RACES_MAX {
+            if race >= RACES_AT_ONCE {
+                // Those who race pause for different times.
+                let jitter = RandomState::new().hash_one(race) % (1 << (race - RACES_AT_ONCE).min(6));
+                tokio::time::sleep(Duration::from_millis(1 + jitter)).await;
+            }
             if let Some(why) = &self.broken {
                 let problem = Problem::internal(format!("nothing is decided: {why}"));
                 refuse_all(waiting, waiting.len(), &problem);
@@ -347,7 +354,7 @@ impl Task {
                 }
             }
         }
-        let problem = Problem::exhausted("CONFLICT", "many processes write at once; try again", 100);
+        let problem = Problem::new(Kind::Unavailable, "CONFLICT", "many processes write at once; try again");
         refuse_all(waiting, waiting.len(), &problem);
     }
 }

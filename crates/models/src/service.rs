@@ -61,7 +61,7 @@ pub struct ModelsDeps {
     /// Addresses that endpoints may have.
     pub allowed: AllowList,
     /// Whether the home can be reached; absent when it cannot go away.
-    pub home: Option<watch::Receiver<bool>>,
+    pub home: Option<watch::Receiver<String>>,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }

@@ -25,6 +25,7 @@ use acgs_statistics::score::{area_exact, probability};
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     event::payload::PerformanceSubmitted,
+    names::{self, NAME_BYTES_MAX},
     ports::{Clock, FindingSink, Judged, Judgement, KeyValue},
     text,
 };
@@ -40,8 +41,6 @@ use crate::{
     report, sla,
 };
 
-/// Longest id that a caller gives, in bytes.
-const ID_BYTES_MAX: usize = 128;
 /// Most metrics of one submission.
 const METRICS_MAX: usize = 64;
 /// Most pairs of one evaluation.
@@ -207,13 +206,7 @@ impl PerformanceService {
     }
 
     fn evaluate(&self, request: &proto::EvaluateModelRequest) -> Result<proto::PerformanceReport, Problem> {
-        if request.model_id.len() > ID_BYTES_MAX {
-            return Err(Problem::field(
-                "model_id",
-                "TOO_LONG",
-                format!("is longer than {ID_BYTES_MAX} bytes"),
-            ));
-        }
+        names::check_short("model_id", &request.model_id, NAME_BYTES_MAX)?;
         let (scores, count) = (&request.scores, request.scores.len());
         if count == 0 || count > PAIRS_MAX {
             let reason = if count == 0 { "EMPTY_DATA" } else { "TOO_MANY_ROWS" };

@@ -17,6 +17,7 @@ use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
     convert::{batch, rows, schema},
     event::payload::QualityAssessed,
+    names::{self, NAME_BYTES_MAX},
     ports::{Clock, FindingSink, Judged, Judgement, KeyValue},
     text,
 };
@@ -31,9 +32,6 @@ use crate::{
     record::{AssessmentRecord, Violation},
     report::{self, Freshness},
 };
-
-/// Longest id that a caller gives, in bytes.
-const ID_BYTES_MAX: usize = 128;
 
 /// Answers `QualityService`.
 #[derive(Clone)]
@@ -87,13 +85,7 @@ impl QualityService {
 
     fn assess_now(&self, request: proto::AssessRequest) -> Result<proto::AssessResponse, Problem> {
         let now_ms = self.clock.now_ms();
-        if request.service_id.len() > ID_BYTES_MAX {
-            return Err(Problem::field(
-                "service_id",
-                "TOO_LONG",
-                format!("is longer than {ID_BYTES_MAX} bytes"),
-            ));
-        }
+        names::check_short("service_id", &request.service_id, NAME_BYTES_MAX)?;
         let service_id = if request.service_id.is_empty() { "unknown".into() } else { request.service_id };
         let named = rows::NamedRoles {
             target: request.target_column.as_deref(),

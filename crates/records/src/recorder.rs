@@ -7,7 +7,7 @@ use acgs_interchange::{Tags, to_arrow_tagged};
 use acgs_vocabulary::{
     Problem,
     ports::{
-        Chunk, ENTRY_BYTES_MAX, PortError, RecordLog,
+        Chunk, ENTRY_BYTES_MAX, RecordLog,
         records::{FramePlace, FrameRecorder, FrameSource},
     },
     problem::Kind,
@@ -72,7 +72,7 @@ impl Recorder {
             loop {
                 match self.log.record(&self.topic, chunk.clone()).await {
                     Ok(_) => return Ok(()),
-                    Err(PortError::Unavailable(_)) => tokio::time::sleep(RETRY).await,
+                    Err(error) if error.is_passing() => tokio::time::sleep(RETRY).await,
                     Err(error) => return Err(Problem::from(error)),
                 }
             }

@@ -41,6 +41,15 @@ impl Addresses {
         }
     }
 
+    /// Where a judge is served; port 0 when it is not.
+    pub(crate) fn at(&self, judge: JudgeKind) -> SocketAddr {
+        match judge {
+            JudgeKind::Quality => self.quality,
+            JudgeKind::Drift => self.drift,
+            JudgeKind::Performance => self.performance,
+        }
+    }
+
     /// Those that are served, by name.
     pub fn served(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         let all = [

@@ -82,7 +82,11 @@ pub(crate) async fn start(
         health: Arc::clone(&fields),
         numbers: fields,
     };
-    let own = server::router(routes, &group.plumbing, &doors)?;
+    let doors = front::Doors {
+        admission: group.plumbing.admission.clone(),
+        gate: group.plumbing.gate.clone(),
+        own: server::router(routes, &group.plumbing, &doors)?,
+    };
     let (stop, grace) = (group.stop.clone(), group.grace);
     let health = group.plumbing.health.clone();
     group.servers.spawn(async move {
@@ -91,7 +95,7 @@ pub(crate) async fn start(
             over.cancelled().await;
             health.end_watches();
         });
-        front::serve(listener, gateway, own, stop, grace).await;
+        front::serve(listener, gateway, doors, stop, grace).await;
         Ok(())
     });
     Ok(bound)

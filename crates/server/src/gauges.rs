@@ -1,6 +1,11 @@
 //! Numbers of the mesh itself: events on their way, judges that take lanes. It must not count anything itself.
 
-use acgs_mesh::metrics::{Measured, Sample};
+use std::sync::atomic::Ordering;
+
+use acgs_mesh::{
+    admission::Admission,
+    metrics::{Measured, Sample},
+};
 use acgs_models::LedgerWriter;
 use acgs_storage::Outbox;
 use acgs_vocabulary::JudgeKind;
@@ -30,6 +35,33 @@ pub(crate) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
                 "acgs_outbox_slowest_seconds",
                 "Longest time from an event to its acknowledgement since the last scrape",
                 Ok(outbox.take_slowest_us() as f64 / 1e6),
+            ),
+        ]
+    }
+}
+
+/// Of connections.
+pub(crate) fn admission(admission: Admission) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+    move || {
+        let one =
+            |name, help, value| Measured { name, help, samples: vec![Sample { labels: Vec::new(), value }] };
+        let counts = admission.counts();
+        vec![
+            one("acgs_connections", "Connections that are open", Ok(admission.connections() as f64)),
+            one(
+                "acgs_connections_refused",
+                "Connections that found no room",
+                Err(counts.connections.load(Ordering::Relaxed)),
+            ),
+            one(
+                "acgs_connections_given_up",
+                "Connections that were closed for others: they had said nothing, or had no call",
+                Err(counts.given_up.load(Ordering::Relaxed)),
+            ),
+            one(
+                "acgs_accepts_failed",
+                "Connections that could not be accepted, mostly for want of open files",
+                Err(counts.accepts.load(Ordering::Relaxed)),
             ),
         ]
     }

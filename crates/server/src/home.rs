@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_storage::{Durability, Embedded, JetStream, Options, RecordsKept, jetstream};
+use acgs_storage::{Durability, Embedded, HomeProbe, JetStream, Options, RecordsKept, jetstream};
 use acgs_vocabulary::ports::{Blobs, Clock, EventLog, KeyValue, Ledger, RecordLog};
 use tokio::sync::watch;
 
@@ -17,6 +17,8 @@ pub(crate) struct Home {
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) records: Arc<dyn RecordLog>,
+    /// Whether it takes writes.
+    pub(crate) probe: Arc<dyn HomeProbe>,
     /// Whether it can be reached, where that can change.
     pub(crate) connected: Option<watch::Receiver<bool>>,
     /// For a person.
@@ -48,6 +50,7 @@ pub(crate) async fn open(
             log: Arc::clone(&home) as _,
             keys: Arc::clone(&home) as _,
             ledger: Arc::clone(&home) as _,
+            probe: Arc::clone(&home) as _,
             records: Arc::clone(&home) as _,
             blobs: home,
         }));
@@ -62,6 +65,7 @@ pub(crate) async fn open(
             HomeDurability::Always => Durability::Always,
         },
         events_max: settings.home.events_max,
+        free_bytes_min: settings.home.free_bytes_min,
         records: records_kept(settings),
         clock: Arc::clone(clock),
     })?);
@@ -76,6 +80,7 @@ pub(crate) async fn open(
         log: Arc::clone(&home) as _,
         keys: Arc::clone(&home) as _,
         ledger: Arc::clone(&home) as _,
+        probe: Arc::clone(&home) as _,
         records: Arc::clone(&home) as _,
         blobs: home,
     }))

@@ -26,7 +26,7 @@ impl Tools<'_> {
         keys: Option<Arc<dyn KeyValue>>,
         references: Option<ReferenceStore>,
     ) -> (u16, Routes, Doors, JudgeFactory) {
-        let Tools { settings, constitution, clock, sink, sources, stop } = self;
+        let Tools { settings, constitution, clock, sink, sources, stop, .. } = self;
         let (constitution, clock, sink, stop) =
             ((*constitution).clone(), Arc::clone(clock), Arc::clone(sink), (*stop).clone());
         match judge {

@@ -6,7 +6,9 @@
 
 pub mod settings;
 
-pub mod role;
+mod home_watch;
+
+mod role;
 
 pub mod addresses;
 

@@ -60,7 +60,7 @@ impl Tools<'_> {
             routers,
             routing: self.settings.routes,
             allowed: AllowList::parse(&self.settings.mesh.allowed).context("mesh.allowed")?,
-            home: home.connected.clone(),
+            home: Some(self.home_trouble.clone()),
             stop: self.stop.clone(),
         };
         let models = ModelServiceServer::new(ModelService(deps.clone()));

@@ -38,6 +38,8 @@ pub struct Running {
     pub(crate) stop: CancellationToken,
     pub(crate) announcing: CancellationToken,
     pub(crate) servers: JoinSet<Result<(), server::ServeError>>,
+    /// Ends with why when the home is lost.
+    pub(crate) watched: Option<JoinHandle<Option<String>>>,
     pub(crate) orchestrator: Option<OrchestratorService>,
     pub(crate) audit: JoinHandle<()>,
     pub(crate) announcer: Option<JoinHandle<()>>,
@@ -47,6 +49,18 @@ pub struct Running {
     pub(crate) outbox: Option<Outbox>,
 }
 
+/// Waits for the home to be lost.
+async fn lost(watched: &mut Option<JoinHandle<Option<String>>>) -> String {
+    match watched {
+        Some(watched) => match watched.await {
+            Ok(Some(why)) => why,
+            Ok(None) => std::future::pending().await,
+            Err(error) => error.to_string(),
+        },
+        None => std::future::pending().await,
+    }
+}
+
 impl Running {
     /// Events that are on their way to the log.
     #[must_use]
@@ -54,12 +68,15 @@ impl Running {
         self.outbox.as_ref()
     }
 
-    /// Waits for a server to fail; that is the end of all.
+    /// Waits for a server to fail, or for the home to be lost; that is the end of all.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match self.servers.join_next().await {
-            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended by itself"),
-            Some(Ok(Err(error))) => error.into(),
-            Some(Err(error)) => error.into(),
+        tokio::select! {
+            ended = self.servers.join_next() => match ended {
+                Some(Ok(Ok(()))) | None => anyhow::anyhow!("a server ended by itself"),
+                Some(Ok(Err(error))) => error.into(),
+                Some(Err(error)) => error.into(),
+            },
+            why = lost(&mut self.watched) => anyhow::anyhow!("the home is lost: {why}"),
         }
     }
 

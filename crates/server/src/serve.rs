@@ -1,13 +1,27 @@
 //! From settings and a role to a running process, part by part. It must not decide anything that a room decides.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use acgs_contracts::orchestrator::v1::orchestrator_service_server::OrchestratorServiceServer;
 use acgs_drift::ReferenceStore;
 use acgs_lane::in_process::JudgeFactory;
 use acgs_mesh::{
-    calls::Calls, clock::SystemClock, health::HealthSwitch, metrics::Metrics, refusals::Refusals, server,
-    telemetry,
+    admission::{
+        Admission,
+        gate::{Gate, Names},
+        raise_descriptors_max,
+    },
+    calls::Calls,
+    clock::SystemClock,
+    health::HealthSwitch,
+    metrics::Metrics,
+    refusals::Refusals,
+    server, telemetry,
 };
 use acgs_storage::{LogSink, Outbox};
 use acgs_streams::OrchestratorService;
@@ -27,16 +41,14 @@ use crate::{
     doors::Sources,
     gateway, gauges,
     home::{self, Home},
-    remote::Remote,
+    home_watch::HomeWatch,
+    remote::{Remote, service_of},
     role::{LIFECYCLE, ORCHESTRATOR, Part, Role, service_name},
     running::Running,
     server_group::Group,
     settings::Settings,
     tools::{MESSAGE_BYTES_MAX, Tools},
 };
-
-/// What health says of the home.
-const HOME: &str = "acgs.home";
 
 /// Starts all services on the settings' ports, judges in process.
 ///
@@ -62,6 +74,17 @@ pub async fn serve(settings: &Settings, role: Role) -> anyhow::Result<Running> {
     Ok(assembly.run())
 }
 
+/// By which names the servers may be called.
+fn names(settings: &Settings) -> Names {
+    let host = |address: &String| match address.rsplit_once(':') {
+        Some((host, _)) => host.to_owned(),
+        None => address.clone(),
+    };
+    let mut hosts = settings.web.hosts.clone();
+    hosts.push(host(&settings.mesh.advertise));
+    Names { hosts, origins: settings.web.origins.clone() }
+}
+
 /// A process in the making: what all parts share, and what each has added.
 struct Assembly<'a> {
     settings: &'a Settings,
@@ -85,6 +108,7 @@ struct Assembly<'a> {
 impl<'a> Assembly<'a> {
     /// What every part needs: the home, the way to the log, the plumbing.
     async fn open(settings: &'a Settings, role: Role) -> anyhow::Result<Self> {
+        raise_descriptors_max();
         let constitution = settings.constitution()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let stop = CancellationToken::new();
@@ -121,7 +145,9 @@ impl<'a> Assembly<'a> {
                 metrics,
                 calls,
                 clock: Arc::clone(&clock),
-                web_origins: settings.web.origins.clone(),
+                home_trouble: tokio::sync::watch::Sender::default(),
+                admission: Admission::new(&settings.admission),
+                gate: Gate::new(&settings.admission, names(settings)),
             },
             host: settings.listen.host,
             stop: stop.clone(),
@@ -155,6 +181,7 @@ impl<'a> Assembly<'a> {
             clock: &self.clock,
             sink: &self.sink,
             sources: &self.sources,
+            home_trouble: self.group.plumbing.home_trouble.subscribe(),
             stop: &self.stop,
         }
     }
@@ -225,10 +252,20 @@ impl<'a> Assembly<'a> {
     fn run(mut self) -> Running {
         let announcing = CancellationToken::new();
         let announcer = self.announcer(&announcing);
+        self.group.plumbing.gate.tell_places(places(self.settings, &self.addresses));
+        self.group.plumbing.metrics.ask(gauges::admission(self.group.plumbing.admission.clone()));
         let health = self.group.plumbing.health.clone();
-        if let Some(connected) = self.home.as_ref().and_then(|home| home.connected.clone()) {
-            tokio::spawn(tell_health(connected, health.clone(), self.role, self.stop.clone()));
-        }
+        let watched = self.home.as_ref().map(|home| {
+            let watch = HomeWatch {
+                probe: Arc::clone(&home.probe),
+                connected: home.connected.clone(),
+                outbox: self.outbox.clone(),
+                health: health.clone(),
+                role: self.role,
+                why: self.group.plumbing.home_trouble.clone(),
+            };
+            tokio::spawn(watch.run(self.stop.clone()))
+        });
         Running {
             addresses: self.addresses,
             constitution: self.constitution,
@@ -249,6 +286,7 @@ impl<'a> Assembly<'a> {
             stop: self.stop,
             announcing,
             servers: self.group.servers,
+            watched,
             orchestrator: self.orchestrator,
             audit: self.audit,
             announcer,
@@ -260,25 +298,22 @@ impl<'a> Assembly<'a> {
     }
 }
 
-/// While the home is away: it is down, and an orchestrator takes no new streams, whose leases it could not have.
-async fn tell_health(
-    mut connected: tokio::sync::watch::Receiver<bool>,
-    health: HealthSwitch,
-    role: Role,
-    stop: CancellationToken,
-) {
-    loop {
-        let up = *connected.borrow_and_update();
-        health.set(HOME, up);
-        if !matches!(role, Role::Judge(_)) {
-            health.set(ORCHESTRATOR, up);
-            for service in LIFECYCLE {
-                health.set(service, up);
-            }
-        }
-        tokio::select! {
-            changed = connected.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
-        }
+/// Where each service is: in this process, else where these settings have it.
+fn places(settings: &Settings, addresses: &Addresses) -> BTreeMap<String, String> {
+    let port = |bound: u16, set: u16| format!("port {}", if bound == 0 { set } else { bound });
+    let mut places = BTreeMap::new();
+    for judge in JudgeKind::ALL {
+        let set = match judge {
+            JudgeKind::Quality => settings.listen.quality,
+            JudgeKind::Drift => settings.listen.drift,
+            JudgeKind::Performance => settings.listen.performance,
+        };
+        places.insert(service_of(judge).to_owned(), port(addresses.at(judge).port(), set));
     }
+    for service in [ORCHESTRATOR].into_iter().chain(LIFECYCLE) {
+        places.insert(service.to_owned(), port(addresses.orchestrator.port(), settings.listen.orchestrator));
+    }
+    let gateway = port(addresses.gateway.port(), settings.listen.gateway);
+    places.insert("inference.GRPCInferenceService".to_owned(), gateway);
+    places
 }

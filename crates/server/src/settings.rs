@@ -27,6 +27,8 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
     /// Who may call from pages.
     pub web: Web,
+    /// How much may come in.
+    pub admission: acgs_mesh::admission::Config,
     /// Threads.
     pub runtime: Runtime,
     /// Where events and state are kept.
@@ -117,6 +119,8 @@ pub struct TelemetrySettings {
 pub struct Web {
     /// Origins; `*` for any.
     pub origins: Vec<String>,
+    /// Names by which the servers may be called; `*` for any.
+    pub hosts: Vec<String>,
 }
 
 /// Threads.
@@ -135,6 +139,8 @@ pub struct Home {
     pub folder: std::path::PathBuf,
     /// `system` or `always`.
     pub durability: HomeDurability,
+    /// Bytes of its disk that stay free; 0 = 256 MiB, or a twentieth of a small one.
+    pub free_bytes_min: u64,
     /// Events kept.
     pub events_max: u64,
     /// How long records of LOG streams are kept, in milliseconds.

@@ -6,6 +6,7 @@ use acgs_vocabulary::{
     Constitution,
     ports::{Clock, FindingSink},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{doors::Sources, settings::Settings};
@@ -20,5 +21,7 @@ pub(crate) struct Tools<'a> {
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) sink: &'a Arc<dyn FindingSink>,
     pub(crate) sources: &'a Sources,
+    /// Why the home takes no writes; empty while it does.
+    pub(crate) home_trouble: watch::Receiver<String>,
     pub(crate) stop: &'a CancellationToken,
 }

@@ -179,7 +179,10 @@ impl<S: Source, H: Handler<S::Entry>> Consumer<S, H> {
                         read = sequence;
                         false
                     }
-                    Ok(None) => break,
+                    Ok(None) => {
+                        tokio::time::sleep(RETRY).await;
+                        break;
+                    }
                     Err(_nothing_came) => true,
                 };
                 if read >= written + WRITE_EVERY || quiet && read > written {

@@ -4,28 +4,41 @@
 //! A NATS that cannot be reached is an error at the start and "unavailable" afterwards; there is no silent fall-back.
 
 mod blobs;
+mod codes;
 mod ledger;
 mod log;
+mod made;
 mod pages;
 mod records;
 mod state;
 
-use std::{fmt, time::Duration};
-
-use acgs_vocabulary::{
-    event::ROOT,
-    ports::{EVENT_BYTES_MAX, PortError},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+use acgs_vocabulary::ports::{EVENT_BYTES_MAX, KeyValue, PortError};
 use async_nats::{
     Client, ConnectOptions, Event,
     jetstream::{self, Context, kv, object_store, stream},
 };
+use async_trait::async_trait;
+use made::Made;
 use tokio::sync::watch;
 
-use crate::embedded::RecordsKept;
+use crate::{
+    embedded::RecordsKept,
+    home_state::{HomeProbe, HomeState},
+};
 
 /// The stream that holds every event.
 pub const STREAM: &str = "ACGS_EVENTS";
+/// Under which events are handed in: the server stores them under their own subjects, and tells those who listen what it has stored, once.
+pub(crate) const EVENTS_SUBJECT: &str = "acgs-events";
 /// The stream that holds the ledger, from which nothing is deleted.
 pub const LEDGER: &str = "ACGS_LEDGER";
 pub(crate) const LEDGER_SUBJECT: &str = "acgs-ledger";
@@ -50,6 +63,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
 /// What headers and the protocol add to an event.
 const FRAMING_BYTES: usize = 16 * 1024;
+/// What a probe writes.
+const PROBE: &str = "probe";
 
 /// How a home is opened.
 #[derive(Clone, Debug)]
@@ -79,6 +94,12 @@ pub struct JetStream {
     connected: watch::Receiver<bool>,
     /// How long markers of deleted keys are kept; `None` where the server keeps them for good.
     markers: Option<Duration>,
+    options: Arc<Options>,
+    /// Entries of the ledger that this process has seen.
+    entries_seen: Arc<AtomicU64>,
+    state: watch::Sender<HomeState>,
+    /// How often streams were made again: what is read from them begins again, too.
+    generation: watch::Sender<u64>,
 }
 
 impl fmt::Debug for JetStream {
@@ -113,9 +134,32 @@ impl JetStream {
         let mut context = jetstream::new(client.clone());
         context.set_timeout(REQUEST_TIMEOUT);
         let markers = (version_of(&info.version) >= EXPIRING).then_some(MARKERS_KEEP);
-        let (events, keys, objects) = create(&context, options, markers).await?;
-        let (ledger, records) = create_logs(&context, options).await?;
-        Ok(Self { client, context, events, ledger, records, keys, objects, connected, markers })
+        let Made { events, ledger, records, keys, objects } = made::all(&context, options, markers).await?;
+        Ok(Self {
+            client,
+            context,
+            events,
+            ledger,
+            records,
+            keys,
+            objects,
+            connected,
+            markers,
+            options: Arc::new(options.clone()),
+            entries_seen: Arc::default(),
+            state: watch::Sender::default(),
+            generation: watch::Sender::new(0),
+        })
+    }
+
+    /// Streams of others that hold subjects of events, too, with those subjects.
+    pub async fn copies(&self) -> Vec<String> {
+        let events = format!("{}.>", acgs_vocabulary::event::ROOT);
+        made::in_the_way(&self.context, STREAM, &[events]).await
+    }
+
+    fn saw_entries(&self, through: u64) {
+        self.entries_seen.fetch_max(through, Ordering::Relaxed);
     }
 
     /// The server, and its version.
@@ -137,6 +181,36 @@ impl JetStream {
             return Ok(());
         }
         Err(PortError::Unavailable("NATS cannot be reached".into()))
+    }
+}
+
+#[async_trait]
+impl HomeProbe for JetStream {
+    /// Streams that are gone are made again, but for a ledger that this process has read.
+    async fn probe(&self) -> Result<(), PortError> {
+        self.reachable()?;
+        let missing = made::missing(&self.context).await?;
+        if missing.contains(&LEDGER) && self.entries_seen.load(Ordering::Relaxed) > 0 {
+            let why = format!(
+                "stream {LEDGER} is gone from NATS, and with it the life of all models: restore it (nats stream restore), or stop \
+                 every process to begin anew"
+            );
+            self.state.send_replace(HomeState::Lost(why.clone()));
+            return Err(PortError::Damaged(why));
+        }
+        if !missing.is_empty() {
+            made::all(&self.context, &self.options, self.markers).await?;
+            tracing::warn!(
+                ?missing,
+                "streams were gone from NATS and were made again; what they held is lost"
+            );
+            self.generation.send_modify(|generation| *generation += 1);
+        }
+        KeyValue::put(self, PROBE, Vec::new(), None).await.map(drop)
+    }
+
+    fn state(&self) -> HomeState {
+        self.state.borrow().clone()
     }
 }
 
@@ -190,81 +264,6 @@ fn public(url: &str) -> String {
         _ => url.to_owned(),
     };
     url.split(',').map(|url| without(url.trim())).collect::<Vec<_>>().join(",")
-}
-
-async fn create(
-    context: &Context,
-    options: &Options,
-    limit_markers: Option<Duration>,
-) -> Result<(stream::Stream, kv::Store, object_store::ObjectStore), PortError> {
-    let refused = |what: &str, error: &dyn fmt::Display| {
-        PortError::Unavailable(format!("{what} cannot be made; is JetStream on? {error}"))
-    };
-    let events = stream::Config {
-        name: STREAM.into(),
-        subjects: vec![format!("{ROOT}.>")],
-        max_messages: options.events_max,
-        duplicate_window: Duration::from_millis(options.duplicate_window_ms),
-        num_replicas: options.replicas,
-        storage: stream::StorageType::File,
-        allow_direct: true,
-        ..stream::Config::default()
-    };
-    context.create_or_update_stream(events).await.map_err(|error| refused(STREAM, &error))?;
-    let events = context.get_stream(STREAM).await.map_err(|error| refused(STREAM, &error))?;
-    let keys = kv::Config {
-        bucket: BUCKET.into(),
-        num_replicas: options.replicas,
-        limit_markers,
-        ..kv::Config::default()
-    };
-    let keys = context.create_or_update_key_value(keys).await.map_err(|error| refused(BUCKET, &error))?;
-    let objects = match context.get_object_store(OBJECTS).await {
-        Ok(objects) => objects,
-        Err(_) => {
-            let config = object_store::Config {
-                bucket: OBJECTS.into(),
-                num_replicas: options.replicas,
-                ..object_store::Config::default()
-            };
-            context.create_object_store(config).await.map_err(|error| refused(OBJECTS, &error))?
-        }
-    };
-    Ok((events, keys, objects))
-}
-
-async fn create_logs(
-    context: &Context,
-    options: &Options,
-) -> Result<(stream::Stream, stream::Stream), PortError> {
-    let refused = |what: &str, error: &dyn fmt::Display| {
-        PortError::Unavailable(format!("{what} cannot be made: {error}"))
-    };
-    let ledger = stream::Config {
-        name: LEDGER.into(),
-        subjects: vec![LEDGER_SUBJECT.into()],
-        deny_delete: true,
-        deny_purge: true,
-        num_replicas: options.replicas,
-        storage: stream::StorageType::File,
-        allow_direct: true,
-        ..stream::Config::default()
-    };
-    let records = stream::Config {
-        name: RECORDS.into(),
-        subjects: vec![format!("{RECORDS_SUBJECT}.*")],
-        max_age: options.records.age,
-        max_bytes: i64::try_from(options.records.bytes).unwrap_or(-1),
-        num_replicas: options.replicas,
-        storage: stream::StorageType::File,
-        allow_direct: true,
-        ..stream::Config::default()
-    };
-    context.create_or_update_stream(ledger).await.map_err(|error| refused(LEDGER, &error))?;
-    context.create_or_update_stream(records).await.map_err(|error| refused(RECORDS, &error))?;
-    let ledger = context.get_stream(LEDGER).await.map_err(|error| refused(LEDGER, &error))?;
-    let records = context.get_stream(RECORDS).await.map_err(|error| refused(RECORDS, &error))?;
-    Ok((ledger, records))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 mod bounds;
 
+mod home_state;
+
 pub mod embedded;
 
 pub mod jetstream;
@@ -20,6 +22,7 @@ pub mod conformance;
 
 pub use consumer::{Beginning, Consumer, Entries, Events, Position};
 pub use embedded::{Durability, Embedded, Options, RecordsKept};
+pub use home_state::{HomeProbe, HomeState};
 pub use jetstream::JetStream;
 pub use outbox::Outbox;
 pub use sink::LogSink;

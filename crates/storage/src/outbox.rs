@@ -1,6 +1,8 @@
 //! The outbox: events on their way to the log, many at a time, kept while the log cannot be reached. Bounded: when it is
 //! full, those who can wait do, and what cannot is counted. It must not know what an event says.
 
+mod pump;
+
 use std::{
     sync::{
         Arc,
@@ -11,36 +13,39 @@ use std::{
 
 use acgs_vocabulary::{
     event::Envelope,
-    ports::{Clock, EventLog, EventSink, PortError},
+    ports::{Clock, EventLog, EventSink},
 };
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use pump::Pump;
 use tokio::{
     sync::{mpsc, oneshot},
     task::unconstrained,
 };
 
-/// Events that are sent and not yet acknowledged. They are sent in order; one that failed is sent again by itself.
-const IN_FLIGHT_MAX: usize = 256;
-/// Between attempts for one event.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(1);
-
 /// What the task is given.
 #[derive(Debug)]
 enum Item {
-    Event {
-        envelope: Box<Envelope>,
-        since_us: u64,
-    },
+    Event(Waiting),
     /// Answered when all before it is written.
     Flush(oneshot::Sender<()>),
 }
 
+/// An event, and when it was handed over.
+#[derive(Debug)]
+struct Waiting {
+    envelope: Box<Envelope>,
+    since_us: u64,
+}
+
+/// Nothing waits.
+const NOBODY: u64 = u64::MAX;
+
 /// What became of events so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     waiting: AtomicUsize,
+    /// When the oldest that waits was handed over; `NOBODY` when none does.
+    oldest_us: AtomicU64,
     acknowledged: AtomicU64,
     retried: AtomicU64,
     lost: AtomicU64,
@@ -61,10 +66,18 @@ impl Outbox {
     #[must_use]
     pub fn start(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, capacity: usize) -> Self {
         let (items, queue) = mpsc::channel(capacity.max(1));
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(Counts {
+            waiting: AtomicUsize::new(0),
+            oldest_us: AtomicU64::new(NOBODY),
+            acknowledged: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            slowest_us: AtomicU64::new(0),
+        });
         // A task that has done much is asked to let others go first, in the middle of a row of events; the rest of the row would
         // then be written before those that were asked to wait. So this one is not asked.
-        tokio::spawn(unconstrained(pump(log, queue, Arc::clone(&counts), Arc::clone(&clock))));
+        let pump = Pump::new(log, Arc::clone(&counts), Arc::clone(&clock));
+        tokio::spawn(unconstrained(pump.run(queue)));
         Self { items, counts, clock, capacity: capacity.max(1) }
     }
 
@@ -78,6 +91,15 @@ impl Outbox {
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// How long the oldest of them has waited.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Duration> {
+        match self.counts.oldest_us.load(Ordering::Relaxed) {
+            NOBODY => None,
+            since_us => Some(Duration::from_micros(self.clock.monotonic_us().saturating_sub(since_us))),
+        }
     }
 
     /// Events in the log.
@@ -105,7 +127,7 @@ impl Outbox {
     }
 
     fn item(&self, envelope: Envelope) -> Item {
-        Item::Event { envelope: Box::new(envelope), since_us: self.clock.monotonic_us() }
+        Item::Event(Waiting { envelope: Box::new(envelope), since_us: self.clock.monotonic_us() })
     }
 }
 
@@ -135,63 +157,6 @@ impl EventSink for Outbox {
             let _task_ended = written.await;
         }
     }
-}
-
-async fn pump(
-    log: Arc<dyn EventLog>,
-    mut items: mpsc::Receiver<Item>,
-    counts: Arc<Counts>,
-    clock: Arc<dyn Clock>,
-) {
-    let mut in_flight = FuturesUnordered::new();
-    let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
-    loop {
-        tokio::select! {
-            // A flush waits for what is in flight; nothing new is taken meanwhile, so that it ends.
-            item = items.recv(), if in_flight.len() < IN_FLIGHT_MAX && flushes.is_empty() => match item {
-                Some(Item::Event { envelope, since_us }) => {
-                    in_flight.push(deliver(&*log, *envelope, since_us, &counts, &*clock));
-                }
-                Some(Item::Flush(done)) => flushes.push(done),
-                None => break,
-            },
-            Some(()) = in_flight.next() => {}
-        }
-        if in_flight.is_empty() {
-            for done in flushes.drain(..) {
-                let _nobody_waits = done.send(());
-            }
-        }
-    }
-    while in_flight.next().await.is_some() {}
-}
-
-/// Tries until the log has the event, or says that it will never take it.
-async fn deliver(log: &dyn EventLog, envelope: Envelope, since_us: u64, counts: &Counts, clock: &dyn Clock) {
-    let mut pause = RETRY_FIRST;
-    loop {
-        match log.append(envelope.clone(), None).await {
-            Ok(_) => {
-                counts.acknowledged.fetch_add(1, Ordering::Relaxed);
-                let took_us = clock.monotonic_us().saturating_sub(since_us);
-                counts.slowest_us.fetch_max(took_us, Ordering::Relaxed);
-                break;
-            }
-            Err(PortError::Unavailable(error)) => {
-                if counts.retried.fetch_add(1, Ordering::Relaxed).is_multiple_of(1_000) {
-                    tracing::warn!(error, id = envelope.event_id, "events wait in the outbox");
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_MAX);
-            }
-            Err(error) => {
-                counts.lost.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, id = envelope.event_id, "an event was lost: no log takes it");
-                break;
-            }
-        }
-    }
-    counts.waiting.fetch_sub(1, Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use acgs_vocabulary::ports::{Appended, Logged};
+use acgs_vocabulary::ports::{Appended, Logged, PortError};
 
 use super::*;
 use crate::conformance::envelope;
@@ -12,6 +12,9 @@ use crate::conformance::envelope;
 struct Flaky {
     away: AtomicBool,
     held: std::sync::Mutex<Vec<String>>,
+    /// Attempts that fail, by their number; with `true` what was sent arrives all the same.
+    failing: std::sync::Mutex<std::collections::HashMap<u64, bool>>,
+    attempts: AtomicU64,
 }
 
 #[async_trait]
@@ -23,18 +26,33 @@ impl EventLog for Flaky {
         if envelope.event_id == "bad" {
             return Err(PortError::Invalid("bad".into()));
         }
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let fails = self.failing.lock().unwrap().get(&attempt).copied();
         let sequence = {
             let mut held = self.held.lock().unwrap();
-            held.push(envelope.event_id);
+            if fails != Some(false) {
+                held.push(envelope.event_id);
+            }
             held.len() as u64
         };
+        if fails.is_some() {
+            // A request without an answer fails later than those after it are answered.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            return Err(PortError::Unavailable("no answer".into()));
+        }
         // Homes take an event at once and acknowledge it later.
         tokio::task::yield_now().await;
         Ok(Appended { sequence, duplicate: false })
     }
 
-    async fn read(&self, _after: u64, _count: usize) -> Result<Vec<Logged>, PortError> {
-        Ok(Vec::new())
+    async fn read(&self, after: u64, count: usize) -> Result<Vec<Logged>, PortError> {
+        let held = self.held.lock().unwrap();
+        let page = held.iter().enumerate().skip(after as usize).take(count);
+        let logged = |(place, id): (usize, &String)| Logged {
+            sequence: place as u64 + 1,
+            envelope: envelope(id, "acgs.x"),
+        };
+        Ok(page.map(logged).collect())
     }
 
     async fn last(&self) -> Result<u64, PortError> {
@@ -150,4 +168,53 @@ async fn what_is_handed_over_in_order_is_written_in_order_however_much_it_is() {
     let written = writer.await.unwrap();
     let early = written.windows(2).filter(|pair| pair[1] < pair[0]).count();
     assert_eq!((written.len(), early), (20_000, 0), "events that came before an earlier one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_it_goes_on_with_the_oldest_and_what_has_arrived_is_not_sent_again() {
+    for arrives in [false, true] {
+        let log = Arc::new(Flaky::default());
+        // From the fifth on the connection is gone for a while.
+        *log.failing.lock().unwrap() =
+            (5..40).map(|attempt| (attempt, arrives && attempt % 3 == 0)).collect();
+        let outbox = Outbox::start(log.clone(), Arc::new(Still), 1_000);
+        for number in 0..500 {
+            outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+        }
+        outbox.flush().await;
+        let held: Vec<u64> = log.held.lock().unwrap().iter().map(|id| id.parse().unwrap()).collect();
+        let mut all = held.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..500).collect::<Vec<_>>(), "each once, arrives: {arrives}");
+        assert_eq!((outbox.waiting(), outbox.acknowledged()), (0, 500));
+        assert_eq!(outbox.oldest(), None);
+    }
+}
+
+/// As NATS does: when the connection breaks, what was on its way is lost from some event on, and nothing after it arrives.
+#[tokio::test(start_paused = true)]
+async fn order_holds_over_a_broken_connection() {
+    let log = Arc::new(Flaky::default());
+    // All that were on their way, and the first attempts afterwards.
+    *log.failing.lock().unwrap() = (100..100 + 256 + 3).map(|attempt| (attempt, attempt < 120)).collect();
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 1_000);
+    for number in 0..1_000 {
+        outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+    }
+    outbox.flush().await;
+    let expected: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+    assert_eq!(*log.held.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_no_log_takes_holds_nobody() {
+    let log = Arc::new(Flaky::default());
+    *log.failing.lock().unwrap() = [(2, false)].into();
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 100);
+    for id in ["a", "bad", "b", "bad", "c"] {
+        outbox.send(envelope(id, "acgs.x")).await;
+    }
+    outbox.flush().await;
+    assert_eq!((outbox.acknowledged(), outbox.lost(), outbox.waiting()), (3, 2, 0));
+    assert_eq!(log.held.lock().unwrap().len(), 3);
 }

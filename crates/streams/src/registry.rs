@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use acgs_vocabulary::{AllowList, Problem};
+use acgs_vocabulary::{AllowList, Problem, names};
 
 /// Most services.
 pub const SERVICES_MAX: usize = 1_024;
@@ -147,6 +147,7 @@ fn check(service: &Service) -> Result<(), Problem> {
             let message = format!("has {} bytes, not {least} to {TEXT_BYTES_MAX}", text.len());
             return Err(Problem::field(path, "BAD_NAME", message));
         }
+        names::check_plain(path, text)?;
     }
     if service.port == 0 {
         return Err(Problem::field("port", "OUT_OF_RANGE", "is 0, not 1 to 65535"));
@@ -156,6 +157,7 @@ fn check(service: &Service) -> Result<(), Problem> {
         let message = format!("are not 1 to {CAPABILITIES_MAX} names of 1 to {TEXT_BYTES_MAX} bytes");
         return Err(Problem::field("capabilities", "BAD_NAME", message));
     }
+    service.capabilities.iter().try_for_each(|name| names::check_plain("capabilities", name))?;
     Ok(())
 }
 

@@ -2,7 +2,9 @@
 //! outside. Also the only translation between protobuf and these words, and the only map from errors to gRPC.
 //! It must never know channels, servers or NATS.
 //!
-//! Reading order: [`problem`], [`finding`], [`constitution`], [`alert`], [`event`], [`ports`], [`allow_list`], [`text`], [`convert`].
+//! Reading order: [`problem`], [`finding`], [`constitution`], [`alert`], [`event`], [`ports`], [`allow_list`], [`text`], [`names`], [`convert`].
+
+pub mod names;
 
 mod port_error;
 

@@ -14,7 +14,21 @@ pub enum PortError {
     /// A name or value that no home takes.
     #[error("{0}")]
     Invalid(String),
-    /// The home cannot be reached or is full.
+    /// The home cannot be reached.
     #[error("{0}")]
     Unavailable(String),
+    /// The home has no room.
+    #[error("{0}")]
+    Full(String),
+    /// What the home kept is damaged: trying again does not help.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl PortError {
+    /// Whether the same may succeed later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
+    }
 }

@@ -12,6 +12,8 @@ use crate::port_error::PortError;
 
 /// The `domain` of every `ErrorInfo`.
 pub const DOMAIN: &str = "acgs";
+/// When a home that is full may be tried again.
+const HOME_FULL_MS: u64 = 5_000;
 /// Longest sentence sent to a caller, in bytes; gRPC carries it in a header.
 const MESSAGE_BYTES_MAX: usize = 512;
 
@@ -34,6 +36,10 @@ pub enum Kind {
     Unimplemented,
     /// Try again.
     Unavailable,
+    /// It did not come in time.
+    TooLate,
+    /// What was kept is damaged.
+    DataLoss,
     /// Our fault.
     Internal,
 }
@@ -172,6 +178,8 @@ impl From<PortError> for Problem {
             }
             PortError::Invalid(message) => Self::new(Kind::Invalid, "BAD_NAME", message),
             PortError::Unavailable(message) => Self::new(Kind::Unavailable, "HOME_UNAVAILABLE", message),
+            PortError::Full(message) => Self::exhausted("HOME_FULL", message, HOME_FULL_MS),
+            PortError::Damaged(message) => Self::new(Kind::DataLoss, "HOME_DAMAGED", message),
         }
     }
 }
@@ -193,6 +201,8 @@ impl From<Problem> for Status {
             Kind::Denied => Code::PermissionDenied,
             Kind::Unimplemented => Code::Unimplemented,
             Kind::Unavailable => Code::Unavailable,
+            Kind::TooLate => Code::DeadlineExceeded,
+            Kind::DataLoss => Code::DataLoss,
             Kind::Internal => Code::Internal,
         };
         let message = shorten(&problem.message);

@@ -8,6 +8,7 @@ use acgs_contracts::{
 };
 use acgs_server::{Settings, home::records_kept};
 use acgs_storage::{JetStream, jetstream};
+use acgs_vocabulary::ports::PortError;
 use clap::Args;
 use tonic::Code;
 
@@ -74,11 +75,17 @@ async fn home(settings: &Settings, findings: &mut Findings) {
         records: records_kept(settings),
     };
     match JetStream::open(&options).await {
-        Ok(home) => findings.well(&format!("NATS answers: {}", home.server())),
-        Err(error) => findings.wrong(
+        Ok(home) => {
+            findings.well(&format!("NATS answers: {}", home.server()));
+            for copy in home.copies().await {
+                findings.well(&format!("{copy} keeps a copy of every event, too"));
+            }
+        }
+        Err(error @ PortError::Unavailable(_)) => findings.wrong(
             &error.to_string(),
             "start nats-server 2.10 or newer with --jetstream, or set nats.url (NATS_URL) to where it is",
         ),
+        Err(error) => findings.wrong(&error.to_string(), "NATS answers: change what the message names"),
     }
 }
 
@@ -86,7 +93,12 @@ async fn orchestrator(settings: &Settings, address: &str, findings: &mut Finding
     match probe::health(address, "", PATIENCE).await {
         Ok(ServingStatus::Serving) => findings.well(&format!("the orchestrator answers at {address}")),
         Ok(_) => {
-            findings.wrong("the orchestrator is stopping", "wait for it, or look at its log");
+            if let Ok(ServingStatus::NotServing) = probe::health(address, "acgs.home", PATIENCE).await {
+                let mend = format!("http://{address}/health says why, and so does its log");
+                findings.wrong("its home takes no writes: events wait, and new streams are refused", &mend);
+            } else {
+                findings.wrong("the orchestrator is stopping", "wait for it, or look at its log");
+            }
             return;
         }
         Err(error) => {
@@ -94,9 +106,6 @@ async fn orchestrator(settings: &Settings, address: &str, findings: &mut Finding
             findings.wrong(&format!("{error:#}"), mend);
             return;
         }
-    }
-    if let Ok(ServingStatus::NotServing) = probe::health(address, "acgs.home", PATIENCE).await {
-        findings.wrong("its NATS is away: events wait, and new streams are refused", "start NATS again");
     }
     if !constitution(settings, address, findings).await {
         return;

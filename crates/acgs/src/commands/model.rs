@@ -10,6 +10,10 @@ use acgs_contracts::{
     lifecycle::v1::{EndpointChange, ListVersionsRequest, SetEndpointsRequest, Stage, Version},
 };
 use acgs_mesh::{
+    admission::{
+        Admission,
+        gate::{Gate, Names},
+    },
     calls::Calls,
     client::MeshChannel,
     clock::SystemClock,
@@ -98,6 +102,7 @@ impl Model {
         let mut host = Host {
             stop: CancellationToken::new(),
             host: settings.listen.host.to_string(),
+            gates: gates(&settings, serve.advertise.as_deref()),
             address,
             constitution,
             served: HashMap::new(),
@@ -117,6 +122,7 @@ impl Model {
 struct Host {
     serve: ServeModel,
     host: String,
+    gates: (Admission, Gate),
     address: String,
     constitution: Constitution,
     /// Versions and where they are reached.
@@ -229,7 +235,13 @@ impl Host {
         let listener = TcpListener::bind(format!("{}:{}", self.host, self.serve.port)).await?;
         let bound = listener.local_addr()?;
         let service = ModelServer::new(&self.serve.model, version, model);
-        self.servers.spawn(serve(listener, service, self.constitution.clone(), self.stop.clone()));
+        self.servers.spawn(serve(
+            listener,
+            service,
+            self.gates.clone(),
+            self.constitution.clone(),
+            self.stop.clone(),
+        ));
         self.served.insert(version.to_owned(), advertised(self.serve.advertise.as_deref(), bound));
         if self.serve.json {
             let served =
@@ -295,10 +307,19 @@ fn advertised(advertise: Option<&str>, bound: SocketAddr) -> String {
     }
 }
 
+/// Who may come in, and by which names.
+fn gates(settings: &Settings, advertise: Option<&str>) -> (Admission, Gate) {
+    let mut names = Names { hosts: settings.web.hosts.clone(), origins: settings.web.origins.clone() };
+    let host = |address: &str| address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+    names.hosts.extend(advertise.map(host));
+    (Admission::new(&settings.admission), Gate::new(&settings.admission, names))
+}
+
 /// Serves one version until `stop` is cancelled.
 async fn serve(
     listener: TcpListener,
     service: ModelServer,
+    (admission, gate): (Admission, Gate),
     constitution: Constitution,
     stop: CancellationToken,
 ) -> Result<(), server::ServeError> {
@@ -310,7 +331,9 @@ async fn serve(
         calls: metrics.add(Calls::new),
         metrics,
         clock: Arc::new(SystemClock::new()),
-        web_origins: Vec::new(),
+        home_trouble: tokio::sync::watch::Sender::default(),
+        admission,
+        gate,
     };
     let fields: server::Fields = Arc::new(Map::new);
     let doors = Doors {

@@ -14,6 +14,7 @@ use acgs_vocabulary::{
     Problem,
     convert::{rows, schema},
     event::payload::DriftDetection,
+    names,
     ports::{Judged, Judgement},
     problem::Kind,
     text,
@@ -88,9 +89,7 @@ impl DriftService {
     ) -> Result<proto::DetectResponse, Problem> {
         let request = Arc::new(request);
         for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
-            if value.len() > ID_BYTES_MAX {
-                return Err(Problem::field(path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
-            }
+            names::check_short(path, value, ID_BYTES_MAX)?;
         }
         let (mut report, name, version) = match self.stored_reference(&request).await? {
             Some(reference) => {

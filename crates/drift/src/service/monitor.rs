@@ -9,7 +9,7 @@ use acgs_reference::{Reference, counts::PaneCounts};
 use acgs_vocabulary::{
     Problem,
     convert::{rows, schema},
-    text,
+    names, text,
 };
 
 use super::{DriftService, ID_BYTES_MAX, store};
@@ -110,10 +110,7 @@ impl DriftService {
     ) -> Result<proto::StartMonitoringResponse, Problem> {
         for (path, id, least) in [("model_id", &request.model_id, 1), ("service_id", &request.service_id, 0)]
         {
-            if !(least..=ID_BYTES_MAX).contains(&id.len()) {
-                let message = format!("has {} bytes, not {least} to {ID_BYTES_MAX}", id.len());
-                return Err(Problem::field(path, "BAD_NAME", message));
-            }
+            names::check(path, id, least)?;
         }
         let order =
             self.monitors.start(&request.model_id, request.monitoring_interval, INTERVAL_SECONDS).await?;

@@ -8,6 +8,7 @@ use acgs_reference::{Reference, message, reference::is_judged};
 use acgs_vocabulary::{
     Problem,
     constitution::{hex, sha256, sha256_hex},
+    names,
     ports::{Blobs, KeyValue, PortError, ReferenceSource, StoredReference},
 };
 use async_trait::async_trait;
@@ -50,10 +51,7 @@ pub fn check_header(header: &proto::ReferenceHeader, schema: &Schema) -> Result<
         let message = format!("is not 1 to {NAME_BYTES_MAX} of letters, digits, `_`, `-` and `.`");
         return Err(Problem::field("header.name", "BAD_NAME", message));
     }
-    if header.model_id.len() > NAME_BYTES_MAX {
-        let message = format!("is longer than {NAME_BYTES_MAX} bytes");
-        return Err(Problem::field("header.model_id", "BAD_NAME", message));
-    }
+    names::check("header.model_id", &header.model_id, 0)?;
     if header.window_ms < 0 {
         return Err(Problem::field("header.window_ms", "BAD_SCHEMA", "is negative"));
     }

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use acgs_mesh::admission::connection::OpenCall;
 use bytes::Bytes;
 use tonic::Code;
 
@@ -16,13 +17,26 @@ use crate::{
     stats::Stats,
 };
 
-/// A call in flight.
+/// A call in flight, and its part of its connection.
 #[derive(Debug)]
-pub(super) struct InFlight(pub(super) Arc<Stats>);
+pub(super) struct InFlight {
+    pub(super) stats: Arc<Stats>,
+    pub(super) _open: OpenCall,
+}
+
+/// A call that has said nothing yet.
+#[derive(Debug)]
+pub(super) struct Unheard(pub(super) Arc<Stats>);
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.0.unheard.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.stats.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whether a policy can be meant: bounds, and what contradicts itself.
 
+use acgs_vocabulary::names;
+
 use super::{Mode, Policy};
 use crate::{
     policy_error::{PolicyError, bound, sound, within},
@@ -58,7 +60,7 @@ impl Policy {
 
     fn check_training(&self) -> Result<(), PolicyError> {
         let training = &self.training;
-        let named = (1..=128).contains(&training.trainer.len());
+        let named = names::check("training.trainer", &training.trainer, 1).is_ok();
         bound("training.trainer", named, "is the name of a trainer, 1 to 128 bytes")?;
         within("training.window_ms", training.window_ms, MINUTE_MS, 10 * YEAR_MS)?;
         within("training.holdout_ms", training.holdout_ms, 1, 10 * YEAR_MS)?;

@@ -100,7 +100,7 @@ impl Server {
         let late = Late { calls: Arc::clone(&calls), by };
         let serving = Transport::builder()
             .layer(late)
-            .add_service(HealthServer::new(health.service()))
+            .add_service(HealthServer::new(health.service_of("")))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         runtime.spawn(async move { serving.await.unwrap() });
         Self { address, calls, health, stop, runtime: Some(runtime) }

@@ -44,6 +44,35 @@ pub(super) fn rules(pool: &DescriptorPool, services: &[&str]) -> Vec<Rule> {
     found
 }
 
+/// A path of an RPC, to tell what stands at another port.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    segments: Vec<String>,
+    service: String,
+}
+
+impl Path {
+    pub(super) fn of(rule: &Rule) -> Self {
+        let service = rule.rpc.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+        Self { segments: rule.path.split('/').map(str::to_owned).collect(), service }
+    }
+
+    /// Whether this is it.
+    pub(crate) fn is(&self, path: &str) -> bool {
+        let mut given = path.split('/');
+        let same = self
+            .segments
+            .iter()
+            .all(|segment| given.next().is_some_and(|given| segment.starts_with('{') || segment == given));
+        same && given.next().is_none()
+    }
+
+    /// The full name of its service.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+}
+
 fn collect(method: &MethodDescriptor, rule: &DynamicMessage, found: &mut Vec<Rule>) {
     for verb in ["get", "put", "post", "delete", "patch"] {
         if let Some(path) = rule.get_field_by_name(verb).and_then(|path| path.as_str().map(str::to_owned))

@@ -12,8 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 /// How deep messages and values may nest: each level of JSON is up to three of the wire, which may have 100.
 const DEPTH_MAX: usize = 30;
-/// The field that carries the constitutional hash where a message has none of that name.
-pub(super) const HASH: &str = "constitutional_hash";
+pub(super) use crate::plain::HASH;
 
 /// Where a message goes.
 #[derive(Debug, Default)]

@@ -1,9 +1,10 @@
 //! What names, reasons and people have to look like.
 
-use acgs_vocabulary::Problem;
+use acgs_vocabulary::{
+    Problem,
+    names::{self, NAME_BYTES_MAX},
+};
 
-/// Longest name or id, in bytes.
-const NAME_BYTES_MAX: usize = 128;
 /// Longest sentence, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 1_024;
 
@@ -17,21 +18,14 @@ pub(super) fn name(field: &str, value: &str) -> Result<(), Problem> {
     Err(Problem::field(field, "BAD_NAME", message))
 }
 
-fn within(field: &str, value: &str, most: usize) -> Result<(), Problem> {
-    if value.len() <= most {
-        return Ok(());
-    }
-    Err(Problem::field(field, "TOO_LONG", format!("has {} bytes, at most {most}", value.len())))
-}
-
 /// At most 128 bytes.
 pub(super) fn short(field: &str, value: &str) -> Result<(), Problem> {
-    within(field, value, NAME_BYTES_MAX)
+    names::check_short(field, value, NAME_BYTES_MAX)
 }
 
 /// At most 1,024 bytes.
 pub(super) fn text(field: &str, value: &str) -> Result<(), Problem> {
-    within(field, value, TEXT_BYTES_MAX)
+    names::check_sentence(field, value, TEXT_BYTES_MAX)
 }
 
 /// A reason that has to be given.

@@ -14,7 +14,7 @@ use acgs_lifecycle::{
     stage::Stage,
     trigger::TriggerKind,
 };
-use acgs_vocabulary::{Problem, Severity, text};
+use acgs_vocabulary::{Problem, Severity, names, text};
 
 use super::checks;
 
@@ -119,13 +119,13 @@ pub(super) fn evidence(pieces: &[proto::ComplianceEvidence]) -> Result<Vec<Compl
         let bad = |field: &str, message: &str| {
             Err(Problem::field(format!("evidence[{place}].{field}"), "BAD_EVIDENCE", message))
         };
-        if piece.principle.is_empty() || piece.principle.len() > 128 {
-            return bad("principle", "is not 1 to 128 bytes");
+        if piece.principle.is_empty() || piece.principle.len() > 128 || !names::is_plain(&piece.principle) {
+            return bad("principle", "is not 1 to 128 bytes without control characters");
         }
         if !(0.0..=1.0).contains(&piece.score) {
             return bad("score", "is not in [0, 1]");
         }
-        if piece.source.is_empty() || piece.source.len() > checks::TEXT_BYTES_MAX {
+        if piece.source.is_empty() || checks::text("source", &piece.source).is_err() {
             return bad("source", "is not 1 to 1024 bytes: say how it was measured");
         }
         Ok(ComplianceEvidence {
@@ -195,10 +195,11 @@ pub(super) fn gates(gates: &Gates) -> Vec<String> {
 
 /// What a maker measured.
 pub(super) fn metrics(field: &str, given: HashMap<String, f64>) -> Result<BTreeMap<String, f64>, Problem> {
-    let fine = given.iter().all(|(name, value)| value.is_finite() && name.len() <= 128);
+    let fine = given.iter().all(|(name, value)| value.is_finite() && names::check(field, name, 0).is_ok());
     if given.len() > METRICS_MAX || !fine {
-        let message =
-            format!("are more than {METRICS_MAX}, not finite, or have a name of more than 128 bytes");
+        let message = format!(
+            "are more than {METRICS_MAX}, not finite, or have a name of more than 128 bytes or with control characters"
+        );
         return Err(Problem::field(field, "BAD_METRICS", message));
     }
     Ok(given.into_iter().collect())

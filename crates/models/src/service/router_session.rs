@@ -163,7 +163,7 @@ impl Session {
     /// Says that somebody is there who can take candidates back; not to one that does not confirm, and not while nothing
     /// could be written.
     async fn beat(&self) -> Result<(), Gone> {
-        let home = self.deps.home.as_ref().is_none_or(|connected| *connected.borrow());
+        let home = self.deps.home.as_ref().is_none_or(|trouble| trouble.borrow().is_empty());
         let late_ms = self.deps.clock.now_ms() - i64::from(self.deps.routing.confirm_ms);
         let late = |(model_id, (epoch, sent_ms)): (&Arc<str>, &(u64, i64))| {
             *sent_ms < late_ms && !self.router.has(model_id, *epoch)

@@ -10,7 +10,7 @@ use acgs_lifecycle::{
     job::JobState,
     model::Job,
 };
-use acgs_vocabulary::{Problem, ports::PortError, problem::Kind};
+use acgs_vocabulary::{Problem, names, ports::PortError, problem::Kind};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -48,9 +48,10 @@ pub(super) async fn run(
         return Err(Problem::field("message", "HELLO_FIRST", "the first message is `hello`").into());
     };
     checks::name("hello.worker_id", &hello.worker_id)?;
-    let named = |trainer: &String| (1..=128).contains(&trainer.len());
+    let named = |trainer: &String| names::check("hello.trainers", trainer, 1).is_ok();
     if !(1..=TRAINERS_MAX).contains(&hello.trainers.len()) || !hello.trainers.iter().all(named) {
-        let message = format!("are not 1 to {TRAINERS_MAX} names of 1 to 128 bytes");
+        let message =
+            format!("are not 1 to {TRAINERS_MAX} names of 1 to 128 bytes without control characters");
         return Err(Problem::field("hello.trainers", "BAD_NAME", message).into());
     }
     let (out, told) = mpsc::channel(TOLD_MAX);

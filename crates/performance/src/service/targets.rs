@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::history::{self, KEPT};
-use acgs_vocabulary::{Problem, constitution::sha256_hex, text};
+use acgs_vocabulary::{Problem, constitution::sha256_hex, names, text};
 
-use super::{ID_BYTES_MAX, METRICS_MAX, PerformanceService};
+use super::{METRICS_MAX, PerformanceService};
 use crate::record::MetricsRecord;
 
 /// Submissions of a list, and how far back, when nothing is said.
@@ -24,10 +24,7 @@ const SLA_PREFIX: &str = "sla/";
 type Own = (String, BTreeMap<String, f64>);
 
 pub(super) fn check_service(id: &str) -> Result<(), Problem> {
-    if (1..=ID_BYTES_MAX).contains(&id.len()) {
-        return Ok(());
-    }
-    Err(Problem::field("service_id", "BAD_NAME", format!("has {} bytes, not 1 to {ID_BYTES_MAX}", id.len())))
+    names::check("service_id", id, 1)
 }
 
 fn sla_key(service_id: &str) -> String {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::quality::v1 as proto;
 use acgs_judge_kit::{history, monitoring::Monitors};
-use acgs_vocabulary::{Problem, text};
+use acgs_vocabulary::{Problem, names, text};
 
-use super::{ID_BYTES_MAX, QualityService, violation};
+use super::{QualityService, violation};
 use crate::{pane::QualityPane, record::AssessmentRecord};
 
 /// Between two judgements, when nothing is said.
@@ -32,10 +32,7 @@ pub(super) fn gather(monitors: &Monitors<Gathered>, service_id: &str, rows: &Rec
 }
 
 pub(super) fn check_id(path: &str, id: &str) -> Result<(), Problem> {
-    if (1..=ID_BYTES_MAX).contains(&id.len()) {
-        return Ok(());
-    }
-    Err(Problem::field(path, "BAD_NAME", format!("has {} bytes, not 1 to {ID_BYTES_MAX}", id.len())))
+    names::check(path, id, 1)
 }
 
 fn record(record: AssessmentRecord) -> proto::AssessmentRecord {

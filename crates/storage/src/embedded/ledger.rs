@@ -4,7 +4,7 @@ use acgs_vocabulary::ports::{ENTRY_BYTES_MAX, Ledger, PortError};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Embedded, job::Job, trouble};
+use super::{Embedded, RETRY, job::Job, trouble};
 use crate::bounds::check_size;
 
 /// Entries read at once.
@@ -16,7 +16,7 @@ impl Embedded {
     fn entries_now(&self, after: u64, count: usize) -> Result<Vec<(u64, Vec<u8>)>, PortError> {
         let from = after.saturating_add(1).to_be_bytes();
         let mut found = Vec::new();
-        for held in self.parts.ledger.range(from..).take(count.min(READ_MAX)) {
+        for held in self.parts()?.ledger.range(from..).take(count.min(READ_MAX)) {
             let (key, value) = held.into_inner().map_err(trouble)?;
             found.push((key[..].try_into().map(u64::from_be_bytes).unwrap_or(0), value.to_vec()));
         }
@@ -46,8 +46,12 @@ impl Ledger for Embedded {
                 last.borrow_and_update();
                 let found = match home.entries(after, FOLLOWER_QUEUE).await {
                     Ok(found) => found,
+                    Err(error) if error.is_passing() => {
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
                     Err(error) => {
-                        tracing::warn!(%error, "a follower of the ledger was lost");
+                        tracing::error!(%error, "a follower of the ledger was lost");
                         return;
                     }
                 };

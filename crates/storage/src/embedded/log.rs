@@ -7,7 +7,7 @@ use acgs_vocabulary::{
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Embedded, job::Job, trouble};
+use super::{Embedded, RETRY, job::Job, trouble};
 
 /// Events read at once.
 const READ_MAX: usize = 1_000;
@@ -18,7 +18,7 @@ impl Embedded {
     fn read_now(&self, after: u64, count: usize) -> Result<Vec<Logged>, PortError> {
         let from = after.saturating_add(1).to_be_bytes();
         let mut found = Vec::new();
-        for held in self.parts.events.range(from..).take(count.min(READ_MAX)) {
+        for held in self.parts()?.events.range(from..).take(count.min(READ_MAX)) {
             let (key, value) = held.into_inner().map_err(trouble)?;
             let envelope: Envelope = serde_json::from_slice(&value).map_err(trouble)?;
             let sequence = key[..].try_into().map(u64::from_be_bytes).unwrap_or(0);
@@ -57,8 +57,12 @@ impl EventLog for Embedded {
                 last.borrow_and_update();
                 let found = match home.read(after, READ_MAX).await {
                     Ok(found) => found,
+                    Err(error) if error.is_passing() => {
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
                     Err(error) => {
-                        tracing::warn!(%error, "a subscription ended");
+                        tracing::error!(%error, "a subscription ended");
                         return;
                     }
                 };

@@ -73,6 +73,11 @@ impl Records {
         u64::try_from(self.clock.now_ms()).unwrap_or(0)
     }
 
+    /// The last one's number.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     pub(super) fn append(
         &mut self,
         parts: &Parts,
@@ -130,7 +135,7 @@ impl Embedded {
     fn chunks_now(&self, topic: &str, after: u64, count: usize) -> Result<Vec<Chunk>, PortError> {
         let range = key(topic, after.saturating_add(1))..=key(topic, u64::MAX);
         let mut found = Vec::new();
-        for held in self.parts.records.range(range).take(count.min(READ_MAX)) {
+        for held in self.parts()?.records.range(range).take(count.min(READ_MAX)) {
             let (key, value) = held.into_inner().map_err(trouble)?;
             found.extend(decode(sequence_of(&key), &value));
         }
@@ -155,7 +160,7 @@ impl RecordLog for Embedded {
 
     async fn last_chunk(&self, topic: &str) -> Result<u64, PortError> {
         check_topic(topic)?;
-        let mut range = self.parts.records.range(key(topic, 0)..=key(topic, u64::MAX));
+        let mut range = self.parts()?.records.range(key(topic, 0)..=key(topic, u64::MAX));
         let last = range.next_back().map(|held| held.key()).transpose().map_err(trouble)?;
         Ok(last.map_or(0, |key| sequence_of(&key)))
     }

@@ -13,7 +13,7 @@ const WATCHER_QUEUE: usize = 64;
 impl Embedded {
     fn held(&self, prefix: &str) -> Result<Vec<(String, Versioned)>, PortError> {
         let mut found = Vec::new();
-        for held in self.parts.keys.prefix(prefix.as_bytes()) {
+        for held in self.parts()?.keys.prefix(prefix.as_bytes()) {
             let (key, value) = held.into_inner().map_err(trouble)?;
             if let Some(held) = decode(&value) {
                 found.push((String::from_utf8_lossy(&key).into_owned(), held));
@@ -27,7 +27,7 @@ impl Embedded {
 impl KeyValue for Embedded {
     async fn get(&self, key: &str) -> Result<Option<Versioned>, PortError> {
         check_key(key)?;
-        Ok(self.parts.keys.get(key.as_bytes()).map_err(trouble)?.and_then(|held| decode(&held)))
+        Ok(self.parts()?.keys.get(key.as_bytes()).map_err(trouble)?.and_then(|held| decode(&held)))
     }
 
     async fn put(&self, key: &str, value: Vec<u8>, expected: Option<u64>) -> Result<u64, PortError> {
@@ -43,7 +43,7 @@ impl KeyValue for Embedded {
 
     async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
         let mut found = Vec::new();
-        for held in self.parts.keys.prefix(prefix.as_bytes()) {
+        for held in self.parts()?.keys.prefix(prefix.as_bytes()) {
             let key = String::from_utf8_lossy(&held.key().map_err(trouble)?).into_owned();
             if key.as_str() > after {
                 found.push(key);
@@ -89,7 +89,7 @@ impl Blobs for Embedded {
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), PortError> {
         check_key(name)?;
         check_size("a blob", bytes.len(), BLOB_BYTES_MAX)?;
-        if let Some(held) = self.parts.blobs.get(name.as_bytes()).map_err(trouble)? {
+        if let Some(held) = self.parts()?.blobs.get(name.as_bytes()).map_err(trouble)? {
             return if held[..] == bytes[..] {
                 Ok(())
             } else {
@@ -101,7 +101,7 @@ impl Blobs for Embedded {
 
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, PortError> {
         check_key(name)?;
-        Ok(self.parts.blobs.get(name.as_bytes()).map_err(trouble)?.map(|held| held.to_vec()))
+        Ok(self.parts()?.blobs.get(name.as_bytes()).map_err(trouble)?.map(|held| held.to_vec()))
     }
 
     async fn delete(&self, name: &str) -> Result<(), PortError> {
@@ -112,7 +112,7 @@ impl Blobs for Embedded {
     async fn list(&self, prefix: &str, after: &str, count: usize) -> Result<Vec<String>, PortError> {
         let from = std::cmp::max(prefix, after);
         let mut names = Vec::new();
-        for held in self.parts.blobs.range(from.as_bytes().to_vec()..) {
+        for held in self.parts()?.blobs.range(from.as_bytes().to_vec()..) {
             let key = held.key().map_err(trouble)?;
             let Ok(name) = std::str::from_utf8(&key) else { continue };
             if !name.starts_with(prefix) || names.len() >= count {

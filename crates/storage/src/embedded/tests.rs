@@ -27,6 +27,7 @@ pub(crate) fn options(folder: &Path, events_max: u64) -> Options {
         folder: folder.into(),
         durability: Durability::Always,
         events_max,
+        free_bytes_min: 0,
         records: KEPT,
         clock: Arc::new(At(1_000)),
     }
@@ -122,4 +123,80 @@ async fn the_oldest_records_are_given_up_when_there_are_too_many_bytes() {
     while !home.chunks("t", 0, 1).await.unwrap().is_empty() {
         home.record("other", chunk(1)).await.unwrap();
     }
+}
+
+/// Opens a store whose writer may still be letting go of it.
+fn open_again(folder: &Path) -> Result<Embedded, PortError> {
+    loop {
+        match Embedded::open(options(folder, 100_000)) {
+            Err(PortError::Unavailable(_)) => std::thread::sleep(Duration::from_millis(1)),
+            opened => return opened,
+        }
+    }
+}
+
+async fn written(folder: &Path) {
+    let home = open(folder, 100_000);
+    for number in 0..300_u64 {
+        home.append(envelope(&number.to_string(), "acgs.x"), None).await.unwrap();
+        home.enter(number, b"entry".to_vec()).await.unwrap();
+    }
+}
+
+fn journals(folder: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|kind| kind == "jnl")).collect()
+}
+
+type Harm = fn(&Path);
+
+#[tokio::test]
+async fn a_store_that_has_lost_something_is_refused_by_name() {
+    let harms: [(&str, Harm); 4] = [
+        ("gone", |journal| std::fs::remove_file(journal).unwrap()),
+        ("empty", |journal| std::fs::write(journal, []).unwrap()),
+        ("cut", |journal| {
+            let bytes = std::fs::read(journal).unwrap();
+            std::fs::write(journal, &bytes[..bytes.len() / 20]).unwrap();
+        }),
+        ("changed", |journal| {
+            let mut bytes = std::fs::read(journal).unwrap();
+            // Within what was written: the file is longer than that.
+            let middle = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 2;
+            bytes[middle..middle + 64].fill(0xff);
+            std::fs::write(journal, bytes).unwrap();
+        }),
+    ];
+    for (what, harm) in harms {
+        let folder = tempfile::tempdir().unwrap();
+        written(folder.path()).await;
+        drop(open_again(folder.path()).unwrap());
+        // Its thread has ended when the folder can be opened once more.
+        drop(open_again(folder.path()).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+        journals(folder.path()).iter().for_each(|journal| harm(journal));
+        let refused = open_again(folder.path());
+        let Err(PortError::Damaged(told)) = refused else { panic!("{what}: {refused:?}") };
+        assert!(
+            told.contains(&folder.path().display().to_string()) || told.contains("home.folder"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn below_the_floor_nothing_is_written_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Embedded::open(Options { free_bytes_min: 1 << 60, ..options(folder.path(), 10) }).unwrap();
+    let refused = home.append(envelope("a", "acgs.x"), None).await;
+    assert!(
+        matches!(&refused, Err(PortError::Full(told)) if told.contains("home.free_bytes_min")),
+        "{refused:?}"
+    );
+    assert!(matches!(home.probe().await, Err(PortError::Full(_))));
+    assert_eq!(home.state(), HomeState::Well, "it is not broken");
+    assert!(home.read(0, 10).await.unwrap().is_empty());
+    drop(home);
+    let home = open_again(folder.path()).unwrap();
+    assert_eq!(home.append(envelope("a", "acgs.x"), None).await.unwrap().sequence, 1);
 }

@@ -1,6 +1,11 @@
 //! The one thread that writes: it takes all that waits, decides each in order, and commits them together.
 
-use std::{collections::HashMap, sync::Arc};
+mod healing;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 use acgs_vocabulary::{
     constitution::{hex, sha256},
@@ -8,14 +13,18 @@ use acgs_vocabulary::{
     ports::{Appended, EVENT_BYTES_MAX, PortError, Versioned},
 };
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
+use healing::Guard;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{
-    Change, Durability, Options, Parts,
+    Change, Durability, Options, Parts, Shared,
     job::{Job, Reply},
     records::Records,
+    space::Space,
     trouble,
+    witness::{self, Through, Witness},
 };
+use crate::home_state::HomeState;
 
 /// Most jobs of one commit.
 const GROUP_MAX: usize = 512;
@@ -29,9 +38,12 @@ const REVISION_KEY: &[u8] = b"\0revision";
 type Answer = Box<dyn FnOnce(Option<&PortError>) + Send>;
 
 pub(super) struct Writer {
-    parts: Parts,
-    durability: Durability,
-    events_max: u64,
+    shared: Arc<Shared>,
+    parts: Arc<Parts>,
+    options: Options,
+    space: Space,
+    witness: Witness,
+    boot: String,
     changes: broadcast::Sender<Change>,
     last: u64,
     first: u64,
@@ -53,9 +65,14 @@ struct Group {
 }
 
 impl Writer {
+    /// Over a store that was just opened, of which readers hear when all of it is there.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has lost something.
     pub(super) fn recover(
-        parts: Parts,
-        options: &Options,
+        shared: &Arc<Shared>,
+        parts: Arc<Parts>,
+        options: Options,
         changes: broadcast::Sender<Change>,
     ) -> Result<Self, PortError> {
         let sequence = |key: &[u8]| key.try_into().map(u64::from_be_bytes).unwrap_or(0);
@@ -79,10 +96,13 @@ impl Writer {
         let entries = newest.map(|newest| newest.key()).transpose().map_err(trouble)?;
         let entries = entries.map_or(0, |key| sequence(&key));
         let records = Records::recover(&parts, options.records, Arc::clone(&options.clock))?;
-        Ok(Self {
+        let mut writer = Self {
+            shared: Arc::clone(shared),
+            space: Space::new(&options.folder, options.free_bytes_min),
+            witness: Witness::of(&options.folder),
+            boot: witness::boot(),
             parts,
-            durability: options.durability,
-            events_max: options.events_max.max(1),
+            options,
             changes,
             last,
             first,
@@ -91,7 +111,26 @@ impl Writer {
             entries,
             records,
             group: Group::default(),
-        })
+        };
+        let found = writer.through();
+        writer.witness.check(&found)?;
+        writer.witness.keep(|| found, true);
+        let parts = Some(Arc::clone(&writer.parts));
+        *shared.parts.write().unwrap_or_else(PoisonError::into_inner) = parts;
+        shared.state.send_replace(HomeState::Well);
+        Ok(writer)
+    }
+
+    /// How far it has come.
+    fn through(&self) -> Through {
+        Through {
+            boot: self.boot.clone(),
+            synced: self.options.durability == Durability::Always,
+            events: self.last,
+            entries: self.entries,
+            revision: self.revision,
+            records: self.records.last(),
+        }
     }
 
     pub(super) fn last_sequence(&self) -> u64 {
@@ -102,47 +141,67 @@ impl Writer {
         self.entries
     }
 
+    /// Writes until nobody can ask any more, or the store is lost.
     pub(super) fn run(
         mut self,
         mut jobs: mpsc::Receiver<Job>,
         announce: &watch::Sender<u64>,
         announce_ledger: &watch::Sender<u64>,
     ) {
+        let guard = Guard(Arc::clone(&self.shared));
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while jobs.blocking_recv_many(&mut waiting, GROUP_MAX) > 0 {
-            let mut batch = self.parts.database.batch();
-            if self.durability == Durability::Always {
-                batch = batch.durability(Some(PersistMode::SyncData));
-            }
-            // What the group would leave behind, should its commit fail.
-            let before = (self.last, self.revision, self.digest.clone(), self.entries);
-            let records_before = self.records.clone();
-            for job in waiting.drain(..) {
-                self.decide(&mut batch, job);
-            }
-            let committed = batch.commit().map_err(trouble);
-            let group = std::mem::take(&mut self.group);
-            match &committed {
-                Ok(()) => {
-                    announce.send_replace(self.last);
-                    announce_ledger
-                        .send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
-                    for change in group.changes {
-                        let _no_watcher = self.changes.send(change);
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a group of writes was lost");
-                    (self.last, self.revision, self.digest, self.entries) = before;
-                    self.records = records_before;
+            let committed = self.write(&mut waiting);
+            if let Err(error) = committed.and_then(|()| self.prune()).and_then(|()| self.prune_records()) {
+                match self.heal(&mut jobs, &error) {
+                    Some(healed) => self = healed,
+                    None => return,
                 }
             }
-            let failure = committed.err();
-            group.answers.into_iter().for_each(|answer| answer(failure.as_ref()));
-            if let Err(error) = self.prune().and_then(|()| self.records.prune(&self.parts)) {
-                tracing::warn!(%error, "old events could not be given up");
+            announce.send_replace(self.last);
+            announce_ledger.send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
+        }
+        let through = self.through();
+        self.witness.keep(|| through, true);
+        drop(guard);
+    }
+
+    /// Decides all that waits, commits it together, and answers.
+    fn write(&mut self, waiting: &mut Vec<Job>) -> Result<(), PortError> {
+        let mut batch = self.parts.database.batch();
+        if self.options.durability == Durability::Always {
+            batch = batch.durability(Some(PersistMode::SyncData));
+        }
+        // What the group would leave behind, should its commit fail.
+        let before = (self.last, self.revision, self.digest.clone(), self.entries);
+        let records_before = self.records.clone();
+        for job in waiting.drain(..) {
+            match self.space.check(job.bytes(), job.gives_room()) {
+                Ok(()) => self.decide(&mut batch, job),
+                Err(full) => job.refuse(full),
             }
         }
+        let committed = batch.commit().map_err(trouble);
+        let group = std::mem::take(&mut self.group);
+        match &committed {
+            Ok(()) => {
+                for change in group.changes {
+                    let _no_watcher = self.changes.send(change);
+                }
+                let through = self.through();
+                self.witness.keep(|| through, false);
+            }
+            Err(_) => {
+                (self.last, self.revision, self.digest, self.entries) = before;
+                self.records = records_before;
+            }
+        }
+        group.answers.into_iter().for_each(|answer| answer(committed.as_ref().err()));
+        committed
+    }
+
+    fn prune_records(&mut self) -> Result<(), PortError> {
+        self.records.prune(&self.parts)
     }
 
     fn decide(&mut self, batch: &mut WriteBatch, job: Job) {
@@ -280,15 +339,20 @@ impl Writer {
 
     /// Gives up the oldest events when there are more than are to be kept.
     fn prune(&mut self) -> Result<(), PortError> {
-        if self.last < self.first + self.events_max + PRUNE_STEP {
+        if self.last < self.first + self.options.events_max.max(1) + PRUNE_STEP {
             return Ok(());
         }
-        let keep_from = self.last - self.events_max + 1;
+        let keep_from = self.last - self.options.events_max.max(1) + 1;
         let mut batch = self.parts.database.batch();
         let old = self.first.to_be_bytes()..keep_from.to_be_bytes();
         for held in self.parts.events.range(old) {
             let (key, value) = held.into_inner().map_err(trouble)?;
             if let Ok(envelope) = serde_json::from_slice::<Envelope>(&value) {
+                // A subject whose last event goes was never heard of, as far as anybody can still read.
+                let last = self.number(&self.parts.subjects, &HashMap::new(), &envelope.subject)?;
+                if last.is_some_and(|last| last < keep_from) {
+                    batch.remove(&self.parts.subjects, envelope.subject.into_bytes());
+                }
                 batch.remove(&self.parts.ids, envelope.event_id.into_bytes());
             }
             batch.remove(&self.parts.events, key);

@@ -1,6 +1,6 @@
 //! The ledger on a JetStream stream of its own, from which nothing can be deleted. It must not know what entries say.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use acgs_vocabulary::ports::{ENTRY_BYTES_MAX, Ledger, PortError};
 use async_nats::jetstream::{
@@ -13,7 +13,8 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::{
-    JetStream, LEDGER_SUBJECT,
+    JetStream, LEDGER, LEDGER_SUBJECT,
+    codes::is_race,
     pages::{READER_KEEP, take_all},
     trouble,
 };
@@ -53,6 +54,7 @@ impl JetStream {
             if sequence <= after {
                 continue;
             }
+            self.saw_entries(sequence);
             if out.send((sequence, message.payload.to_vec())).await.is_err() {
                 return None;
             }
@@ -69,9 +71,23 @@ impl Ledger for JetStream {
         let message = PublishMessage::build().payload(entry.into()).expected_last_sequence(expected);
         let sent = self.context.send_publish(LEDGER_SUBJECT, message).await.map_err(trouble)?;
         match sent.await {
-            Ok(ack) => Ok(ack.sequence),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                Err(PortError::Conflict { expected, found: self.last_entry().await? })
+            Ok(ack) => {
+                self.saw_entries(ack.sequence);
+                Ok(ack.sequence)
+            }
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence || is_race(&error) => {
+                match self.last_entry().await? {
+                    found if found > expected => Err(PortError::Conflict { expected, found }),
+                    found if found == expected => Err(PortError::Unavailable(
+                        "an entry of the ledger is on its way that too few servers have yet".into(),
+                    )),
+                    found if self.entries_seen.load(Ordering::Relaxed) < expected => {
+                        Err(PortError::Conflict { expected, found })
+                    }
+                    found => Err(PortError::Damaged(format!(
+                        "{LEDGER} holds {found} entries, and {expected} were read: it was lost or emptied; restore it"
+                    ))),
+                }
             }
             Err(error) => Err(trouble(error)),
         }
@@ -86,6 +102,7 @@ impl Ledger for JetStream {
         }
         if count == 1 {
             let message = self.ledger.get_raw_message(after + 1).await.map_err(trouble)?;
+            self.saw_entries(message.sequence);
             return Ok(vec![(message.sequence, message.payload.to_vec())]);
         }
         let config = pull::Config {
@@ -100,6 +117,7 @@ impl Ledger for JetStream {
             let sequence = message.info().map_err(trouble)?.stream_sequence;
             found.push((sequence, message.payload.to_vec()));
         }
+        self.saw_entries(after + found.len() as u64);
         // Nothing is ever deleted from a ledger.
         if found.len() != count {
             let message =

@@ -1,7 +1,7 @@
 //! The event log on JetStream: ids make repeats one event, the last sequence of a subject makes transitions safe.
 //! It must not know what an event says.
 
-use std::time::Duration;
+use std::{future::IntoFuture, time::Duration};
 
 use acgs_vocabulary::{
     event::{self, Envelope, ROOT},
@@ -16,10 +16,11 @@ use async_nats::jetstream::{
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{
-    JetStream,
+    EVENTS_SUBJECT, JetStream,
+    codes::is_race,
     pages::{READER_KEEP, take_all},
     trouble,
 };
@@ -43,6 +44,14 @@ fn logged(message: &Message) -> Option<Logged> {
     }
 }
 
+/// Where an event is handed in, so that it is stored under its own subject.
+fn handed_in(subject: &str) -> Result<String, PortError> {
+    match subject.strip_prefix(ROOT) {
+        Some(rest) if rest.starts_with('.') => Ok(format!("{EVENTS_SUBJECT}{rest}")),
+        _ => Err(PortError::Invalid(format!("{subject:?} is not a subject of events"))),
+    }
+}
+
 /// Where the server begins to deliver.
 fn start(after: u64) -> DeliverPolicy {
     DeliverPolicy::ByStartSequence { start_sequence: after.saturating_add(1) }
@@ -59,7 +68,18 @@ impl JetStream {
 
     /// Feeds a subscriber until the connection fails; returns the last sequence that it has been given, or `None`
     /// when it is gone.
-    async fn feed(&self, mut after: u64, filter: &str, out: &mpsc::Sender<Logged>) -> Option<u64> {
+    async fn feed(
+        &self,
+        mut after: u64,
+        filter: &str,
+        generation: &mut watch::Receiver<u64>,
+        out: &mpsc::Sender<Logged>,
+    ) -> Option<u64> {
+        if generation.has_changed().unwrap_or(false) {
+            // A stream that was made again counts from the beginning.
+            generation.mark_unchanged();
+            after = 0;
+        }
         let ours = format!("{ROOT}.");
         let narrowed = if filter.starts_with(&ours) { filter.to_owned() } else { String::new() };
         let config = pull::OrderedConfig {
@@ -82,6 +102,7 @@ impl JetStream {
                 () = out.closed() => return None,
                 // A reader made anew is there sooner than one that notices its silence.
                 _ = connected.wait_for(|connected| !connected) => return Some(after),
+                _ = generation.changed() => return Some(0),
             };
             match message {
                 Some(Ok(message)) => {
@@ -122,10 +143,22 @@ impl EventLog for JetStream {
         if let Some(traceparent) = &envelope.traceparent {
             message = message.header("traceparent", traceparent.as_str());
         }
-        let sent = self.context.send_publish(envelope.subject.clone(), message).await.map_err(trouble)?;
-        match sent.await {
+        let mut connected = self.connected.clone();
+        let sent =
+            self.context.send_publish(handed_in(&envelope.subject)?, message).await.map_err(trouble)?;
+        let answer = tokio::select! {
+            answer = sent.into_future() => answer,
+            // What was on its way is lost with the connection: nobody has to wait for its answer.
+            _ = connected.wait_for(|connected| !connected) => {
+                return Err(PortError::Unavailable("the connection to NATS broke".into()));
+            }
+        };
+        match answer {
             Ok(ack) => Ok(Appended { sequence: ack.sequence, duplicate: ack.duplicate }),
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
+            Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                Err(PortError::Invalid(error.to_string()))
+            }
+            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence || is_race(&error) => {
                 let found = self.last_of(&envelope.subject).await?;
                 Err(PortError::Conflict { expected: expected.unwrap_or(0), found })
             }
@@ -162,7 +195,8 @@ impl EventLog for JetStream {
         // The task ends when the subscriber is gone.
         tokio::spawn(async move {
             let mut after = after;
-            while let Some(reached) = home.feed(after, &filter, &out).await {
+            let mut generation = home.generation.subscribe();
+            while let Some(reached) = home.feed(after, &filter, &mut generation, &out).await {
                 after = reached;
                 let mut connected = home.connected.clone();
                 tokio::select! {

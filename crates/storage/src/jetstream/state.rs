@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     JetStream,
+    codes::is_race,
     pages::{READER_KEEP, take_all},
     trouble,
 };
@@ -85,14 +86,14 @@ impl KeyValue for JetStream {
             None => self.keys.put(&key, value).await.map_err(trouble),
             Some(0) => match self.keys.create(&key, value).await {
                 Ok(revision) => Ok(revision),
-                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists || is_race(&error) => {
                     Err(self.conflict(&key, 0).await)
                 }
                 Err(error) => Err(trouble(error)),
             },
             Some(expected) => match self.keys.update(&key, value, expected).await {
                 Ok(revision) => Ok(revision),
-                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision || is_race(&error) => {
                     Err(self.conflict(&key, expected).await)
                 }
                 Err(error) => Err(trouble(error)),
@@ -156,10 +157,16 @@ impl KeyValue for JetStream {
         tokio::spawn(async move {
             let mut through = 0;
             let mut connected = home.connected.clone();
+            let mut generation = home.generation.subscribe();
             loop {
                 let change = tokio::select! {
                     change = changes.next() => change,
                     _ = connected.wait_for(|connected| !connected) => None,
+                    // A bucket that was made again counts from the beginning.
+                    _ = generation.changed() => {
+                        through = 0;
+                        None
+                    }
                     () = out.closed() => return,
                 };
                 if let Some(Ok(entry)) = change {

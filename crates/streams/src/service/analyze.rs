@@ -4,7 +4,7 @@ use acgs_contracts::orchestrator::v1 as proto;
 use acgs_vocabulary::{
     JudgeKind, Problem, VerdictStatus,
     convert::{rows, schema},
-    text,
+    names, text,
 };
 
 use super::{ID_BYTES_MAX, messages};
@@ -24,9 +24,7 @@ fn judges(analysis_type: &str) -> Result<Vec<JudgeKind>, Problem> {
 
 fn question(request: &proto::AnalyzeRequest) -> Result<Question, Problem> {
     for (path, value) in [("service_id", &request.service_id), ("model_id", &request.model_id)] {
-        if value.len() > ID_BYTES_MAX {
-            return Err(Problem::field(path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
-        }
+        names::check_short(path, value, ID_BYTES_MAX)?;
     }
     let judges = judges(&request.analysis_type)?;
     let schema = match &request.schema {

@@ -1,7 +1,7 @@
 //! `SubmitLabels`: batches of labels to the streams that wait for them.
 
 use acgs_contracts::orchestrator::v1 as proto;
-use acgs_vocabulary::{Problem, convert::batch};
+use acgs_vocabulary::{Problem, convert::batch, names};
 use proto::submit_labels_request::Message;
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
@@ -23,6 +23,8 @@ pub(super) async fn answer(
     };
     let fields = header.schema.unwrap_or_default();
     let schema = open::label_schema(&fields).map_err(|problem| problem.within("header.schema"))?;
+    names::check_short("header.stream_id", &header.stream_id, names::NAME_BYTES_MAX)?;
+    names::check_short("header.model_id", &header.model_id, names::NAME_BYTES_MAX)?;
     let target = match header.stream_id.is_empty() {
         true => LabelTarget::Model(header.model_id),
         false => LabelTarget::Stream(header.stream_id),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::{Role, Schema};
 use acgs_contracts::{common::v1 as common, orchestrator::v1 as proto};
-use acgs_vocabulary::{JudgeKind, Problem, convert::schema, ports::ReferenceSource};
+use acgs_vocabulary::{JudgeKind, Problem, convert::schema, names, ports::ReferenceSource};
 use acgs_windowing::{WindowKind, WindowSpec, spec::SpecError};
 
 use super::{ID_BYTES_MAX, is_label_field};
@@ -24,19 +24,14 @@ pub(super) async fn spec(
     open: &proto::Open,
     references: &dyn ReferenceSource,
 ) -> Result<StreamSpec, Problem> {
-    if open.stream_id.is_empty() || open.stream_id.len() > ID_BYTES_MAX {
-        let message = format!("has {} bytes, not 1 to {ID_BYTES_MAX}", open.stream_id.len());
-        return Err(Problem::field("stream_id", "BAD_NAME", message));
-    }
-    let names = [
+    names::check("stream_id", &open.stream_id, 1)?;
+    let all = [
         ("partition_id", &open.partition_id),
         ("service_id", &open.service_id),
         ("model_id", &open.model_id),
         ("model_version", &open.model_version),
     ];
-    if let Some((path, _)) = names.iter().find(|(_, name)| name.len() > ID_BYTES_MAX) {
-        return Err(Problem::field(*path, "TOO_LONG", format!("is longer than {ID_BYTES_MAX} bytes")));
-    }
+    all.iter().try_for_each(|(path, name)| names::check_short(path, name, ID_BYTES_MAX))?;
     let recorded = open.durability() == proto::Durability::Log;
     if recorded && open.model_id.is_empty() {
         let message = "is empty; records are kept for a model";

@@ -1,7 +1,7 @@
 //! Registered services and alerts as messages.
 
 use acgs_contracts::{common::v1 as common, orchestrator::v1 as proto};
-use acgs_vocabulary::{AlertState, Problem, Severity, text};
+use acgs_vocabulary::{AlertState, Problem, Severity, names, text};
 
 use super::{ID_BYTES_MAX, OrchestratorService, messages};
 use crate::{
@@ -61,10 +61,8 @@ fn check_person(by: &str, note: &str) -> Result<(), Problem> {
         let message = format!("has {} bytes, not 1 to {ID_BYTES_MAX}: say who you are", by.len());
         return Err(Problem::field("by", "BAD_NAME", message));
     }
-    if note.len() > NOTE_BYTES_MAX {
-        return Err(Problem::field("note", "TOO_LONG", format!("is longer than {NOTE_BYTES_MAX} bytes")));
-    }
-    Ok(())
+    names::check_plain("by", by)?;
+    names::check_sentence("note", note, NOTE_BYTES_MAX)
 }
 
 impl OrchestratorService {
