@@ -127,7 +127,7 @@ async fn health_and_metrics_are_open() {
     assert_eq!(serving.status(), ServingStatus::Serving);
     assert_eq!(health.check(check("nobody")).await.unwrap_err().code(), Code::NotFound);
     let all = health.list(HealthListRequest {}).await.unwrap().into_inner();
-    assert_eq!(all.statuses.len(), 10);
+    assert_eq!(all.statuses.len(), 11);
     let mut unknown = health.watch(check("nobody")).await.unwrap().into_inner();
     assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let mut watch = health.watch(check("")).await.unwrap().into_inner();

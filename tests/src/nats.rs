@@ -73,6 +73,14 @@ impl Nats {
         let pid = self.pid().expect("it runs").to_string();
         let status = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.expect("kill").success());
+        let stopped = || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+            status.is_ok_and(|status| status.lines().any(|line| line.starts_with("State:\tT")))
+        };
+        // Each thread stops when it gets to it.
+        while name == "STOP" && !stopped() {
+            std::thread::yield_now();
+        }
     }
 
     /// One that keeps at most so many bytes.

@@ -42,8 +42,6 @@ pub const MODEL_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-id");
 pub const VERSION_HEADER: HeaderName = HeaderName::from_static("x-acgs-model-version");
 /// The method whose calls can be captured.
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-/// Calls that have said nothing yet, for each that may be in flight.
-const UNHEARD_FACTOR: usize = 4;
 const HASH_HEADER: HeaderName = HeaderName::from_static(HEADER);
 
 /// The gateway. Clones share it.
@@ -130,32 +128,6 @@ impl Gateway {
         }
     }
 
-    /// A call that has said what it asks for takes its place.
-    fn enter(&self, open: OpenCall) -> Result<InFlight, Problem> {
-        let most = self.0.config.calls_max;
-        let before = self.0.stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        let in_flight = InFlight { stats: Arc::clone(&self.0.stats), _open: open };
-        if before >= most {
-            return Err(Problem::exhausted("GATEWAY_BUSY", format!("{most} calls are in flight"), 100));
-        }
-        Ok(in_flight)
-    }
-
-    /// A call that is still to say what it asks for: it takes no place of those that have, but there is an end to them, too.
-    fn hear(&self) -> Result<Unheard, Problem> {
-        let most = self.0.config.calls_max.saturating_mul(UNHEARD_FACTOR);
-        let before = self.0.stats.unheard.fetch_add(1, Ordering::Relaxed);
-        let unheard = Unheard(Arc::clone(&self.0.stats));
-        if before >= most {
-            return Err(Problem::exhausted(
-                "GATEWAY_BUSY",
-                format!("{most} calls have said nothing yet"),
-                100,
-            ));
-        }
-        Ok(unheard)
-    }
-
     /// A third party's protocol may come without the hash, and goes on with it; a wrong one goes nowhere.
     fn check_hash(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(sent) = sent(headers) else {
@@ -173,7 +145,7 @@ impl Gateway {
     ) -> Result<Response<GatewayBody>, Box<Status>> {
         let boxed = |problem: Problem| Box::new(Status::from(problem));
         let since = Instant::now();
-        let heard = self.hear().map_err(boxed)?;
+        let heard = Unheard::begin(&self.0.stats, self.0.config.calls_max).map_err(boxed)?;
         let (parts, mut incoming) = request.into_parts();
         self.check_hash(&parts.headers).map_err(boxed)?;
         let deadline = deadline_of(&parts.headers, since).map_err(boxed)?;
@@ -191,7 +163,7 @@ impl Gateway {
         let said = tokio::time::timeout_at(deadline.map_or(silent_at, |at| at.min(silent_at)), model).await;
         let model = said.map_err(|_| Box::new(silent(deadline)))?.map_err(boxed)?;
         drop(heard);
-        let in_flight = self.enter(open).map_err(boxed)?;
+        let in_flight = InFlight::begin(&self.0.stats, self.0.config.calls_max, open).map_err(boxed)?;
         // Nor does a server that never answers.
         let limited =
             is_repeatable(parts.uri.path()).then_some(self.0.config.deadline_ms).filter(|ms| *ms > 0);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use acgs_mesh::admission::connection::OpenCall;
+use acgs_vocabulary::Problem;
 use bytes::Bytes;
 use tonic::Code;
 
@@ -17,16 +18,50 @@ use crate::{
     stats::Stats,
 };
 
+/// Calls that have said nothing yet, for each that may be in flight.
+const UNHEARD_FACTOR: usize = 4;
+/// When a busy gateway may be asked again.
+const BUSY_MS: u64 = 100;
+
 /// A call in flight, and its part of its connection.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    pub(super) stats: Arc<Stats>,
-    pub(super) _open: OpenCall,
+    stats: Arc<Stats>,
+    _open: OpenCall,
+}
+
+impl InFlight {
+    /// A call that has said what it asks for takes its place.
+    pub(super) fn begin(stats: &Arc<Stats>, most: usize, open: OpenCall) -> Result<Self, Problem> {
+        let before = stats.in_flight.fetch_add(1, Ordering::Relaxed);
+        let in_flight = Self { stats: Arc::clone(stats), _open: open };
+        if before >= most {
+            return Err(Problem::exhausted("GATEWAY_BUSY", format!("{most} calls are in flight"), BUSY_MS));
+        }
+        Ok(in_flight)
+    }
 }
 
 /// A call that has said nothing yet.
 #[derive(Debug)]
-pub(super) struct Unheard(pub(super) Arc<Stats>);
+pub(super) struct Unheard(Arc<Stats>);
+
+impl Unheard {
+    /// It takes no place of those that have said what they ask for, but there is an end to them, too.
+    pub(super) fn begin(stats: &Arc<Stats>, calls_max: usize) -> Result<Self, Problem> {
+        let most = calls_max.saturating_mul(UNHEARD_FACTOR);
+        let before = stats.unheard.fetch_add(1, Ordering::Relaxed);
+        let unheard = Self(Arc::clone(stats));
+        if before >= most {
+            return Err(Problem::exhausted(
+                "GATEWAY_BUSY",
+                format!("{most} calls have said nothing yet"),
+                BUSY_MS,
+            ));
+        }
+        Ok(unheard)
+    }
+}
 
 impl Drop for Unheard {
     fn drop(&mut self) {
