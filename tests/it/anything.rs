@@ -1,8 +1,6 @@
 //! Every unary RPC of the contract, found in its descriptors, takes arbitrary messages: none is the server's own fault, none
 //! hangs. A new RPC is in this test by being in the contract.
 
-use std::time::Duration;
-
 use acgs_contracts::DESCRIPTORS;
 use acgs_tests::Mesh;
 use bytes::{Buf, BufMut};
@@ -18,7 +16,7 @@ use tonic::{
 
 /// Messages of each RPC; twenty times as many in the release form.
 const CASES: u64 = if cfg!(debug_assertions) { 40 } else { 800 };
-const PATIENCE: Duration = Duration::from_secs(20);
+use acgs_tests::PATIENCE;
 const WORDS: [&str; 12] =
     ["", "a", "s", "ü", "\0", "../..", "127.0.0.1", "1h", "{}", "acgs.>", "2026-01-01T00:00:00Z", "quality"];
 

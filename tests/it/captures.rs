@@ -74,7 +74,7 @@ async fn captured_of(
         *row += 1;
     }
     let (mut last, mut since) = (before, Instant::now());
-    while since.elapsed() < Duration::from_millis(300) {
+    while since.elapsed() < Duration::from_secs(1) {
         let now = metric(mesh, "acgs_gateway_captures").await;
         if now != last {
             (last, since) = (now, Instant::now());

@@ -176,6 +176,14 @@ async fn a_stream_has_one_owner() {
     }
 }
 
+/// With a lease that does not run out while anybody waits, only a goodbye takes a judge out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_judge_that_ends_says_goodbye() {
+    let mut fleet = Fleet::start_with(1, &["mesh.lease_ms=3600000"]).await;
+    assert!(fleet.take("drift", 0).stop().await);
+    fleet.wait_for(2).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn services_are_seen_as_they_come_and_go() {
     let mut fleet = Fleet::start(1).await;
@@ -201,14 +209,10 @@ async fn services_are_seen_as_they_come_and_go() {
         assert!(since.elapsed() < PATIENCE, "{loads:?}");
     }
     drop(stream);
-    let since = Instant::now();
     fleet.take("drift", 0).kill().await;
     while watch.message().await.unwrap().unwrap().services.len() != 1 {}
-    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
-    let since = Instant::now();
     assert!(fleet.take("drift", 0).stop().await);
     while !watch.message().await.unwrap().unwrap().services.is_empty() {}
-    assert!(since.elapsed() < Duration::from_secs(1), "it says goodbye: {:?}", since.elapsed());
     let forbidden = RegisterServiceRequest {
         service_id: "evil".into(),
         service_name: "x".into(),

@@ -22,7 +22,7 @@ use crate::arbitrary::{batches, lane_messages, number, records, schemas, stream_
 
 /// Messages of each kind.
 const CASES: usize = if cfg!(debug_assertions) { 100 } else { 400 };
-const PATIENCE: Duration = Duration::from_secs(10);
+use acgs_tests::PATIENCE;
 
 /// So many values of a strategy, the same in every run.
 fn values<T: std::fmt::Debug>(strategy: &BoxedStrategy<T>) -> Vec<T> {

@@ -166,6 +166,14 @@ async fn a_partition_has_one_client_the_last() {
 /// The least that HTTP/2 has, in bytes.
 const LITTLE_ROOM_BYTES: u32 = 65_535;
 
+/// Clients that were let go because they took nothing.
+async fn let_go(mesh: &Mesh) -> u64 {
+    let address = mesh.running.addresses.orchestrator;
+    let text = acgs_tests::http::request(address, "GET", "/metrics", &[], "").await.text();
+    let line = text.lines().find(|line| line.starts_with("acgs_stalled_clients_total "));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a count")
+}
+
 #[tokio::test]
 async fn a_client_that_stops_reading_does_not_stop_the_others() {
     let mesh =
@@ -182,22 +190,22 @@ async fn a_client_that_stops_reading_does_not_stop_the_others() {
         let times: Vec<i64> = (0..500).map(|row| frame as i64 * 500 + row).collect();
         let data = rows(frame as i64 * 500, &times, 0.0);
         let sending = deaf.rows(frame + 1, &data);
-        if tokio::time::timeout(std::time::Duration::from_millis(300), sending).await.is_err() {
+        // When there is no room left the rest does not matter.
+        if tokio::time::timeout(std::time::Duration::from_secs(1), sending).await.is_err() {
             break;
         }
         sent += 1;
     }
     // Others are served all the while, until the deaf one's time is up.
-    let started = std::time::Instant::now();
     let mut served = 0;
-    while started.elapsed() < std::time::Duration::from_millis(3_000) {
+    while let_go(&mesh).await == 0 {
         let mut lively = mesh.stream(open(&format!("lively{served}"), 1_000)).await.unwrap();
         lively.rows(1, &rows(0, &[1, 2, 3], 0.0)).await;
         lively.end().await;
         assert_eq!(lively.reports().await.len(), 1);
         served += 1;
     }
-    assert!(served > 10, "{served}");
+    assert!(served > 0, "{served}");
     let (_, status) = deaf.rest().await;
     let status = status.expect("it is let go");
     assert_eq!(

@@ -12,10 +12,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{binary, nats::Nats, root};
-
-/// A process that does not do what it is asked for by then never will.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::{PATIENCE, binary, nats::Nats, root};
 
 /// One process.
 pub struct Process {

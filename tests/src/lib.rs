@@ -28,7 +28,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 /// Nothing in a test takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A mesh with a home of its own.
 pub struct Mesh {

@@ -92,8 +92,17 @@ impl ModelStub {
         Self::living(version, Arc::new(Mutex::new(Some(runtime.expect("a runtime"))))).await
     }
 
+    /// Of this version, at this address.
+    pub async fn start_at(address: SocketAddr, version: &str) -> Self {
+        Self::living_at(address, version, Life::default()).await
+    }
+
     async fn living(version: &str, life: Life) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::living_at(([127, 0, 0, 1], 0).into(), version, life).await
+    }
+
+    async fn living_at(address: SocketAddr, version: &str, life: Life) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let behaviour = Arc::new(Behaviour::default());
         behaviour.score_per_mille.store(500, Ordering::Relaxed);
@@ -354,7 +363,7 @@ async fn call(
     for attempt in 0..clients.len() {
         let mut client = clients[(place + attempt) % clients.len()].clone();
         let mut request = Request::new(question.clone());
-        request.set_timeout(Duration::from_secs(10));
+        request.set_timeout(crate::PATIENCE);
         answer = client.model_infer(request).await;
         // What has a source in the transport was not said by the gateway.
         let broke = answer.as_ref().is_err_and(|status| std::error::Error::source(status).is_some());

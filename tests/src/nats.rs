@@ -9,10 +9,7 @@ use std::{
 
 use tokio::process::{Child, Command};
 
-use crate::root;
-
-/// A server that is not up by then is not coming.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{PATIENCE, root};
 
 /// A server.
 pub struct Nats {

@@ -101,7 +101,7 @@ class Mesh:
             assert name == "nats" or code == 0, f"{name} ended with {code}"
 
 
-def wait_for(try_it, patience=30):
+def wait_for(try_it, patience=300):
     since = time.monotonic()
     while True:
         try:

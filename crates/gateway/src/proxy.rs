@@ -1,6 +1,7 @@
 //! One call: whose it is, where it goes, and its way there and back. It must not know where routes come from.
 
 mod call;
+mod choice;
 mod request;
 
 use std::{
@@ -168,13 +169,7 @@ impl Gateway {
         let limited =
             is_repeatable(parts.uri.path()).then_some(self.0.config.deadline_ms).filter(|ms| *ms > 0);
         let deadline = deadline.or(limited.map(after));
-        let unserved = || {
-            let message = format!("no version of model {model:?} serves, as far as this gateway knows");
-            Problem::new(Kind::Unavailable, "NOT_SERVED", message)
-        };
-        let route = self.0.table.route_of(&model);
-        let route = route.ok_or_else(|| boxed(Problem::missing("model", &model, "UNKNOWN_MODEL")))?;
-        let choice = self.0.table.choose(route, &parts.headers).ok_or_else(|| boxed(unserved()))?;
+        let choice = self.choice(shard, &model, &parts.headers, deadline).await.map_err(boxed)?;
         self.0.stats.calls.fetch_add(1, Ordering::Relaxed);
         let call = Call {
             _in_flight: in_flight,

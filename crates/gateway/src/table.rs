@@ -14,7 +14,7 @@ use std::{
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_mesh::{
     discover::Addresses,
-    pool::{Pool, Probe},
+    pool::{Connections, Pool, Probe},
     random,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -94,6 +94,8 @@ pub struct Table {
     led_until_us: AtomicU64,
     probe: Probe,
     shards: Arc<Shards>,
+    /// Of each thread: versions at one address share a connection, and all threads a watch of its health.
+    connections: Box<[Connections]>,
 }
 
 impl Target {
@@ -116,6 +118,10 @@ impl Table {
             started: Instant::now(),
             led_until_us: AtomicU64::new(0),
             probe,
+            connections: {
+                let first = Connections::default();
+                shards.handles().iter().map(|_| first.beside()).collect()
+            },
             shards,
         }
     }
@@ -174,16 +180,28 @@ impl Table {
         Arc::new(Target {
             version: version.into(),
             header: HeaderValue::from_str(version).unwrap_or_else(|_| HeaderValue::from_static("")),
-            pools: self.shards.handles().iter().map(|shard| self.pool(version, shard, &source)).collect(),
+            pools: self
+                .shards
+                .handles()
+                .iter()
+                .zip(&self.connections)
+                .map(|(shard, connections)| self.pool(version, shard, connections, &source))
+                .collect(),
             warm_checks: AtomicU32::new(0),
             addresses,
         })
     }
 
     /// Its tasks run on one thread.
-    fn pool(&self, version: &str, shard: &Handle, source: &watch::Receiver<Addresses>) -> Pool {
+    fn pool(
+        &self,
+        version: &str,
+        shard: &Handle,
+        connections: &Connections,
+        source: &watch::Receiver<Addresses>,
+    ) -> Pool {
         let _on_it = shard.enter();
-        Pool::probing(version, self.probe.clone(), source.clone())
+        Pool::probing(version, self.probe.clone(), source.clone(), connections)
     }
 
     fn route(&self, said: proto::ModelRoutes, old: Option<&Route>) -> Route {
@@ -258,10 +276,9 @@ impl Table {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).get(model_id).map(Arc::clone)
     }
 
-    /// Where a call goes; `None` when nothing serves the model.
+    /// Where a call goes that has drawn this number; `None` when nothing serves the model.
     #[must_use]
-    pub fn choose(&self, route: Arc<Route>, headers: &HeaderMap) -> Option<Choice> {
-        let drawn = self.draw();
+    pub fn choose(&self, route: Arc<Route>, headers: &HeaderMap, drawn: u64) -> Option<Choice> {
         let key = route.sticky_by.as_ref().and_then(|name| headers.get(name));
         let place = match key {
             Some(key) => place_of(&route.said.model_id, key.as_bytes()),

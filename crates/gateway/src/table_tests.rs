@@ -29,7 +29,7 @@ fn share_of_new(table: &Table) -> f64 {
     let headers = HeaderMap::new();
     let of_new = (0..20_000).filter(|_| {
         let route = table.route_of("m").unwrap();
-        &*table.choose(route, &headers).unwrap().target.version == "new"
+        &*table.choose(route, &headers, table.draw()).unwrap().target.version == "new"
     });
     of_new.count() as f64 / 20_000.0
 }
@@ -72,7 +72,7 @@ async fn callers_with_a_key_stay_where_they_are() {
     let version = |key: &str| {
         let headers =
             HeaderMap::from_iter([(HeaderName::from_static("x-user"), HeaderValue::from_str(key).unwrap())]);
-        table.choose(table.route_of("m").unwrap(), &headers).unwrap().target.version.to_string()
+        table.choose(table.route_of("m").unwrap(), &headers, table.draw()).unwrap().target.version.to_string()
     };
     let all: Vec<String> = (0..100).map(|user| version(&format!("user-{user}"))).collect();
     assert_eq!(all, (0..100).map(|user| version(&format!("user-{user}"))).collect::<Vec<_>>());
@@ -83,7 +83,7 @@ async fn callers_with_a_key_stay_where_they_are() {
 async fn a_change_is_in_force_when_nobody_goes_by_the_old_one() {
     let table = Arc::new(Table::new(probe(), Shards::start(2).unwrap()));
     table.apply(routes(1, 0)).await;
-    let held = table.choose(table.route_of("m").unwrap(), &HeaderMap::new()).unwrap();
+    let held = table.choose(table.route_of("m").unwrap(), &HeaderMap::new(), 0).unwrap();
     let applying = tokio::spawn({
         let table = Arc::clone(&table);
         async move { table.apply(routes(2, 0)).await }

@@ -18,6 +18,8 @@ use tonic::Code;
 
 use crate::table::{Table, Target};
 
+/// When fewer than half are well, all that answer share the calls.
+const PANIC_PERCENT: usize = 50;
 /// Between two questions.
 const EVERY: Duration = Duration::from_millis(100);
 /// An answer that is not there by then is none.
@@ -32,7 +34,7 @@ pub fn probe() -> Probe {
         message: ServerReadyRequest {}.encode_to_vec().into(),
         is_well: |bytes| ServerReadyResponse::decode(bytes).is_ok_and(|answer| answer.ready),
     };
-    Probe { service: "".into(), otherwise: Some(question) }
+    Probe { service: "".into(), otherwise: Some(question), panic_percent: PANIC_PERCENT }
 }
 
 /// Asks until everything ends.

@@ -6,6 +6,7 @@
 //! fails at once.
 
 mod body;
+mod choice;
 mod gathering;
 mod gauge;
 mod keeper;
@@ -13,6 +14,8 @@ mod link;
 mod member;
 mod probe;
 mod replay;
+mod shared;
+mod state;
 
 use std::{
     convert::Infallible,
@@ -26,15 +29,18 @@ use std::{
 use acgs_vocabulary::{Problem, problem::Kind};
 pub use body::PoolBody;
 use http::{Request, Response};
-use member::{Member, Sending, Undone};
+use member::{Member, Undone};
 pub use probe::{Probe, Question, unary};
-use tokio::sync::watch;
+pub use shared::Connections;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, body::Body};
 use tower::{
     Service,
     discover::{Change, Discover},
-    load::Load,
     ready_cache::ReadyCache,
 };
 
@@ -45,6 +51,8 @@ use crate::{
 
 /// Calls and streams in flight on one instance, below what its server takes on one connection.
 const IN_FLIGHT_MAX: usize = 1_000;
+/// So long after the last instance was lost, or after the first was heard of, it is worth waiting for one.
+const EMPTY_PATIENCE: Duration = Duration::from_secs(5);
 /// Instances that one call is offered to.
 const OFFERS_MAX: usize = 3;
 
@@ -70,7 +78,10 @@ struct Inner {
 struct Shared {
     name: Arc<str>,
     probe: Probe,
+    connections: Connections,
     inner: Mutex<Inner>,
+    /// Since when nobody takes calls.
+    empty: watch::Sender<Option<Instant>>,
     random: AtomicU64,
     _task: DropGuard,
 }
@@ -102,18 +113,32 @@ impl Pool {
     /// Of the instances at these addresses that say that they serve `health_service`. Its task ends with the last clone.
     #[must_use]
     pub fn start(health_service: &'static str, source: watch::Receiver<Addresses>) -> Self {
-        let probe = Probe { service: health_service.into(), otherwise: None };
-        Self::probing(health_service, probe, source)
+        let probe = Probe { service: health_service.into(), otherwise: None, panic_percent: 0 };
+        Self::probing(health_service, probe, source, &Connections::default())
     }
 
-    /// Of the instances at these addresses that are well as `probe` finds them; `name` is for people.
+    /// Of the instances at these addresses that are well as `probe` finds them, over connections that others may use, too; `name` is for
+    /// people.
     #[must_use]
-    pub fn probing(name: &str, probe: Probe, source: watch::Receiver<Addresses>) -> Self {
+    pub fn probing(
+        name: &str,
+        probe: Probe,
+        source: watch::Receiver<Addresses>,
+        connections: &Connections,
+    ) -> Self {
         let stop = CancellationToken::new();
         let inner = Mutex::new(Inner { cache: ReadyCache::default(), waker: Waker::noop().clone() });
         let random = random::sequence();
         let name = Arc::from(name);
-        let shared = Arc::new(Shared { name, probe, inner, random, _task: stop.clone().drop_guard() });
+        let shared = Arc::new(Shared {
+            name,
+            probe,
+            connections: connections.clone(),
+            inner,
+            empty: watch::Sender::new(Some(Instant::now())),
+            random,
+            _task: stop.clone().drop_guard(),
+        });
         let worker = Arc::downgrade(&shared);
         tokio::spawn(async move {
             let mut changes = Changes::new(source);
@@ -136,15 +161,31 @@ impl Pool {
         let mut all: Vec<Instance> = inner
             .cache
             .iter_ready()
+            .filter(|(_, member)| member.is_well())
             .map(|(address, member)| Instance {
                 address: address.clone(),
                 ready: true,
-                in_flight: member.gauge.in_flight(),
-                latency_us: member.gauge.latency_us(),
+                in_flight: member.gauge().in_flight(),
+                latency_us: member.gauge().latency_us(),
             })
             .collect();
         all.sort_by(|one, other| one.address.cmp(&other.address));
         all
+    }
+
+    /// Until when it is worth waiting for an instance: for a while after the last was lost, or the first was heard of. `None` while
+    /// somebody takes calls, when nobody is expected, and when nobody has come for long.
+    #[must_use]
+    pub fn worth_waiting_until(&self) -> Option<Instant> {
+        let until = (*self.0.empty.borrow())? + EMPTY_PATIENCE;
+        let expected = || !self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).cache.is_empty();
+        (Instant::now() < until && expected()).then_some(until)
+    }
+
+    /// Done when somebody takes calls.
+    pub async fn somebody(&self) {
+        let mut empty = self.0.empty.subscribe();
+        let _the_pool_is_there = empty.wait_for(Option::is_none).await;
     }
 
     /// Waits until an instance takes calls.
@@ -183,7 +224,11 @@ impl Shared {
         loop {
             match pin!(&mut *changes).poll_discover(context) {
                 Poll::Ready(Some(Ok(Change::Insert(key, address)))) => {
-                    inner.cache.push(key, Member::new(address, self.probe.clone()));
+                    if inner.cache.is_empty() {
+                        self.empty.send_replace(Some(Instant::now()));
+                    }
+                    let kept = self.connections.kept(&address, &self.probe);
+                    inner.cache.push(key, Member::new(kept, self.probe.panic_percent > 0));
                 }
                 Poll::Ready(Some(Ok(Change::Remove(key)))) => {
                     inner.cache.evict(&key);
@@ -195,56 +240,20 @@ impl Shared {
         }
         // Those who were ready and are not any more are looked at too, so that nobody sees them as ready.
         while settle(&mut inner.cache, context, 0) {}
+        self.note(&inner.cache);
         Poll::Pending
     }
 
-    /// Two different places below `count`, or twice the only one.
-    fn two_of(&self, count: usize) -> (usize, usize) {
-        let mixed = random::next(&self.random);
-        let (high, low) = ((mixed >> 32) as usize, (mixed & 0xffff_ffff) as usize);
-        let one = high % count;
-        let other = if count > 1 { (one + 1 + low % (count - 1)) % count } else { one };
-        (one, other)
-    }
-
-    /// Gives a call to an instance; it comes back when there is none.
-    fn offer(&self, request: Request<Body>) -> Result<Sending, (Box<Request<Body>>, Problem)> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { cache, waker } = &mut *inner;
-        let mut context = Context::from_waker(waker);
-        loop {
-            let count = cache.ready_len();
-            if count == 0 {
-                return Err((Box::new(request), self.empty()));
+    /// Whether somebody takes calls, for those who wait.
+    fn note(&self, cache: &ReadyCache<String, Member, Request<Body>>) {
+        let nobody = cache.ready_len() == 0;
+        self.empty.send_if_modified(|since| {
+            let changed = since.is_some() != nobody;
+            if changed {
+                *since = nobody.then(Instant::now);
             }
-            let (one, other) = self.two_of(count);
-            // One that is not ready any more leaves its place: the places are drawn again.
-            if !matches!(cache.check_ready_index(&mut context, one), Ok(true))
-                || !matches!(cache.check_ready_index(&mut context, other), Ok(true))
-            {
-                continue;
-            }
-            let load =
-                |index| cache.get_ready_index(index).map_or(f64::INFINITY, |(_, member)| member.load());
-            let room = |index: &usize| {
-                cache
-                    .get_ready_index(*index)
-                    .is_some_and(|(_, member)| member.gauge.in_flight() < IN_FLIGHT_MAX)
-            };
-            let (better, worse) = if load(other) < load(one) { (other, one) } else { (one, other) };
-            let Some(chosen) = [better, worse].into_iter().chain(0..count).find(room) else {
-                let message = format!("every instance of {} has {IN_FLIGHT_MAX} calls open", self.name);
-                return Err((Box::new(request), Problem::exhausted("INSTANCES_BUSY", message, 100)));
-            };
-            if !matches!(cache.check_ready_index(&mut context, chosen), Ok(true)) {
-                continue;
-            }
-            let sending = cache.call_ready_index(chosen, request);
-            // A connection takes the next call at once.
-            let others = cache.ready_len();
-            settle(cache, &mut context, others);
-            return Ok(sending);
-        }
+            changed
+        });
     }
 
     fn empty(&self) -> Problem {

@@ -8,6 +8,7 @@ use acgs_mesh::{
 };
 use acgs_models::LedgerWriter;
 use acgs_storage::Outbox;
+use acgs_streams::OrchestratorService;
 use acgs_vocabulary::JudgeKind;
 
 use crate::remote::Remote;
@@ -37,6 +38,17 @@ pub(crate) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
                 Ok(outbox.take_slowest_us() as f64 / 1e6),
             ),
         ]
+    }
+}
+
+/// Of streams.
+pub(crate) fn streams(service: OrchestratorService) -> impl Fn() -> Vec<Measured> + Send + Sync + 'static {
+    move || {
+        vec![Measured {
+            name: "acgs_stalled_clients",
+            help: "Clients that were let go because they took no reports",
+            samples: vec![Sample { labels: Vec::new(), value: Err(service.stalled_clients()) }],
+        }]
     }
 }
 

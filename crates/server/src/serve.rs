@@ -214,6 +214,7 @@ impl<'a> Assembly<'a> {
             OrchestratorServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (routes, writer) = tools.models(home, &outbox, Routes::new(server)).await?;
         self.group.plumbing.metrics.ask(gauges::lifecycle(writer));
+        self.group.plumbing.metrics.ask(gauges::streams(service.clone()));
         self.group.serve(listener, routes, doors);
         if let Some(remote) = &remote {
             self.group.plumbing.metrics.ask(gauges::judges(remote.clone()));

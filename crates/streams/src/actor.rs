@@ -9,7 +9,10 @@ mod telling;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -62,6 +65,8 @@ pub struct ActorDeps {
     pub publisher: Publisher,
     /// Where frames of LOG streams are kept.
     pub records: Arc<dyn FrameLog>,
+    /// Clients that were let go because they took nothing.
+    pub stalled_clients: Arc<AtomicU64>,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
@@ -256,6 +261,7 @@ impl Actor {
         for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {
             let message = "the client took no reports for too long; open the stream again to resume";
             let problem = Problem::exhausted("STALLED_CLIENT", message, 1_000);
+            self.deps.stalled_clients.fetch_add(1, Ordering::Relaxed);
             let _first_word_stands = client.end.farewell.set(problem);
         }
         self.lanes.let_go_of_silent();

@@ -9,7 +9,14 @@ mod open;
 mod services;
 mod stream;
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use acgs_columns::{Kind as FieldKind, Role};
 use acgs_contracts::orchestrator::v1 as proto;
@@ -71,6 +78,7 @@ pub struct OrchestratorService {
     streams: Streams,
     analyzer: Analyzer,
     publisher: Publisher,
+    stalled_clients: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for OrchestratorService {
@@ -89,12 +97,14 @@ impl OrchestratorService {
             Arc::clone(&deps.clock),
             deps.constitution.clone(),
         );
+        let stalled_clients = Arc::<AtomicU64>::default();
         let actor_deps = ActorDeps {
             config: deps.config,
             clock: Arc::clone(&deps.clock),
             connector: Arc::clone(&deps.connector),
             publisher: publisher.clone(),
             records: Arc::clone(&deps.records),
+            stalled_clients: Arc::clone(&stalled_clients),
             stop: deps.stop.clone(),
         };
         let streams = Streams::new(actor_deps, evidence::read, deps.leases.clone());
@@ -105,7 +115,13 @@ impl OrchestratorService {
             constitution: deps.constitution.clone(),
             read_evidence: evidence::read,
         };
-        Self { streams, analyzer, deps, publisher }
+        Self { streams, analyzer, deps, publisher, stalled_clients }
+    }
+
+    /// Clients that were let go because they took nothing, ever.
+    #[must_use]
+    pub fn stalled_clients(&self) -> u64 {
+        self.stalled_clients.load(Ordering::Relaxed)
     }
 
     /// Waits until every stream has ended and its events are in the log.

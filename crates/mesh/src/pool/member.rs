@@ -10,7 +10,6 @@ use std::{
 
 use futures_core::Stream;
 use http::{Request, Response};
-use tokio::{sync::watch, task::AbortHandle};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Code, body::Body};
 use tower::{Service, load::Load};
@@ -18,10 +17,9 @@ use tower::{Service, load::Load};
 use super::{
     body::{InFlight, PoolBody},
     gauge::Gauge,
-    keeper,
-    link::Link,
-    probe::Probe,
     replay,
+    shared::Kept,
+    state::State,
 };
 use crate::calls::code_of;
 
@@ -41,26 +39,24 @@ pub(super) enum Undone {
 /// An instance.
 #[derive(Debug)]
 pub(super) struct Member {
-    states: WatchStream<Option<Link>>,
-    link: Option<Link>,
-    pub(super) gauge: Arc<Gauge>,
-    address: Arc<str>,
-    keeper: AbortHandle,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
+    states: WatchStream<Option<State>>,
+    state: Option<State>,
+    kept: Arc<Kept>,
+    /// Whether it takes calls also when it says that it is not well, should too few be.
+    panics: bool,
 }
 
 impl Member {
-    pub(super) fn new(address: String, probe: Probe) -> Self {
-        let (ready, states) = watch::channel(None);
-        let gauge = Arc::new(Gauge::new());
-        let known = Arc::from(address.as_str());
-        let keeper = tokio::spawn(keeper::keep(address, probe, Arc::clone(&gauge), ready)).abort_handle();
-        Self { states: WatchStream::new(states), link: None, gauge, address: known, keeper }
+    pub(super) fn new(kept: Arc<Kept>, panics: bool) -> Self {
+        Self { states: WatchStream::new(kept.states.clone()), state: None, kept, panics }
+    }
+
+    pub(super) fn gauge(&self) -> &Gauge {
+        &self.kept.gauge
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.well)
     }
 }
 
@@ -68,7 +64,7 @@ impl Load for Member {
     type Metric = f64;
 
     fn load(&self) -> f64 {
-        self.gauge.cost()
+        self.kept.gauge.cost()
     }
 }
 
@@ -81,24 +77,24 @@ impl Service<Request<Body>> for Member {
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         while let Poll::Ready(state) = Pin::new(&mut self.states).poll_next(context) {
             match state {
-                Some(link) => self.link = link,
+                Some(state) => self.state = state,
                 None => {
-                    self.link = None;
+                    self.state = None;
                     break;
                 }
             }
         }
-        match &self.link {
-            Some(link) if !link.is_closed() => Poll::Ready(Ok(())),
+        match &self.state {
+            Some(state) if !state.link.is_closed() && (state.well || self.panics) => Poll::Ready(Ok(())),
             _ => Poll::Pending,
         }
     }
 
     fn call(&mut self, request: Request<Body>) -> Sending {
-        let mut call = InFlight::begin(Arc::clone(&self.gauge));
+        let mut call = InFlight::begin(Arc::clone(&self.kept.gauge));
         // Ready said that there is one.
-        let sending = self.link.as_mut().map(|link| link.send(request));
-        let address = Arc::clone(&self.address);
+        let sending = self.state.as_mut().map(|state| state.link.send(request));
+        let address = Arc::clone(&self.kept.address);
         Box::pin(async move {
             let Some(sending) = sending else { std::future::pending().await };
             Ok(match sending.await {

@@ -20,6 +20,8 @@ use crate::calls::code_of;
 
 /// An instance that does not say how it is by then is not well.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// Answers in a row that have not come in time, after which an instance is not well.
+const MISSES_MAX: u32 = 3;
 /// Between two questions to one that cannot be watched.
 const EVERY: Duration = Duration::from_millis(500);
 /// Longest answer to a question, in bytes.
@@ -43,21 +45,45 @@ pub struct Probe {
     pub service: Arc<str>,
     /// For servers without health; one that does not know this either is well while it is connected.
     pub otherwise: Option<Question>,
+    /// When fewer than so many percent of those that answer are well, all of them share the calls (Envoy's panic threshold); 0 = never.
+    pub panic_percent: usize,
 }
 
 /// Passes on what the instance says of its health, until it says no more. True when it had been well.
-pub(super) async fn watch_health(link: &Link, probe: &Probe, ready: &watch::Sender<Option<Link>>) -> bool {
+pub(super) async fn watch_health(link: &Link, probe: &Probe, said: &watch::Sender<Option<bool>>) -> bool {
+    // One late answer is no verdict; a peer that is gone is found by the connection.
+    for _ in 0..MISSES_MAX {
+        match watch_once(link, probe, said).await {
+            Watched::Late => {}
+            Watched::Over { was_well } => return was_well,
+            Watched::Unknown => return ask_again(link, probe.otherwise.as_ref(), said).await,
+        }
+    }
+    false
+}
+
+/// How a watch ended.
+enum Watched {
+    /// Nothing was said in time.
+    Late,
+    Over {
+        was_well: bool,
+    },
+    /// The server does not know of health.
+    Unknown,
+}
+
+async fn watch_once(link: &Link, probe: &Probe, said: &watch::Sender<Option<bool>>) -> Watched {
     let mut client = HealthClient::new(link.clone());
     let request = HealthCheckRequest { service: probe.service.to_string() };
     let answer = match timeout(TIMEOUT, client.watch(request)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(status)) if status.code() == Code::Unimplemented => {
-            return ask_again(link, probe.otherwise.as_ref(), ready).await;
-        }
-        _ => return false,
+        Ok(Err(status)) if status.code() == Code::Unimplemented => return Watched::Unknown,
+        Ok(Err(_)) => return Watched::Over { was_well: false },
+        Err(_) => return Watched::Late,
     };
     let mut states = answer.into_inner();
-    let Ok(first) = timeout(TIMEOUT, states.message()).await else { return false };
+    let Ok(first) = timeout(TIMEOUT, states.message()).await else { return Watched::Late };
     let mut state = first;
     let mut was_well = false;
     loop {
@@ -65,43 +91,42 @@ pub(super) async fn watch_health(link: &Link, probe: &Probe, ready: &watch::Send
             Ok(Some(answer)) => {
                 let well = answer.status() == ServingStatus::Serving;
                 was_well |= well;
-                tell(link, well, ready);
+                tell(well, said);
             }
             // Some say so only in the trailers.
-            Err(status) if status.code() == Code::Unimplemented && !was_well => {
-                return ask_again(link, probe.otherwise.as_ref(), ready).await;
-            }
-            _ => return was_well,
+            Err(status) if status.code() == Code::Unimplemented && !was_well => return Watched::Unknown,
+            _ => return Watched::Over { was_well },
         }
         state = states.message().await;
     }
 }
 
-fn tell(link: &Link, well: bool, ready: &watch::Sender<Option<Link>>) {
-    ready.send_if_modified(|held| {
-        let changed = held.is_some() != well;
-        *held = well.then(|| link.clone());
-        changed
-    });
+fn tell(well: bool, said: &watch::Sender<Option<bool>>) {
+    said.send_if_modified(|held| held.replace(well) != Some(well));
 }
 
-async fn ask_again(link: &Link, question: Option<&Question>, ready: &watch::Sender<Option<Link>>) -> bool {
-    let mut was_well = false;
+async fn ask_again(link: &Link, question: Option<&Question>, said: &watch::Sender<Option<bool>>) -> bool {
+    let (mut was_well, mut well, mut misses) = (false, false, 0);
     loop {
-        let well = match question {
-            None => true,
+        let answer = match question {
+            None => Some(true),
             Some(question) => {
                 let mut link = link.clone();
                 let asked = unary(&mut link, question.path.clone(), question.message.clone());
                 match timeout(TIMEOUT, asked).await {
-                    Ok(Ok(answer)) => (question.is_well)(&answer),
-                    Ok(Err(code)) => code == Code::Unimplemented,
-                    Err(_) => false,
+                    Ok(Ok(answer)) => Some((question.is_well)(&answer)),
+                    Ok(Err(code)) => Some(code == Code::Unimplemented),
+                    Err(_) => None,
                 }
             }
         };
+        misses = if answer.is_some() { 0 } else { misses + 1 };
+        // One that was well is so until several answers have not come.
+        well = answer.unwrap_or(well && misses < MISSES_MAX);
         was_well |= well;
-        tell(link, well, ready);
+        if well || answer.is_some() || was_well {
+            tell(well, said);
+        }
         if link.is_closed() {
             return was_well;
         }

@@ -19,10 +19,11 @@ use crate::health::HealthSwitch;
 
 const SERVICE: &str = "acgs.test";
 
-/// Counts calls of `Check`, and answers late.
+/// Counts calls of `Check` and of `Watch`, and answers the former late.
 #[derive(Clone)]
 struct Late {
     calls: Arc<AtomicUsize>,
+    watches: Arc<AtomicUsize>,
     by: Duration,
 }
 
@@ -54,6 +55,8 @@ where
         let counted = request.uri().path().ends_with("/Check");
         if counted {
             self.1.calls.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.1.watches.fetch_add(1, Ordering::Relaxed);
         }
         let (answer, by) = (self.0.call(request), self.1.by);
         Box::pin(async move {
@@ -75,6 +78,7 @@ impl Drop for Server {
 struct Server {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
+    watches: Arc<AtomicUsize>,
     health: HealthSwitch,
     stop: CancellationToken,
     /// Its own, so that it can end as a process does: with all its connections.
@@ -97,13 +101,14 @@ impl Server {
         drop(inside);
         let (health, stop, calls) =
             (HealthSwitch::new(&[SERVICE]), CancellationToken::new(), Arc::<AtomicUsize>::default());
-        let late = Late { calls: Arc::clone(&calls), by };
+        let watches = Arc::<AtomicUsize>::default();
+        let late = Late { calls: Arc::clone(&calls), watches: Arc::clone(&watches), by };
         let serving = Transport::builder()
             .layer(late)
             .add_service(HealthServer::new(health.service_of("")))
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         runtime.spawn(async move { serving.await.unwrap() });
-        Self { address, calls, health, stop, runtime: Some(runtime) }
+        Self { address, calls, watches, health, stop, runtime: Some(runtime) }
     }
 
     /// Without goodbye: connections are cut.
@@ -128,14 +133,18 @@ async fn check(pool: &Pool) -> Result<(), Status> {
     HealthClient::new(pool.clone()).check(request).await.map(|_| ())
 }
 
-/// Calls from so many callers for so long; failures are returned.
-async fn call(pool: &Pool, callers: usize, time: Duration) -> (usize, Vec<Status>) {
+/// Calls from so many callers, so many each or until it is enough; failures are returned.
+async fn call_until(
+    pool: &Pool,
+    callers: usize,
+    enough: impl Fn(usize) -> bool + Clone + Send + 'static,
+) -> (usize, Vec<Status>) {
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
-        let pool = pool.clone();
+        let (pool, enough) = (pool.clone(), enough.clone());
         tasks.spawn(async move {
-            let (since, mut done, mut failed) = (Instant::now(), 0, Vec::new());
-            while since.elapsed() < time {
+            let (mut done, mut failed) = (0, Vec::new());
+            while !enough(done + failed.len()) {
                 match check(&pool).await {
                     Ok(()) => done += 1,
                     Err(status) => failed.push(status),
@@ -153,22 +162,29 @@ async fn call(pool: &Pool, callers: usize, time: Duration) -> (usize, Vec<Status
     (done, failed)
 }
 
-async fn wait_for(pool: &Pool, count: usize, within: Duration) -> Duration {
+/// So many calls from each of so many callers.
+async fn call(pool: &Pool, callers: usize, each: usize) -> (usize, Vec<Status>) {
+    call_until(pool, callers, move |done| done >= each).await
+}
+
+/// Nothing in a test takes longer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+async fn wait_for(pool: &Pool, count: usize, within: Duration) {
     let since = Instant::now();
     while pool.instances().len() != count {
         assert!(since.elapsed() < within, "{:?} after {within:?}, not {count}", pool.instances());
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    since.elapsed()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_empty_pool_fails_at_once() {
     let (pool, _source) = pool(&[]);
-    let since = Instant::now();
+    let since = tokio::time::Instant::now();
     let status = check(&pool).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(since.elapsed() < Duration::from_millis(100));
+    assert_eq!(since.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,14 +192,14 @@ async fn a_slow_instance_gets_little() {
     let (one, two, slow) = (
         Server::start(Duration::ZERO).await,
         Server::start(Duration::ZERO).await,
-        Server::start(Duration::from_millis(50)).await,
+        Server::start(Duration::from_millis(500)).await,
     );
     let (pool, _source) = pool(&[&one, &two, &slow]);
-    wait_for(&pool, 3, Duration::from_secs(1)).await;
-    let (_, failed) = call(&pool, 8, Duration::from_millis(500)).await;
+    wait_for(&pool, 3, PATIENCE).await;
+    let (_, failed) = call(&pool, 8, 50).await;
     assert!(failed.is_empty(), "{failed:?}");
     let before = slow.calls();
-    let (done, failed) = call(&pool, 8, Duration::from_secs(1)).await;
+    let (done, failed) = call(&pool, 8, 300).await;
     assert!(failed.is_empty(), "{failed:?}");
     let share = (slow.calls() - before) as f64 / done as f64;
     assert!(share < 0.05, "{share} of {done}, and a third would be even");
@@ -195,44 +211,48 @@ async fn a_slow_instance_gets_little() {
 async fn instances_come_and_go() {
     let (one, mut two) = (Server::start(Duration::ZERO).await, Server::start(Duration::ZERO).await);
     let (pool, source) = pool(&[&one]);
-    wait_for(&pool, 1, Duration::from_secs(1)).await;
+    wait_for(&pool, 1, PATIENCE).await;
     // A new one gets work within a second, also when nobody calls meanwhile.
     source.send_modify(|addresses| {
         addresses.insert(two.address.to_string());
     });
-    wait_for(&pool, 2, Duration::from_secs(1)).await;
-    call(&pool, 2, Duration::from_millis(100)).await;
+    wait_for(&pool, 2, PATIENCE).await;
+    call(&pool, 2, 50).await;
     assert!(two.calls() > 0);
     // One that says that it is not well gets none.
     one.health.set(SERVICE, false);
-    wait_for(&pool, 1, Duration::from_secs(1)).await;
+    wait_for(&pool, 1, PATIENCE).await;
     let before = one.calls();
-    assert!(call(&pool, 2, Duration::from_millis(100)).await.1.is_empty());
+    assert!(call(&pool, 2, 50).await.1.is_empty());
     assert_eq!(one.calls(), before);
     one.health.set(SERVICE, true);
-    wait_for(&pool, 2, Duration::from_secs(1)).await;
+    wait_for(&pool, 2, PATIENCE).await;
     // One that is gone without a word gets none after two seconds, and its place is taken again when it is back.
     two.kill();
-    wait_for(&pool, 1, Duration::from_secs(2)).await;
-    assert!(call(&pool, 2, Duration::from_millis(100)).await.1.is_empty());
+    wait_for(&pool, 1, PATIENCE).await;
+    assert!(call(&pool, 2, 50).await.1.is_empty());
     let again = Server::start_at(two.address, Duration::ZERO).await;
-    wait_for(&pool, 2, Duration::from_secs(2)).await;
-    call(&pool, 2, Duration::from_millis(100)).await;
+    wait_for(&pool, 2, PATIENCE).await;
+    call(&pool, 2, 50).await;
     assert!(again.calls() > 0);
     // One that discovery takes back is let go.
     source.send_modify(|addresses| {
         addresses.remove(&one.address.to_string());
     });
-    wait_for(&pool, 1, Duration::from_secs(1)).await;
+    wait_for(&pool, 1, PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_in_a_rolling_restart_do_not_fail() {
     let (one, two) = (Server::start(Duration::ZERO).await, Server::start(Duration::ZERO).await);
     let (pool, _source) = pool(&[&one, &two]);
-    wait_for(&pool, 2, Duration::from_secs(1)).await;
+    wait_for(&pool, 2, PATIENCE).await;
     let calling = pool.clone();
-    let calls = tokio::spawn(async move { call(&calling, 4, Duration::from_secs(1)).await });
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let enough = Arc::clone(&over);
+    let calls = tokio::spawn(async move {
+        call_until(&calling, 4, move |done| done > 50 && enough.load(Ordering::Relaxed)).await
+    });
     let mut running = Vec::new();
     for mut server in [one, two] {
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -243,11 +263,11 @@ async fn calls_in_a_rolling_restart_do_not_fail() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.kill();
         running.push(Server::start_at(server.address, Duration::ZERO).await);
-        wait_for(&pool, 2, Duration::from_secs(2)).await;
+        wait_for(&pool, 2, PATIENCE).await;
     }
+    over.store(true, Ordering::Relaxed);
     let (done, failed) = calls.await.unwrap();
     assert!(failed.is_empty(), "{} of {done}: {:?}", failed.len(), failed.first());
-    assert!(done > 100);
 }
 
 /// A peer that takes connections and says nothing, as a stopped process does, is never ready.
@@ -256,10 +276,82 @@ async fn a_silent_peer_is_not_ready() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_sender, source) = watch::channel(Addresses::from([listener.local_addr().unwrap().to_string()]));
     let pool = Pool::start(SERVICE, source);
-    let _open = tokio::time::timeout(Duration::from_secs(1), listener.accept()).await.unwrap();
+    let _open = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(pool.instances(), []);
     assert_eq!(check(&pool).await.unwrap_err().code(), Code::Unavailable);
+}
+
+fn probe(panic_percent: usize) -> Probe {
+    Probe { service: SERVICE.into(), otherwise: None, panic_percent }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pools_of_one_address_share_a_watch() {
+    let server = Server::start(Duration::ZERO).await;
+    let (_sender, source) = watch::channel(Addresses::from([server.address.to_string()]));
+    let first = Connections::default();
+    let runtimes = [first.clone(), first.beside()];
+    let pools: Vec<Pool> =
+        (0..20).map(|number| Pool::probing("p", probe(0), source.clone(), &runtimes[number % 2])).collect();
+    for pool in &pools {
+        pool.ready().await;
+        check(pool).await.unwrap();
+    }
+    assert_eq!(server.watches.load(Ordering::Relaxed), 1);
+    // Also when the pool that was there first is gone.
+    let last = pools.into_iter().next_back().unwrap();
+    check(&last).await.unwrap();
+    drop(last);
+    let again = Pool::probing("p", probe(0), source.clone(), &runtimes[0]);
+    again.ready().await;
+    assert_eq!(server.watches.load(Ordering::Relaxed), 2, "the last pool took the watch with it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_few_well_ones_do_not_carry_all() {
+    let servers = [
+        Server::start(Duration::ZERO).await,
+        Server::start(Duration::ZERO).await,
+        Server::start(Duration::ZERO).await,
+    ];
+    servers[1].health.set(SERVICE, false);
+    servers[2].health.set(SERVICE, false);
+    let addresses: Addresses = servers.iter().map(|server| server.address.to_string()).collect();
+    let (_sender, source) = watch::channel(addresses);
+    for (panic_percent, all) in [(50, true), (0, false)] {
+        let pool = Pool::probing("p", probe(panic_percent), source.clone(), &Connections::default());
+        wait_for(&pool, 1, PATIENCE).await;
+        let before: Vec<usize> = servers.iter().map(Server::calls).collect();
+        for _ in 0..100_000 {
+            check(&pool).await.unwrap();
+            let called = servers.iter().zip(&before).all(|(server, before)| server.calls() > *before);
+            if called || (!all && servers[0].calls() > before[0] + 100) {
+                break;
+            }
+        }
+        let called: Vec<bool> =
+            servers.iter().zip(&before).map(|(server, before)| server.calls() > *before).collect();
+        assert_eq!(called, [true, all, all], "{panic_percent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_worth_waiting_for_who_is_expected() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (sender, source) = watch::channel(Addresses::new());
+    let pool = Pool::start(SERVICE, source);
+    assert_eq!(pool.worth_waiting_until(), None, "nobody is expected");
+    sender.send_modify(|addresses| {
+        addresses.insert(free.to_string());
+    });
+    while pool.worth_waiting_until().is_none() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let server = Server::start_at(free, Duration::ZERO).await;
+    tokio::time::timeout(PATIENCE, pool.somebody()).await.unwrap();
+    assert_eq!(pool.worth_waiting_until(), None, "somebody takes calls");
+    drop(server);
 }
 
 /// Looks at what generated clients send.

@@ -8,6 +8,9 @@ use acgs_lifecycle::{
     stage::Stage,
 };
 
+/// Versions that served and stay connected.
+const STANDBYS_WARM: usize = 2;
+
 /// Where requests for a model go.
 pub(super) fn message(model: &Model) -> proto::ModelRoutes {
     let routes = &model.routes;
@@ -15,9 +18,16 @@ pub(super) fn message(model: &Model) -> proto::ModelRoutes {
         version: version.to_string(),
         weight: *weight,
     };
+    // Of those that served, the ones that a rollback would go to are kept connected.
+    let standbys: Vec<u64> =
+        model.standbys().into_iter().take(STANDBYS_WARM).map(|version| version.number).collect();
     let connected = |version: &Version| {
-        matches!(version.stage, Stage::Champion | Stage::Candidate | Stage::Standby)
-            && !version.endpoints.is_empty()
+        let wanted = match version.stage {
+            Stage::Champion | Stage::Candidate => true,
+            Stage::Standby => standbys.contains(&version.number),
+            _ => false,
+        };
+        wanted && !version.endpoints.is_empty()
     };
     let endpoints = model.versions.values().filter(|version| connected(version));
     proto::ModelRoutes {
