@@ -12,6 +12,7 @@ mod contract;
 mod deployment_refusals;
 mod deployments;
 mod doubled;
+mod drowning;
 mod failover;
 mod home_troubles;
 mod jetstream;

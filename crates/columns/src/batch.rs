@@ -1,6 +1,6 @@
 //! A batch: one column for each field of a schema, all of one length. It must not know what a role means.
 
-use std::sync::Arc;
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     buffer::{Bitmap, Buffer},
@@ -80,12 +80,29 @@ pub enum BatchError {
     },
 }
 
+/// Something that is kept for as long as any part of a batch is.
+#[derive(Clone, Default)]
+struct Kept(Option<Arc<dyn Any + Send + Sync>>);
+
+impl PartialEq for Kept {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.0.is_some() { "kept" } else { "nothing" })
+    }
+}
+
 /// Records by column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordBatch {
     schema: Arc<Schema>,
     rows: usize,
     columns: Vec<Column>,
+    kept: Kept,
 }
 
 impl Column {
@@ -224,7 +241,7 @@ impl RecordBatch {
                 return Err(BatchError::Code { field: field.name.clone(), code, entries });
             }
         }
-        Ok(Self { schema, rows, columns })
+        Ok(Self { schema, rows, columns, kept: Kept::default() })
     }
 
     /// The schema.
@@ -256,7 +273,7 @@ impl RecordBatch {
             return self.clone();
         }
         let columns = self.columns.iter().map(|column| column.slice(start, length)).collect();
-        Self { schema: Arc::clone(&self.schema), rows: length, columns }
+        Self { schema: Arc::clone(&self.schema), rows: length, columns, kept: self.kept.clone() }
     }
 
     /// The rows at these places, in this order, copied.
@@ -267,7 +284,21 @@ impl RecordBatch {
     pub fn take(&self, rows: &[u32]) -> Self {
         assert!(!rows.is_empty(), "at least one row");
         let columns = self.columns.iter().map(|column| column.take(rows)).collect();
-        Self { schema: Arc::clone(&self.schema), rows: rows.len(), columns }
+        Self { schema: Arc::clone(&self.schema), rows: rows.len(), columns, kept: self.kept.clone() }
+    }
+
+    /// Keeps this until the last batch that was made of this one is gone: slices, rows taken, columns handed on.
+    #[must_use]
+    pub fn keeping(mut self, kept: impl Any + Send + Sync) -> Self {
+        self.kept = Kept(Some(Arc::new(kept)));
+        self
+    }
+
+    /// Keeps what another keeps, for columns that are its.
+    #[must_use]
+    pub fn keeping_with(mut self, other: &Self) -> Self {
+        self.kept = other.kept.clone();
+        self
     }
 
     /// Bytes that the dictionaries take.

@@ -39,8 +39,6 @@ use crate::{config::Config, detect, record::DetectionRecord, service::store::Ref
 const ID_BYTES_MAX: usize = 128;
 /// Long computations at a time; others wait for their turn.
 const COMPUTING_MAX: usize = 2;
-/// References that are received at a time; each may be large.
-const UPLOADS_MAX: usize = 4;
 
 /// Answers `DriftService`.
 #[derive(Clone)]
@@ -56,7 +54,6 @@ pub struct DriftService {
     history: Option<History<DetectionRecord>>,
     retrainings: Arc<AtomicU64>,
     computing: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
 }
 
 impl fmt::Debug for DriftService {
@@ -81,7 +78,6 @@ impl DriftService {
         let history = keys.clone().map(|keys| History::start(keys, "detections"));
         let monitors = Monitors::new(keys, Arc::clone(&clock), "drift");
         let computing = Arc::new(Semaphore::new(COMPUTING_MAX));
-        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
         Self {
             config,
             constitution,
@@ -94,7 +90,6 @@ impl DriftService {
             history,
             retrainings: Arc::default(),
             computing,
-            uploads,
         }
     }
 

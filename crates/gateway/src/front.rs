@@ -16,6 +16,7 @@ use acgs_mesh::admission::{
     connection::{Admitted, Peer},
     gate::Gate,
 };
+use acgs_vocabulary::{Problem, problem::Kind};
 use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
@@ -93,6 +94,11 @@ impl hyper::service::Service<Request<Incoming>> for Front {
             });
         }
         if let Err(problem) = self.gate.check(request.method(), request.uri(), request.headers()) {
+            return Box::pin(std::future::ready(Ok(front.gateway.refusal(problem.into()))));
+        }
+        if request.method() != http::Method::POST {
+            let problem =
+                Problem::new(Kind::Unimplemented, "METHOD_NOT_ALLOWED", "a method of gRPC is called by POST");
             return Box::pin(std::future::ready(Ok(front.gateway.refusal(problem.into()))));
         }
         match server_question(path, &self.gateway) {

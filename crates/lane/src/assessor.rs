@@ -77,8 +77,8 @@ pub trait Assessor: Send {
     /// A pane without rows; with `labels_only` its rows were in another pane before.
     fn pane(&self, plan: &Self::Plan, labels_only: bool) -> Self::Pane;
 
-    /// Bytes of a pane without rows, about: what bounds the panes of a lane.
-    fn pane_bytes(&self, plan: &Self::Plan) -> usize;
+    /// Bytes that a pane holds on the heap now: what bounds the panes of a lane.
+    fn heap_bytes(&self, pane: &Self::Pane) -> usize;
 
     /// Whether a pane that came back from outside can be used under this plan.
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::{
-    judge::{Connector, Judge, LANE_QUEUE, LaneHandle},
+    judge::{Connector, Judge, LANE_QUEUE, LaneHandle, applied},
     message::{LaneDown, LaneId},
 };
 
@@ -47,7 +47,7 @@ impl Connector for InProcess {
         // The task ends with its lane: when either end is dropped.
         tokio::spawn(async move {
             while let Some(message) = messages.recv().await {
-                match judge.apply(message) {
+                match applied(&mut *judge, message).await {
                     Ok(ups) => {
                         for up in ups {
                             if answers.send(Ok(up)).await.is_err() {

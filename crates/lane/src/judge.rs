@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use acgs_vocabulary::Problem;
+use acgs_vocabulary::{Problem, budget::heavy};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
@@ -22,6 +22,31 @@ pub trait Judge: Send {
     /// The state that another judge needs to go on, when the lane was opened with snapshots: what a judge that stops
     /// says last.
     fn hand_over(&mut self) -> Vec<LaneUp>;
+}
+
+/// Work of a message, in cells, from which it is done aside, so that whoever else needs the thread has it.
+const HEAVY: usize = 1 << 17;
+/// What a pane of a close costs, in cells: it is merged.
+const PANE: usize = 256;
+
+/// What a message costs, in cells, about.
+fn work(message: &LaneDown) -> usize {
+    match message {
+        LaneDown::Rows { batch, runs, .. } => (batch.rows() + runs.len()) * batch.columns().len(),
+        LaneDown::Close(close) => close.panes.len() * PANE,
+        LaneDown::Release { panes, .. } => panes.len() * PANE / 8,
+        LaneDown::Config { content, .. } => content.len() / 8,
+        LaneDown::Restore(state) => state.panes.iter().map(|(.., bytes)| bytes.len()).sum::<usize>() / 8,
+        LaneDown::Open(_) | LaneDown::OpenPane { .. } | LaneDown::Tick { .. } => 0,
+    }
+}
+
+/// Lets a judge take a message, aside when it is long.
+pub(crate) async fn applied<J: Judge + ?Sized>(
+    judge: &mut J,
+    message: LaneDown,
+) -> Result<Vec<LaneUp>, Problem> {
+    if work(&message) < HEAVY { judge.apply(message) } else { heavy(|| judge.apply(message)).await }
 }
 
 /// The orchestrator's end of a lane. Dropping `down` ends it.

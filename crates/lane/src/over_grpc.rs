@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::{
-    judge::{Judge, LANE_QUEUE, LaneHandle},
+    judge::{Judge, LANE_QUEUE, LaneHandle, applied},
     message::LaneDown,
     wire,
 };
@@ -48,11 +48,12 @@ where
                 }
             };
             let Some(message) = message else { return };
-            let applied = message.and_then(|message| {
-                let message = reader.read(message.unwrap_or_default())?;
-                Ok(judge.apply(message)?)
-            });
-            match applied {
+            let read = message.and_then(|message| Ok(reader.read(message.unwrap_or_default())?));
+            let taken = match read {
+                Ok(message) => applied(&mut judge, message).await.map_err(Status::from),
+                Err(status) => Err(status),
+            };
+            match taken {
                 Ok(ups) => {
                     for up in ups {
                         if answers.send(Ok(wrap(wire::up_to_proto(up)))).await.is_err() {

@@ -7,7 +7,12 @@ use std::{
 };
 
 use acgs_columns::RecordBatch;
-use acgs_vocabulary::{Problem, VerdictStatus, problem::Kind};
+use acgs_vocabulary::{
+    Problem, VerdictStatus,
+    budget::{Reservation, Share},
+    convert::batch::TEXT_BYTES_MAX,
+    problem::Kind,
+};
 use bytes::Bytes;
 
 use crate::{
@@ -19,7 +24,10 @@ use crate::{
     opening::Opening,
 };
 
+mod held;
 mod state;
+
+use held::{Held, weight};
 
 /// Bytes of rows that may be on their way to a judge.
 pub const CREDIT_BYTES: u64 = 8 << 20;
@@ -27,7 +35,7 @@ pub const CREDIT_BYTES: u64 = 8 << 20;
 pub const CREDIT_MESSAGES: u32 = 256;
 /// Most panes of one lane.
 pub const PANES_MAX: usize = 1 << 20;
-/// Most bytes of all panes of one lane, as fresh panes count.
+/// Most bytes of all panes of one lane.
 pub const PANE_BYTES_MAX: usize = 1 << 30;
 /// What a frame counts towards the next snapshot, however small: small frames are kept for replay too.
 const FRAME_BYTES_MIN: u64 = 1 << 10;
@@ -41,7 +49,9 @@ pub struct PaneJudge<A: Assessor> {
     assessor: A,
     epochs: Epochs,
     stage: Stage<A::Plan>,
-    panes: BTreeMap<PaneId, (Arc<str>, A::Pane)>,
+    panes: BTreeMap<PaneId, Held<A::Pane>>,
+    /// What they take of the process's memory.
+    room: Reservation,
     carried: Carried<A::Carry>,
     dirty: BTreeSet<PaneId>,
     through_seq: u64,
@@ -91,6 +101,7 @@ impl<A: Assessor> PaneJudge<A> {
             epochs: Epochs::default(),
             stage: Stage::New,
             panes: BTreeMap::new(),
+            room: Share::unbounded().nothing(),
             carried: Carried::default(),
             dirty: BTreeSet::new(),
             through_seq: 0,
@@ -100,6 +111,13 @@ impl<A: Assessor> PaneJudge<A> {
             consumed_bytes: 0,
             consumed_messages: 0,
         }
+    }
+
+    /// Takes what its panes hold from this share.
+    #[must_use]
+    pub fn within(mut self, share: &Share) -> Self {
+        self.room = share.nothing();
+        self
     }
 
     /// Refuses lanes of epochs older than those of other lanes that share this.
@@ -144,25 +162,36 @@ impl<A: Assessor> PaneJudge<A> {
         Ok(vec![LaneUp::Credit { bytes: CREDIT_BYTES, messages: CREDIT_MESSAGES }])
     }
 
-    /// Whether so many panes more have room.
-    fn check_room(&self, more: usize) -> Result<(), Problem> {
-        let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
-        let panes = self.panes.len().saturating_add(more);
-        if panes > PANES_MAX || panes.saturating_mul(self.assessor.pane_bytes(plan)) > PANE_BYTES_MAX {
-            let message = format!("a lane holds at most {PANES_MAX} panes in {PANE_BYTES_MAX} bytes");
-            return Err(Problem::exhausted("LANE_PANES", message, 1_000));
+    /// Panes hold so much more, or less.
+    fn account(&mut self, before: usize, after: usize) -> Result<(), Problem> {
+        let bytes = self.room.bytes().saturating_sub(before) + after;
+        if bytes <= PANE_BYTES_MAX && self.panes.len() <= PANES_MAX && self.room.resize(bytes).is_ok() {
+            return Ok(());
         }
-        Ok(())
+        let message = format!(
+            "{} panes of a lane hold {bytes} bytes, and the judge has no room for more",
+            self.panes.len()
+        );
+        Err(Problem::exhausted("LANE_PANES", message, 1_000))
     }
 
     fn open_pane(&mut self, pane: PaneId, key: Arc<str>, labels_only: bool) -> Result<Vec<LaneUp>, Problem> {
-        self.check_room(1)?;
         let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
+        if key.len() > TEXT_BYTES_MAX {
+            return Err(Problem::field(
+                "open_pane.key",
+                "TOO_LONG",
+                format!("is longer than {TEXT_BYTES_MAX} bytes"),
+            ));
+        }
         // After a restore the frames since the snapshot come again, and with them panes that it holds.
         if let Entry::Vacant(vacant) = self.panes.entry(pane) {
-            vacant.insert((key, self.assessor.pane(plan, labels_only)));
+            let held = self.assessor.pane(plan, labels_only);
+            let bytes = weight::<A::Pane>(&key, self.assessor.heap_bytes(&held));
+            vacant.insert(Held { key, pane: held, bytes });
             // Also a pane without rows must be known after a restore.
             self.dirty.insert(pane);
+            self.account(0, bytes)?;
         }
         Ok(Vec::new())
     }
@@ -185,18 +214,22 @@ impl<A: Assessor> PaneJudge<A> {
         let bytes = batch.size_bytes() as u64;
         if self.is_fresh(seq) {
             let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
-            let mut start = 0;
+            let (mut start, mut before, mut after) = (0, 0, 0);
             for (pane, length) in runs {
                 let rows = batch.slice(start, *length as usize);
                 start += *length as usize;
-                if let Some((_, held)) = self.panes.get_mut(pane) {
-                    self.assessor.push(plan, held, &rows);
+                if let Some(held) = self.panes.get_mut(pane) {
+                    self.assessor.push(plan, &mut held.pane, &rows);
                     if !again {
-                        self.assessor.noticed(plan, held, &rows);
+                        self.assessor.noticed(plan, &held.pane, &rows);
                     }
+                    before += held.bytes;
+                    held.bytes = weight::<A::Pane>(&held.key, self.assessor.heap_bytes(&held.pane));
+                    after += held.bytes;
                     self.dirty.insert(*pane);
                 }
             }
+            self.account(before, after)?;
             self.bytes_since_snapshot += bytes.max(FRAME_BYTES_MIN);
         }
         self.consumed_bytes += bytes;
@@ -252,7 +285,7 @@ impl<A: Assessor> PaneJudge<A> {
         let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
         if fresh && A::FEED == Feed::OnTime && close.timing == Timing::OnTime {
             for &pane in &close.panes {
-                let Some((key, held)) = self.panes.get(&pane) else { continue };
+                let Some(Held { key, pane: held, .. }) = self.panes.get(&pane) else { continue };
                 if self.carried.give(pane) {
                     self.assessor.feed(plan, &mut self.carried.carry, Fed { pane, key, held });
                 }
@@ -270,8 +303,11 @@ impl<A: Assessor> PaneJudge<A> {
     }
 
     fn assess(&self, plan: &A::Plan, close: &Close) -> Assessment {
+        if close.panes.len() > self.panes.len() {
+            return Assessment::without(VerdictStatus::Unavailable, "a pane of the window is not here");
+        }
         let held: Vec<&A::Pane> =
-            close.panes.iter().filter_map(|pane| self.panes.get(pane).map(|(_, held)| held)).collect();
+            close.panes.iter().filter_map(|pane| self.panes.get(pane).map(|held| &held.pane)).collect();
         if held.len() < close.panes.len() {
             return Assessment::without(VerdictStatus::Unavailable, "a pane of the window is not here");
         }
@@ -290,9 +326,11 @@ impl<A: Assessor> PaneJudge<A> {
     fn release(&mut self, seq: u64, panes: &[PaneId]) -> Result<Vec<LaneUp>, Problem> {
         let fresh = self.is_fresh(seq);
         let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
+        let mut freed = 0;
         for &pane in panes {
             self.dirty.remove(&pane);
-            let Some((key, held)) = self.panes.remove(&pane) else { continue };
+            let Some(Held { key, pane: held, bytes }) = self.panes.remove(&pane) else { continue };
+            freed += bytes;
             match A::FEED {
                 Feed::OnTime if fresh => self.carried.release(pane),
                 Feed::Settled if fresh && self.assessor.bears_labels(plan, &held) => {
@@ -303,6 +341,7 @@ impl<A: Assessor> PaneJudge<A> {
                 Feed::Nothing | Feed::OnTime | Feed::Settled => {}
             }
         }
+        self.account(freed, 0)?;
         self.bytes_since_snapshot += if fresh { control_bytes(panes) } else { 0 };
         self.snapshot_when_due()
     }

@@ -44,8 +44,8 @@ impl<const FEED: u8> Assessor for Toy<FEED> {
         Vec::new()
     }
 
-    fn pane_bytes(&self, (): &()) -> usize {
-        8
+    fn heap_bytes(&self, pane: &Vec<i64>) -> usize {
+        pane.capacity() * 8
     }
 
     fn fits(&self, (): &(), _pane: &Vec<i64>) -> bool {

@@ -22,6 +22,8 @@ pub mod random;
 
 mod plain;
 
+mod intake;
+
 pub mod admission;
 
 pub mod server;

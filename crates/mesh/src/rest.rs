@@ -10,7 +10,7 @@ mod write;
 
 use std::sync::Arc;
 
-use acgs_vocabulary::{Constitution, Problem, constitution::HEADER, problem::Kind};
+use acgs_vocabulary::{Constitution, Problem, budget::heavy, constitution::HEADER, problem::Kind};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -32,11 +32,14 @@ use crate::{
         connection::Peer,
         gate::{Gate, OpenMethod},
     },
+    intake::Weight,
     plain::{not_allowed, refusal, refusal_as},
 };
 
 /// Largest body, in bytes.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of JSON that are read aside.
+const HEAVY_BYTES: usize = 1 << 20;
 /// Headers that go on to the RPC.
 const CARRIED: [&str; 3] = ["traceparent", "tracestate", "authorization"];
 
@@ -94,13 +97,13 @@ async fn handle(State(door): State<Door>, path: RawPathParams, request: Request<
     }
 }
 
-/// The gRPC request.
+/// The gRPC request, and its message.
 fn request_of(
     rule: &Rule,
     pairs: &[(String, String)],
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<Request<tonic::body::Body>, Problem> {
+) -> Result<(Request<tonic::body::Body>, Bytes), Problem> {
     // Not compressed, and a length that is known when all is written.
     let mut sink = Sink::default();
     sink.bytes.resize(5, 0);
@@ -120,7 +123,8 @@ fn request_of(
     let mut bytes = sink.bytes;
     let length = (bytes.len() - 5) as u32;
     bytes[1..5].copy_from_slice(&length.to_be_bytes());
-    let mut request = Request::new(tonic::body::Body::new(http_body_util::Full::new(Bytes::from(bytes))));
+    let bytes = Bytes::from(bytes);
+    let mut request = Request::new(tonic::body::Body::new(http_body_util::Full::new(bytes.clone())));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = rule.rpc.parse().map_err(|_| Problem::internal("an RPC has no path"))?;
     *request.version_mut() = http::Version::HTTP_2;
@@ -143,7 +147,7 @@ fn request_of(
             carried.append(HEADER, value);
         }
     }
-    Ok(request)
+    Ok((request, bytes))
 }
 
 /// JSON comes as it is.
@@ -185,7 +189,7 @@ impl Door {
         &self,
         path: &RawPathParams,
         request: Request<Body>,
-    ) -> Result<(Request<tonic::body::Body>, Option<OpenMethod>), Box<Response>> {
+    ) -> Result<(Request<tonic::body::Body>, (Option<OpenMethod>, Arc<Weight>)), Box<Response>> {
         let refused = |problem: Problem| Box::new(refusal(&problem.into(), None));
         let open = self.gate.enter(&self.rule.rpc).map_err(refused)?;
         let (parts, body) = request.into_parts();
@@ -200,11 +204,18 @@ impl Door {
         let mut pairs = queried.unwrap_or_default();
         // The path says what it is about, whatever the query says: the last one counts.
         pairs.extend(path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let mut request = request_of(&self.rule, &pairs, &parts.headers, &body).map_err(refused)?;
+        let written = || request_of(&self.rule, &pairs, &parts.headers, &body);
+        let written = if body.len() < HEAVY_BYTES { written() } else { heavy(written).await };
+        let (mut request, message) = written.map_err(refused)?;
+        // As for any call, before the message is decoded.
+        let weight = Weight::new();
+        if let Some(scan) = self.gate.scan(&self.rule.rpc) {
+            weight.measure(scan, &message, body.len() as u64).map_err(refused)?;
+        }
         if let Some(peer) = parts.extensions.get::<Peer>() {
             request.extensions_mut().insert(peer.clone());
         }
-        Ok((request, open))
+        Ok((request, (open, weight)))
     }
 
     async fn call(&self, request: Request<tonic::body::Body>) -> Response {

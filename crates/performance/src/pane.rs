@@ -73,6 +73,12 @@ impl Roles {
 }
 
 impl PerformancePane {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.latency_sketch.heap_bytes() + self.scores.heap_bytes()
+    }
+
     /// Adds rows.
     pub fn push(&mut self, roles: &Roles, rows: &RecordBatch) {
         let columns = rows.columns();

@@ -36,6 +36,13 @@ pub struct ColumnPane {
 }
 
 impl QualityPane {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let sketches: usize = self.columns.iter().map(|column| column.sketch.heap_bytes()).sum();
+        self.ids.heap_bytes() + self.columns.capacity() * size_of::<ColumnPane>() + sketches
+    }
+
     /// Without rows.
     #[must_use]
     pub fn new(schema: &Schema) -> Self {

@@ -13,6 +13,7 @@ use acgs_columns::{
 use acgs_interchange::{from_arrow_tagged, tags_of_arrow};
 use acgs_vocabulary::{
     Problem,
+    budget::{self, Reservation, Use},
     ports::{
         Chunk, RecordLog,
         records::{Dataset, KeptPlace, Selection},
@@ -38,6 +39,8 @@ struct Gathered {
     joins: Joins,
     seen: HashSet<(Life, KeptPlace)>,
     held: usize,
+    /// What it takes of the process's memory.
+    room: Option<Reservation>,
     batches: Vec<RecordBatch>,
     labels: HashMap<RecordId, OwnedCell>,
     label_field: Option<Field>,
@@ -100,6 +103,10 @@ impl Gathered {
                 format!("the range has more than {HELD_MAX} records and labels; take a shorter one");
             return Err(Problem::new(Kind::Exhausted, "DATASET_TOO_LARGE", message));
         }
+        let bytes: usize = batches.iter().map(|batch| batch.size_bytes() + batch.dictionary_bytes()).sum();
+        let room = self.room.get_or_insert_with(|| budget::process().of(Use::Files).nothing());
+        // What was gathered, and the table that it becomes.
+        room.resize(room.bytes() + 2 * bytes)?;
         match tags.get(tag::HOLDS).map(String::as_str) {
             Some(tag::NOTHING) => {}
             Some(tag::LABELS) => self.pieces.push((place, Piece::Labels(schema, batches))),

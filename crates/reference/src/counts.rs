@@ -32,6 +32,13 @@ pub struct FeatureCounts {
 }
 
 impl PaneCounts {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let cells: usize = self.features.iter().map(|feature| feature.cells.heap_bytes()).sum();
+        self.features.capacity() * size_of::<FeatureCounts>() + cells
+    }
+
     /// Without rows.
     #[must_use]
     pub fn new(reference: &Reference) -> Self {

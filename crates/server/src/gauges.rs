@@ -9,7 +9,10 @@ use acgs_mesh::{
 use acgs_models::LedgerWriter;
 use acgs_storage::Outbox;
 use acgs_streams::OrchestratorService;
-use acgs_vocabulary::JudgeKind;
+use acgs_vocabulary::{
+    JudgeKind,
+    budget::{self, Share},
+};
 
 use crate::remote::Remote;
 
@@ -39,6 +42,32 @@ pub(crate) fn outbox(outbox: Outbox) -> impl Fn() -> Vec<Measured> + Send + Sync
             ),
         ]
     }
+}
+
+/// Of the memory that callers make this process hold.
+pub(crate) fn memory() -> Vec<Measured> {
+    let samples = |value: fn(&Share) -> Result<f64, u64>| {
+        let sample =
+            |share: &Share| Sample { labels: vec![("share", share.name().to_owned())], value: value(share) };
+        budget::process().shares().map(sample).collect()
+    };
+    vec![
+        Measured {
+            name: "acgs_memory_held_bytes",
+            help: "Bytes that callers make this process hold",
+            samples: samples(|share| Ok(share.held() as f64)),
+        },
+        Measured {
+            name: "acgs_memory_max_bytes",
+            help: "Bytes that they may",
+            samples: samples(|share| Ok(share.bytes_max() as f64)),
+        },
+        Measured {
+            name: "acgs_memory_refused",
+            help: "Requests that found no room",
+            samples: samples(|share| Err(share.refused())),
+        },
+    ]
 }
 
 /// Of streams.

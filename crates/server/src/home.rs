@@ -44,6 +44,9 @@ pub(crate) async fn open(
             records: records_kept(settings),
         };
         let home = Arc::new(JetStream::open(&options).await?);
+        if owns {
+            home.check_start().await?;
+        }
         return Ok(Some(Home {
             label: format!("NATS JetStream at {}, shared", home.server()),
             connected: Some(home.connected()),

@@ -19,7 +19,9 @@ pub(crate) const HOME: &str = "acgs.home";
 const EVERY: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// An event that waits for so long says that the log takes none.
-const OLDEST: Duration = Duration::from_secs(10);
+const OLDEST: Duration = Duration::from_secs(30);
+/// Probes in a row without an answer after which the home is down; one may be unlucky on a busy machine.
+const MISSES: u32 = 2;
 /// A home in this process that has not answered for so long never will.
 const HUNG: Duration = Duration::from_secs(60);
 /// Between two lines of the log while it lasts.
@@ -76,11 +78,18 @@ impl HomeWatch {
             *answered = Instant::now();
             return Err(why);
         }
-        match timeout(PATIENCE, self.probe.probe()).await {
-            Err(_) => return Err(format!("a write had no answer for {} s", PATIENCE.as_secs())),
-            Ok(probed) => {
-                *answered = Instant::now();
-                probed.map_err(|error| error.to_string())?;
+        let mut misses = 0;
+        loop {
+            match timeout(PATIENCE, self.probe.probe()).await {
+                Err(_) if misses + 1 < MISSES => misses += 1,
+                Err(_) => {
+                    return Err(format!("writes had no answer for {} s", (MISSES * PATIENCE).as_secs()));
+                }
+                Ok(probed) => {
+                    *answered = Instant::now();
+                    probed.map_err(|error| error.to_string())?;
+                    break;
+                }
             }
         }
         match self.outbox.as_ref().and_then(Outbox::oldest) {

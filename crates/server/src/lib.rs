@@ -6,6 +6,8 @@
 
 pub mod settings;
 
+mod machine;
+
 mod home_watch;
 
 mod role;

@@ -26,7 +26,7 @@ use acgs_mesh::{
 use acgs_storage::{LogSink, Outbox};
 use acgs_streams::OrchestratorService;
 use acgs_vocabulary::{
-    Constitution, JudgeKind,
+    Constitution, JudgeKind, budget,
     ports::{Clock, EventSink, FindingSink, NoSink},
     text,
 };
@@ -42,6 +42,7 @@ use crate::{
     gateway, gauges,
     home::{self, Home},
     home_watch::HomeWatch,
+    machine,
     remote::{Remote, service_of},
     role::{LIFECYCLE, ORCHESTRATOR, Part, Role, service_name},
     running::Running,
@@ -109,6 +110,9 @@ impl<'a> Assembly<'a> {
     /// What every part needs: the home, the way to the log, the plumbing.
     async fn open(settings: &'a Settings, role: Role) -> anyhow::Result<Self> {
         raise_descriptors_max();
+        let memory = &settings.memory;
+        let bytes_max = if memory.bytes_max == 0 { machine::half_of_memory() } else { memory.bytes_max };
+        budget::process().resize(bytes_max, memory.percent());
         let constitution = settings.constitution()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let stop = CancellationToken::new();
@@ -255,6 +259,7 @@ impl<'a> Assembly<'a> {
         let announcer = self.announcer(&announcing);
         self.group.plumbing.gate.tell_places(places(self.settings, &self.addresses));
         self.group.plumbing.metrics.ask(gauges::admission(self.group.plumbing.admission.clone()));
+        self.group.plumbing.metrics.ask(gauges::memory);
         let health = self.group.plumbing.health.clone();
         let watched = self.home.as_ref().map(|home| {
             let watch = HomeWatch {

@@ -31,6 +31,8 @@ pub struct Settings {
     pub admission: acgs_mesh::admission::Config,
     /// Threads.
     pub runtime: Runtime,
+    /// What callers may make this process hold.
+    pub memory: Memory,
     /// Where events and state are kept.
     pub home: Home,
     /// The home that processes share.
@@ -129,6 +131,34 @@ pub struct Web {
 pub struct Runtime {
     /// 0 = one for each core.
     pub worker_threads: usize,
+}
+
+/// What callers may make this process hold: bytes in all, and shares of them in percent.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// 0 = half of what the machine, or its control group, has, at most 4 GiB.
+    pub bytes_max: usize,
+    /// Calls that are read.
+    pub calls: u8,
+    /// Panes of judges.
+    pub panes: u8,
+    /// Frames that wait, and what judges may be told again.
+    pub frames: u8,
+    /// Reports that clients have not taken.
+    pub reports: u8,
+    /// Predictions and labels that wait for each other.
+    pub labels: u8,
+    /// Files and references on their way.
+    pub files: u8,
+}
+
+impl Memory {
+    /// The shares, in the order of `budget::Use`.
+    #[must_use]
+    pub fn percent(&self) -> [u8; 6] {
+        [self.calls, self.panes, self.frames, self.reports, self.labels, self.files]
+    }
 }
 
 /// Where events and state are kept.
@@ -290,6 +320,10 @@ impl Settings {
                  set mesh.advertise to the host by which others reach it",
                 self.listen.host
             );
+        }
+        let shares: u32 = self.memory.percent().iter().map(|percent| u32::from(*percent)).sum();
+        if shares > 100 {
+            bail!("the shares of [memory] are {shares} percent together, more than 100");
         }
         self.constitution()?;
         Ok(())

@@ -187,6 +187,12 @@ impl Cells {
 }
 
 impl CellCounts {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.counts.capacity() * size_of::<u64>()
+    }
+
     /// Adds another's values.
     pub fn merge(&mut self, other: &Self) {
         for (own, theirs) in self.counts.iter_mut().zip(&other.counts) {

@@ -23,6 +23,14 @@ pub struct Repeats {
 }
 
 impl Repeats {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        // A hash table: one byte beside each slot, and an eighth of them free.
+        self.counts.capacity() * 8 / 7 * (size_of::<(u64, u32)>() + 1)
+            + self.buffer.capacity() * size_of::<u64>()
+    }
+
     /// Adds a value by its well-mixed hash.
     #[inline]
     pub fn push(&mut self, hash: u64) {

@@ -63,6 +63,12 @@ struct Bin {
 }
 
 impl ScoreSums {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        (self.positives.capacity() + self.negatives.capacity()) * size_of::<u32>()
+    }
+
     /// Whether what came back from outside is what pushing could have made.
     #[must_use]
     pub fn is_sound(&self) -> bool {

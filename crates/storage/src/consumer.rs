@@ -119,7 +119,18 @@ impl Position {
     }
 
     async fn read(&self, source: &impl Source) -> Result<u64, PortError> {
-        match (self.held().await?.1, self.beginning) {
+        let (revision, place) = self.held().await?;
+        match (place, self.beginning) {
+            // A log that was made again counts from the beginning.
+            (Some(place), _) if source.last().await? < place => {
+                tracing::warn!(
+                    name = self.name,
+                    place,
+                    "a log is shorter than what was read of it; it is read from its beginning"
+                );
+                self.keys.delete(self.name, Some(revision)).await?;
+                Ok(0)
+            }
             (Some(place), _) => Ok(place),
             (None, Beginning::Oldest) => Ok(0),
             (None, Beginning::Next) => source.last().await,

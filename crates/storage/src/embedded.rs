@@ -176,6 +176,7 @@ impl From<serde_json::Error> for Failure {
 
 /// Opens the engine.
 fn open_parts(folder: &Path) -> Result<Parts, PortError> {
+    witness::Witness::of(folder).check_files()?;
     let opened = Database::builder(folder)
         .cache_size(CACHE_BYTES)
         .max_cached_files(Some(files_kept()))

@@ -63,6 +63,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(2);
 const RECONNECT_MAX: Duration = Duration::from_millis(500);
 /// What headers and the protocol add to an event.
 const FRAMING_BYTES: usize = 16 * 1024;
+/// How much of the ledger was read, by anybody.
+const LEDGER_SEEN: &str = "ledger/seen";
 /// What a probe writes.
 const PROBE: &str = "probe";
 
@@ -158,6 +160,49 @@ impl JetStream {
         made::in_the_way(&self.context, STREAM, &[events]).await
     }
 
+    /// The ledger has all that this process has read of it; a bucket that outlives it knows how much that was.
+    async fn check_ledger(&self, seen: u64) -> Result<(), PortError> {
+        let last = self.ledger.get_info().await.map_err(trouble)?.state.last_sequence;
+        if last < seen {
+            return Err(self.lose(&format!("holds {last} entries, and {seen} were read")));
+        }
+        let known = KeyValue::get(self, LEDGER_SEEN).await?;
+        let known_through =
+            known.as_ref().and_then(|known| std::str::from_utf8(&known.value).ok()?.parse().ok());
+        if known_through.is_none_or(|known| seen > known) {
+            let revision = known.map_or(0, |known| known.revision);
+            // Another that was faster knows as much.
+            let _written =
+                KeyValue::put(self, LEDGER_SEEN, seen.to_string().into_bytes(), Some(revision)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the ledger has what other processes have read of it, before anything is decided by it.
+    ///
+    /// # Errors
+    /// `Damaged` when it was lost or emptied.
+    pub async fn check_start(&self) -> Result<(), PortError> {
+        let known = KeyValue::get(self, LEDGER_SEEN).await?;
+        let known = known.and_then(|known| std::str::from_utf8(&known.value).ok()?.parse::<u64>().ok());
+        let last = self.ledger.get_info().await.map_err(trouble)?.state.last_sequence;
+        match known {
+            Some(known) if last < known => {
+                Err(self.lose(&format!("holds {last} entries, and {known} were read")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lose(&self, what: &str) -> PortError {
+        let why = format!(
+            "stream {LEDGER} {what}: with it the life of models is lost. Restore it (nats stream restore); to begin anew with what there \
+             is, stop every process and delete the key {LEDGER_SEEN} of bucket {BUCKET}"
+        );
+        self.state.send_replace(HomeState::Lost(why.clone()));
+        PortError::Damaged(why)
+    }
+
     fn saw_entries(&self, through: u64) {
         self.entries_seen.fetch_max(through, Ordering::Relaxed);
     }
@@ -191,12 +236,11 @@ impl HomeProbe for JetStream {
         self.reachable()?;
         let missing = made::missing(&self.context).await?;
         if missing.contains(&LEDGER) && self.entries_seen.load(Ordering::Relaxed) > 0 {
-            let why = format!(
-                "stream {LEDGER} is gone from NATS, and with it the life of all models: restore it (nats stream restore), or stop \
-                 every process to begin anew"
-            );
-            self.state.send_replace(HomeState::Lost(why.clone()));
-            return Err(PortError::Damaged(why));
+            return Err(self.lose("is gone from NATS"));
+        }
+        let seen = self.entries_seen.load(Ordering::Relaxed);
+        if seen > 0 && missing.is_empty() {
+            self.check_ledger(seen).await?;
         }
         if !missing.is_empty() {
             made::all(&self.context, &self.options, self.markers).await?;

@@ -19,6 +19,7 @@ use std::{
 use acgs_lane::{Connector, LaneUp, epochs::is_outdated};
 use acgs_vocabulary::{
     Problem,
+    budget::{self, Reservation, Use, heavy},
     ports::{
         Clock,
         records::{FrameLog, FrameRecorder},
@@ -26,6 +27,7 @@ use acgs_vocabulary::{
     problem::Kind,
 };
 use client::Client;
+use joining::Settling;
 pub use messages::{ClientEnd, Input, Joined, Standing, Told, Waiting, Waits};
 use publishing::Publishing;
 use tokio::{
@@ -36,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    core::{Action, Core, Receipt, Report},
+    core::{Action, Core, HEAVY, Receipt, Report},
     lanes::{Event, Lanes},
     leases::Lease,
     publish::{Publication, Publisher, Said},
@@ -80,6 +82,8 @@ pub struct Actor {
     deps: ActorDeps,
     clients: Vec<Client>,
     kept: VecDeque<Arc<Report>>,
+    /// What they take of the process's memory.
+    kept_room: Reservation,
     forgotten_through: u64,
     /// What each partition's client has, also while it is away.
     acked: HashMap<String, u64>,
@@ -99,6 +103,8 @@ pub struct Actor {
     recorder: Option<Arc<dyn FrameRecorder>>,
     standing: Arc<Standing>,
     ticked_us: u64,
+    /// Who is told when what is being taken is done.
+    settling: Option<Settling>,
 }
 
 impl Actor {
@@ -130,6 +136,7 @@ impl Actor {
             deps,
             clients: Vec::new(),
             kept: VecDeque::new(),
+            kept_room: budget::process().of(Use::Reports).nothing(),
             forgotten_through: 0,
             acked: HashMap::new(),
             detached_since_us: None,
@@ -143,6 +150,7 @@ impl Actor {
             recorder,
             standing: Arc::default(),
             ticked_us,
+            settling: None,
         })
     }
 
@@ -170,16 +178,20 @@ impl Actor {
         let standing = Arc::clone(&self.standing);
         let mut draining_since_us = None;
         loop {
-            let takes = self.lanes.ready()
-                && !self.is_blocked()
-                && !self.publishing.is_full()
-                && draining_since_us.is_none();
+            let ready = self.lanes.ready() && !self.is_blocked() && !self.publishing.is_full();
+            let busy = self.core.is_busy();
+            let takes = ready && !busy && draining_since_us.is_none();
             let actions = tokio::select! {
                 event = self.lanes.next() => self.on_lane(event),
                 input = inputs.recv(), if takes => match input {
                     Some(input) => self.on_input(input),
                     None => return,
                 },
+                // Whoever else wants this thread has it meanwhile.
+                () = std::future::ready(()), if busy && ready => {
+                    let now_us = self.now_us();
+                    heavy(|| self.core.go_on(now_us, HEAVY)).await
+                }
                 () = self.publishing.next() => Vec::new(),
                 _ = ticks.tick() => self.on_tick(!takes && !inputs.is_empty()),
                 () = standing.needed(), if self.detached_since_us.is_some() && inputs.is_empty() => Vec::new(),
@@ -198,6 +210,7 @@ impl Actor {
                 return;
             }
             self.perform(actions);
+            self.settle_what_is_done();
             self.tell(inputs.is_empty());
             if self.core.is_over() {
                 self.close_alerts();
@@ -285,16 +298,16 @@ impl Actor {
                 let bytes = batch.size_bytes() as u64;
                 let Some(partition) = self.partition_of(client) else { return Vec::new() };
                 let taken = self.core.rows(&partition, seq, &batch, now_ms, Receipt { received_us, now_us });
-                self.settle(client, seq, bytes, taken)
+                self.begin_settling(client, (seq, bytes), taken)
             }
             Input::Labels { client, seq, labels, bytes } => {
                 let Some(partition) = self.partition_of(client) else { return Vec::new() };
                 let taken = self.core.label_frame(&partition, seq, labels, now_us);
-                self.settle(client, seq, bytes, taken)
+                self.begin_settling(client, (seq, bytes), taken)
             }
             Input::SubmitLabels { labels, reply } => {
-                let (actions, counts) = self.core.label(labels, now_us);
-                let _caller_left = reply.send(counts);
+                let actions = self.core.label(labels, now_us);
+                self.settling = Some(Settling::Labels(reply));
                 actions
             }
             Input::Ack { client, through } => {
@@ -325,6 +338,7 @@ impl Actor {
                 Action::Down(lane, message) => self.lanes.push(lane, message),
                 Action::Report(report) => {
                     let report: Arc<Report> = Arc::from(report);
+                    self.kept_room.force(self.kept_room.bytes() + report.weight());
                     self.kept.push_back(Arc::clone(&report));
                     let publication = self.publication(Said::Report(report));
                     self.publishing.push(publication);

@@ -2,9 +2,12 @@
 //! It must not know clients, tasks or the wall clock: times are passed in.
 
 mod frames;
+mod label;
 mod labels;
 mod reports;
 mod told;
+mod totals;
+mod work;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -16,10 +19,16 @@ use acgs_vocabulary::{
 };
 use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
-pub use labels::{Label, LabelCounts, labels};
+pub use label::{Label, LabelCounts, labels};
 use told::Told;
+pub use totals::{Dropped, Totals};
+pub use work::HEAVY;
+use work::Unfinished;
 
 use crate::{alert_tracker::AlertTracker, config::Config, projection::Projection, spec::StreamSpec};
+
+/// What a finding or an alert takes, in bytes, about.
+const FOUND: usize = 512;
 
 /// When a frame was received, and when it is taken: waiting for the judges lies between.
 #[derive(Clone, Copy, Debug)]
@@ -37,40 +46,6 @@ pub enum Action {
     Down(LaneId, LaneDown),
     /// A window is reported.
     Report(Box<Report>),
-}
-
-/// Rows and labels that did not enter a window, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// Windows had closed.
-    pub late: u64,
-    /// No event time.
-    pub null_timestamp: u64,
-    /// Event time that no calendar has.
-    pub timestamp_out_of_range: u64,
-    /// Event time ahead of the clock.
-    pub timestamp_in_future: u64,
-    /// Frames sent again.
-    pub duplicate_frames: u64,
-    /// Labels without their prediction.
-    pub labels_expired: u64,
-    /// Second labels.
-    pub labels_duplicate: u64,
-    /// Labels without id or value.
-    pub labels_invalid: u64,
-}
-
-/// What became of a stream so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Rows in windows.
-    pub accepted_rows: u64,
-    /// Windows closed.
-    pub windows: u64,
-    /// Reports made.
-    pub reports: u64,
-    /// What did not enter.
-    pub dropped: Dropped,
 }
 
 /// One judge's part of a report.
@@ -113,6 +88,18 @@ pub struct Report {
     pub latency_us: u64,
     /// In a few numbers, for the log.
     pub summary: Summary,
+}
+
+impl Report {
+    /// Bytes that it holds, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let said = |part: &Part| {
+            part.verdict.as_ref().map_or(0, |verdict| verdict.report.len() + verdict.findings.len() * FOUND)
+        };
+        let parts: usize = self.parts.iter().map(said).sum();
+        size_of::<Self>() + parts + (self.findings.len() + self.alerts.len()) * FOUND
+    }
 }
 
 /// What the verdicts say, in a few numbers; `None` where a judge did not judge.
@@ -223,7 +210,7 @@ pub struct Core {
     read_evidence: ReadEvidence,
     projections: BTreeMap<JudgeKind, Projection>,
     windows: Windows,
-    join: Option<LabelJoin<RecordId, labels::Waiting, OwnedCell>>,
+    join: Option<LabelJoin<RecordId, label::Waiting, OwnedCell>>,
     partitions: HashMap<String, Partition>,
     lanes: BTreeMap<LaneId, Told>,
     memory: HashMap<WindowKey, Memory>,
@@ -236,6 +223,11 @@ pub struct Core {
     lost: HashSet<LaneId>,
     /// When the frame that is being taken was received.
     receipt_us: Option<u64>,
+    /// What is being taken, and the work of a first step.
+    unfinished: Option<Unfinished>,
+    light: usize,
+    /// What became of the labels that were taken last.
+    label_counts: LabelCounts,
     /// Late rows, and rows that were in time, when their share was looked at last.
     late_looked: (u64, u64),
     /// What was found then.
@@ -282,6 +274,9 @@ impl Core {
             tracker: AlertTracker::new(config.alerts),
             lost: HashSet::new(),
             receipt_us: None,
+            unfinished: None,
+            light: work::LIGHT,
+            label_counts: LabelCounts::default(),
             late_looked: (0, 0),
             late_found: None,
             projections,
@@ -336,6 +331,10 @@ impl Core {
     ///
     /// Nobody was listened to for `unheard_us` of the time since the last one.
     pub fn tick(&mut self, now_us: u64, unheard_us: u64, waits: impl Fn(&str) -> bool) -> Vec<Action> {
+        if self.is_busy() {
+            // Time that passes while something is taken makes nobody silent.
+            return self.give_up(now_us);
+        }
         let (timeout_ms, advance_ms) = (self.spec.idle_timeout_ms, self.spec.idle_advance_ms);
         let (now_ms, unheard_ms) = (monotonic_ms(now_us), monotonic_ms(unheard_us));
         self.windows.watermarks.tick(now_ms, timeout_ms, advance_ms, unheard_ms, waits);
@@ -350,7 +349,7 @@ impl Core {
     pub fn is_over(&self) -> bool {
         !self.partitions.is_empty()
             && self.partitions.values().all(|partition| partition.ended)
-            && self.pending.is_empty()
+            && self.is_quiet()
     }
 
     /// Nobody looks any more: what stood is closed.
@@ -364,19 +363,16 @@ impl Core {
         self.partitions.values().all(|partition| partition.accepted_through == 0)
     }
 
-    /// Whether every closed window is reported.
+    /// Whether all that was taken is done, and every closed window is reported.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && !self.is_busy()
     }
 
     /// The watermark may have moved.
     fn move_on(&mut self, now_us: u64) -> Vec<Action> {
-        let mut actions = Vec::new();
         self.expire_labels();
-        let steps = self.windows.advance();
-        self.follow(steps, now_us, &mut actions);
-        actions
+        self.begin(Unfinished::default(), now_us)
     }
 }
 

@@ -64,8 +64,9 @@ impl Projection {
             Source::Column(index) => batch.columns()[*index].clone(),
             Source::Null(kind) => null_column(*kind, batch.rows()),
         };
-        RecordBatch::new(Arc::clone(&self.schema), batch.rows(), self.columns.iter().map(column).collect())
-            .ok()
+        let columns = self.columns.iter().map(column).collect();
+        let projected = RecordBatch::new(Arc::clone(&self.schema), batch.rows(), columns).ok()?;
+        Some(projected.keeping_with(batch))
     }
 }
 

@@ -11,7 +11,6 @@ use acgs_vocabulary::{
         payload::{AlertChanged, HarmFound, WindowReported},
     },
     ports::{Clock, EventSink},
-    problem::Kind,
 };
 
 use tokio::sync::{mpsc, oneshot};
@@ -124,7 +123,7 @@ async fn keep(alerts: Alerts, mut items: mpsc::Receiver<Item>) {
         for alert in publication.alerts() {
             while let Err(problem) = alerts.note(alert, &publication.model_id, &publication.service_id).await
             {
-                if problem.kind() != Kind::Unavailable {
+                if !problem.is_passing() {
                     tracing::error!(%problem, id = alert.alert_id.as_str(), "an alert's record was not written");
                     break;
                 }

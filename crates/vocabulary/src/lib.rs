@@ -26,6 +26,7 @@ pub mod text;
 
 pub mod convert;
 
+pub use acgs_budget as budget;
 pub use alert::{Alert, AlertId, AlertState, AlertSubject};
 pub use allow_list::AllowList;
 pub use constitution::Constitution;

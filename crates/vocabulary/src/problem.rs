@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
+use acgs_budget::Spent;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -14,6 +15,8 @@ use crate::port_error::PortError;
 pub const DOMAIN: &str = "acgs";
 /// When a home that is full may be tried again.
 const HOME_FULL_MS: u64 = 5_000;
+/// When a server that had no room may be tried again.
+const MEMORY_MS: u64 = 1_000;
 /// Longest sentence sent to a caller, in bytes; gRPC carries it in a header.
 const MESSAGE_BYTES_MAX: usize = 512;
 
@@ -157,6 +160,16 @@ impl Problem {
         &self.0.reason
     }
 
+    /// Whether the same may succeed later: it was refused for now, and says so.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self.0.kind {
+            Kind::Unavailable => true,
+            Kind::Exhausted => self.0.retry_after_ms.is_some(),
+            _ => false,
+        }
+    }
+
     /// The kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -167,6 +180,12 @@ impl Problem {
     #[must_use]
     pub fn field_path(&self) -> Option<&str> {
         self.0.field.as_deref()
+    }
+}
+
+impl From<Spent> for Problem {
+    fn from(spent: Spent) -> Self {
+        Self::exhausted("MEMORY", spent.to_string(), MEMORY_MS).with("share", spent.share)
     }
 }
 

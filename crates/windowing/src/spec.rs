@@ -113,6 +113,12 @@ impl WindowSpec {
         time_ms - (time_ms - self.offset_ms).rem_euclid(self.slide_ms)
     }
 
+    /// Between the starts of two windows, in milliseconds.
+    #[must_use]
+    pub fn slide_ms(&self) -> i64 {
+        self.slide_ms
+    }
+
     /// The slice that holds this time: [start, end).
     #[must_use]
     pub fn slice(&self, time_ms: i64) -> (i64, i64) {

@@ -13,12 +13,18 @@ use crate::{
     watermark::{BEGINNING, END, Watermarks},
 };
 
+mod ingest;
 mod labels;
 mod placement;
+mod room;
 mod steps;
 
-use placement::Placement;
+pub use ingest::Ingest;
 pub use steps::{Cause, Close, Frame, Full, Limits, PaneId, Rows, Steps, WindowKey};
+
+/// What a window costs to touch, in units of a row's work, and to close, beside its slices.
+const TOUCH: usize = 8;
+const CLOSE: usize = 16;
 
 /// All windows of one stream.
 #[derive(Debug)]
@@ -107,70 +113,6 @@ impl Windows {
         (self.panes, self.windows.len())
     }
 
-    /// Puts rows into panes, one by one: a row is judged late by the watermark before it.
-    ///
-    /// # Errors
-    /// When a bound would be broken; nothing has happened then.
-    pub fn ingest(&mut self, partition: &str, now_ms: i64, rows: Rows<'_>) -> Result<Frame, Full> {
-        self.check_room(rows)?;
-        let mut clock = self.watermarks.begin_frame(partition, now_ms);
-        let mut steps = Steps::default();
-        let mut late = Vec::new();
-        let mut placed = Placement::default();
-        let mut current: Option<Current> = None;
-        // Rows of the current slice that wait for a label; counted before anything can close or free it.
-        let mut awaited = 0;
-        let mut next_fire = self.next_fire();
-        for (row, &time_ms) in rows.times_ms.iter().enumerate() {
-            if rows.rejected.get(row).copied().unwrap_or(false) {
-                continue;
-            }
-            let key = rows.keys.map_or(0, |keys| keys[row]);
-            let fits = current.filter(|it| it.key == key && it.start_ms <= time_ms && time_ms < it.end_ms);
-            let pane = match fits {
-                Some(it) => Some(it.pane),
-                None => {
-                    self.await_labels(rows, current, std::mem::take(&mut awaited));
-                    let name = rows.key_names.get(key as usize).map_or_else(|| Arc::from(""), Arc::clone);
-                    let found = self.pane_for(&name, time_ms, clock.current(), &mut steps);
-                    current = found.map(|pane| {
-                        let (start_ms, end_ms) = self.spec.slice(time_ms);
-                        Current { start_ms, end_ms, key, pane }
-                    });
-                    next_fire = self.next_fire();
-                    found
-                }
-            };
-            match pane {
-                Some(pane) => {
-                    placed.put(row as u32, pane);
-                    awaited += u64::from(rows.awaiting.get(row).copied().unwrap_or(false));
-                }
-                None => late.push(row as u32),
-            }
-            if clock.observe(time_ms) && clock.current() >= next_fire {
-                self.await_labels(rows, current, std::mem::take(&mut awaited));
-                self.fire(clock.current(), &mut steps);
-                next_fire = self.next_fire();
-                // The piece may be sealed now.
-                current = None;
-            }
-        }
-        self.await_labels(rows, current, awaited);
-        self.watermarks.end_frame(partition, &clock);
-        self.settle(&mut steps);
-        let (kept, runs) = placed.finish(rows.times_ms.len());
-        Ok(Frame { rows: kept, runs, late, steps })
-    }
-
-    /// Lets the watermark, moved from outside (idle, end, tick), do its work.
-    pub fn advance(&mut self) -> Steps {
-        let mut steps = Steps::default();
-        self.fire(self.watermarks.current(), &mut steps);
-        self.settle(&mut steps);
-        steps
-    }
-
     /// Panes that a snapshot holds take no more rows.
     pub fn seal(&mut self, panes: &[PaneId]) {
         let sealed: HashSet<PaneId> = panes.iter().copied().collect();
@@ -181,51 +123,6 @@ impl Windows {
 
     fn next_fire(&self) -> i64 {
         self.unfired.first().map_or(END, |window| window.end_ms)
-    }
-
-    /// Whether the panes and windows that the rows need have room.
-    fn check_room(&self, rows: Rows<'_>) -> Result<(), Full> {
-        let mut fresh = HashSet::new();
-        let mut last = None;
-        for (row, &time_ms) in rows.times_ms.iter().enumerate() {
-            if rows.rejected.get(row).copied().unwrap_or(false) {
-                continue;
-            }
-            let key = rows.keys.map_or(0, |keys| keys[row]);
-            if last.is_some_and(|(known, start, end)| known == key && start <= time_ms && time_ms < end) {
-                continue;
-            }
-            let (start, end) = self.spec.slice(time_ms);
-            last = Some((key, start, end));
-            fresh.insert((key, start));
-        }
-        // Most frames fit even if nothing that they need were there; only else it is worth a look.
-        let roomy = self.panes + fresh.len() <= self.limits.panes_max
-            && self.windows.len() + fresh.len() * self.spec.overlap() <= self.limits.windows_max;
-        if roomy {
-            return Ok(());
-        }
-        let (mut panes, mut windows) = (self.panes, HashSet::new());
-        for (key, start) in fresh {
-            let name = rows.key_names.get(key as usize).map_or_else(|| Arc::from(""), Arc::clone);
-            let slice = self.slices.get(&(Arc::clone(&name), start));
-            let open = |piece: &Piece| !piece.of_labels && !piece.sealed;
-            panes += usize::from(!slice.is_some_and(|slice| slice.pieces.iter().any(open)));
-            for start_ms in self.spec.starts(start) {
-                let end_ms = start_ms.saturating_add(self.spec.size_ms());
-                let window = WindowKey { end_ms, start_ms, key: Arc::clone(&name) };
-                if !self.windows.contains_key(&window) {
-                    windows.insert((key, start_ms));
-                }
-            }
-            if panes > self.limits.panes_max {
-                return Err(Full::Panes(self.limits.panes_max));
-            }
-            if self.windows.len() + windows.len() > self.limits.windows_max {
-                return Err(Full::Windows(self.limits.windows_max));
-            }
-        }
-        Ok(())
     }
 
     /// The open piece for a row, made when there is none; `None` when all the row's windows are over.
@@ -274,21 +171,35 @@ impl Windows {
         Some(pane)
     }
 
-    /// Closes every window whose end the watermark has reached, in order of end, start and key.
-    fn fire(&mut self, watermark: i64, steps: &mut Steps) {
-        while self.unfired.first().is_some_and(|window| window.end_ms <= watermark) {
+    /// Closes windows whose end the watermark has reached, in order of end, start and key, as long as there is work left; true when none is
+    /// left.
+    fn fire(&mut self, watermark: i64, steps: &mut Steps, work: &mut usize) -> bool {
+        while self.next_fire() <= watermark && !self.unfired.is_empty() {
+            if *work == 0 {
+                return false;
+            }
             let Some(window) = self.unfired.pop_first() else { break };
             self.labelled.remove(&window);
-            self.close(window, Cause::OnTime, watermark, steps);
+            self.close(window, Cause::OnTime, watermark, steps, work);
         }
+        true
     }
 
-    fn close(&mut self, window: WindowKey, cause: Cause, watermark: i64, steps: &mut Steps) {
+    fn close(
+        &mut self,
+        window: WindowKey,
+        cause: Cause,
+        watermark: i64,
+        steps: &mut Steps,
+        work: &mut usize,
+    ) {
         let mut panes = Vec::new();
         let mut label_panes = Vec::new();
         let from = (Arc::clone(&window.key), window.start_ms);
         let to = (Arc::clone(&window.key), window.end_ms);
+        let mut slices = 0;
         for slice in self.slices.range_mut(from..to).map(|(_, slice)| slice) {
+            slices += 1;
             for piece in slice.pieces.iter_mut().filter(|piece| piece.first_start_ms <= window.start_ms) {
                 piece.sealed = true;
                 if piece.of_labels { label_panes.push(piece.id) } else { panes.push(piece.id) }
@@ -299,19 +210,7 @@ impl Windows {
             state.fired_at = watermark;
         }
         steps.closes.push(Close { window, cause, panes, label_panes });
-    }
-
-    /// Revisions and releases, once for each call.
-    fn settle(&mut self, steps: &mut Steps) {
-        let watermark = self.watermarks.current();
-        for window in std::mem::take(&mut self.late) {
-            self.labelled.remove(&window);
-            self.close(window, Cause::LateRows, watermark, steps);
-        }
-        // What is to be freed must be judged for the last time before.
-        let candidates = self.expire_rows(watermark, steps);
-        self.revise_labels(watermark, steps);
-        self.release(watermark, candidates, steps);
+        *work = work.saturating_sub(CLOSE + slices);
     }
 }
 

@@ -3,6 +3,9 @@
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+/// Bounds of the server that are reached for now.
+const PASSING: [&str; 4] = ["STALLED_CLIENT", "HOME_FULL", "MEMORY", "CALLS_BUSY"];
+
 /// What a status means for the session.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -25,7 +28,8 @@ impl Trouble {
         match (status.code(), owner) {
             (Code::FailedPrecondition, Some(owner)) if reason == "NOT_OWNER" => Self::Moved(owner),
             (Code::FailedPrecondition, None) if reason == "NOT_OWNER" => Self::Passing(status),
-            (Code::ResourceExhausted, _) if reason == "STALLED_CLIENT" => Self::Passing(status),
+            // A server that is full for now: it says when to come again.
+            (Code::ResourceExhausted, _) if PASSING.contains(&reason) => Self::Passing(status),
             (
                 Code::Unavailable
                 | Code::Internal

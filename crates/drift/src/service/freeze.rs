@@ -6,6 +6,7 @@ use acgs_contracts::drift::v1 as proto;
 use acgs_reference::Reference;
 use acgs_vocabulary::{
     Problem,
+    budget::{self, Use},
     convert::{batch, schema},
 };
 use tokio_stream::StreamExt;
@@ -15,6 +16,9 @@ use super::{DriftService, store};
 
 /// A client that sends nothing for this long is let go.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a row of the column that is sorted.
+const SORTED: usize = 16;
 
 fn silent() -> Problem {
     Problem::exhausted("STALLED_CLIENT", "no batch came for too long; send the reference again", 1_000)
@@ -28,10 +32,7 @@ impl DriftService {
     ) -> Result<Reference, Status> {
         use proto::put_reference_request::Message;
         let store = self.store()?;
-        let Ok(_until_received) = self.uploads.try_acquire() else {
-            let message = "other references are being received; try again";
-            return Err(Problem::exhausted("UPLOADS", message, 1_000).into());
-        };
+        let mut room = budget::process().of(Use::Files).nothing();
         let first = incoming.next().await.transpose()?.and_then(|message| message.message);
         let Some(Message::Header(header)) = first else {
             return Err(Problem::field("message", "HEADER_FIRST", "the first message is the header").into());
@@ -55,6 +56,8 @@ impl DriftService {
                 let message = format!("a reference has at most {rows_max} rows in at most {mib_max} MiB");
                 return Err(Problem::field("batch", "TOO_MANY_ROWS", message).into());
             }
+            // Freezing copies a column at a time.
+            room.resize(bytes + rows as usize * SORTED).map_err(Problem::from)?;
             batches.push(batch);
         }
         if batches.is_empty() {

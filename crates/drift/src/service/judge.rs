@@ -10,7 +10,10 @@ use acgs_reference::{
     counts::{PaneCounts, Places},
     message,
 };
-use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use acgs_vocabulary::{
+    Problem, VerdictStatus, Window,
+    budget::{self, Use},
+};
 use bytes::Bytes;
 use prost::Message;
 
@@ -41,7 +44,9 @@ pub fn judge(config: Config) -> PaneJudge<DriftAssessor> {
 /// A judge for one lane whose rows monitors see too, and which lanes of newer epochs end.
 #[must_use]
 pub fn monitored(config: Config, monitors: Monitors<Gathered>, epochs: Epochs) -> PaneJudge<DriftAssessor> {
-    PaneJudge::new(DriftAssessor { config, monitors: Some(monitors) }).fenced(epochs)
+    PaneJudge::new(DriftAssessor { config, monitors: Some(monitors) })
+        .fenced(epochs)
+        .within(&budget::process().of(Use::Panes))
 }
 
 impl Assessor for DriftAssessor {
@@ -62,9 +67,8 @@ impl Assessor for DriftAssessor {
         plan.0.as_ref().map_or_else(PaneCounts::default, |(reference, _)| PaneCounts::new(reference))
     }
 
-    fn pane_bytes(&self, plan: &Self::Plan) -> usize {
-        let features = plan.0.iter().flat_map(|(reference, _)| &reference.features);
-        features.map(|feature| feature.cells() * 8 + 128).sum::<usize>() + 64
+    fn heap_bytes(&self, pane: &Self::Pane) -> usize {
+        pane.heap_bytes()
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {

@@ -6,7 +6,7 @@ use acgs_vocabulary::Problem;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{PaneJudge, Restoring, Stage, broken, not_ready};
+use super::{Held, PaneJudge, Restoring, Stage, broken, not_ready, weight};
 use crate::{
     assessor::{Assessor, Feed},
     carry::Carried,
@@ -57,13 +57,15 @@ impl<A: Assessor> PaneJudge<A> {
                 "is another than that of the piece before",
             ));
         }
-        self.check_room(state.panes.len())?;
-        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
         for (pane, key, bytes) in state.panes {
+            let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
             let held = decode(&bytes).filter(|held| self.assessor.fits(plan, held));
             let held = held.ok_or_else(|| unreadable("restore.panes", format!("pane {pane}")))?;
-            self.panes.insert(pane, (key, held));
+            let bytes = weight::<A::Pane>(&key, self.assessor.heap_bytes(&held));
+            let former = self.panes.insert(pane, Held { key, pane: held, bytes });
+            self.account(former.map_or(0, |former| former.bytes), bytes)?;
         }
+        let Stage::Ready { plan, .. } = &self.stage else { return Err(broken(early)) };
         carry.extend_from_slice(&state.carry);
         if carry.len() > CARRY_BYTES_MAX {
             let message = format!("is more than {CARRY_BYTES_MAX} bytes");
@@ -92,8 +94,8 @@ impl<A: Assessor> PaneJudge<A> {
     pub(super) fn snapshot(&mut self) -> Result<Vec<LaneUp>, Problem> {
         let mut panes = Vec::with_capacity(self.dirty.len());
         for pane in std::mem::take(&mut self.dirty) {
-            let Some((key, held)) = self.panes.get(&pane) else { continue };
-            panes.push((pane, Arc::clone(key), encode(held)?));
+            let Some(held) = self.panes.get(&pane) else { continue };
+            panes.push((pane, Arc::clone(&held.key), encode(&held.pane)?));
         }
         let carry = if Self::CARRIES { encode(&self.carried)? } else { Bytes::new() };
         if carry.len() > CARRY_BYTES_MAX {

@@ -68,6 +68,14 @@ impl Connection {
         self.closed.store(true, Ordering::Release);
         self.reader.wake();
     }
+
+    /// A peer that does not read is not waited for when its place was given away.
+    fn check(&self) -> io::Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
 }
 
 /// A place among the connections; it is free again when this is dropped.
@@ -227,6 +235,7 @@ impl AsyncWrite for Admitted {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.slot.connection.check()?;
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
@@ -235,6 +244,7 @@ impl AsyncWrite for Admitted {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.slot.connection.check()?;
         Pin::new(&mut self.inner).poll_write_vectored(context, pieces)
     }
 

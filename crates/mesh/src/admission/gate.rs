@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    future::Future,
     pin::Pin,
     sync::{
         Arc, PoisonError, RwLock,
@@ -25,6 +26,10 @@ use http::{
     header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN},
 };
 use http_body::{Frame, SizeHint};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::block_in_place,
+};
 use tonic::Status;
 
 use super::{
@@ -34,18 +39,21 @@ use super::{
 };
 use crate::{
     descriptors,
+    intake::{Measured, Plan, Scan, Weight},
     plain::{refusal, refusal_as},
 };
 
 /// Open calls of one method.
-const CALLS_MAX: usize = 4_096;
-/// Methods of which one call may hold much.
+const CALLS_MAX: usize = 16_384;
+/// Services that answer whatever else is open.
+const ALWAYS: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
+/// Methods of which one call may hold much; memory is reserved apart.
 const FEW: [(&str, usize); 10] = [
-    ("PutArtifact", 8),
-    ("PutReference", 8),
-    ("ReadRecords", 2),
-    ("GetArtifact", 16),
-    ("ReadDataset", 8),
+    ("PutArtifact", 64),
+    ("PutReference", 64),
+    ("ReadRecords", 16),
+    ("GetArtifact", 64),
+    ("ReadDataset", 64),
     ("Assess", 64),
     ("Detect", 64),
     ("Compare", 64),
@@ -71,6 +79,8 @@ pub struct Names {
 #[derive(Debug)]
 struct Counted {
     name: String,
+    /// Whether it takes message after message.
+    streams: bool,
     /// Whether its request has to come at once.
     paced: bool,
     most: usize,
@@ -86,6 +96,8 @@ struct Inner {
     names: Names,
     pace: Pace,
     methods: HashMap<String, Arc<Counted>>,
+    /// What requests take when they are decoded.
+    plan: Arc<Plan>,
     /// Where services are served that are not here.
     places: RwLock<BTreeMap<String, String>>,
 }
@@ -123,6 +135,7 @@ impl Gate {
                 method.is_client_streaming() && (method.is_server_streaming() || method.name() == RESTING);
             let counted = Counted {
                 name: method.name().to_owned(),
+                streams: method.is_client_streaming(),
                 paced: !rests,
                 most: few.map_or(CALLS_MAX, |(_, most)| *most),
                 open: AtomicUsize::new(0),
@@ -134,7 +147,8 @@ impl Gate {
         names.hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
         let patience = Duration::from_millis(config.body_ms);
         let pace = Pace { patience, bytes_per_second: config.body_bytes_per_second };
-        Self(Arc::new(Inner { names, pace, methods, places: RwLock::default() }))
+        let plan = Arc::new(descriptors::pool().map(|pool| Plan::new(&pool)).unwrap_or_default());
+        Self(Arc::new(Inner { names, pace, methods, plan, places: RwLock::default() }))
     }
 
     /// Origins of pages that may call.
@@ -159,19 +173,21 @@ impl Gate {
     /// # Errors
     /// `HOST` or `ORIGIN`.
     pub fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-        // A preflight asks, and is answered by what it may do.
-        if method == Method::OPTIONS {
-            return Ok(());
-        }
         let hosts = || {
             let named = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or("?."));
             uri.authority().map(http::uri::Authority::as_str).into_iter().chain(named)
         };
         if !hosts().all(|host| self.knows(name_of(host))) {
             let message = "this server is not known by that name; web.hosts says by which it may be called";
+            let name = hosts().next().unwrap_or_default();
+            tracing::warn!(
+                name,
+                "a call by a name that this server is not known by was refused; see web.hosts"
+            );
             return Err(Problem::new(Kind::Denied, "HOST", message));
         }
-        let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
+        // A preflight asks, and is answered by what it may do.
+        let Some(origin) = headers.get(ORIGIN).filter(|_| method != Method::OPTIONS) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
         let served = |host: &str| origin.split_once("://").is_some_and(|(_, from)| from == host);
         if self.origins().iter().any(|allowed| allowed == "*" || allowed == origin) || hosts().any(served) {
@@ -183,12 +199,21 @@ impl Gate {
 
     fn knows(&self, name: &str) -> bool {
         // Who has no dot, or is an address, is in nobody's hands but the operator's.
+        let name = name.trim_end_matches('.');
         if !name.contains('.') || name.parse::<std::net::IpAddr>().is_ok() {
             return true;
         }
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
-        PRIVATE.iter().any(|ending| name.ends_with(ending))
-            || self.0.names.hosts.iter().any(|host| host == "*" || *host == name)
+        let name = name.to_ascii_lowercase();
+        let allowed = |host: &String| match host.strip_prefix('*') {
+            Some(ending) => name.ends_with(ending),
+            None => *host == name,
+        };
+        PRIVATE.iter().any(|ending| name.ends_with(ending)) || self.0.names.hosts.iter().any(allowed)
+    }
+
+    /// A reader of the input of a method.
+    pub(crate) fn scan(&self, path: &str) -> Option<Scan> {
+        self.0.plan.input(path).map(|root| Scan::new(&self.0.plan, root))
     }
 
     /// A call of a method begins.
@@ -196,6 +221,9 @@ impl Gate {
     /// # Errors
     /// `CALLS_BUSY` when too many are open.
     pub(crate) fn enter(&self, path: &str) -> Result<Option<OpenMethod>, Problem> {
+        if ALWAYS.iter().any(|prefix| path.starts_with(prefix)) {
+            return Ok(None);
+        }
         let Some(counted) = self.0.methods.get(path) else { return Ok(None) };
         let before = counted.open.fetch_add(1, Ordering::Relaxed);
         let open = OpenMethod(Arc::clone(counted));
@@ -255,19 +283,52 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
         Ok(open) => open,
         Err(problem) => return refuse(headers, problem),
     };
-    let paced = counted.is_none_or(|counted| counted.paced);
-    let held = Held { _method: open, _call: request.extensions().get::<Peer>().map(Peer::call) };
-    let request = match paced && !http_body::Body::is_end_stream(request.body()) {
-        true => request.map(|body| Body::new(Paced::new(body, gate.0.pace))),
-        false => request,
+    let paced = counted.map_or(!is_grpc(headers), |counted| counted.paced);
+    let streams = counted.is_some_and(|counted| counted.streams);
+    let weight = Weight::new();
+    let call = request.extensions().get::<Peer>().map(Peer::call);
+    let held = Held { _method: open, _call: call, _weight: Arc::clone(&weight) };
+    let scan = gate.scan(uri.path());
+    let request = if http_body::Body::is_end_stream(request.body()) {
+        request
+    } else if paced {
+        let measured =
+            |body| Measured::new(Paced::new(body, gate.0.pace), scan, streams, Arc::clone(&weight));
+        request.map(|body| Body::new(measured(body)))
+    } else {
+        request.map(|body| Body::new(Measured::new(body, scan, streams, Arc::clone(&weight))))
     };
-    next.run(request).await.map(|body| Body::new(HeldBody { body, _held: held }))
+    let answer = Aside { call: Box::pin(next.run(request)), weight, streams };
+    answer.await.map(|body| Body::new(HeldBody { body, _held: held }))
+}
+
+/// Decoded bytes from which a call is read and answered aside, while others have its thread.
+const HEAVY_BYTES: u64 = 4 << 20;
+
+/// A call that is done aside when it is large.
+struct Aside<F> {
+    call: Pin<Box<F>>,
+    weight: Arc<Weight>,
+    streams: bool,
+}
+
+impl<F: Future> Future for Aside<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let heavy = !self.streams && self.weight.heap() >= HEAVY_BYTES;
+        if heavy && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            return block_in_place(|| self.call.as_mut().poll(context));
+        }
+        self.call.as_mut().poll(context)
+    }
 }
 
 /// What a call holds until its answer has gone.
 struct Held {
     _method: Option<OpenMethod>,
     _call: Option<OpenCall>,
+    _weight: Arc<Weight>,
 }
 
 struct HeldBody {

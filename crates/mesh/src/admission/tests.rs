@@ -82,7 +82,10 @@ async fn silence_and_half_a_preface_have_an_end() {
 
 #[test]
 fn names_and_origins() {
-    let names = Names { hosts: vec!["Mesh.example".into()], origins: vec!["https://page.example".into()] };
+    let names = Names {
+        hosts: vec!["Mesh.example".into(), "*.deep.example".into()],
+        origins: vec!["https://page.example".into()],
+    };
     let gate = Gate::new(&config(1, 1), names);
     let check = |host: &str, origin: Option<&str>| {
         let mut headers = http::HeaderMap::new();
@@ -98,6 +101,8 @@ fn names_and_origins() {
         "[::1]:8013",
         "localhost",
         "orchestrator:8013",
+        "localhost.",
+        "b.a.deep.example:1",
         "a.mesh.svc.cluster.local:1",
         "mesh.example",
     ] {

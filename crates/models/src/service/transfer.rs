@@ -1,12 +1,19 @@
 //! Files in and out: artifacts, records of models, data of jobs.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_interchange::{to_arrow, to_parquet};
-use acgs_vocabulary::{Problem, constitution::sha256_hex, ports::records::Selection, problem::Kind};
+use acgs_vocabulary::{
+    Problem,
+    budget::{self, Reservation, Use, heavy},
+    constitution::sha256_hex,
+    ports::records::Selection,
+    problem::Kind,
+};
 use futures_core::Stream;
-use tokio_stream::StreamExt;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Status, Streaming};
 
 use super::{ModelsDeps, artifact_key, checks};
@@ -16,6 +23,8 @@ use crate::job_files::{dataset_key, scores_key};
 const ARTIFACT_BYTES_MAX: u64 = 64 << 20;
 /// A piece on its way out.
 const PIECE_BYTES: usize = 1 << 20;
+/// A caller that takes no piece for so long is let go.
+const PIECE_PATIENCE: Duration = Duration::from_secs(30);
 /// A piece on its way in.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 const ROWS_DEFAULT: u64 = 1_000_000;
@@ -24,16 +33,36 @@ const ROWS_MAX: u64 = 5_000_000;
 /// A file in pieces.
 pub(super) type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// Hands a file out piece by piece; a caller that takes none for too long is let go, and with it what is held.
 fn pieces<T: Send + 'static>(
     bytes: Vec<u8>,
+    room: Reservation,
     piece: impl Fn(usize, Vec<u8>) -> T + Send + 'static,
 ) -> Pieces<T> {
-    let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
-    Box::pin(tokio_stream::iter(0..count).map(move |place| {
-        let from = place * PIECE_BYTES;
-        let until = bytes.len().min(from + PIECE_BYTES);
-        Ok(piece(place, bytes[from..until].to_vec()))
-    }))
+    let (out, pieces) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
+        for place in 0..count {
+            let from = place * PIECE_BYTES;
+            let until = bytes.len().min(from + PIECE_BYTES);
+            let next = piece(place, bytes[from..until].to_vec());
+            match timeout(PIECE_PATIENCE, out.send(Ok(next))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_gone)) => return,
+                Err(_) => {
+                    tracing::info!("a caller that takes nothing of a file was let go");
+                    return;
+                }
+            }
+        }
+        drop(room);
+    });
+    Box::pin(ReceiverStream::new(pieces))
+}
+
+/// Room for a file that is to be read.
+fn room_for(bytes: u64) -> Result<Reservation, Problem> {
+    Ok(budget::process().of(Use::Files).reserve(usize::try_from(bytes).unwrap_or(usize::MAX))?)
 }
 
 impl ModelsDeps {
@@ -56,7 +85,7 @@ impl ModelsDeps {
         if header.size_bytes > ARTIFACT_BYTES_MAX {
             return Err(large(header.size_bytes).into());
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut room) = (Vec::new(), room_for(0)?);
         while let Some(message) = incoming.next().await {
             let Some(Message::Chunk(chunk)) = message?.message else {
                 return Err(Problem::field("message", "HEADER_FIRST", "after the header come chunks").into());
@@ -69,9 +98,11 @@ impl ModelsDeps {
             if bytes.len() as u64 + chunk.len() as u64 > header.size_bytes {
                 return Err(large(bytes.len() as u64 + chunk.len() as u64).into());
             }
+            // Lists double when they are full.
+            room.resize(2 * (bytes.len() + chunk.len())).map_err(Problem::from)?;
             bytes.extend_from_slice(&chunk);
         }
-        let found = sha256_hex(&bytes);
+        let found = heavy(|| sha256_hex(&bytes)).await;
         if found != header.digest || bytes.len() as u64 != header.size_bytes {
             let message = format!("what came has {} bytes and the digest {found}", bytes.len());
             return Err(Problem::field("header.digest", "DIGEST_MISMATCH", message).into());
@@ -86,9 +117,11 @@ impl ModelsDeps {
         digest: &str,
     ) -> Result<Pieces<proto::GetArtifactResponse>, Problem> {
         checks::digest("digest", digest)?;
+        let mut room = room_for(ARTIFACT_BYTES_MAX)?;
         let bytes = self.blobs.get(&artifact_key(digest)).await?;
         let bytes = bytes.ok_or_else(|| Problem::missing("artifact", digest, "UNKNOWN_ARTIFACT"))?;
-        Ok(pieces(bytes, |_, chunk| proto::GetArtifactResponse { chunk }))
+        room.force(bytes.len());
+        Ok(pieces(bytes, room, |_, chunk| proto::GetArtifactResponse { chunk }))
     }
 
     pub(super) async fn give_records(
@@ -115,6 +148,7 @@ impl ModelsDeps {
         };
         let table = self.records.dataset(&request.model_id, selection).await?;
         let rows = table.rows;
+        let mut room = room_for(table.batches.iter().map(|batch| batch.size_bytes() as u64).sum())?;
         let arrow = request.format() == proto::TableFormat::Arrow;
         let file = tokio::task::spawn_blocking(move || match arrow {
             true => to_arrow(&table.schema, &table.batches),
@@ -128,7 +162,8 @@ impl ModelsDeps {
             rows,
             digest: sha256_hex(&bytes),
         };
-        Ok(pieces(bytes, move |place, chunk| {
+        room.force(bytes.len());
+        Ok(pieces(bytes, room, move |place, chunk| {
             let data = (place == 0).then(|| data.clone());
             proto::ReadRecordsResponse { chunk, data }
         }))
@@ -162,9 +197,11 @@ impl ModelsDeps {
             }
             proto::DataPart::Unspecified => return bad("is not said"),
         };
+        let mut room = room_for(ARTIFACT_BYTES_MAX)?;
         let bytes = self.blobs.get(&dataset_key(digest)).await?;
         let bytes =
             bytes.ok_or_else(|| Problem::internal(format!("the data of {} are gone", request.job_id)))?;
-        Ok(pieces(bytes, |_, chunk| proto::ReadDatasetResponse { chunk }))
+        room.force(bytes.len());
+        Ok(pieces(bytes, room, |_, chunk| proto::ReadDatasetResponse { chunk }))
     }
 }

@@ -4,7 +4,10 @@ use acgs_columns::RecordBatch;
 use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
 use acgs_reference::message;
-use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use acgs_vocabulary::{
+    Problem, VerdictStatus, Window,
+    budget::{self, Use},
+};
 use bytes::Bytes;
 use prost::Message;
 
@@ -46,7 +49,9 @@ pub fn monitored(
     monitors: Monitors<Gathered>,
     epochs: Epochs,
 ) -> PaneJudge<PerformanceAssessor> {
-    PaneJudge::new(PerformanceAssessor { config, monitors: Some(monitors) }).fenced(epochs)
+    PaneJudge::new(PerformanceAssessor { config, monitors: Some(monitors) })
+        .fenced(epochs)
+        .within(&budget::process().of(Use::Panes))
 }
 
 impl Assessor for PerformanceAssessor {
@@ -73,8 +78,8 @@ impl Assessor for PerformanceAssessor {
         PerformancePane { labels_only, ..PerformancePane::default() }
     }
 
-    fn pane_bytes(&self, _plan: &Self::Plan) -> usize {
-        size_of::<PerformancePane>()
+    fn heap_bytes(&self, pane: &Self::Pane) -> usize {
+        pane.heap_bytes()
     }
 
     fn fits(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use acgs_columns::{RecordBatch, Schema};
 use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
-use acgs_vocabulary::{Problem, VerdictStatus, Window};
+use acgs_vocabulary::{
+    Problem, VerdictStatus, Window,
+    budget::{self, Use},
+};
 use bytes::Bytes;
 use prost::Message;
 
@@ -42,7 +45,9 @@ pub fn judge(config: Config) -> PaneJudge<QualityAssessor> {
 /// A judge for one lane whose rows monitors see too, and which lanes of newer epochs end.
 #[must_use]
 pub fn monitored(config: Config, monitors: Monitors<Gathered>, epochs: Epochs) -> PaneJudge<QualityAssessor> {
-    PaneJudge::new(QualityAssessor { config, monitors: Some(monitors) }).fenced(epochs)
+    PaneJudge::new(QualityAssessor { config, monitors: Some(monitors) })
+        .fenced(epochs)
+        .within(&budget::process().of(Use::Panes))
 }
 
 impl Assessor for QualityAssessor {
@@ -58,8 +63,8 @@ impl Assessor for QualityAssessor {
         QualityPane::new(&plan.schema)
     }
 
-    fn pane_bytes(&self, plan: &Self::Plan) -> usize {
-        plan.schema.fields().len() * size_of::<crate::pane::ColumnPane>() + 256
+    fn heap_bytes(&self, pane: &Self::Pane) -> usize {
+        pane.heap_bytes()
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {

@@ -15,6 +15,8 @@ use crate::bounds::{check_size, check_topic};
 const READ_MAX: usize = 256;
 /// Chunks given up at once.
 const PRUNE_MAX: usize = 1_000;
+/// Where the last number is kept among the subjects; no subject is named so.
+const RECORDS_KEY: &[u8] = b"\0records";
 /// Between topic and sequence; no topic has it.
 const SEPARATOR: u8 = 0;
 
@@ -66,6 +68,10 @@ impl Records {
             records.bytes += bytes;
             records.oldest_ms = records.oldest_ms.min(at_ms);
         }
+        // Also the numbers of records that were given up count: none comes twice.
+        let counted = parts.subjects.get(RECORDS_KEY).map_err(trouble)?;
+        let counted = counted.and_then(|counted| counted[..].try_into().ok().map(u64::from_be_bytes));
+        records.last = records.last.max(counted.unwrap_or(0));
         Ok(records)
     }
 
@@ -94,6 +100,7 @@ impl Records {
         self.oldest_ms = self.oldest_ms.min(at_ms);
         batch.insert(&parts.records, key(topic, self.last), value);
         batch.insert(&parts.record_order, self.last.to_be_bytes(), place);
+        batch.insert(&parts.subjects, RECORDS_KEY, self.last.to_be_bytes());
         self.last
     }
 

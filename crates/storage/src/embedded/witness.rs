@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -41,6 +42,10 @@ pub(super) fn boot() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
+fn unread(path: &Path, error: &std::io::Error) -> PortError {
+    PortError::Unavailable(format!("{} cannot be read: {error}", path.display()))
+}
+
 /// The file.
 #[derive(Debug)]
 pub(super) struct Witness {
@@ -57,14 +62,32 @@ impl Witness {
         self.folder.join(FILE)
     }
 
+    /// What was written; what cannot be read now says nothing of what there was.
+    fn held(&self) -> Result<Option<Through>, PortError> {
+        match fs::read(self.path()) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unread(&self.path(), &error)),
+        }
+    }
+
+    /// Before the store is opened, which makes a journal where there is none.
+    ///
+    /// # Errors
+    /// `Damaged` when there are tables and no journal.
+    pub(super) fn check_files(&self) -> Result<(), PortError> {
+        match self.held()? {
+            Some(_) => Ok(()),
+            None => self.check_journal(),
+        }
+    }
+
     /// Whether what was found is all that there was.
     ///
     /// # Errors
     /// `Damaged`, naming the files and what can be done.
     pub(super) fn check(&self, found: &Through) -> Result<(), PortError> {
-        let held: Option<Through> =
-            fs::read(self.path()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let Some(held) = held else { return self.check_journal() };
+        let Some(held) = self.held()? else { return Ok(()) };
         if !found.is_behind(&held) {
             return Ok(());
         }
@@ -83,7 +106,7 @@ impl Witness {
             self.path().display(),
             folder = self.folder.display(),
         );
-        if held.synced || held.boot == found.boot {
+        if held.synced || (held.boot == found.boot && !found.boot.is_empty()) {
             return Err(PortError::Damaged(told));
         }
         // The machine has ended since, and what was not on the disk with it, as this durability allows.
@@ -93,16 +116,19 @@ impl Witness {
 
     /// Without a file, as before there was one: tables without a journal have lost it.
     fn check_journal(&self) -> Result<(), PortError> {
-        let entries =
-            |folder: &Path| fs::read_dir(folder).map(|entries| entries.flatten().collect::<Vec<_>>());
-        let journal = entries(&self.folder).unwrap_or_default().iter().any(|entry| {
+        let entries = |folder: &Path| match fs::read_dir(folder) {
+            Ok(entries) => Ok(entries.flatten().collect::<Vec<_>>()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(unread(folder, &error)),
+        };
+        let journal = entries(&self.folder)?.iter().any(|entry| {
             entry.path().extension().is_some_and(|kind| kind == "jnl")
                 && entry.metadata().is_ok_and(|metadata| metadata.len() > 0)
         });
-        let tables = entries(&self.folder.join("keyspaces")).unwrap_or_default().iter().any(|keyspace| {
-            keyspace.file_name() != "0"
-                && entries(&keyspace.path().join("tables")).is_ok_and(|tables| !tables.is_empty())
-        });
+        let mut tables = false;
+        for keyspace in entries(&self.folder.join("keyspaces"))? {
+            tables |= keyspace.file_name() != "0" && !entries(&keyspace.path().join("tables"))?.is_empty();
+        }
         if journal || !tables {
             return Ok(());
         }

@@ -73,13 +73,17 @@ impl JetStream {
         mut after: u64,
         filter: &str,
         generation: &mut watch::Receiver<u64>,
+        made: &mut Option<i128>,
         out: &mpsc::Sender<Logged>,
     ) -> Option<u64> {
-        if generation.has_changed().unwrap_or(false) {
-            // A stream that was made again counts from the beginning.
-            generation.mark_unchanged();
+        generation.mark_unchanged();
+        let Ok(info) = self.events.get_info().await else { return Some(after) };
+        let made_at = Some(info.created.unix_timestamp_nanos());
+        // A stream that was made again, by whomever, counts from the beginning.
+        if (made.is_some() && *made != made_at) || info.state.last_sequence < after {
             after = 0;
         }
+        *made = made_at;
         let ours = format!("{ROOT}.");
         let narrowed = if filter.starts_with(&ours) { filter.to_owned() } else { String::new() };
         let config = pull::OrderedConfig {
@@ -102,7 +106,7 @@ impl JetStream {
                 () = out.closed() => return None,
                 // A reader made anew is there sooner than one that notices its silence.
                 _ = connected.wait_for(|connected| !connected) => return Some(after),
-                _ = generation.changed() => return Some(0),
+                _ = generation.changed() => return Some(after),
             };
             match message {
                 Some(Ok(message)) => {
@@ -196,7 +200,8 @@ impl EventLog for JetStream {
         tokio::spawn(async move {
             let mut after = after;
             let mut generation = home.generation.subscribe();
-            while let Some(reached) = home.feed(after, &filter, &mut generation, &out).await {
+            let mut made = None;
+            while let Some(reached) = home.feed(after, &filter, &mut generation, &mut made, &out).await {
                 after = reached;
                 let mut connected = home.connected.clone();
                 tokio::select! {

@@ -186,6 +186,11 @@ impl KeyValue for JetStream {
                     if !*connected.borrow() {
                         continue;
                     }
+                    let info = home.keys.stream.get_info().await;
+                    if info.is_ok_and(|info| info.state.last_sequence < through) {
+                        // It was made again, by whomever.
+                        through = 0;
+                    }
                     // When nothing was seen yet, what is there is told once more.
                     if let Ok(resumed) = home.keys.watch_all_from_revision(through + 1).await {
                         changes = resumed;

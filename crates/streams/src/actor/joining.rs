@@ -2,44 +2,76 @@
 
 use acgs_vocabulary::{Problem, ports::records::FramePlace, problem::Kind};
 
+use tokio::sync::oneshot;
+
 use super::{
     Actor,
     client::Client,
     messages::{ClientEnd, Joined},
 };
 use crate::{
-    core::{Action, Place},
+    core::{Action, LabelCounts, Place},
     spec::StreamSpec,
 };
+
+/// Who is told when what is being taken is done.
+#[derive(Debug)]
+pub(super) enum Settling {
+    /// The client of a frame.
+    Frame {
+        /// The number that it was given when it joined.
+        client: u64,
+        /// Of the frame.
+        seq: u64,
+        /// Bytes that its credit counts.
+        bytes: u64,
+    },
+    /// Who sent labels.
+    Labels(oneshot::Sender<LabelCounts>),
+}
 
 impl Actor {
     pub(super) fn partition_of(&self, client: u64) -> Option<String> {
         self.clients.iter().find(|known| known.end.id == client).map(|known| known.end.partition.clone())
     }
 
-    /// After a frame: credit and acknowledgement, or the end of the client that sent it.
-    pub(super) fn settle(
+    /// After a frame was begun: its client is told when it is done, or let go when it is refused.
+    pub(super) fn begin_settling(
         &mut self,
         client: u64,
-        seq: u64,
-        bytes: u64,
+        (seq, bytes): (u64, u64),
         taken: Result<Vec<Action>, Problem>,
     ) -> Vec<Action> {
-        let Some(place) = self.clients.iter().position(|known| known.end.id == client) else {
-            return Vec::new();
-        };
         match taken {
             Ok(actions) => {
-                let client = &mut self.clients[place];
-                client.accepted_through = client.accepted_through.max(seq);
-                client.owed_bytes += bytes;
-                client.owes_answer = true;
+                self.settling = Some(Settling::Frame { client, seq, bytes });
                 actions
             }
             Err(problem) => {
                 self.refuse(client, problem);
                 Vec::new()
             }
+        }
+    }
+
+    /// Credit and acknowledgement, when all of a frame is taken.
+    pub(super) fn settle_what_is_done(&mut self) {
+        if self.core.is_busy() {
+            return;
+        }
+        match self.settling.take() {
+            Some(Settling::Frame { client, seq, bytes }) => {
+                let Some(client) = self.clients.iter_mut().find(|known| known.end.id == client) else {
+                    return;
+                };
+                client.accepted_through = client.accepted_through.max(seq);
+                client.owed_bytes += bytes;
+                client.owes_answer = true;
+            }
+            Some(Settling::Labels(reply)) => {
+                let _caller_left = reply.send(self.core.label_counts());
+            }
+            None => {}
         }
     }
 

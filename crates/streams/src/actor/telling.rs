@@ -8,6 +8,9 @@ use tokio::time::timeout;
 use super::{Actor, DRAIN_US, client::Client, messages::Told};
 use crate::core::Report;
 
+/// Bytes of reports that a stream keeps for its clients, at most, and those that it may have whatever others keep.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+const KEPT_BYTES_MIN: usize = 256 << 10;
 /// A stream that never took anything has nothing to come back to.
 const EMPTY_KEEP_US: u64 = 2_000_000;
 
@@ -32,18 +35,27 @@ impl Actor {
         let acked = self.acked.values().copied().min().unwrap_or(0);
         let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
         while let Some(oldest) = self.kept.front() {
-            let over = self.kept.len() > most && oldest.report_seq <= told;
+            let much = self.kept.len() > most || self.keeps_much();
+            let over = much && oldest.report_seq <= told;
             if oldest.report_seq > acked && !over {
                 return;
             }
             self.forgotten_through = oldest.report_seq;
+            let bytes = self.kept_room.bytes().saturating_sub(oldest.weight());
             self.kept.pop_front();
+            self.kept_room.force(bytes);
         }
+    }
+
+    /// Whether reports take more than a stream, or all streams together, may have for them.
+    fn keeps_much(&self) -> bool {
+        let bytes = self.kept_room.bytes();
+        bytes > KEPT_BYTES_MAX || (bytes > KEPT_BYTES_MIN && self.kept_room.is_over())
     }
 
     /// A client that does not take its reports holds the stream, until it is let go.
     pub(super) fn is_blocked(&self) -> bool {
-        self.kept.len() > self.deps.config.reports_kept
+        self.kept.len() > self.deps.config.reports_kept || self.keeps_much()
     }
 
     pub(super) fn is_abandoned(&self) -> bool {

@@ -1,34 +1,31 @@
 //! Frames of rows: sequence, event times, panes, lanes. It must not know labels beyond handing rows to the join.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
-use acgs_columns::{Column, RecordBatch, Role, Values};
+use acgs_columns::{Column, OwnedCell, RecordBatch, Role, Values};
 use acgs_lane::{
     LaneDown, LaneId,
     message::{Close, Timing},
 };
 use acgs_vocabulary::{JudgeKind, Problem, problem::Kind};
-use acgs_windowing::{
-    Cause, Frame, Steps,
-    windows::{Full, Rows},
-};
+use acgs_windowing::{Cause, Frame, Steps, windows::Full};
 
-use super::{Action, Answer, Core, Memory, Pending, Receipt, monotonic_ms};
+use super::{
+    Action, Answer, Core, Memory, Pending, Receipt,
+    label::Waiting,
+    monotonic_ms,
+    totals::Taken,
+    work::{FrameRows, Unfinished},
+};
 
 /// 1900-01-01 and 2200-01-01: event times beyond are a wrong unit, not history.
 const EARLIEST_MS: i64 = -2_208_988_800_000;
 const LATEST_MS: i64 = 7_258_118_400_000;
 /// A caller may try again after this long when panes or windows are full.
 const RETRY_MS: u64 = 1_000;
-
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It is in.
-    Accepted,
-    /// It was in before.
-    Duplicate,
-}
 
 impl Core {
     /// Whether the next frame of a partition may have this seq; a duplicate is counted.
@@ -75,29 +72,48 @@ impl Core {
         if self.check_seq(partition, seq, "rows")? == Taken::Duplicate {
             return Ok(Vec::new());
         }
-        let time = self.spec.time_column().and_then(|index| batch.columns().get(index));
-        let Some(Column { values: Values::Integer(times_ms), .. }) = time else {
+        let time_column = self.spec.time_column().filter(|index| *index < batch.columns().len());
+        let time = time_column.map(|index| &batch.columns()[index]);
+        let (Some(time_column), Some(Column { values: Values::Integer(times_ms), .. })) = (time_column, time)
+        else {
             return Err(Problem::internal("a stream's batch has no event times"));
         };
         let mut dropped = self.totals.dropped;
         let rejected = self.reject(time, times_ms, now_ms, &mut dropped);
         let (keys, key_names) = keys(&self.spec.schema, batch);
         let awaiting = self.awaiting(batch);
-        let rows = Rows {
-            times_ms,
-            keys: keys.as_deref(),
-            key_names: &key_names,
-            rejected: &rejected,
-            awaiting: &awaiting,
-        };
-        let frame = self.windows.ingest(partition, monotonic_ms(receipt.now_us), rows).map_err(full)?;
+        let frame = FrameRows { batch: batch.clone(), time_column, keys, key_names, rejected, awaiting };
+        let Some(rows) = frame.rows() else { return Ok(Vec::new()) };
+        let ingest = self.windows.begin(partition, monotonic_ms(receipt.now_us), rows).map_err(full)?;
         self.totals.dropped = dropped;
-        self.totals.dropped.late += frame.late.len() as u64;
         self.accept_seq(partition, seq);
-        self.receipt_us = Some(receipt.received_us);
-        let actions = self.place(batch, frame, receipt.now_us);
-        self.receipt_us = None;
-        Ok(actions)
+        let unfinished = Unfinished {
+            ingest: Some(ingest),
+            frame: Some(frame),
+            receipt_us: Some(receipt.received_us),
+            ..Unfinished::default()
+        };
+        Ok(self.begin(unfinished, receipt.now_us))
+    }
+
+    /// Takes some rows of a frame, and does what follows from them; true when all are taken.
+    pub(super) fn take_rows(
+        &mut self,
+        unfinished: &mut Unfinished,
+        frame: &FrameRows,
+        now_us: u64,
+        work: &mut usize,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(ingest) = &mut unfinished.ingest else { return true };
+        if ingest.is_over() {
+            return true;
+        }
+        let taken = self.windows.go_on(ingest, frame.rows(), work);
+        let over = ingest.is_over();
+        self.totals.dropped.late += taken.late.len() as u64;
+        self.place(&frame.batch, taken, now_us, &mut unfinished.found, actions);
+        over
     }
 
     /// Rows without a usable event time; empty when all have one.
@@ -129,8 +145,14 @@ impl Core {
         times_ms.iter().enumerate().map(|(row, &time_ms)| verdict(row, time_ms)).collect()
     }
 
-    fn place(&mut self, batch: &RecordBatch, frame: Frame, now_us: u64) -> Vec<Action> {
-        let mut actions = Vec::new();
+    fn place(
+        &mut self,
+        batch: &RecordBatch,
+        frame: Frame,
+        now_us: u64,
+        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        actions: &mut Vec<Action>,
+    ) {
         let Frame { rows, runs, steps, .. } = frame;
         let kept: u64 = runs.iter().map(|(_, length)| u64::from(*length)).sum();
         self.totals.accepted_rows += kept;
@@ -139,7 +161,7 @@ impl Core {
             Some(places) => Some(batch.take(places)),
             None => Some(batch.clone()),
         };
-        self.open_panes(&steps, &mut actions);
+        self.open_panes(&steps, actions);
         if let Some(batch) = &batch {
             for judge in self.spec.judges.clone() {
                 let Some(batch) = self.projections.get(&judge).and_then(|projection| projection.apply(batch))
@@ -150,11 +172,9 @@ impl Core {
                 let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false };
                 actions.push(self.down(LaneId::whole(judge), rows));
             }
-            self.await_labels(batch, &runs, now_us, &mut actions);
+            self.await_labels(batch, &runs, found);
         }
-        self.expire_labels();
-        self.close_and_release(steps, now_us, &mut actions);
-        actions
+        self.close_and_release(steps, now_us, actions);
     }
 
     /// Does what the windows ask for.

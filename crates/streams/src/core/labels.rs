@@ -1,11 +1,9 @@
 //! Late labels: rows wait, labels find them, and what they found goes to the performance lane as rows of label panes.
 //! It must not know who sends labels.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
-use acgs_columns::{
-    Cell, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema, builder::BatchBuilder,
-};
+use acgs_columns::{Cell, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, builder::BatchBuilder};
 use acgs_lane::{LaneDown, LaneId};
 use acgs_vocabulary::{JudgeKind, Problem};
 use acgs_windowing::{
@@ -14,50 +12,15 @@ use acgs_windowing::{
     watermark::BEGINNING,
 };
 
-use super::{Action, Core, frames::Taken};
+use super::{
+    Action, Core,
+    label::{Label, LabelCounts, Waiting},
+    totals::Taken,
+    work::Unfinished,
+};
 
-/// A label with what it labels; `None` where the sender left it out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Label {
-    /// The record.
-    pub id: Option<RecordId>,
-    /// The truth.
-    pub value: OwnedCell,
-}
-
-/// A row that waits for its label.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Waiting {
-    key: Arc<str>,
-    time_ms: i64,
-    /// Start of the first window that the row is in.
-    first_start_ms: i64,
-    score: OwnedCell,
-    prediction: OwnedCell,
-}
-
-/// What became of some labels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LabelCounts {
-    /// Found their row.
-    pub matched: u64,
-    /// Wait for it.
-    pub waiting: u64,
-    /// Too late, twice, or without id or value.
-    pub dropped: u64,
-}
-
-/// Labels of a batch, by the roles of its schema.
-#[must_use]
-pub fn labels(schema: &Schema, batch: &RecordBatch) -> Vec<Label> {
-    let column = |role| schema.index_of_role(role).map(|index| &batch.columns()[index]);
-    let (id, label) = (column(Role::Id), column(Role::Label));
-    let of = |row| Label {
-        id: id.and_then(|column| RecordId::of(column, row)),
-        value: label.map_or(OwnedCell::Null, |column| OwnedCell::of(column, row)),
-    };
-    (0..batch.rows()).map(of).collect()
-}
+/// What a label costs, in units of a row's work; as much for each window that its row is in.
+const LABEL: usize = 8;
 
 impl Core {
     /// Takes a frame of labels from a partition.
@@ -75,20 +38,34 @@ impl Core {
             return Ok(Vec::new());
         }
         self.accept_seq(partition, seq);
-        Ok(self.label(labels, now_us).0)
+        Ok(self.label(labels, now_us))
     }
 
-    /// Takes labels from whoever has them.
-    pub fn label(&mut self, labels: Vec<Label>, now_us: u64) -> (Vec<Action>, LabelCounts) {
-        let mut counts = LabelCounts::default();
-        let mut found = Vec::new();
-        let deadline_ms = self.label_deadline_ms();
-        let Some(join) = &mut self.join else {
+    /// Takes labels from whoever has them; [`Core::label_counts`] says what became of them when nothing is left to do.
+    pub fn label(&mut self, labels: Vec<Label>, now_us: u64) -> Vec<Action> {
+        self.label_counts = LabelCounts::default();
+        if self.join.is_none() {
             self.totals.dropped.labels_expired += labels.len() as u64;
-            return (Vec::new(), LabelCounts { dropped: labels.len() as u64, ..counts });
-        };
-        let dropped = &mut self.totals.dropped;
-        for label in labels {
+            self.label_counts.dropped = labels.len() as u64;
+            return Vec::new();
+        }
+        self.begin(Unfinished { labels: labels.into(), ..Unfinished::default() }, now_us)
+    }
+
+    /// Finds the rows of labels, as long as there is work left.
+    pub(super) fn join_labels(
+        &mut self,
+        labels: &mut VecDeque<Label>,
+        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        work: &mut usize,
+    ) {
+        let deadline_ms = self.label_deadline_ms();
+        let Some(join) = &mut self.join else { return };
+        let (dropped, counts) = (&mut self.totals.dropped, &mut self.label_counts);
+        while *work > 0
+            && let Some(label) = labels.pop_front()
+        {
+            *work = work.saturating_sub(LABEL);
             let is_said = match label.value {
                 OwnedCell::Null => false,
                 OwnedCell::Number(value) => value.is_finite(),
@@ -102,7 +79,7 @@ impl Core {
             match join.label(&id, label.value.clone(), deadline_ms) {
                 Labelled::Matched(waiting) => {
                     counts.matched += 1;
-                    found.push((waiting, label.value));
+                    found.push_back((waiting, label.value));
                 }
                 Labelled::Waits => counts.waiting += 1,
                 Labelled::Duplicate => {
@@ -115,11 +92,23 @@ impl Core {
                 }
             }
         }
-        let mut actions = Vec::new();
-        self.send_labelled(found, &mut actions);
-        let steps = self.windows.advance();
-        self.follow(steps, now_us, &mut actions);
-        (actions, counts)
+    }
+
+    /// Sends rows whose labels were found to the judge, as long as there is work left.
+    pub(super) fn send_found(
+        &mut self,
+        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        work: &mut usize,
+        actions: &mut Vec<Action>,
+    ) {
+        // Each may touch every window that it is in.
+        let cost = LABEL * self.spec.window.overlap();
+        let count = found.len().min((*work / cost).max(usize::from(*work > 0)));
+        if count == 0 {
+            return;
+        }
+        *work = work.saturating_sub(count * cost);
+        self.send_labelled(found.drain(..count).collect(), actions);
     }
 
     /// A label without its row waits until windows that are open now take labels no more.
@@ -147,8 +136,7 @@ impl Core {
         &mut self,
         batch: &RecordBatch,
         runs: &[(PaneId, u32)],
-        _now_us: u64,
-        actions: &mut Vec<Action>,
+        found: &mut VecDeque<(Waiting, OwnedCell)>,
     ) {
         let Some(join) = &mut self.join else { return };
         let schema = Arc::clone(&self.spec.schema);
@@ -159,7 +147,6 @@ impl Core {
         let panes = runs.iter().flat_map(|(pane, length)| std::iter::repeat_n(*pane, *length as usize));
         let mut first_start: Option<(PaneId, i64)> = None;
         let none: Arc<str> = Arc::from("");
-        let mut found = Vec::new();
         for (row, pane) in (0..batch.rows()).zip(panes) {
             if label.is_some_and(|label| label.is_valid(row)) {
                 continue;
@@ -179,12 +166,11 @@ impl Core {
             let deadline_ms = self.windows.label_deadline_ms(time_ms);
             match join.predict(&id, waiting.clone(), deadline_ms) {
                 Predicted::Waits => {}
-                Predicted::Matched(value) => found.push((waiting, value)),
+                Predicted::Matched(value) => found.push_back((waiting, value)),
                 // No label will come for a second row of an id; nor, counted as expired, for one without room.
                 Predicted::Duplicate | Predicted::Full => self.windows.label_settled(&key, time_ms),
             }
         }
-        self.send_labelled(found, actions);
     }
 
     /// Sends rows with their labels to the performance lane, grouped by pane.

@@ -56,8 +56,8 @@ impl Assessor for Count {
         (labels_only, 0, 0)
     }
 
-    fn pane_bytes(&self, _plan: &Self::Plan) -> usize {
-        24
+    fn heap_bytes(&self, _pane: &Self::Pane) -> usize {
+        0
     }
 
     fn fits(&self, _plan: &Self::Plan, _pane: &Self::Pane) -> bool {
@@ -149,6 +149,14 @@ impl Bench {
     }
 
     fn take(&mut self, actions: Vec<Action>) {
+        self.perform(actions);
+        while self.core.is_busy() {
+            let actions = self.core.go_on(0, self.core.light);
+            self.perform(actions);
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Down(lane, message) => self.judges.get_mut(&lane).unwrap().1.push_back(message),
@@ -189,7 +197,7 @@ impl Bench {
 
     fn label(&mut self, id: i64) {
         let label = Label { id: Some(RecordId::Integer(id)), value: OwnedCell::Number(1.0) };
-        let actions = self.core.label(vec![label], 0).0;
+        let actions = self.core.label(vec![label], 0);
         self.take(actions);
     }
 }
@@ -208,11 +216,12 @@ proptest! {
         size_ms in 1..40_i64, slide in 1..40_i64, lateness_ms in 0..30_i64,
         frames in prop::collection::vec(prop::collection::vec(-8..20_i64, 1..12), 1..12),
         schedule in prop::collection::vec((0..3_usize, any::<bool>()), 0..120),
-        labelled in prop::collection::vec(any::<bool>(), 150),
+        labelled in prop::collection::vec(any::<bool>(), 150), light in prop_oneof![1..100_usize, Just(work::LIGHT)],
     ) {
         let spec = spec(size_ms, slide.min(size_ms), lateness_ms);
         let window_spec = spec.window;
         let mut bench = Bench::new(spec);
+        bench.core.light = light;
         let mut schedule = schedule.into_iter();
         let (mut now_ms, mut id) = (0, 0);
         let mut expected: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();

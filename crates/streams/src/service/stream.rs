@@ -11,6 +11,7 @@ use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::orchestrator::v1 as proto;
 use acgs_vocabulary::{
     Problem,
+    budget::{self, Use},
     convert::batch,
     ports::{
         Clock,
@@ -23,7 +24,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{StreamsDeps, messages, not_yet, open};
 use crate::{
@@ -38,6 +39,8 @@ const KEEPING_MAX: usize = 32;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest frame, as columns count.
 const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Largest frame with its dictionaries, in bytes.
+const FRAME_HEAP_MAX: usize = 16 << 20;
 
 /// What a client is told, ending in the reason when there is one.
 #[derive(Debug)]
@@ -146,6 +149,17 @@ pub(super) async fn run(
     })
 }
 
+/// Why a message could not be read, when that is its sender's doing.
+fn refusal(status: &Status) -> Option<Problem> {
+    let (kind, otherwise) = match status.code() {
+        Code::InvalidArgument => (Kind::Invalid, "BAD_MESSAGE"),
+        Code::OutOfRange => (Kind::OutOfRange, "MESSAGE_TOO_LARGE"),
+        Code::ResourceExhausted => (Kind::Exhausted, "MEMORY"),
+        _ => return None,
+    };
+    Some(Problem::told(kind, status, otherwise))
+}
+
 /// Whether an input can be taken at once.
 enum Keep {
     Now(Result<Input, Problem>),
@@ -189,22 +203,25 @@ impl Reader {
         // A client that is gone leaves when what it sent is where it has to be.
         while open || !keeping.is_empty() {
             let input = tokio::select! {
-                message = incoming.next(), if open && keeping.len() < KEEPING_MAX => match message {
-                    Some(Ok(message)) => {
-                        let read = self.read(message);
-                        match self.keep(read, keeping.is_empty()) {
-                            Now(input) => input,
-                            Later(kept) => {
-                                keeping.push_back(kept);
-                                continue;
-                            }
-                        }
-                    }
-                    _ => {
+                message = incoming.next(), if open && keeping.len() < KEEPING_MAX => {
+                    let read = match message {
+                        Some(Ok(message)) => Some(self.read(message)),
+                        // What could not be read is refused like what could; a connection that broke is neither.
+                        Some(Err(status)) => refusal(&status).map(Err),
+                        None => None,
+                    };
+                    let Some(read) = read else {
                         open = false;
                         continue;
+                    };
+                    match self.keep(read, keeping.is_empty()) {
+                        Now(input) => input,
+                        Later(kept) => {
+                            keeping.push_back(kept);
+                            continue;
+                        }
                     }
-                },
+                }
                 Some(kept) = keeping.next() => kept,
                 // The stream is over: a client that does not close its side does not hold the connection.
                 () = self.stream.closed() => return,
@@ -282,6 +299,14 @@ impl Reader {
                     let message = format!("has {} bytes, at most {FRAME_BYTES_MAX}", batch.size_bytes());
                     return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
                 }
+                // What it takes, dictionaries and all, until the last judge is done with it.
+                let bytes = batch.size_bytes() + batch.dictionary_bytes();
+                if bytes > FRAME_HEAP_MAX {
+                    let message =
+                        format!("has {bytes} bytes with its dictionaries, at most {FRAME_HEAP_MAX}");
+                    return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
+                }
+                let batch = batch.keeping(budget::process().of(Use::Frames).reserve(bytes)?);
                 let waits = self.waiting.one();
                 Ok((Input::Rows { client, seq: rows.seq, batch, received_us, waits }, None))
             }

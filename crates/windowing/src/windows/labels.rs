@@ -1,9 +1,9 @@
 //! Late labels: panes for them, when their windows are judged again, and when panes can be freed.
 //! It must not know which label belongs to which row.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
-use super::{Cause, Current, PaneId, Piece, Rows, Steps, WindowKey, Windows};
+use super::{Cause, Current, PaneId, Piece, Rows, Steps, TOUCH, WindowKey, Windows};
 
 /// Revisions by labels come at most this often over the label horizon, unless every label is there.
 const REVISIONS_PER_HORIZON: i64 = 4;
@@ -84,30 +84,50 @@ impl Windows {
         Some(pane)
     }
 
-    /// Judges windows again whose labels are complete, overdue or at their horizon.
-    pub(super) fn revise_labels(&mut self, watermark: i64, steps: &mut Steps) {
-        let Some(horizon_ms) = self.spec.label_horizon_ms() else { return };
-        let interval_ms = (horizon_ms / REVISIONS_PER_HORIZON).max(REVISION_INTERVAL_MS_MIN);
+    /// Whether it is time to look at windows with new labels.
+    pub(super) fn revises_labels(&mut self, watermark: i64) -> bool {
+        let Some(horizon_ms) = self.spec.label_horizon_ms() else { return false };
         let moved = watermark >= self.labels_scanned_at.saturating_add(REVISION_INTERVAL_MS_MIN);
         let expiring = self
             .label_expiry
             .first()
             .is_some_and(|(end_ms, ..)| end_ms.saturating_add(horizon_ms) <= watermark);
         if self.completed.is_empty() && !moved && !expiring {
-            return;
+            return false;
         }
         self.labels_scanned_at = watermark;
-        let due = |window: &&WindowKey| {
-            let Some(state) = self.windows.get(*window).filter(|state| state.fired) else { return false };
-            watermark >= state.fired_at.saturating_add(interval_ms)
-                || watermark >= window.end_ms.saturating_add(horizon_ms)
-                || self.awaited(window) == 0
-        };
-        let due: Vec<WindowKey> = self.labelled.iter().filter(due).cloned().collect();
-        for window in due {
-            self.labelled.remove(&window);
-            self.close(window, Cause::LateLabels, watermark, steps);
+        true
+    }
+
+    /// Judges windows again whose labels are complete, overdue or at their horizon, after the one that was looked at last; true when none is
+    /// left.
+    pub(super) fn revise_labels(
+        &mut self,
+        watermark: i64,
+        looked: &mut Option<WindowKey>,
+        steps: &mut Steps,
+        work: &mut usize,
+    ) -> bool {
+        let Some(horizon_ms) = self.spec.label_horizon_ms() else { return true };
+        let interval_ms = (horizon_ms / REVISIONS_PER_HORIZON).max(REVISION_INTERVAL_MS_MIN);
+        while let Some(window) = self.labelled_after(looked.as_ref()) {
+            if *work == 0 {
+                return false;
+            }
+            *work = work.saturating_sub(TOUCH + self.spec.overlap());
+            let fired = self.windows.get(&window).filter(|state| state.fired);
+            let due = fired.is_some_and(|state| {
+                watermark >= state.fired_at.saturating_add(interval_ms)
+                    || watermark >= window.end_ms.saturating_add(horizon_ms)
+                    || self.awaited(&window) == 0
+            });
+            *looked = Some(window.clone());
+            if due {
+                self.labelled.remove(&window);
+                self.close(window, Cause::LateLabels, watermark, steps, work);
+            }
         }
+        true
     }
 
     fn awaited(&self, window: &WindowKey) -> u64 {
@@ -126,52 +146,73 @@ impl Windows {
         self.awaited_between(key, oldest, newest_end) > 0
     }
 
-    /// Rows reach these slices no more; labels may.
-    pub(super) fn expire_rows(&mut self, watermark: i64, steps: &mut Steps) -> Vec<(Arc<str>, i64)> {
+    /// Rows reach these slices no more; labels may. True when none is left.
+    pub(super) fn expire_rows(
+        &mut self,
+        watermark: i64,
+        expired: &mut VecDeque<(Arc<str>, i64)>,
+        steps: &mut Steps,
+        work: &mut usize,
+    ) -> bool {
         let lateness_ms = self.spec.lateness_ms();
-        let mut expired = Vec::new();
         while let Some((end_ms, ..)) = self.row_expiry.first()
             && end_ms.saturating_add(lateness_ms) <= watermark
         {
+            if *work == 0 {
+                return false;
+            }
+            *work = work.saturating_sub(TOUCH);
             let Some(entry) = self.row_expiry.pop_first() else { break };
             let place = (Arc::clone(&entry.1), entry.2);
             let Some(slice) = self.slices.get(&place) else { continue };
             steps.released.extend(slice.pieces.iter().filter(|piece| !piece.of_labels).map(|piece| piece.id));
-            expired.push(place);
+            expired.push_back(place);
             self.label_expiry.insert(entry);
         }
-        expired
+        true
     }
 
-    /// Frees what no row, and what no label, can reach any more.
+    /// Frees what no row, and what no label, can reach any more; true when none is left.
     pub(super) fn release(
         &mut self,
         watermark: i64,
-        mut candidates: Vec<(Arc<str>, i64)>,
+        expired: &mut VecDeque<(Arc<str>, i64)>,
         steps: &mut Steps,
-    ) {
+        work: &mut usize,
+    ) -> bool {
         let horizon_ms = self.spec.label_horizon_ms().unwrap_or(0);
         let over = |end_ms: i64, after_ms: i64| end_ms.saturating_add(after_ms) <= watermark;
+        let cost = TOUCH * self.spec.overlap();
         while let Some((end_ms, ..)) = self.label_expiry.first()
             && over(*end_ms, horizon_ms)
         {
+            if *work == 0 {
+                return false;
+            }
+            *work = work.saturating_sub(cost);
             let Some((_, key, start_ms)) = self.label_expiry.pop_first() else { break };
             self.free((key, start_ms), steps);
         }
-        // Labels may all be there long before the horizon; then nothing is worth waiting for.
-        for (key, start_ms) in std::mem::take(&mut self.completed) {
+        loop {
+            while let Some((key, start_ms)) = expired.pop_front() {
+                if *work == 0 {
+                    expired.push_front((key, start_ms));
+                    return false;
+                }
+                *work = work.saturating_sub(cost);
+                let newest_end = self.spec.newest_start(start_ms).saturating_add(self.spec.size_ms());
+                let entry = (newest_end, Arc::clone(&key), start_ms);
+                if self.label_expiry.contains(&entry) && !self.is_awaited(&key, start_ms) {
+                    self.label_expiry.remove(&entry);
+                    self.free((key, start_ms), steps);
+                }
+            }
+            // Labels may all be there long before the horizon; then nothing is worth waiting for.
+            let Some((key, start_ms)) = self.completed.pop_first() else { return true };
             let newest_end = self.spec.newest_start(start_ms).saturating_add(self.spec.size_ms());
             let oldest = self.spec.starts(start_ms).next().unwrap_or(start_ms);
             let near = (Arc::clone(&key), oldest)..(key, newest_end);
-            candidates.extend(self.slices.range(near).map(|(place, _)| place.clone()));
-        }
-        for (key, start_ms) in candidates {
-            let newest_end = self.spec.newest_start(start_ms).saturating_add(self.spec.size_ms());
-            let entry = (newest_end, Arc::clone(&key), start_ms);
-            if self.label_expiry.contains(&entry) && !self.is_awaited(&key, start_ms) {
-                self.label_expiry.remove(&entry);
-                self.free((key, start_ms), steps);
-            }
+            expired.extend(self.slices.range(near).map(|(place, _)| place.clone()));
         }
     }
 

@@ -177,6 +177,93 @@ proptest! {
     }
 }
 
+/// What frames in turn, cut after so much work, come to: rows by pane, late rows, all steps in their order.
+fn cut(
+    spec: WindowSpec,
+    frames: &[Vec<i64>],
+    labelled: &[bool],
+    work: usize,
+) -> (BTreeMap<PaneId, Vec<usize>>, Vec<usize>, Steps, usize) {
+    let mut windows = Windows::new(spec, 3, LIMITS);
+    let (mut held, mut late, mut all) = (BTreeMap::<PaneId, Vec<usize>>::new(), Vec::new(), Steps::default());
+    let (mut at, mut longest) = (0, 0);
+    let none: Arc<str> = Arc::from("");
+    for times_ms in frames {
+        let awaiting: Vec<bool> =
+            (at..at + times_ms.len()).map(|row| labelled[row % labelled.len()]).collect();
+        let rows = Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting: &awaiting };
+        let mut ingest = windows.begin("p", 0, rows).unwrap();
+        while !ingest.is_over() {
+            let frame = windows.go_on(&mut ingest, Some(rows), &mut work.clone());
+            longest = longest.max(frame.steps.closes.len());
+            let order = frame.rows.unwrap_or_else(|| (0..times_ms.len() as u32).collect());
+            let mut place = 0;
+            for (pane, count) in frame.runs {
+                let rows = &order[place..place + count as usize];
+                held.entry(pane).or_default().extend(rows.iter().map(|row| at + *row as usize));
+                place += count as usize;
+            }
+            late.extend(frame.late.iter().map(|row| at + *row as usize));
+            all.opened.extend(frame.steps.opened);
+            all.closes.extend(frame.steps.closes);
+            all.released.extend(frame.steps.released);
+            all.released_labels.extend(frame.steps.released_labels);
+            all.finished.extend(frame.steps.finished);
+        }
+        // Some labels come, others never.
+        for row in at..at + times_ms.len() {
+            if labelled[row % labelled.len()] && row % 3 > 0 {
+                windows.label_settled(&none, times_ms[row - at]);
+            }
+        }
+        at += times_ms.len();
+    }
+    windows.watermarks.end("p");
+    let mut ingest = windows.begin_advance();
+    while !ingest.is_over() {
+        let steps = windows.go_on(&mut ingest, None, &mut work.clone()).steps;
+        longest = longest.max(steps.closes.len());
+        all.closes.extend(steps.closes);
+        all.released.extend(steps.released);
+        all.released_labels.extend(steps.released_labels);
+        all.finished.extend(steps.finished);
+    }
+    held.values_mut().for_each(|rows| rows.sort_unstable());
+    (held, late, all, longest)
+}
+
+proptest! {
+    /// Wherever a frame is cut, it is what it is at once.
+    #[test]
+    fn cut_anywhere_is_uncut(
+        size_ms in 1..50_i64, slide in 1..50_i64, lateness_ms in 0..30_i64, horizon in prop::option::of(0..3_000_i64),
+        frames in prop::collection::vec(prop::collection::vec(-20..60_i64, 0..40), 1..12),
+        labelled in prop::collection::vec(any::<bool>(), 1..7), work in 1..200_usize,
+    ) {
+        let kind = WindowKind::Sliding { size_ms, slide_ms: slide.min(size_ms) };
+        let horizon = horizon.map(|horizon_ms| horizon_ms.max(lateness_ms));
+        let Ok(spec) = WindowSpec::new(kind, 0, lateness_ms, horizon) else { return Ok(()) };
+        let mut now = 0;
+        let frames: Vec<Vec<i64>> =
+            frames.iter().map(|frame| frame.iter().map(|step| { now += step; now }).collect()).collect();
+        let (held, late, steps, _) = cut(spec, &frames, &labelled, usize::MAX);
+        let (held_cut, late_cut, steps_cut, _) = cut(spec, &frames, &labelled, work);
+        prop_assert_eq!((held_cut, late_cut), (held, late));
+        prop_assert_eq!(steps_cut, steps);
+    }
+}
+
+#[test]
+fn no_step_closes_much_however_many_windows_end_at_once() {
+    let kind = WindowKind::Sliding { size_ms: 1_000, slide_ms: 1 };
+    let spec = WindowSpec::new(kind, 0, 0, None).unwrap();
+    // Three thousand windows of up to a thousand slices, and then one row that ends them all.
+    let frames = vec![(0..2_000).map(|time_ms| time_ms - 1_000_000).collect(), vec![5_000_000]];
+    let (_, _, steps, longest) = cut(spec, &frames, &[false], 10_000);
+    assert_eq!(steps.closes.len(), 2_999 + 1_000);
+    assert!(longest <= 10_000 / CLOSE + 1, "{longest}");
+}
+
 #[test]
 fn labels_revise_their_window_until_the_horizon() {
     let kind = WindowKind::Tumbling { size_ms: 10_000 };

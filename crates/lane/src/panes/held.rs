@@ -1,0 +1,18 @@
+//! A pane as the machine holds it. It must not know what is in it.
+
+use std::sync::Arc;
+
+use crate::message::PaneId;
+
+/// A pane, its key, and the bytes that it was counted with.
+#[derive(Debug)]
+pub(super) struct Held<P> {
+    pub(super) key: Arc<str>,
+    pub(super) pane: P,
+    pub(super) bytes: usize,
+}
+
+/// What a pane takes: what it holds, its key, its place.
+pub(super) fn weight<P>(key: &str, heap_bytes: usize) -> usize {
+    heap_bytes + key.len() + 2 * size_of::<(PaneId, Held<P>)>()
+}
