@@ -15,11 +15,7 @@ use acgs_contracts::lifecycle::v1::{
     Stage, StartDeploymentRequest, Strategy, WatchDeploymentRequest,
 };
 use acgs_mesh::client::MeshChannel;
-use acgs_tests::{
-    Mesh, PATIENCE,
-    models::{Load, ModelStub},
-    reason,
-};
+use acgs_tests::{Mesh, PATIENCE, load::Load, models::ModelStub, reason};
 use acgs_vocabulary::constitution::sha256_hex;
 use tonic::Code;
 
@@ -27,7 +23,7 @@ pub(crate) type Client = LifecycleClients<MeshChannel>;
 
 /// Fast steps for tests: what decides is evidence, not time.
 pub(crate) const PLAN: &str = "steps = [20, 50, 100]\nstep_ms = 200\nsamples_min = 50\nbake_ms = 500\nno_data_ms = 3000\n\
-                               [analysis]\nerrors = { tolerated = 0.05, unacceptable = 0.15 }\n\
+                               [analysis]\nerror_block_ms = 50\nblock_ms = 100\nerrors = { tolerated = 0.05, unacceptable = 0.15 }\n\
                                tail_p95 = { tolerated = 0.3, unacceptable = 0.6 }\n\
                                tail_p99 = { tolerated = 0.2, unacceptable = 0.5 }\n";
 

@@ -10,6 +10,7 @@ mod captures;
 mod constitution;
 mod contract;
 mod deployment_refusals;
+mod deployment_verdicts;
 mod deployments;
 mod doubled;
 mod drowning;

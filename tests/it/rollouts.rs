@@ -11,7 +11,8 @@ use acgs_contracts::lifecycle::v1::{DeploymentPhase, RollbackCause};
 use acgs_mesh::client::connect;
 use acgs_tests::{
     fleet::{Process, constitution, python_stubs},
-    models::{Load, ModelStub, inference, question},
+    load::Load,
+    models::{ModelStub, inference, question},
     nats::Nats,
 };
 

@@ -4,6 +4,7 @@ pub mod echo;
 pub mod fleet;
 pub mod http;
 pub mod http2;
+pub mod load;
 pub mod models;
 pub mod nats;
 

@@ -428,7 +428,7 @@ def check_canary(addresses, ask):
             callers = [threading.Thread(target=call) for _ in range(4)]
             [caller.start() for caller in callers]
             try:
-                plan = ("steps = [20, 50, 100]\nstep_ms = 300\nsamples_min = 30\nbake_ms = 300\n[analysis]\n"
+                plan = ("steps = [20, 50, 100]\nstep_ms = 300\nsamples_min = 30\nbake_ms = 300\n[analysis]\nerror_block_ms = 50\nblock_ms = 100\n"
                         "errors = { tolerated = 0.05, unacceptable = 0.15 }\n"
                         "tail_p95 = { tolerated = 0.4, unacceptable = 0.8 }\ntail_p99 = { tolerated = 0.4, unacceptable = 0.8 }\n")
                 started = deployments.StartDeployment(deployment.StartDeploymentRequest(

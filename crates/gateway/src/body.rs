@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOw
 use tonic::{Code, Status};
 
 use crate::{
+    counts::End,
     deadline::{is_past, late},
     framing::Framing,
 };
@@ -44,6 +45,27 @@ impl Noted {
     }
 }
 
+/// What a caller has done: it is not the version's fault.
+#[derive(Debug, Default)]
+pub struct Fault {
+    too_large: AtomicBool,
+    broke_off: AtomicBool,
+}
+
+impl Fault {
+    /// A message is beyond the bound.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.too_large.load(Ordering::Acquire)
+    }
+
+    /// It went before its request was over.
+    #[must_use]
+    pub fn has_broken_off(&self) -> bool {
+        self.broke_off.load(Ordering::Acquire)
+    }
+}
+
 /// A request on its way.
 #[derive(Debug)]
 pub struct RequestBody {
@@ -51,8 +73,8 @@ pub struct RequestBody {
     rest: Option<Incoming>,
     framing: Framing,
     noted: Option<(Arc<Noted>, usize)>,
-    /// Set when a message is beyond the bound.
-    refused: Arc<AtomicBool>,
+    /// Told when the caller is at fault.
+    fault: Arc<Fault>,
     /// The answer is over: nobody reads the rest.
     answered: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -65,9 +87,9 @@ impl RequestBody {
         rest: Option<Incoming>,
         bytes_max: usize,
         noted: Option<(Arc<Noted>, usize)>,
-        refused: Arc<AtomicBool>,
+        fault: Arc<Fault>,
     ) -> Self {
-        Self { first, rest, framing: Framing::new(bytes_max), noted, refused, answered: None }
+        Self { first, rest, framing: Framing::new(bytes_max), noted, fault, answered: None }
     }
 
     /// Ends when what comes back is dropped: a request that goes on would keep the stream to the server open. To a server that does
@@ -80,7 +102,7 @@ impl RequestBody {
 
     fn pass(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
         if let Err(length) = self.framing.take(&data) {
-            self.refused.store(true, Ordering::Release);
+            self.fault.too_large.store(true, Ordering::Release);
             return Err(too_large(length).into());
         }
         if let Some((noted, room)) = &mut self.noted {
@@ -142,7 +164,10 @@ impl Body for RequestBody {
                 Ok(data) => Some(self.pass(data)),
                 Err(other) => Some(Ok(other)),
             },
-            Some(Err(error)) => Some(Err(Status::cancelled(error.to_string()))),
+            Some(Err(error)) => {
+                self.fault.broke_off.store(true, Ordering::Release);
+                Some(Err(Status::cancelled(error.to_string())))
+            }
             None => {
                 self.ended();
                 None
@@ -161,8 +186,8 @@ impl Body for RequestBody {
 
 /// What happens when an answer is over.
 pub trait Ending: Send {
-    /// The code that it ended with, and what was noted of it, piece by piece.
-    fn ended(&mut self, code: Code, noted: Option<Vec<Bytes>>);
+    /// How it ended, and what was noted of it, piece by piece.
+    fn ended(&mut self, end: End, noted: Option<Vec<Bytes>>);
 }
 
 /// An answer on its way.
@@ -198,18 +223,18 @@ impl AnswerBody {
         Self { inner: Some(inner), framing, deadline, ending: Some(ending), noted, request }
     }
 
-    fn end(&mut self, code: Code) {
+    fn end(&mut self, end: End) {
         self.inner = None;
         self.deadline = None;
         self.request = None;
         if let Some(mut ending) = self.ending.take() {
-            ending.ended(code, self.noted.take().map(|(pieces, _)| pieces));
+            ending.ended(end, self.noted.take().map(|(pieces, _)| pieces));
         }
     }
 
     /// The answer ends here, and says why.
     fn cut(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.end(status.code());
+        self.end(End::Said(status.code()));
         Poll::Ready(Some(Ok(Frame::trailers(trailers(status)))))
     }
 }
@@ -275,7 +300,7 @@ impl Body for AnswerBody {
                     {
                         return self.cut(&late());
                     }
-                    self.end(code);
+                    self.end(End::Said(code));
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -289,7 +314,7 @@ impl Body for AnswerBody {
             }
             None => {
                 // An answer without trailers has ended nowhere.
-                self.end(Code::Unknown);
+                self.end(End::Said(Code::Unknown));
                 Poll::Ready(None)
             }
         }
@@ -307,7 +332,7 @@ impl Body for AnswerBody {
 impl Drop for AnswerBody {
     fn drop(&mut self) {
         // The caller went before the end.
-        self.end(Code::Cancelled);
+        self.end(End::Left);
     }
 }
 

@@ -18,10 +18,23 @@ use tonic::Code;
 pub struct Arm {
     calls: AtomicU64,
     errors: AtomicU64,
+    cancelled: AtomicU64,
     breaches: AtomicU64,
     compared: AtomicU64,
     different: AtomicU64,
     latencies: Box<[AtomicU64]>,
+    waits: Box<[AtomicU64]>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The version, or the way to it, said so. CANCELLED that a server says is its error.
+    Said(Code),
+    /// Its caller did not wait for the end.
+    Left,
+    /// By the caller's own fault: it says nothing about the version.
+    Void,
 }
 
 impl Default for Arm {
@@ -29,29 +42,35 @@ impl Default for Arm {
         Self {
             calls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
             breaches: AtomicU64::new(0),
             compared: AtomicU64::new(0),
             different: AtomicU64::new(0),
             latencies: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            waits: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
 
 impl Arm {
-    /// A call is over. Only what was answered well has a latency, and what was waited for in vain until its deadline: a call that is refused
-    /// is over at once, and that is not fast.
-    pub fn called(&self, code: Code, took: Duration) {
-        if matches!(code, Code::Ok | Code::DeadlineExceeded) {
-            // What was given up at a deadline took longer than it was waited for, however short that was.
-            let took_us = match code {
-                Code::Ok => u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                _ => u64::MAX,
-            };
-            self.latencies[bucket_of(took_us)].fetch_add(1, Ordering::Relaxed);
-        }
-        if code != Code::Ok {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-        }
+    /// A call is over. Only what was answered well has a latency: a call that is refused is over at once, and that is not fast. What was given
+    /// up, by its caller or at its deadline, took longer than it was waited for.
+    pub fn called(&self, end: End, took: Duration) {
+        let bucket = bucket_of(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let counted = match end {
+            End::Void => return,
+            End::Said(Code::Ok) => &self.latencies[bucket],
+            End::Said(Code::DeadlineExceeded) => {
+                self.waits[bucket].fetch_add(1, Ordering::Relaxed);
+                &self.errors
+            }
+            End::Said(_) => &self.errors,
+            End::Left => {
+                self.waits[bucket].fetch_add(1, Ordering::Relaxed);
+                &self.cancelled
+            }
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
         // Last, so that errors are never more than calls where both are read in order.
         self.calls.fetch_add(1, Ordering::Release);
     }
@@ -86,17 +105,21 @@ impl Arm {
             let calls = calls.load(Ordering::Relaxed);
             (calls > 0).then_some(proto::LatencyBucket { bucket: bucket as u32, calls })
         };
+        let buckets = |all: &[AtomicU64]| all.iter().enumerate().filter_map(bucket).collect();
+        let errors = self.errors.load(Ordering::Relaxed).min(calls);
         proto::VersionObserved {
             model_id: of.model_id.to_string(),
             deployment_id: of.deployment_id.to_string(),
             version: of.version.to_string(),
             paired: of.paired,
             calls,
-            errors: self.errors.load(Ordering::Relaxed).min(calls),
+            errors,
             breaches: self.breaches.load(Ordering::Relaxed),
-            latencies: self.latencies.iter().enumerate().filter_map(bucket).collect(),
+            latencies: buckets(&self.latencies),
             shadow_compared,
             shadow_different: self.different.load(Ordering::Relaxed).min(shadow_compared),
+            cancelled: self.cancelled.load(Ordering::Relaxed).min(calls - errors),
+            waits: buckets(&self.waits),
         }
     }
 }
@@ -121,16 +144,23 @@ mod tests {
     #[test]
     fn what_was_refused_has_no_latency() {
         let arm = Arm::default();
-        for (code, took_ms) in
-            [(Code::Ok, 3), (Code::Unavailable, 0), (Code::Internal, 0), (Code::DeadlineExceeded, 900)]
-        {
-            arm.called(code, Duration::from_millis(took_ms));
+        let ends = [
+            (End::Said(Code::Ok), 3),
+            (End::Said(Code::Unavailable), 0),
+            (End::Said(Code::Cancelled), 0),
+            (End::Said(Code::DeadlineExceeded), 900),
+            (End::Left, 100),
+            (End::Void, 0),
+        ];
+        for (end, took_ms) in ends {
+            arm.called(end, Duration::from_millis(took_ms));
         }
         let counted =
             Counted { model_id: "m".into(), deployment_id: "d".into(), version: "v".into(), paired: true };
         let told = arm.observed(&counted);
-        assert_eq!((told.calls, told.errors), (4, 3));
-        let timed: Vec<u32> = told.latencies.iter().map(|bucket| bucket.bucket).collect();
-        assert_eq!(timed, [bucket_of(3_000) as u32, BUCKETS as u32 - 1]);
+        assert_eq!((told.calls, told.errors, told.cancelled), (5, 3, 1));
+        let buckets = |told: &[proto::LatencyBucket]| told.iter().map(|one| one.bucket).collect::<Vec<_>>();
+        assert_eq!(buckets(&told.latencies), [bucket_of(3_000) as u32]);
+        assert_eq!(buckets(&told.waits), [bucket_of(100_000) as u32, bucket_of(900_000) as u32]);
     }
 }

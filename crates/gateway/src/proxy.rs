@@ -6,10 +6,7 @@ mod request;
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -30,6 +27,7 @@ use crate::{
     Config,
     body::{AnswerBody, Ending, GatewayBody, Noted, RequestBody, too_large},
     capture::{Captured, Captures},
+    counts::End,
     deadline::{deadline_of, is_past, late, silent},
     deadly::{Asked, Deadly},
     shadow::{Copies, Shadowed},
@@ -177,6 +175,8 @@ impl Gateway {
             since,
             shadowed: None,
             captured: None,
+            deadline,
+            fault: Arc::default(),
             over: false,
         };
         self.send(shard, choice, parts, (first, incoming), deadline, call).await
@@ -269,7 +269,6 @@ impl Gateway {
             call.shadowed = Some((self.0.copies.clone(), shadowed));
         }
         let noted = note.map(|note| (note, note_max));
-        let refused = Arc::new(AtomicBool::new(false));
         let asked = match is_repeatable(parts.uri.path()) && rest.is_none() {
             true => {
                 let data = (parts.uri.path() == INFER).then(|| first.iter().cloned().collect());
@@ -281,7 +280,8 @@ impl Gateway {
         };
         let asked = asked.map_err(|problem| Box::new(Status::from(problem)))?;
         let goes_on = rest.is_some();
-        let mut body = RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&refused));
+        let mut body =
+            RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&call.fault));
         let request_ends = goes_on.then(|| body.until_answered());
         let mut request = Request::new(Body::new(body));
         *request.method_mut() = parts.method;
@@ -296,7 +296,7 @@ impl Gateway {
             Some(at) => match tokio::time::timeout_at(at, answer).await {
                 Ok(answered) => answered,
                 Err(_) => {
-                    call.ended(Code::DeadlineExceeded, None);
+                    call.ended(End::Said(Code::DeadlineExceeded), None);
                     return Err(Box::new(late()));
                 }
             },
@@ -310,15 +310,13 @@ impl Gateway {
                 response
             }
             Err(error) => {
-                let status = if refused.load(Ordering::Acquire) {
+                let status = if call.fault.is_too_large() {
                     Status::from(too_large(config.message_bytes_max as u64 + 1))
                 } else {
                     Status::try_from_error(error)
                         .unwrap_or_else(|error| Status::unavailable(error.to_string()))
                 };
-                // What the caller did wrong says nothing about the version.
-                let blames = !refused.load(Ordering::Acquire);
-                call.ended(if blames { status.code() } else { Code::Cancelled }, None);
+                call.ended(End::Said(status.code()), None);
                 return Err(Box::new(status));
             }
         };
@@ -348,7 +346,7 @@ impl Gateway {
             if let Some(arm) = &call.arm {
                 arm.breached();
             }
-            call.ended(Code::PermissionDenied, None);
+            call.ended(End::Said(Code::PermissionDenied), None);
             let message = format!("the version's answer is not under an accepted `{HEADER}`");
             let problem = Problem::new(Kind::Denied, "CONSTITUTION_MISMATCH", message);
             return Err(Box::new(problem.into()));
@@ -357,10 +355,10 @@ impl Gateway {
         parts.headers.insert(VERSION_HEADER, version.clone());
         if let Some(code) = code_of(&parts.headers) {
             if code == Code::Cancelled && deadline.is_some_and(is_past) {
-                call.ended(Code::DeadlineExceeded, None);
+                call.ended(End::Said(Code::DeadlineExceeded), None);
                 return Err(Box::new(late()));
             }
-            call.ended(code, None);
+            call.ended(End::Said(code), None);
             return Ok(Response::from_parts(parts, GatewayBody::Own(axum::body::Body::empty())));
         }
         let sleep = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));

@@ -4,19 +4,20 @@
 //! The candidate's calls are counted beside as many of the baseline's, drawn at the same time: of two equally good
 //! versions each is as likely to have the next call that fails, whatever else goes up and down. A candidate is bad when it is
 //! surely worse than tolerated *and* surely worse than the baseline; it is good when it is surely not unacceptable, or surely
-//! not `baseline_ratio` times the baseline. Both may be looked at after every call (`statistics::evidence`).
+//! not `baseline_ratio` times the baseline. Both may be looked at at any time (`statistics::evidence`). That it is bad is found in blocks of
+//! time in which both ran, since calls of one moment hang together (`statistics::blocks`).
 
-use acgs_statistics::evidence::{frequency_upper, ln_above, ln_below, ln_either};
+pub mod beside;
+
+use acgs_statistics::evidence::{ln_below, ln_either};
 use serde::{Deserialize, Serialize};
+
+use beside::BesideFound;
 
 use crate::rollout::{Analysis, Tolerance};
 
-/// What a candidate without a baseline beside it may have more than the baseline's bound: hours differ.
-const UNPAIRED_SLACK: f64 = 1.5;
 /// The loss's share of alpha.
 const LOSS_STAKE: f64 = 0.1;
-/// Confidence of the bound of the baseline that stands in for one that is not beside it.
-const UNPAIRED_CONFIDENCE: f64 = 0.999;
 
 /// Calls of one version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +26,14 @@ pub struct Arm {
     pub calls: u64,
     /// That did not end well.
     pub errors: u64,
-    /// That were timed, since the baseline's percentiles are known.
+    /// That their callers gave up.
+    #[serde(default)]
+    pub cancelled: u64,
+    /// That were timed, since the baseline's percentiles are known: answered, or given up after more than the 95th.
     pub timed: u64,
+    /// Given up between the two percentiles: slower than the 95th, and nobody knows about the 99th.
+    #[serde(default)]
+    pub given_up: u64,
     /// Slower than the baseline's 95th percentile.
     pub over_p95: u64,
     /// Slower than its 99th.
@@ -56,7 +63,7 @@ pub struct LossFound {
 }
 
 /// Everything that was counted since the deployment began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
     /// The candidate's, with a baseline of the same size beside it.
@@ -72,6 +79,24 @@ pub struct Counts {
     /// Its loss; absent before labels come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossFound>,
+    /// What blocks of time have found.
+    pub blocks: GateBlocks,
+}
+
+/// What blocks of time have found, for each gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateBlocks {
+    /// Of calls that did not end well.
+    pub errors: BesideFound,
+    /// Of calls that their callers gave up.
+    pub cancelled: BesideFound,
+    /// Of calls slower than the baseline's 95th percentile.
+    pub latency_p95: BesideFound,
+    /// Of calls slower than its 99th.
+    pub latency_p99: BesideFound,
+    /// Logarithm of the evidence that the baseline fails now.
+    pub baseline_failing: f64,
 }
 
 impl Counts {
@@ -108,6 +133,8 @@ pub struct Judgement {
     pub ln_bad_at: f64,
     /// What the evidence that it is good is held against, as a logarithm.
     pub ln_good_at: f64,
+    /// Whether the baseline fails more than it may, and the candidate surely less: nothing to return to.
+    pub baseline_fails: bool,
 }
 
 /// One frequency, paired and alone.
@@ -120,24 +147,36 @@ struct Frequency {
     candidate: (u64, u64),
     baseline: (u64, u64),
     alone: (u64, u64),
+    blocks: BesideFound,
 }
 
 /// What the counts say.
 #[must_use]
 pub fn judge(counts: &Counts, analysis: &Analysis) -> Judgement {
-    let frequency = |gate, tolerance, stakes, pick: fn(&Arm) -> (u64, u64)| Frequency {
+    let frequency = |gate, tolerance, stakes, blocks, pick: fn(&Arm) -> (u64, u64)| Frequency {
         gate,
         tolerance,
         stakes,
+        blocks,
         candidate: pick(&counts.candidate),
         baseline: pick(&counts.baseline),
         alone: pick(&counts.alone),
     };
     // Shares of alpha add up to 1: the weighed sum of evidence is evidence.
+    let found_in = &counts.blocks;
     let frequencies = [
-        frequency("errors", analysis.errors, (0.5, 0.1), |arm| (arm.errors, arm.calls)),
-        frequency("latency_p95", analysis.tail_p95, (0.1, 0.05), |arm| (arm.over_p95, arm.timed)),
-        frequency("latency_p99", analysis.tail_p99, (0.1, 0.05), |arm| (arm.over_p99, arm.timed)),
+        frequency("errors", analysis.errors, (0.35, 0.1), found_in.errors, |arm| {
+            (arm.errors, arm.calls - arm.cancelled.min(arm.calls))
+        }),
+        frequency("cancelled", analysis.cancelled, (0.1, 0.05), found_in.cancelled, |arm| {
+            (arm.cancelled, arm.calls)
+        }),
+        frequency("latency_p95", analysis.tail_p95, (0.1, 0.05), found_in.latency_p95, |arm| {
+            (arm.over_p95, arm.timed)
+        }),
+        frequency("latency_p99", analysis.tail_p99, (0.1, 0.05), found_in.latency_p99, |arm| {
+            (arm.over_p99, arm.timed - arm.given_up.min(arm.timed))
+        }),
     ];
     let mut judged = Judgement {
         ln_bad_at: (1.0 / analysis.alpha).ln(),
@@ -156,6 +195,8 @@ pub fn judge(counts: &Counts, analysis: &Analysis) -> Judgement {
     let pairs = counts.loss.map_or(0, |loss| loss.pairs);
     let labelled = analysis.loss.is_none_or(|loss| pairs >= loss.pairs_min);
     judged.good = judged.bad.is_none() && labelled && judged.gates.iter().all(enough);
+    judged.baseline_fails =
+        found_in.baseline_failing >= judged.ln_bad_at && found_in.errors.ln_better() >= judged.ln_bad_at;
     judged
 }
 
@@ -166,19 +207,13 @@ fn loss(found: LossFound) -> GateFound {
 }
 
 fn found(frequency: &Frequency, ratio: f64) -> GateFound {
-    let Tolerance { tolerated, unacceptable } = frequency.tolerance;
+    let unacceptable = frequency.tolerance.unacceptable;
     let ((hits, draws), (base_hits, base_draws)) = (frequency.candidate, frequency.baseline);
     let (alone_hits, alone_draws) = frequency.alone;
-    // Worse than tolerated, and worse than the baseline: the weaker of the two counts.
-    // Of what both have, as many are the candidate's as it has draws: calls that were refused have no latency, so that the sides differ.
     let own = if draws == 0 || base_draws == 0 { 0.5 } else { draws as f64 / (draws + base_draws) as f64 };
-    let (own_bad, own_good) = (own.max(0.5), own.min(0.5));
-    let beside_bad = if base_draws == 0 { 0.0 } else { ln_above(hits, base_hits, own_bad) };
-    let paired_bad = ln_above(hits, draws - hits, tolerated).min(beside_bad);
-    let upper = frequency_upper(base_hits, base_draws, UNPAIRED_CONFIDENCE);
-    let reference = if base_draws == 0 { tolerated } else { tolerated.max(upper * UNPAIRED_SLACK) };
-    let alone_bad =
-        if reference < 1.0 { ln_above(alone_hits, alone_draws - alone_hits, reference) } else { 0.0 };
+    let own_good = own.min(0.5);
+    let blocks = &frequency.blocks;
+    let (paired_bad, alone_bad) = (blocks.paired.ln_worse(), blocks.alone.ln_alone());
     // Unacceptable, and so many times the baseline's: against that either counts.
     let (all_hits, all_draws) = (hits + alone_hits, draws + alone_draws);
     let absolute = ln_below(all_hits, all_draws - all_hits, unacceptable);
@@ -191,6 +226,9 @@ fn found(frequency: &Frequency, ratio: f64) -> GateFound {
     );
     if alone_draws > 0 {
         description += &format!(", {:.2} % of {alone_draws} alone", 100.0 * share(alone_hits, alone_draws));
+    }
+    if blocks.paired.blocks > 0 {
+        description += &format!("; worse in {} of {} blocks", blocks.paired.worse, blocks.paired.blocks);
     }
     GateFound {
         gate: frequency.gate.to_owned(),

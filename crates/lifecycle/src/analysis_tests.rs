@@ -1,7 +1,10 @@
 //! Whether healthy candidates are left alone and bad ones are found, by simulation beside a fixed threshold: the table in
 //! docs/deployments.md.
 
-use super::*;
+use super::{
+    beside::{Beside, Drawn},
+    *,
+};
 
 /// SplitMix64.
 pub(crate) struct Draws(pub(crate) u64);
@@ -32,29 +35,87 @@ enum Came {
 const WEIGHTS: [f64; 5] = [0.10, 0.20, 0.30, 0.40, 0.50];
 const MINUTES: usize = 60;
 
-/// Calls of a minute at so many a second and this weight.
-fn calls(draws: &mut Draws, per_second: f64, weight: f64) -> u64 {
-    let expected = per_second * 60.0 * weight;
+/// Calls where so many are expected.
+fn calls(draws: &mut Draws, expected: f64) -> u64 {
     // Binomial over tenths of the expectation is as good as Poisson here.
-    draws.hits((expected * 10.0).ceil() as u64, 0.1)
+    let tries = (expected * 10.0).ceil();
+    draws.hits(tries as u64, expected / tries)
+}
+
+/// A frequency that is cut every so many seconds.
+#[derive(Default)]
+struct Cut {
+    beside: Beside,
+    drawn: Drawn,
+}
+
+impl Cut {
+    fn cut(&mut self, tolerated: f64) -> BesideFound {
+        if self.beside.block(&self.drawn, tolerated, (0, 0)).paired {
+            self.drawn = Drawn::default();
+        }
+        self.beside.found()
+    }
+}
+
+/// Counts with what blocks find in them, second by second.
+#[derive(Default)]
+struct Watched {
+    counts: Counts,
+    second: u64,
+    errors: Cut,
+    p95: Cut,
+    p99: Cut,
+}
+
+impl Watched {
+    fn second(&mut self, candidate: Arm, baseline: Arm) {
+        let add = |into: &mut Arm, arm: &Arm| {
+            into.calls += arm.calls;
+            into.errors += arm.errors;
+            into.timed += arm.timed;
+            into.over_p95 += arm.over_p95;
+            into.over_p99 += arm.over_p99;
+        };
+        add(&mut self.counts.candidate, &candidate);
+        add(&mut self.counts.baseline, &baseline);
+        let draw = |cut: &mut Cut, pick: fn(&Arm) -> (u64, u64)| {
+            let Drawn { candidate: own, baseline: base, .. } = &mut cut.drawn;
+            for (into, (hits, draws)) in [(own, pick(&candidate)), (base, pick(&baseline))] {
+                *into = (into.0 + hits, into.1 + draws);
+            }
+        };
+        draw(&mut self.errors, |arm| (arm.errors, arm.calls));
+        draw(&mut self.p95, |arm| (arm.over_p95, arm.timed));
+        draw(&mut self.p99, |arm| (arm.over_p99, arm.timed));
+        let analysis = Analysis::default();
+        self.second += 1;
+        self.counts.blocks.errors = self.errors.cut(analysis.errors.tolerated);
+        if self.second.is_multiple_of(10) {
+            self.counts.blocks.latency_p95 = self.p95.cut(analysis.tail_p95.tolerated);
+            self.counts.blocks.latency_p99 = self.p99.cut(analysis.tail_p99.tolerated);
+        }
+    }
+}
+
+fn arm(calls: u64, errors: u64, over_p95: u64, over_p99: u64) -> Arm {
+    Arm { calls, errors, timed: calls, over_p95, over_p99, ..Arm::default() }
 }
 
 fn ours(seed: u64, per_second: f64, base_rate: f64, rate: f64) -> Came {
     let analysis = Analysis::default();
     let mut draws = Draws(seed);
-    let mut counts = Counts::default();
+    let mut watched = Watched::default();
     let mut step = 0;
     for _ in 0..MINUTES {
-        let weight = WEIGHTS[step];
-        for (arm, share) in [(&mut counts.candidate, rate), (&mut counts.baseline, base_rate)] {
-            let seen = calls(&mut draws, per_second, weight);
-            arm.calls += seen;
-            arm.errors += draws.hits(seen, share);
-            arm.timed += seen;
-            arm.over_p95 += draws.hits(seen, 0.05);
-            arm.over_p99 += draws.hits(seen, 0.01);
+        for _ in 0..60 {
+            let [candidate, baseline] = [rate, base_rate].map(|share| {
+                let seen = calls(&mut draws, per_second * WEIGHTS[step]);
+                arm(seen, draws.hits(seen, share), draws.hits(seen, 0.05), draws.hits(seen, 0.01))
+            });
+            watched.second(candidate, baseline);
         }
-        let judged = judge(&counts, &analysis);
+        let judged = judge(&watched.counts, &analysis);
         if judged.bad.is_some() {
             return Came::TakenBack;
         }
@@ -73,7 +134,7 @@ fn fixed_threshold(seed: u64, per_second: f64, rate: f64, limit: usize) -> Came 
     let mut draws = Draws(seed);
     let mut failed = 0;
     for weight in WEIGHTS {
-        let seen = calls(&mut draws, per_second, weight);
+        let seen = calls(&mut draws, per_second * 60.0 * weight);
         let errors = draws.hits(seen, rate);
         if seen == 0 || errors as f64 > 0.01 * seen as f64 {
             failed += 1;
@@ -129,56 +190,79 @@ fn healthy_candidates_are_left_alone_and_bad_ones_are_found() {
     }
 }
 
+/// The same seconds, again and again.
+fn steady(seconds: u64, candidate: Arm, baseline: Arm) -> Judgement {
+    let mut watched = Watched::default();
+    for _ in 0..seconds {
+        watched.second(candidate, baseline);
+    }
+    judge(&watched.counts, &Analysis::default())
+}
+
 #[test]
 fn slow_tails_are_found_though_medians_are_the_same() {
-    let analysis = Analysis::default();
-    let arm = |calls: u64, p95: f64, p99: f64| Arm {
-        calls,
-        errors: 0,
-        timed: calls,
-        over_p95: (calls as f64 * p95) as u64,
-        over_p99: (calls as f64 * p99) as u64,
-    };
-    let slow =
-        Counts { candidate: arm(2_000, 0.05, 0.08), baseline: arm(2_000, 0.05, 0.01), ..Counts::default() };
-    assert_eq!(judge(&slow, &analysis).bad.as_deref(), Some("latency_p99"));
-    let same =
-        Counts { candidate: arm(2_000, 0.05, 0.01), baseline: arm(2_000, 0.05, 0.01), ..Counts::default() };
-    let judged = judge(&same, &analysis);
+    let judged = steady(200, arm(100, 0, 5, 8), arm(100, 0, 5, 1));
+    assert_eq!(judged.bad.as_deref(), Some("latency_p99"));
+    let judged = steady(200, arm(100, 0, 5, 1), arm(100, 0, 5, 1));
     assert!(judged.bad.is_none() && judged.good, "{judged:?}");
 }
 
 #[test]
-fn nothing_seen_is_never_good_and_a_common_outage_is_nobodys_fault() {
-    let analysis = Analysis::default();
-    assert!(!judge(&Counts::default(), &analysis).good);
-    let arm = Arm { calls: 5_000, errors: 1_500, timed: 5_000, over_p95: 250, over_p99: 50 };
-    let outage = Counts { candidate: arm, baseline: arm, ..Counts::default() };
-    assert!(judge(&outage, &analysis).bad.is_none());
-    // Alone it is held against what the baseline was.
-    let alone = Counts { alone: Arm { errors: 4_000, ..arm }, baseline: arm, ..Counts::default() };
-    assert_eq!(judge(&alone, &analysis).bad.as_deref(), Some("errors"));
+fn one_burst_is_one_draw() {
+    let mut watched = Watched::default();
+    for second in 0..300 {
+        // Two seconds of one's own in which half of it fails and is slow.
+        let burst = (100..102).contains(&second);
+        let own = if burst { arm(500, 250, 250, 250) } else { arm(500, 2, 25, 5) };
+        watched.second(own, arm(500, 2, 25, 5));
+    }
+    let judged = judge(&watched.counts, &Analysis::default());
+    assert!(judged.bad.is_none(), "{judged:?}");
 }
 
 #[test]
-fn a_baseline_that_fails_makes_nobody_slow() {
+fn nothing_seen_is_never_good_and_a_common_outage_is_nobodys_fault() {
+    assert!(!judge(&Counts::default(), &Analysis::default()).good);
+    let outage = arm(50, 15, 2, 0);
+    assert!(steady(100, outage, outage).bad.is_none());
+}
+
+#[test]
+fn alone_it_is_held_against_what_the_baseline_was() {
     let analysis = Analysis::default();
-    // Both are as slow as each other, beyond what is tolerated; the baseline answers a fifth of its calls.
-    let arm = |errors, timed: u64| Arm {
-        calls: 1_000,
-        errors,
-        timed,
-        over_p95: timed * 12 / 100,
-        over_p99: timed * 12 / 100,
+    let found = |share: f64| {
+        let mut beside = Beside::default();
+        for _ in 0..100 {
+            let alone = ((share * 50.0) as u64, 50);
+            beside.block(&Drawn { alone, ..Drawn::default() }, analysis.errors.tolerated, (1_500, 5_000));
+        }
+        let mut counts = Counts { baseline: arm(5_000, 1_500, 250, 50), ..Counts::default() };
+        counts.alone = arm(5_000, (share * 5_000.0) as u64, 250, 50);
+        counts.blocks.errors = beside.found();
+        judge(&counts, &analysis).bad
     };
-    let counts = Counts { candidate: arm(0, 1_000), baseline: arm(800, 200), ..Counts::default() };
-    let judged = judge(&counts, &analysis);
+    assert_eq!(found(0.8).as_deref(), Some("errors"));
+    assert_eq!(found(0.3), None);
+}
+
+#[test]
+fn a_baseline_that_fails_makes_nobody_slow_and_is_nothing_to_return_to() {
+    // Both are as slow as each other, beyond what is tolerated; the baseline answers a fifth of its calls.
+    let baseline = Arm { timed: 2, over_p95: 0, over_p99: 0, ..arm(10, 8, 0, 0) };
+    let slow = Arm { over_p95: 1, over_p99: 1, ..baseline };
+    let judged = steady(200, arm(10, 0, 5, 5), slow);
     assert!(judged.bad.is_none(), "{judged:?}");
     // One that is dead says nothing of slowness at all.
-    let dead = Counts { candidate: arm(0, 1_000), baseline: arm(1_000, 0), ..Counts::default() };
-    assert!(judge(&dead, &analysis).bad.is_none());
+    let dead = Arm { timed: 0, ..arm(10, 10, 0, 0) };
+    let mut watched = Watched::default();
+    for _ in 0..200 {
+        watched.second(arm(10, 0, 5, 5), dead);
+    }
+    let analysis = Analysis::default();
+    assert!(judge(&watched.counts, &analysis).bad.is_none());
+    assert!(!judge(&watched.counts, &analysis).baseline_fails, "only when it fails now");
+    watched.counts.blocks.baseline_failing = 100_f64.ln();
+    assert!(judge(&watched.counts, &analysis).baseline_fails);
     // One that is fast does.
-    let fast = Arm { over_p95: 0, over_p99: 0, ..arm(800, 200) };
-    let beside = Counts { candidate: arm(0, 1_000), baseline: fast, ..Counts::default() };
-    assert!(judge(&beside, &analysis).bad.is_some());
+    assert!(steady(200, arm(10, 0, 5, 5), arm(10, 8, 0, 0)).bad.is_some());
 }

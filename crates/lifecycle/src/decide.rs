@@ -185,7 +185,7 @@ pub fn decide(
         Command::RouteApplied { deployment, epoch, confirmed, fenced } => {
             draft.route_applied(deployment, epoch, confirmed, fenced)
         }
-        Command::Evidence { deployment, counts, tails } => draft.evidence(deployment, *counts, tails),
+        Command::Evidence { deployment, counts, tails } => draft.evidence(deployment, &counts, tails),
         Command::Due => Ok(Answer::Done),
     }?;
     draft.remember(wish, &answer)?;
@@ -241,8 +241,15 @@ mod tests;
 mod explorer;
 
 #[cfg(test)]
+mod counted;
+
+#[cfg(test)]
 #[path = "decide/deploy_tests.rs"]
 mod deploy_tests;
+
+#[cfg(test)]
+#[path = "decide/baseline_tests.rs"]
+mod baseline_tests;
 
 #[cfg(test)]
 #[path = "decide/repeat_tests.rs"]

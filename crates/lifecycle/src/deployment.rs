@@ -124,6 +124,8 @@ words! {
         Inconclusive = "inconclusive",
         /// It has no calls: that is never success.
         NoData = "no_data",
+        /// What serves beside it fails, and it does not: nothing to return to.
+        BaselineFailing = "baseline_failing",
     }
 }
 
@@ -203,6 +205,8 @@ pub struct Deployment {
     pub tails: Option<Tails>,
     /// What was counted so far.
     pub counts: Counts,
+    /// A person let it go on beside a baseline that fails.
+    pub baseline_accepted: bool,
     /// The candidate's calls when this step began.
     pub calls_before: u64,
     /// Wall time at which the candidate was seen to have had more calls.
@@ -237,7 +241,12 @@ impl Deployment {
         match self.phase {
             phase if !phase.is_open() => None,
             Phase::Aborting => self.due_at_ms,
-            Phase::Paused if self.pause == Some(PauseReason::Manual) => None,
+            // Nothing by itself: a deadline would return to what fails.
+            Phase::Paused
+                if matches!(self.pause, Some(PauseReason::Manual | PauseReason::BaselineFailing)) =>
+            {
+                None
+            }
             _ => Some(self.due_at_ms.map_or(self.progress_due_ms, |due_ms| due_ms.min(self.progress_due_ms))),
         }
     }

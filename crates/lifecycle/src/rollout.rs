@@ -71,6 +71,17 @@ pub enum Inconclusive {
     Abort,
 }
 
+/// What is done when the baseline fails more than it may, and the candidate does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaselineFailing {
+    /// A person decides; weights are held.
+    #[default]
+    Hold,
+    /// The candidate has all traffic.
+    Promote,
+}
+
 /// What is tolerated of a frequency, and what is not acceptable: in between nothing has to be decided.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,12 +102,21 @@ pub struct Analysis {
     pub beta: f64,
     /// Share of calls that do not end well.
     pub errors: Tolerance,
+    /// Share of calls that their callers give up.
+    pub cancelled: Tolerance,
     /// Share of calls slower than the baseline's 95th percentile.
     pub tail_p95: Tolerance,
     /// Share of calls slower than the baseline's 99th percentile.
     pub tail_p99: Tolerance,
     /// So many times the baseline's frequency is bad; more than 1.
     pub baseline_ratio: f64,
+    /// A baseline that fails more often than this is nothing to return to; in (0, 1).
+    pub baseline_errors_max: f64,
+    /// Wall time of a block in which calls count as one draw, for errors and for calls that are given up: longer than what makes them fail
+    /// together, such as a moment's overload.
+    pub error_block_ms: i64,
+    /// The same for latency: longer than a pause, a neighbour or a cold cache.
+    pub block_ms: i64,
     /// How much higher the mean loss may be than the baseline's, as a share of `loss_range`; absent, loss is not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossTolerance>,
@@ -130,9 +150,13 @@ impl Default for Analysis {
             alpha: 0.01,
             beta: 0.05,
             errors: Tolerance { tolerated: 0.01, unacceptable: 0.02 },
+            cancelled: Tolerance { tolerated: 0.05, unacceptable: 0.15 },
             tail_p95: Tolerance { tolerated: 0.10, unacceptable: 0.20 },
             tail_p99: Tolerance { tolerated: 0.03, unacceptable: 0.06 },
             baseline_ratio: 2.0,
+            baseline_errors_max: 0.10,
+            error_block_ms: SECOND_MS,
+            block_ms: 10 * SECOND_MS,
             loss: None,
         }
     }
@@ -156,6 +180,8 @@ pub struct RolloutPlan {
     pub extensions: u32,
     /// What is done then.
     pub inconclusive: Inconclusive,
+    /// What is done when the baseline fails.
+    pub baseline_failing: BaselineFailing,
     /// Without a call of the candidate for this long it is paused.
     pub no_data_ms: i64,
     /// Wall time for which the candidate has all traffic before it is the champion.
@@ -186,6 +212,7 @@ impl Default for RolloutPlan {
             step_limit_ms: 30 * MINUTE_MS,
             extensions: 2,
             inconclusive: Inconclusive::Wait,
+            baseline_failing: BaselineFailing::Hold,
             no_data_ms: 30 * SECOND_MS,
             bake_ms: 5 * MINUTE_MS,
             prepare_ms: 10 * MINUTE_MS,

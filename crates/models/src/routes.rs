@@ -1,7 +1,7 @@
 //! Where requests go, and who sends them: routers that are told and confirm, what they count, and the controller that takes
 //! deployments from step to step. It must not know protobuf, or how a router works.
 //!
-//! Reading order: [`registry`] (who is there, what they say), [`traffic_totals`] (what it adds up to), [`losses`],
+//! Reading order: [`registry`] (who is there, what they say), [`traffic_totals`] (what it adds up to), [`traffic_blocks`], [`losses`],
 //! [`deployment_controller`].
 
 pub mod registry;
@@ -11,6 +11,8 @@ pub mod losses;
 mod pairs;
 
 pub mod deployment_controller;
+
+pub mod traffic_blocks;
 
 pub mod traffic_totals;
 

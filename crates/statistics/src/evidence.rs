@@ -9,12 +9,12 @@
 use serde::{Deserialize, Serialize};
 
 /// Odds ratios that are bet on: from a little more to much more.
-const ODDS_RATIOS: [f64; 6] = [1.5, 2.0, 3.0, 5.0, 10.0, 40.0];
+pub(crate) const ODDS_RATIOS: [f64; 6] = [1.5, 2.0, 3.0, 5.0, 10.0, 40.0];
 /// Shares of the largest bet that cannot lose everything.
 const STAKES: [f64; 8] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8];
 
 /// The logarithm of the mean of exponentials, without overflow.
-fn ln_mean_exp(terms: &[f64]) -> f64 {
+pub(crate) fn ln_mean_exp(terms: &[f64]) -> f64 {
     let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY {
         return most;

@@ -121,7 +121,7 @@ fn soak() -> Result<(), Failure> {
         .env("ACGS_TEST_NATS_AWAY_SECONDS", "30")
         .env("ACGS_TEST_CALLS_PER_SECOND", "1000"))?;
     run(Command::new(env!("CARGO"))
-        .args(["test", "--release", "--package", "acgs-lifecycle"])
+        .args(["test", "--release", "--package", "acgs-lifecycle", "--package", "acgs-models"])
         .env("ACGS_EXPLORER_DEPTH", "12")
         .env("ACGS_SIMULATIONS", "1000")
         .env("PROPTEST_CASES", "20000"))?;

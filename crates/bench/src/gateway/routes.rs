@@ -36,7 +36,7 @@ const CALLERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(4);
 const MODEL: &str = "routed";
 /// Half of the traffic, so that much has to be taken away; nothing but errors decides.
-const PLAN: &str = "steps = [50, 100]\nstep_ms = 20000\nsamples_min = 50\n[analysis]\n\
+const PLAN: &str = "steps = [50, 100]\nstep_ms = 20000\nsamples_min = 50\n[analysis]\nerror_block_ms = 50\nblock_ms = 100\n\
                     errors = { tolerated = 0.01, unacceptable = 0.05 }\n\
                     tail_p95 = { tolerated = 0.5, unacceptable = 0.9 }\ntail_p99 = { tolerated = 0.5, unacceptable = 0.9 }\n";
 const LOOK: Duration = Duration::from_millis(5);

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use tonic::Code;
 
 use crate::{
-    body::Ending,
+    body::{Ending, Fault},
     capture::{Captured, Captures},
-    counts::Arm,
+    counts::{Arm, End},
+    deadline::is_past,
     shadow::{Copies, Shadowed},
     stats::Stats,
 };
@@ -82,23 +83,43 @@ pub(super) struct Call {
     pub(super) since: Instant,
     pub(super) shadowed: Option<(Copies, Shadowed)>,
     pub(super) captured: Option<(Captures, Captured)>,
+    pub(super) deadline: Option<tokio::time::Instant>,
+    pub(super) fault: Arc<Fault>,
     pub(super) over: bool,
 }
 
 impl Ending for Call {
-    fn ended(&mut self, code: Code, noted: Option<Vec<Bytes>>) {
+    fn ended(&mut self, end: End, noted: Option<Vec<Bytes>>) {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        // A caller that waits no more says nothing about the version.
-        if let Some(arm) = self.arm.as_ref().filter(|_| code != Code::Cancelled) {
-            arm.called(code, self.since.elapsed());
+        // A client has a timer of its own, which may be a moment earlier than ours.
+        let late = self.deadline.is_some_and(is_past);
+        let end = match end {
+            End::Said(Code::Ok) => end,
+            _ if self.fault.is_too_large() => End::Void,
+            End::Left if late => End::Said(Code::DeadlineExceeded),
+            End::Said(_) if self.fault.has_broken_off() => End::Left,
+            _ => end,
+        };
+        let took = self.since.elapsed();
+        if let Some(arm) = &self.arm {
+            arm.called(end, took);
         }
-        if let Some((captures, captured)) = self.captured.take().filter(|_| code != Code::Cancelled) {
-            captures.take(captured, code, noted.clone(), self.since.elapsed().as_secs_f64() * 1_000.0);
+        // A caller that waits no more says nothing about the answer.
+        let End::Said(code) = end else { return };
+        if let Some((captures, captured)) = self.captured.take() {
+            captures.take(captured, code, noted.clone(), took.as_secs_f64() * 1_000.0);
         }
-        if let Some((copies, shadowed)) = self.shadowed.take().filter(|_| code != Code::Cancelled) {
+        if let Some((copies, shadowed)) = self.shadowed.take() {
             copies.send(shadowed, code, noted);
         }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Its caller went before there was an answer.
+        self.ended(End::Left, None);
     }
 }

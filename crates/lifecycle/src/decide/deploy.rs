@@ -196,7 +196,9 @@ impl Draft<'_> {
         };
         let stood_ms = (now_ms - paused.phase_at_ms).max(0);
         let progress_due_ms = match paused.pause {
-            Some(PauseReason::Manual) => paused.progress_due_ms.saturating_add(stood_ms),
+            Some(PauseReason::Manual | PauseReason::BaselineFailing) => {
+                paused.progress_due_ms.saturating_add(stood_ms)
+            }
             _ => paused.progress_due_ms,
         };
         let moved = DeploymentMoved::Resume { due_at_ms: now_ms + limit_ms, progress_due_ms };

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{
     bench::{Room, artifact, policy},
+    counted::{beside, evidence},
     *,
 };
 use crate::{
-    analysis::{Arm, Counts},
     command::{EndpointChange, Held, Start},
-    deployment::Tails,
     deployment::{Cause, PauseReason, Phase},
     event::NewVersion,
     model::Model,
@@ -70,24 +69,6 @@ pub(super) fn applied(room: &Room) -> Command {
     let open = room.model().deployment().map_or(1, |open| open.number);
     let epoch = room.model().route_epoch;
     Command::RouteApplied { deployment: open, epoch, confirmed: vec!["g1".into()], fenced: Vec::new() }
-}
-
-fn arm(calls: u64, errors: u64) -> Arm {
-    Arm { calls, errors, timed: calls, over_p95: calls / 25, over_p99: calls / 120 }
-}
-
-/// So many calls more, of which the candidate fails this share.
-pub(super) fn evidence(room: &Room, more: u64, failing: f64) -> Command {
-    let open = room.model().deployment();
-    let seen = open.map_or(0, |open| open.counts.calls()) + more;
-    let counts = Counts {
-        candidate: arm(seen, (seen as f64 * failing) as u64),
-        baseline: arm(seen, seen / 400),
-        ..Counts::default()
-    };
-    let tails = Some(Tails { p95_us: 10_000, p99_us: 20_000, calls: 1_000 });
-    let deployment = open.map_or(1, |open| open.number);
-    Command::Evidence { deployment, counts: Box::new(counts), tails }
 }
 
 pub(super) fn phase(room: &Room) -> Phase {
@@ -290,7 +271,9 @@ fn check(before: &Model, after: &Model, log: &[Event]) {
     let deployed: BTreeSet<_> = after.deployment().map(|open| open.version.clone()).into_iter().collect();
     assert!(candidates.is_subset(&deployed), "a candidate without a deployment: {log:#?}");
     if let Some(open) = after.deployment() {
-        let ends = open.next_due_ms().is_some() || open.pause == Some(PauseReason::Manual);
+        // Or for a person.
+        let held = matches!(open.pause, Some(PauseReason::Manual | PauseReason::BaselineFailing));
+        let ends = open.next_due_ms().is_some() || held;
         assert!(ends, "{:?} waits for ever: {log:#?}", open.phase);
     }
     if before.routes != after.routes {
@@ -311,6 +294,7 @@ fn moves(room: &Room) -> Vec<(&'static str, i64, Command)> {
         ("deployment-controller", 1_000, evidence(room, 1_000, 0.0025)),
         ("deployment-controller", 0, evidence(room, 400, 0.3)),
         ("deployment-controller", 16_000, evidence(room, 0, 0.0)),
+        ("deployment-controller", 0, beside(room, 400, 0.0, 1.0, 9.0)),
         ("bob", 0, Command::PauseDeployment { deployment: number, why: why() }),
         ("bob", 0, Command::ResumeDeployment { deployment: number }),
         ("bob", 0, Command::AbortDeployment { deployment: number, why: why() }),

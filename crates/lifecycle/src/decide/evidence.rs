@@ -5,7 +5,7 @@ use crate::{
     analysis::{Counts, GateFound, Judgement, judge},
     deployment::{Cause, Deployment, PauseReason, Phase, Tails},
     event::{DeploymentMoved, Guard},
-    rollout::Inconclusive,
+    rollout::{BaselineFailing, Inconclusive},
 };
 
 /// Counts that decide nothing are written down this often, at most.
@@ -96,7 +96,7 @@ impl Draft<'_> {
     pub(super) fn evidence(
         &mut self,
         number: u64,
-        counts: Counts,
+        counts: &Counts,
         tails: Option<Tails>,
     ) -> Result<Answer, Refusal> {
         let deployment = self.deployment(number)?;
@@ -107,11 +107,18 @@ impl Draft<'_> {
         if !looks || counts.calls() < deployment.counts.calls() {
             return Ok(Answer::Done);
         }
-        let judged = judge(&counts, &deployment.plan.analysis);
-        let tails = tails.filter(|_| deployment.tails.is_none());
-        let observed =
-            |judged: &Judgement| DeploymentMoved::Observe { counts, gates: judged.gates.clone(), tails };
-        let worse = self.worse(&deployment, &counts, &judged);
+        let judged = judge(counts, &deployment.plan.analysis);
+        let timed = tails.is_some() && deployment.tails.is_none();
+        let observed = |judged: &Judgement| DeploymentMoved::Observe {
+            counts: Box::new(counts.clone()),
+            gates: judged.gates.clone(),
+            tails,
+        };
+        let beside = matches!(deployment.phase, Phase::Shadowing | Phase::Analyzing | Phase::Paused);
+        if beside && judged.baseline_fails && counts.breaches == 0 && !deployment.baseline_accepted {
+            return self.baseline_fails(&deployment, counts, observed(&judged), &judged);
+        }
+        let worse = self.worse(&deployment, counts, &judged);
         if let Some((why, held)) = worse {
             self.move_deployment(number, observed(&judged), Vec::new())?;
             self.abort(number, Cause::Analysis, &why, held)?;
@@ -120,14 +127,17 @@ impl Draft<'_> {
         let now_ms = self.now_ms();
         let grew = counts.calls() > deployment.counts.calls()
             || counts.shadow.pairs > deployment.counts.shadow.pairs;
-        let next = self.better(&deployment, &counts, &judged);
+        let next = self.better(&deployment, counts, &judged);
         let had = |counts: &Counts| {
             counts.calls() - deployment.calls_before.min(counts.calls()) >= deployment.plan.samples_min
         };
-        let baked = deployment.phase == Phase::Baking && had(&counts) && !had(&deployment.counts);
+        let baked = deployment.phase == Phase::Baking && had(counts) && !had(&deployment.counts);
+        let was_held = deployment.pause == Some(PauseReason::BaselineFailing);
+        let healed = was_held && counts.blocks.baseline_failing <= 0.0;
         let every_ms = OBSERVE_MS.min(deployment.plan.no_data_ms / 3);
         if next.is_some()
-            || tails.is_some()
+            || timed
+            || healed
             || baked
             || grew && now_ms - deployment.observed_at_ms >= every_ms
         {
@@ -138,8 +148,60 @@ impl Draft<'_> {
             self.next_weight(&deployment, at, held)?;
             return Ok(Answer::Deployment(number));
         }
+        if healed {
+            self.resume(&deployment, vec![Guard::new("baseline", true, "answers again", "some")])?;
+            return Ok(Answer::Deployment(number));
+        }
         self.watch_for_data(&deployment, grew)?;
         Ok(Answer::Done)
+    }
+
+    /// What serves beside it fails, and it does not: it is never taken back to that. It goes on by policy, or weights are held.
+    fn baseline_fails(
+        &mut self,
+        deployment: &Deployment,
+        counts: &Counts,
+        observed: DeploymentMoved,
+        judged: &Judgement,
+    ) -> Result<Answer, Refusal> {
+        let number = deployment.number;
+        let errors = judged.gates.iter().find(|found| found.gate == "errors");
+        let figures = errors.map(|found| found.description.as_str()).unwrap_or_default();
+        let why = format!("the baseline fails: errors: {figures}");
+        let enough = |gate: &str| {
+            judged.gates.iter().any(|found| found.gate == gate && found.ln_good >= judged.ln_good_at)
+        };
+        let calls = counts.calls();
+        let ready = enough("errors") && enough("cancelled") && calls >= deployment.plan.samples_min;
+        let by_policy = deployment.plan.baseline_failing == BaselineFailing::Promote
+            && deployment.pause.is_none_or(|reason| reason == PauseReason::BaselineFailing);
+        if ready && by_policy {
+            self.move_deployment(number, observed, Vec::new())?;
+            let guards = vec![
+                Guard::new(
+                    "baseline",
+                    false,
+                    figures.to_owned(),
+                    deployment.plan.analysis.baseline_errors_max,
+                ),
+                Guard::new("calls", true, calls, format!("at least {}", deployment.plan.samples_min)),
+            ];
+            self.move_deployment(number, DeploymentMoved::Promote, guards)?;
+            return Ok(Answer::Deployment(number));
+        }
+        if deployment.phase == Phase::Paused {
+            return Ok(Answer::Done);
+        }
+        self.move_deployment(number, observed, Vec::new())?;
+        let guards = vec![Guard::new(
+            "baseline",
+            false,
+            figures.to_owned(),
+            deployment.plan.analysis.baseline_errors_max,
+        )];
+        let moved = DeploymentMoved::Pause { reason: PauseReason::BaselineFailing, why };
+        self.move_deployment(number, moved, guards)?;
+        Ok(Answer::Deployment(number))
     }
 
     /// Why a candidate is taken back, if it is.

@@ -2,7 +2,8 @@
 
 use super::{
     bench::Room,
-    deploy_tests::{applied, evidence, go, phase, plan, prepared, room, shares, start},
+    counted::evidence,
+    deploy_tests::{applied, go, phase, plan, prepared, room, shares, start},
     *,
 };
 use crate::{deployment::Phase, stage::Stage};

@@ -71,7 +71,7 @@ pub enum DeploymentMoved {
     /// What was counted.
     Observe {
         /// Everything since the beginning.
-        counts: Counts,
+        counts: Box<Counts>,
         /// What it says.
         gates: Vec<GateFound>,
         /// The baseline's percentiles, when they have become known: from then on calls are timed.

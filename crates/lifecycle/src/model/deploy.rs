@@ -7,7 +7,7 @@ use super::{
     apply::{Broken, broken},
 };
 use crate::{
-    deployment::{Deployment, Phase, Routes},
+    deployment::{Deployment, PauseReason, Phase, Routes},
     event::{Change, DeploymentMoved, Event, NewDeployment},
     stage::Stage,
 };
@@ -46,6 +46,7 @@ impl Model {
             extensions: 0,
             tails: None,
             counts: Default::default(),
+            baseline_accepted: false,
             calls_before: 0,
             grown_at_ms: event.at_ms,
             observed_at_ms: event.at_ms,
@@ -164,8 +165,9 @@ fn step_deployment(deployment: &mut Deployment, event: &Event, from: Phase, move
             {
                 deployment.grown_at_ms = event.at_ms;
             }
-            deployment.counts = *counts;
-            deployment.tails = deployment.tails.or(*tails);
+            deployment.counts.clone_from(counts);
+            deployment.tails = tails.or(deployment.tails);
+            deployment.baseline_accepted &= counts.blocks.baseline_failing > 0.0;
             deployment.observed_at_ms = event.at_ms;
         }
         DeploymentMoved::Pause { reason, why } => {
@@ -174,6 +176,9 @@ fn step_deployment(deployment: &mut Deployment, event: &Event, from: Phase, move
             deployment.due_at_ms = None;
         }
         DeploymentMoved::Resume { due_at_ms, progress_due_ms } => {
+            // It was let go on beside a baseline that still fails: it is not held for the same again.
+            let fails = deployment.counts.blocks.baseline_failing > 0.0;
+            deployment.baseline_accepted |= fails && deployment.pause == Some(PauseReason::BaselineFailing);
             (deployment.before, deployment.pause) = (None, None);
             deployment.grown_at_ms = event.at_ms;
             deployment.due_at_ms = Some(*due_at_ms);

@@ -42,8 +42,16 @@ impl RolloutPlan {
         let small = |value: f64| value > 0.0 && value < 0.5;
         bound(path("alpha"), small(analysis.alpha), "is not between 0 and 0.5")?;
         bound(path("beta"), small(analysis.beta), "is not between 0 and 0.5")?;
-        let tolerances =
-            [("errors", analysis.errors), ("tail_p95", analysis.tail_p95), ("tail_p99", analysis.tail_p99)];
+        let failing = analysis.baseline_errors_max;
+        bound(path("baseline_errors_max"), failing > 0.0 && failing < 1.0, "is not between 0 and 1")?;
+        within("deployment.analysis.error_block_ms", analysis.error_block_ms, 10, HOUR_MS)?;
+        within("deployment.analysis.block_ms", analysis.block_ms, 10, HOUR_MS)?;
+        let tolerances = [
+            ("errors", analysis.errors),
+            ("cancelled", analysis.cancelled),
+            ("tail_p95", analysis.tail_p95),
+            ("tail_p99", analysis.tail_p99),
+        ];
         for (name, Tolerance { tolerated, unacceptable }) in tolerances {
             let inside = |share: f64| share > 0.0 && share < 1.0;
             bound(path(name), inside(tolerated) && inside(unacceptable), "is not between 0 and 1")?;

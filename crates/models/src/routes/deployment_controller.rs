@@ -169,15 +169,15 @@ impl DeploymentController {
     }
 
     fn counts(&self, deployment: &Deployment, told: &mut Told) -> Option<Command> {
-        let (mut counts, tails) = self.routers.counted(deployment);
+        let (mut counts, tails) = self.routers.cut(deployment, self.clock.monotonic_us());
         counts.loss = told.losses.get(&deployment.number).copied().or(deployment.counts.loss);
         let known = told.counts.get(&deployment.number);
         let silent = known.is_none_or(|(_, at)| at.elapsed() >= SILENCE);
         let changed = known.is_none_or(|(last, _)| *last != counts);
-        if !(changed || silent || tails.is_some()) {
+        if !(changed || silent) {
             return None;
         }
-        told.counts.insert(deployment.number, (counts, Instant::now()));
+        told.counts.insert(deployment.number, (counts.clone(), Instant::now()));
         Some(Command::Evidence { deployment: deployment.number, counts: Box::new(counts), tails })
     }
 }

@@ -217,14 +217,19 @@ impl RouterRegistry {
         inner.members.iter().map(|(router_id, member)| (router_id.to_string(), of(member))).collect()
     }
 
-    /// What was counted of a deployment, and the baseline's percentiles when they have just become known.
+    /// What was counted of a deployment.
     #[must_use]
-    pub fn counted(&self, deployment: &Deployment) -> (Counts, Option<Tails>) {
+    pub fn counted(&self, deployment: &Deployment) -> Counts {
+        self.lock().totals_of(deployment).0.counts()
+    }
+
+    /// The same after blocks of time were ended that are long enough, by a monotonic clock; and the baseline's percentiles, once they are
+    /// known. For who judges.
+    #[must_use]
+    pub fn cut(&self, deployment: &Deployment, now_us: u64) -> (Counts, Option<Tails>) {
         let mut inner = self.lock();
         let (totals, _) = inner.totals_of(deployment);
-        if let Some(tails) = deployment.tails {
-            totals.set_tails(tails);
-        }
+        totals.cut(now_us, &deployment.plan.analysis);
         (totals.counts(), totals.tails())
     }
 
@@ -253,7 +258,7 @@ impl Inner {
         let connections = self.connections;
         self.totals.entry(deployment.number).or_insert_with(|| {
             let version = Arc::clone(&deployment.version);
-            (TrafficTotals::new(version, deployment.counts, deployment.tails), connections)
+            (TrafficTotals::new(version, deployment.counts.clone(), deployment.tails), connections)
         })
     }
 }

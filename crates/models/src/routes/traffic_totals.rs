@@ -6,11 +6,12 @@ use std::{collections::HashMap, sync::Arc};
 use acgs_lifecycle::{
     analysis::{Arm, Compared, Counts},
     deployment::Tails,
+    rollout::Analysis,
 };
-use acgs_statistics::buckets::{BUCKETS, bucket_of, quantile_upper_us};
+use acgs_statistics::buckets::BUCKETS;
 
-/// Calls of the baseline before its percentiles are taken as known.
-const TAIL_CALLS_MIN: u64 = 200;
+use super::traffic_blocks::{Durations, Ends, Sides, TrafficBlocks};
+
 /// Lives of routers times versions that one deployment is counted by.
 const SOURCES_MAX: usize = 8_192;
 
@@ -23,8 +24,12 @@ pub struct Sums {
     pub errors: u64,
     /// That answered under another constitution.
     pub breaches: u64,
-    /// By bucket of their duration.
+    /// That their callers gave up.
+    pub cancelled: u64,
+    /// Those that were answered, by bucket of their duration.
     pub latencies: Vec<(u16, u64)>,
+    /// Those that were given up, by bucket of how long they were waited for.
+    pub waits: Vec<(u16, u64)>,
     /// Copies that were answered.
     pub shadow: Compared,
 }
@@ -45,8 +50,16 @@ struct Counted {
     now: Sums,
     /// What was there when it was first heard, and is in the base already.
     first: Sums,
-    /// Durations when the baseline's percentiles became known.
-    mark: Option<Vec<(u16, u64)>>,
+}
+
+impl Counted {
+    fn ends(&self) -> Ends {
+        Ends {
+            calls: self.now.calls.saturating_sub(self.first.calls),
+            errors: self.now.errors.saturating_sub(self.first.errors),
+            cancelled: self.now.cancelled.saturating_sub(self.first.cancelled),
+        }
+    }
 }
 
 /// Of one deployment.
@@ -55,26 +68,36 @@ pub struct TrafficTotals {
     candidate: Arc<str>,
     base: Counts,
     sources: HashMap<Source, Counted>,
-    tails: Option<Tails>,
+    blocks: TrafficBlocks,
 }
 
-fn at(latencies: &[(u16, u64)], bucket: u16) -> u64 {
-    latencies.binary_search_by_key(&bucket, |(known, _)| *known).map_or(0, |place| latencies[place].1)
+/// What is sorted and has no bucket that there is not.
+fn sound(buckets: &mut Vec<(u16, u64)>) {
+    buckets.retain(|(bucket, _)| usize::from(*bucket) < BUCKETS);
+    buckets.sort_unstable();
+}
+
+fn add(into: &mut [u64], buckets: &[(u16, u64)]) {
+    for (bucket, calls) in buckets {
+        let held = &mut into[usize::from(*bucket)];
+        *held = held.saturating_add(*calls);
+    }
 }
 
 impl TrafficTotals {
     /// Of a candidate; `base` is what the log says was counted already.
     #[must_use]
     pub fn new(candidate: Arc<str>, base: Counts, tails: Option<Tails>) -> Self {
-        Self { candidate, base, sources: HashMap::new(), tails }
+        let blocks = TrafficBlocks::new(&base, tails);
+        Self { candidate, base, sources: HashMap::new(), blocks }
     }
 
     /// Takes sums; true when they say something new. Sums that are lower than known ones are late and say nothing.
     ///
     /// `is_new` says that its life had counted nothing when this process knew the base already.
     pub fn take(&mut self, source: Source, mut sums: Sums, is_new: bool) -> bool {
-        sums.latencies.retain(|(bucket, _)| usize::from(*bucket) < BUCKETS);
-        sums.latencies.sort_unstable();
+        sound(&mut sums.latencies);
+        sound(&mut sums.waits);
         if let Some(counted) = self.sources.get_mut(&source) {
             let newer = sums.calls >= counted.now.calls && sums.shadow.pairs >= counted.now.shadow.pairs;
             let changed = newer && sums != counted.now;
@@ -89,92 +112,103 @@ impl TrafficTotals {
         // What came before this process is in the base, except for a router that has begun since.
         let known = self.base.calls() > 0 || self.base.shadow.pairs > 0;
         let first = if known && !is_new { sums.clone() } else { Sums::default() };
-        let mark = self.tails.is_some().then(|| sums.latencies.clone());
-        self.sources.insert(source, Counted { now: sums, first, mark });
+        self.sources.insert(source, Counted { now: sums, first });
         true
     }
 
-    /// The baseline's percentiles are known: calls are timed from now on.
-    pub fn set_tails(&mut self, tails: Tails) {
-        if self.tails.is_none() {
-            self.tails = Some(tails);
-            for counted in self.sources.values_mut() {
-                counted.mark = Some(counted.now.latencies.clone());
-            }
-        }
-    }
-
-    /// The baseline's percentiles, when enough of its calls were seen and they are not fixed yet.
+    /// The baseline's percentiles that calls are timed by, once enough of its calls were seen.
     #[must_use]
     pub fn tails(&self) -> Option<Tails> {
-        if self.tails.is_some() {
-            return None;
-        }
-        let mut all = vec![0; BUCKETS];
-        let baseline = self.sources.iter().filter(|(source, _)| *source.version != *self.candidate);
-        for (bucket, calls) in baseline.flat_map(|(_, counted)| &counted.now.latencies) {
-            all[usize::from(*bucket)] += calls;
-        }
-        let calls = all.iter().sum();
-        if calls < TAIL_CALLS_MIN {
-            return None;
-        }
-        let (p95_us, p99_us) = (quantile_upper_us(&all, 0.95)?, quantile_upper_us(&all, 0.99)?);
-        Some(Tails { p95_us, p99_us, calls })
+        self.blocks.tails()
     }
 
-    fn arm(&self, counted: &Counted) -> Arm {
-        let (now, first) = (&counted.now, &counted.first);
-        let mut arm = Arm {
-            calls: now.calls.saturating_sub(first.calls),
-            errors: now.errors.saturating_sub(first.errors),
-            ..Arm::default()
-        };
-        if let (Some(tails), Some(mark)) = (self.tails, &counted.mark) {
-            let (p95, p99) = (bucket_of(tails.p95_us), bucket_of(tails.p99_us));
-            for (bucket, calls) in &now.latencies {
-                let calls = calls.saturating_sub(at(mark, *bucket));
-                arm.timed += calls;
-                arm.over_p95 += if usize::from(*bucket) >= p95 { calls } else { 0 };
-                arm.over_p99 += if usize::from(*bucket) >= p99 { calls } else { 0 };
+    /// Which side a source is of; what serves beside the comparison tells percentiles only.
+    fn side<'a, T>(&self, source: &Source, sides: &'a mut Sides<T>) -> Option<&'a mut T> {
+        match (*source.version == *self.candidate, source.paired) {
+            (true, true) => Some(&mut sides.candidate),
+            (true, false) => Some(&mut sides.alone),
+            (false, true) => Some(&mut sides.baseline),
+            (false, false) => None,
+        }
+    }
+
+    /// How all calls ended since the deployment began.
+    fn ends(&self) -> Sides<Ends> {
+        let of = |arm: &Arm| Ends { calls: arm.calls, errors: arm.errors, cancelled: arm.cancelled };
+        let Counts { candidate, baseline, alone, .. } = &self.base;
+        let mut sides = Sides { candidate: of(candidate), baseline: of(baseline), alone: of(alone) };
+        for (source, counted) in &self.sources {
+            let Some(into) = self.side(source, &mut sides) else { continue };
+            let Ends { calls, errors, cancelled } = counted.ends();
+            into.calls = into.calls.saturating_add(calls);
+            into.errors = into.errors.saturating_add(errors);
+            into.cancelled = into.cancelled.saturating_add(cancelled);
+        }
+        sides
+    }
+
+    /// Ends blocks that are long enough, by a monotonic clock. Only who judges may cut, and what is shown in between changes nothing.
+    pub fn cut(&mut self, now_us: u64, analysis: &Analysis) {
+        let ends = self.ends();
+        self.blocks.cut_ends(now_us, &ends, analysis);
+        if !self.blocks.wants_durations(now_us, analysis) {
+            return;
+        }
+        let mut sides = Sides::<Durations>::default();
+        let mut baseline = vec![0; BUCKETS];
+        for (source, counted) in &self.sources {
+            if *source.version != *self.candidate {
+                add(&mut baseline, &counted.now.latencies);
+            }
+            if let Some(into) = self.side(source, &mut sides) {
+                add(&mut into.answered, &counted.now.latencies);
+                add(&mut into.given_up, &counted.now.waits);
             }
         }
-        arm
+        self.blocks.cut_durations(now_us, sides, &baseline, analysis);
     }
 
     /// Everything since the deployment began.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let mut counts = self.base;
-        for (source, counted) in &self.sources {
-            let arm = self.arm(counted);
-            let of_candidate = *source.version == *self.candidate;
-            let into = match (of_candidate, source.paired) {
-                (true, true) => &mut counts.candidate,
-                (true, false) => &mut counts.alone,
-                (false, true) => &mut counts.baseline,
-                // What serves beside the comparison tells percentiles only.
-                (false, false) => continue,
+        let mut counts = self.base.clone();
+        let ends = self.ends();
+        let timed = self.blocks.timed();
+        let arms = [
+            (&mut counts.candidate, ends.candidate, &timed.candidate),
+            (&mut counts.baseline, ends.baseline, &timed.baseline),
+            (&mut counts.alone, ends.alone, &timed.alone),
+        ];
+        for (arm, ends, timed) in arms {
+            let Ends { calls, errors, cancelled } = ends;
+            *arm = Arm {
+                calls,
+                errors,
+                cancelled,
+                timed: arm.timed + timed.timed,
+                over_p95: arm.over_p95 + timed.over_p95,
+                over_p99: arm.over_p99 + timed.over_p99,
+                given_up: arm.given_up + timed.given_up,
             };
-            into.calls += arm.calls;
-            into.errors += arm.errors;
-            into.timed += arm.timed;
-            into.over_p95 += arm.over_p95;
-            into.over_p99 += arm.over_p99;
-            if of_candidate {
-                let (now, first) = (&counted.now, &counted.first);
-                counts.breaches += now.breaches.saturating_sub(first.breaches);
-                counts.shadow.pairs += now.shadow.pairs.saturating_sub(first.shadow.pairs);
-                counts.shadow.different += now.shadow.different.saturating_sub(first.shadow.different);
-            }
         }
+        let of_candidate = self.sources.iter().filter(|(source, _)| *source.version == *self.candidate);
+        for (_, Counted { now, first }) in of_candidate {
+            counts.breaches += now.breaches.saturating_sub(first.breaches);
+            counts.shadow.pairs += now.shadow.pairs.saturating_sub(first.shadow.pairs);
+            counts.shadow.different += now.shadow.different.saturating_sub(first.shadow.different);
+        }
+        counts.blocks = self.blocks.found();
         counts
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use acgs_statistics::buckets::bucket_of;
+
     use super::*;
+
+    const BLOCK_US: u64 = 10_000_000;
 
     fn source(life: &str, version: &str, paired: bool) -> Source {
         Source { router: ("g1".into(), life.into()), version: version.into(), paired }
@@ -201,16 +235,22 @@ mod tests {
 
     #[test]
     fn durations_count_from_when_the_percentiles_are_known() {
+        let analysis = Analysis::default();
         let mut totals = TrafficTotals::new("new".into(), Counts::default(), None);
         totals.take(source("1", "old", false), sums(1_000, 20), false);
+        totals.take(source("1", "new", true), sums(100, 100), false);
+        totals.cut(0, &analysis);
         let tails = totals.tails().unwrap();
         assert!(tails.p95_us < 1_100 && tails.p99_us > 50_000, "{tails:?}");
-        totals.take(source("1", "new", true), sums(100, 100), false);
-        totals.set_tails(tails);
         totals.take(source("1", "new", true), sums(150, 110), false);
+        totals.take(source("1", "old", true), sums(50, 0), false);
+        totals.cut(BLOCK_US - 1, &analysis);
+        assert_eq!(totals.counts().candidate.timed, 0, "the block lasts");
+        totals.cut(BLOCK_US, &analysis);
         let counts = totals.counts();
         assert_eq!((counts.candidate.timed, counts.candidate.over_p95), (50, 10));
-        assert_eq!(totals.tails(), None);
+        assert_eq!((counts.blocks.latency_p95.paired.blocks, counts.blocks.latency_p95.paired.worse), (1, 1));
+        assert_eq!(totals.counts(), counts, "to look changes nothing");
     }
 
     #[test]

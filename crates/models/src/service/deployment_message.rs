@@ -44,6 +44,7 @@ fn pause(reason: Option<PauseReason>) -> proto::PauseReason {
         Some(PauseReason::Manual) => proto::PauseReason::Manual,
         Some(PauseReason::Inconclusive) => proto::PauseReason::Inconclusive,
         Some(PauseReason::NoData) => proto::PauseReason::NoData,
+        Some(PauseReason::BaselineFailing) => proto::PauseReason::BaselineFailing,
     }
 }
 
@@ -68,8 +69,8 @@ pub(super) fn message(
     deployment: &Deployment,
 ) -> proto::Deployment {
     let counts = match deployment.phase.is_open() {
-        true => routers.counted(deployment).0,
-        false => deployment.counts,
+        true => routers.counted(deployment),
+        false => deployment.counts.clone(),
     };
     let judged = judge(&counts, &deployment.plan.analysis);
     let gate = |gate: &GateFound| proto::GateEvidence {

@@ -203,9 +203,11 @@ impl Session {
 
     /// Counts of an open deployment; what is over is not counted any more.
     fn counted(&self, observed: proto::VersionObserved) -> Result<(), Problem> {
-        if observed.latencies.len() > BUCKETS_MAX {
-            let message = format!("has {} buckets, at most {BUCKETS_MAX}", observed.latencies.len());
-            return Err(Problem::field("observed.versions.latencies", "BAD_MESSAGE", message));
+        for (name, buckets) in [("latencies", &observed.latencies), ("waits", &observed.waits)] {
+            if buckets.len() > BUCKETS_MAX {
+                let message = format!("has {} buckets, at most {BUCKETS_MAX}", buckets.len());
+                return Err(Problem::field(format!("observed.versions.{name}"), "BAD_MESSAGE", message));
+            }
         }
         let number = numbered(DEPLOYMENT, &observed.deployment_id);
         let deployment: Option<Arc<Deployment>> = self.deps.writer.look(|state| {
@@ -219,8 +221,10 @@ impl Session {
         let sums = Sums {
             calls: observed.calls,
             errors: observed.errors.min(observed.calls),
+            cancelled: observed.cancelled.min(observed.calls - observed.errors.min(observed.calls)),
             breaches: observed.breaches,
             latencies: observed.latencies.iter().map(bucket).collect(),
+            waits: observed.waits.iter().map(bucket).collect(),
             shadow: Compared {
                 pairs: observed.shadow_compared,
                 different: observed.shadow_different.min(observed.shadow_compared),

@@ -1,0 +1,84 @@
+//! A baseline that fails while the candidate serves: nothing returns to it by itself.
+
+use super::{
+    bench::Room,
+    counted::beside,
+    deploy_tests::{applied, go, phase, plan, prepared, room, start},
+    *,
+};
+use crate::{
+    deployment::{PauseReason, Phase},
+    rollout::{BaselineFailing, RolloutPlan},
+};
+
+/// Evidence, as a logarithm, that it fails now.
+const FAILS: f64 = 9.0;
+
+fn analyzing(plan: RolloutPlan) -> Room {
+    let mut room = room(plan);
+    go(&mut room, start("a"));
+    go(&mut room, prepared(1));
+    let command = applied(&room);
+    go(&mut room, command);
+    assert_eq!(phase(&room), Phase::Analyzing);
+    room
+}
+
+fn pause(room: &Room) -> Option<PauseReason> {
+    room.model().deployment().and_then(|open| open.pause)
+}
+
+#[test]
+fn nothing_returns_to_a_baseline_that_fails_and_no_deadline_does() {
+    let mut room = analyzing(plan());
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    assert_eq!((phase(&room), pause(&room)), (Phase::Paused, Some(PauseReason::BaselineFailing)));
+    room.now_ms += 90_000_000;
+    go(&mut room, Command::Due);
+    assert_eq!(phase(&room), Phase::Paused);
+    assert_eq!(room.model().deployment().unwrap().weight(), 10, "weights are held");
+    // It answers again.
+    let well = beside(&room, 400, 0.0, 0.4, 0.0);
+    go(&mut room, well);
+    assert_eq!((phase(&room), pause(&room)), (Phase::Analyzing, None));
+    go(&mut room, Command::Due);
+    assert_eq!(phase(&room), Phase::Analyzing, "the time that it was held is not its own");
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    assert_eq!(pause(&room), Some(PauseReason::BaselineFailing), "again");
+}
+
+#[test]
+fn a_person_lets_it_go_on_beside_what_fails() {
+    let mut room = analyzing(plan());
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead.clone());
+    room.by("bob", "m", Command::ResumeDeployment { deployment: 1 }).unwrap();
+    go(&mut room, dead);
+    assert_eq!(phase(&room), Phase::Analyzing, "it was accepted");
+    // It is well, but nobody knows enough to go on.
+    let well = beside(&room, 20, 0.009, 0.009, 0.0);
+    room.now_ms += 5_000;
+    go(&mut room, well);
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    assert_eq!(pause(&room), Some(PauseReason::BaselineFailing), "that was another time");
+}
+
+#[test]
+fn a_policy_may_have_the_candidate_take_over() {
+    let mut room = analyzing(RolloutPlan { baseline_failing: BaselineFailing::Promote, ..plan() });
+    let dead = beside(&room, 2_000, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    assert_eq!(phase(&room), Phase::Promoting);
+}
+
+#[test]
+fn a_candidate_that_fails_as_much_is_not_spared() {
+    // The baseline fails more than it may; the candidate fails always.
+    let mut room = analyzing(plan());
+    let both = beside(&room, 400, 1.0, 0.3, FAILS);
+    go(&mut room, both);
+    assert_eq!(phase(&room), Phase::Aborting);
+}
