@@ -13,6 +13,7 @@ use acgs_tests::{
     open, reason, rows,
 };
 use acgs_vocabulary::constitution::{HEADER, PLATFORM};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use tonic::Code;
 
@@ -58,6 +59,14 @@ async fn records_are_counted_before_they_are_decoded() {
     let raw = Raw(Bytes::from(message));
     let refused = client.unary(tonic::Request::new(raw), path, RawCodec).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::InvalidArgument, "TOO_MANY_ROWS"));
+    // As a page sends it, in base64.
+    let message = [0x0a, 2, 0x0a, 0].repeat(3_000_000);
+    let framed = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+    let web = [("content-type", "application/grpc-web-text+proto"), ("x-grpc-web", "1"), (HEADER, PLATFORM)];
+    let path = "/acgs.quality.v1.QualityService/Assess";
+    let told = request(quality, "POST", path, &web, STANDARD.encode(framed)).await;
+    let said = told.headers.get("grpc-message").and_then(|said| said.to_str().ok()).unwrap_or_default();
+    assert!(said.contains("records"), "{:?} {}", told.headers, told.text());
     let json = format!("{{\"data\": [{}]}}", vec![r#"{"":0}"#; 600_000].join(","));
     let headers = [("content-type", "application/json"), (HEADER, PLATFORM)];
     let told = request(quality, "POST", "/assess", &headers, json).await;
@@ -244,5 +253,54 @@ async fn a_reader_that_never_acknowledges_holds_little() {
     }
     let held = held(orchestrator, "reports").await;
     assert!(held > 0 && held <= 20 << 20, "{held}");
+    drop(process);
+}
+
+/// Rows that wait for labels which never come.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_labels_is_bounded_by_bytes() {
+    let (process, _home, said) = server(&["memory.bytes_max=67108864"]).await;
+    let orchestrator = address(&said, "orchestrator");
+    let (mut open, _) = wide("labels", 0, Kind::Double);
+    let schema = std::sync::Arc::new(
+        Schema::new(vec![
+            Field::new("ts", Kind::Timestamp, Role::Timestamp),
+            Field::new("id", Kind::Text, Role::Id),
+            Field::new("p", Kind::Double, Role::Score),
+        ])
+        .unwrap(),
+    );
+    let labels = Schema::new(vec![
+        Field::new("id", Kind::Text, Role::Id),
+        Field::new("y", Kind::Boolean, Role::Label),
+    ]);
+    open.schema = Some(acgs_vocabulary::convert::schema::to_proto(&schema));
+    open.label_schema = Some(acgs_vocabulary::convert::schema::to_proto(&labels.unwrap()));
+    open.window.get_or_insert_default().label_horizon_ms = Some(3_600_000);
+    let mut stream = stream(orchestrator, open).await;
+    let refused = 'refused: {
+        for frame in 0..100_u64 {
+            let mut builder = BatchBuilder::new(std::sync::Arc::clone(&schema));
+            for row in 0..1_000 {
+                let id = format!("{frame:050}-{row:050}");
+                let time_ms = Cell::Integer(1_700_000_000_000 + row);
+                builder.push(&[time_ms, Cell::Text(&id), Cell::Number(0.5)]).unwrap();
+            }
+            stream.rows(frame + 1, &builder.finish().unwrap()).await;
+            loop {
+                match stream.next().await {
+                    Ok(Some(Message::Accepted(_))) => break,
+                    Ok(_) => {}
+                    Err(status) => break 'refused Some(status),
+                }
+            }
+        }
+        None
+    };
+    let refused = refused.expect("a bound");
+    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::ResourceExhausted, "MEMORY"));
+    assert!(refused.message().contains("memory.labels"), "{}", refused.message());
+    let held = held(orchestrator, "labels").await;
+    assert!(held > 4 << 20 && held <= 7 << 20, "{held}");
     drop(process);
 }

@@ -9,6 +9,9 @@ use std::{
     },
 };
 
+/// A share is this many times what everybody may hold in any case.
+const LEAST_PART: usize = 2_048;
+
 /// The shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -53,22 +56,22 @@ impl Budget {
     /// Of `bytes_max`, with so many percent for each share, in the order of [`Use::ALL`].
     #[must_use]
     pub fn new(bytes_max: usize, percent: [u8; 6]) -> Self {
-        let share = |place: usize| {
-            Share::new(Use::ALL[place].as_str(), bytes_max / 100 * usize::from(percent[place]))
-        };
-        Self(Arc::new(std::array::from_fn(share)))
+        let budget = Self(Arc::new(std::array::from_fn(|place| Share::of(Use::ALL[place], 0))));
+        budget.resize(bytes_max, percent);
+        budget
     }
 
     /// One that refuses nothing: for tools and tests.
     #[must_use]
     pub fn unbounded() -> Self {
-        Self(Arc::new(std::array::from_fn(|place| Share::new(Use::ALL[place].as_str(), usize::MAX))))
+        Self(Arc::new(std::array::from_fn(|place| Share::of(Use::ALL[place], usize::MAX))))
     }
 
     /// Has other bounds from now on; what is held stays.
     pub fn resize(&self, bytes_max: usize, percent: [u8; 6]) {
         for (share, percent) in self.0.iter().zip(percent) {
             share.0.bytes_max.store(bytes_max / 100 * usize::from(percent), Ordering::Relaxed);
+            share.0.alone_max.store(bytes_max / 2, Ordering::Relaxed);
         }
     }
 
@@ -99,6 +102,9 @@ pub struct Share(Arc<Inner>);
 struct Inner {
     name: &'static str,
     bytes_max: AtomicUsize,
+    /// Whether one that holds alone may have more than the share, and how much.
+    may_exceed: bool,
+    alone_max: AtomicUsize,
     held: AtomicUsize,
     refused: AtomicU64,
 }
@@ -115,13 +121,23 @@ pub struct Spent {
     pub held: usize,
     /// The bound.
     pub bytes_max: usize,
+    /// Whether it would have no room if nobody else held anything.
+    pub never: bool,
 }
 
 impl Share {
-    fn new(name: &'static str, bytes_max: usize) -> Self {
+    /// What is done with once it is told, a call or a file, may take half of the budget while it is alone: on a small machine it would never
+    /// have room.
+    fn of(usage: Use, bytes_max: usize) -> Self {
+        Self::new(usage.as_str(), bytes_max, matches!(usage, Use::Calls | Use::Files))
+    }
+
+    fn new(name: &'static str, bytes_max: usize, may_exceed: bool) -> Self {
         Self(Arc::new(Inner {
             name,
             bytes_max: AtomicUsize::new(bytes_max),
+            may_exceed,
+            alone_max: AtomicUsize::new(bytes_max),
             held: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
         }))
@@ -130,7 +146,7 @@ impl Share {
     /// One that refuses nothing.
     #[must_use]
     pub fn unbounded() -> Self {
-        Self::new("unbounded", usize::MAX)
+        Self::new("unbounded", usize::MAX, false)
     }
 
     /// Its name.
@@ -155,6 +171,14 @@ impl Share {
         Ok(room)
     }
 
+    /// So many bytes, whatever the bound: for little without which nothing goes on.
+    #[must_use]
+    pub fn force(&self, bytes: usize) -> Reservation {
+        let mut room = self.nothing();
+        room.force(bytes);
+        room
+    }
+
     /// Whether so much would fit now, before something is done that cannot be undone.
     ///
     /// # Errors
@@ -163,7 +187,7 @@ impl Share {
         if self.held().saturating_add(bytes) <= self.bytes_max() {
             return Ok(());
         }
-        Err(self.spent(bytes))
+        Err(self.spent(bytes, bytes))
     }
 
     /// Bytes that are held.
@@ -178,15 +202,28 @@ impl Share {
         self.0.bytes_max.load(Ordering::Relaxed)
     }
 
+    /// So little that whoever holds less may go on when others have spent the share: what goes on is what gives back.
+    #[must_use]
+    pub fn least(&self) -> usize {
+        self.bytes_max() / LEAST_PART
+    }
+
     /// How often it had no room.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    fn spent(&self, wanted: usize) -> Spent {
+    /// The most that one may hold while nobody else does.
+    fn alone_max(&self) -> usize {
+        let most = self.bytes_max();
+        if self.0.may_exceed { most.max(self.0.alone_max.load(Ordering::Relaxed)) } else { most }
+    }
+
+    fn spent(&self, wanted: usize, in_all: usize) -> Spent {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
-        Spent { share: self.0.name, wanted, held: self.held(), bytes_max: self.bytes_max() }
+        let never = in_all > self.alone_max();
+        Spent { share: self.0.name, wanted, held: self.held(), bytes_max: self.bytes_max(), never }
     }
 }
 
@@ -214,6 +251,12 @@ impl Reservation {
         self.bytes
     }
 
+    /// The share that it is of.
+    #[must_use]
+    pub fn share(&self) -> &Share {
+        &self.share
+    }
+
     /// Whether all holders together hold more than there is.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -229,14 +272,17 @@ impl Reservation {
             self.force(bytes);
             return Ok(());
         };
-        let most = self.share.bytes_max();
-        let fits = |held: usize| held.checked_add(more).filter(|now| *now <= most);
+        let (own, most, alone_max) = (self.bytes, self.share.bytes_max(), self.share.alone_max());
+        let fits = |held: usize| {
+            let bound = if held == own { alone_max } else { most };
+            held.checked_add(more).filter(|now| *now <= bound)
+        };
         match self.share.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => {
                 self.bytes = bytes;
                 Ok(())
             }
-            Err(_) => Err(self.share.spent(more)),
+            Err(_) => Err(self.share.spent(more, bytes)),
         }
     }
 
@@ -270,7 +316,12 @@ mod tests {
         assert_eq!(share.reserve(50).unwrap_err().held, 60);
         assert_eq!((share.held(), share.refused()), (60, 1));
         room.resize(100).unwrap();
-        assert!(room.resize(101).is_err() && room.bytes() == 100);
+        assert!(room.resize(501).is_err_and(|spent| spent.never) && room.bytes() == 100);
+        room.resize(400).unwrap();
+        assert!(share.reserve(1).is_err_and(|spent| !spent.never), "one alone may have more than the share");
+        let mut panes = budget.of(Use::Panes).reserve(200).unwrap();
+        assert!(panes.resize(201).is_err(), "but not of what stays");
+        drop(panes);
         room.resize(10).unwrap();
         room.force(500);
         assert!(share.check(0).is_err());
@@ -281,7 +332,7 @@ mod tests {
 
     #[test]
     fn many_threads_never_hold_more_than_there_is() {
-        let share = Share::new("x", 1_000);
+        let share = Share::new("x", 1_000, false);
         let takers: Vec<_> = (0..8)
             .map(|_| {
                 let share = share.clone();

@@ -13,7 +13,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The bytes of an artifact that the mesh keeps.
 ///
 /// # Errors
-/// What the server says against it.
+/// What the server says against it; DATA_LOSS when what came is something else.
 pub async fn get<T>(client: &mut JobServiceClient<T>, digest: &str) -> Result<Vec<u8>, Status>
 where
     T: GrpcService<Body>,
@@ -26,6 +26,11 @@ where
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.message().await? {
         bytes.extend_from_slice(&piece.chunk);
+    }
+    let found = sha256_hex(&bytes);
+    if found != digest {
+        let message = format!("what came has {} bytes and the digest {found}, not {digest}", bytes.len());
+        return Err(Status::data_loss(message));
     }
     Ok(bytes)
 }

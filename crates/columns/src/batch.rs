@@ -80,9 +80,9 @@ pub enum BatchError {
     },
 }
 
-/// Something that is kept for as long as any part of a batch is.
+/// What is kept with each column, for as long as any part of it is; empty for nothing.
 #[derive(Clone, Default)]
-struct Kept(Option<Arc<dyn Any + Send + Sync>>);
+struct Kept(Arc<[Arc<dyn Any + Send + Sync>]>);
 
 impl PartialEq for Kept {
     fn eq(&self, _other: &Self) -> bool {
@@ -92,7 +92,7 @@ impl PartialEq for Kept {
 
 impl fmt::Debug for Kept {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "kept" } else { "nothing" })
+        write!(formatter, "{} kept", self.0.len())
     }
 }
 
@@ -174,6 +174,23 @@ impl Column {
             Values::Boolean(values) => values.len(),
             Values::Text { codes, .. } => codes.len(),
         }
+    }
+
+    fn size_bytes(&self) -> usize {
+        match &self.values {
+            Values::Double(values) => values.len() * 8,
+            Values::Integer(values) => values.len() * 8,
+            Values::Text { codes, .. } => codes.len() * 4,
+            Values::Boolean(values) => values.len().div_ceil(8),
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let dictionary = match &self.values {
+            Values::Text { dictionary, .. } => dictionary.iter().map(|entry| entry.len() + 32).sum(),
+            _ => 0,
+        };
+        self.size_bytes() + dictionary
     }
 
     fn is_of(&self, kind: Kind) -> bool {
@@ -287,39 +304,40 @@ impl RecordBatch {
         Self { schema: Arc::clone(&self.schema), rows: rows.len(), columns, kept: self.kept.clone() }
     }
 
-    /// Keeps this until the last batch that was made of this one is gone: slices, rows taken, columns handed on.
-    #[must_use]
-    pub fn keeping(mut self, kept: impl Any + Send + Sync) -> Self {
-        self.kept = Kept(Some(Arc::new(kept)));
-        self
-    }
-
-    /// Keeps what another keeps, for columns that are its.
-    #[must_use]
-    pub fn keeping_with(mut self, other: &Self) -> Self {
-        self.kept = other.kept.clone();
-        self
-    }
-
-    /// Bytes that the dictionaries take.
-    #[must_use]
-    pub fn dictionary_bytes(&self) -> usize {
-        let of = |column: &Column| match &column.values {
-            Values::Text { dictionary, .. } => dictionary.iter().map(|entry| entry.len() + 32).sum(),
-            _ => 0,
+    /// Keeps something with each column until the last part of it is gone: slices, rows taken, the column in another batch. It is asked for
+    /// with the bytes that the column takes, its dictionary included.
+    ///
+    /// # Errors
+    /// The first of `keep`.
+    pub fn keeping<T: Any + Send + Sync, E>(
+        mut self,
+        mut keep: impl FnMut(usize) -> Result<T, E>,
+    ) -> Result<Self, E> {
+        let of = |column: &Column| {
+            let kept: Arc<dyn Any + Send + Sync> = Arc::new(keep(column.heap_bytes())?);
+            Ok(kept)
         };
-        self.columns.iter().map(of).sum()
+        self.kept = Kept(self.columns.iter().map(of).collect::<Result<_, E>>()?);
+        Ok(self)
+    }
+
+    /// Keeps what another keeps with those of its columns that are in this one, by their places in it.
+    #[must_use]
+    pub fn keeping_with(mut self, other: &Self, places: impl Iterator<Item = usize>) -> Self {
+        self.kept = Kept(places.filter_map(|place| other.kept.0.get(place).cloned()).collect());
+        self
+    }
+
+    /// Bytes that it takes, dictionaries included.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.columns.iter().map(Column::heap_bytes).sum()
     }
 
     /// Bytes that the values take, without shared dictionaries: what credits count.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        let width = |column: &Column| match &column.values {
-            Values::Double(_) | Values::Integer(_) => self.rows * 8,
-            Values::Text { .. } => self.rows * 4,
-            Values::Boolean(_) => self.rows.div_ceil(8),
-        };
-        self.columns.iter().map(width).sum()
+        self.columns.iter().map(Column::size_bytes).sum()
     }
 }
 

@@ -16,6 +16,17 @@ pub enum RecordId {
     Text(Arc<str>),
 }
 
+impl RecordId {
+    /// Bytes that it holds beside itself.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Integer(_) => 0,
+            Self::Text(text) => text.len() + 16,
+        }
+    }
+}
+
 /// A value without its batch.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OwnedCell {

@@ -17,6 +17,8 @@ pub struct Stats {
     pub in_flight: AtomicUsize,
     /// Calls that have not said yet what they ask for.
     pub unheard: AtomicUsize,
+    /// Calls that wait for an instance.
+    pub waiting: AtomicUsize,
     /// Copies that were sent to shadows.
     pub copies: AtomicU64,
     /// Copies that were not, for want of room.

@@ -165,8 +165,15 @@ impl<A: Assessor> PaneJudge<A> {
     /// Panes hold so much more, or less.
     fn account(&mut self, before: usize, after: usize) -> Result<(), Problem> {
         let bytes = self.room.bytes().saturating_sub(before) + after;
-        if bytes <= PANE_BYTES_MAX && self.panes.len() <= PANES_MAX && self.room.resize(bytes).is_ok() {
-            return Ok(());
+        if bytes <= PANE_BYTES_MAX && self.panes.len() <= PANES_MAX {
+            if self.room.resize(bytes).is_ok() {
+                return Ok(());
+            }
+            // Who holds little does not lose it because others hold much.
+            if bytes <= self.room.share().least() {
+                self.room.force(bytes);
+                return Ok(());
+            }
         }
         let message = format!(
             "{} panes of a lane hold {bytes} bytes, and the judge has no room for more",

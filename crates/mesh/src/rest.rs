@@ -97,13 +97,13 @@ async fn handle(State(door): State<Door>, path: RawPathParams, request: Request<
     }
 }
 
-/// The gRPC request, and its message.
+/// The gRPC request.
 fn request_of(
     rule: &Rule,
     pairs: &[(String, String)],
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<(Request<tonic::body::Body>, Bytes), Problem> {
+) -> Result<Request<tonic::body::Body>, Problem> {
     // Not compressed, and a length that is known when all is written.
     let mut sink = Sink::default();
     sink.bytes.resize(5, 0);
@@ -124,7 +124,7 @@ fn request_of(
     let length = (bytes.len() - 5) as u32;
     bytes[1..5].copy_from_slice(&length.to_be_bytes());
     let bytes = Bytes::from(bytes);
-    let mut request = Request::new(tonic::body::Body::new(http_body_util::Full::new(bytes.clone())));
+    let mut request = Request::new(tonic::body::Body::new(http_body_util::Full::new(bytes)));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = rule.rpc.parse().map_err(|_| Problem::internal("an RPC has no path"))?;
     *request.version_mut() = http::Version::HTTP_2;
@@ -147,7 +147,7 @@ fn request_of(
             carried.append(HEADER, value);
         }
     }
-    Ok((request, bytes))
+    Ok(request)
 }
 
 /// JSON comes as it is.
@@ -189,7 +189,7 @@ impl Door {
         &self,
         path: &RawPathParams,
         request: Request<Body>,
-    ) -> Result<(Request<tonic::body::Body>, (Option<OpenMethod>, Arc<Weight>)), Box<Response>> {
+    ) -> Result<(Request<tonic::body::Body>, Option<OpenMethod>), Box<Response>> {
         let refused = |problem: Problem| Box::new(refusal(&problem.into(), None));
         let open = self.gate.enter(&self.rule.rpc).map_err(refused)?;
         let (parts, body) = request.into_parts();
@@ -206,16 +206,16 @@ impl Door {
         pairs.extend(path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         let written = || request_of(&self.rule, &pairs, &parts.headers, &body);
         let written = if body.len() < HEAVY_BYTES { written() } else { heavy(written).await };
-        let (mut request, message) = written.map_err(refused)?;
-        // As for any call, before the message is decoded.
-        let weight = Weight::new();
-        if let Some(scan) = self.gate.scan(&self.rule.rpc) {
-            weight.measure(scan, &message, body.len() as u64).map_err(refused)?;
+        let mut request = written.map_err(refused)?;
+        // What it came as stays until it is answered, beside what it is measured to take.
+        if let Some(weight) = parts.extensions.get::<Arc<Weight>>() {
+            weight.hold_beside(body.len() as u64).map_err(refused)?;
+            request.extensions_mut().insert(Arc::clone(weight));
         }
         if let Some(peer) = parts.extensions.get::<Peer>() {
             request.extensions_mut().insert(peer.clone());
         }
-        Ok((request, (open, weight)))
+        Ok((request, open))
     }
 
     async fn call(&self, request: Request<tonic::body::Body>) -> Response {

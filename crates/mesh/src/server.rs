@@ -28,7 +28,7 @@ use crate::{
     admission::{
         Admission,
         connection::Admitted,
-        gate::{Gate, admit},
+        gate::{Gate, admit, measure},
     },
     calls::{Calls, CallsLayer},
     constitution::ConstitutionLayer,
@@ -184,7 +184,9 @@ pub fn router(guarded: Routes, plumbing: &Plumbing, doors: &Doors) -> Result<Rou
             .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
     let open: Router = without_fallback(open).layer(GrpcWebLayer::new());
     // An unknown method is answered behind the guard, like a known one; a call is counted whatever the guard says.
-    let guarded = guarded.into_axum_router().layer(guard).layer(CallsLayer(plumbing.calls.clone()));
+    let measured = from_fn_with_state(plumbing.gate.clone(), measure);
+    let guarded =
+        guarded.into_axum_router().layer(measured).layer(guard).layer(CallsLayer(plumbing.calls.clone()));
     let pool = descriptors::pool().map_err(ServeError::Descriptors)?;
     let json = rest::routes(&pool, &doors.services, &plumbing.constitution, &plumbing.gate, &guarded);
     let elsewhere = Elsewhere { paths: rest::paths(&pool).into(), gate: plumbing.gate.clone() };

@@ -103,7 +103,7 @@ impl Gathered {
                 format!("the range has more than {HELD_MAX} records and labels; take a shorter one");
             return Err(Problem::new(Kind::Exhausted, "DATASET_TOO_LARGE", message));
         }
-        let bytes: usize = batches.iter().map(|batch| batch.size_bytes() + batch.dictionary_bytes()).sum();
+        let bytes: usize = batches.iter().map(|batch| batch.heap_bytes()).sum();
         let room = self.room.get_or_insert_with(|| budget::process().of(Use::Files).nothing());
         // What was gathered, and the table that it becomes.
         room.resize(room.bytes() + 2 * bytes)?;

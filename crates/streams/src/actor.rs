@@ -103,6 +103,10 @@ pub struct Actor {
     recorder: Option<Arc<dyn FrameRecorder>>,
     standing: Arc<Standing>,
     ticked_us: u64,
+    /// Since when something is in the middle of being taken.
+    busy_since_us: Option<u64>,
+    /// Time in which nothing was heard for that.
+    unheard_us: u64,
     /// Who is told when what is being taken is done.
     settling: Option<Settling>,
 }
@@ -150,6 +154,8 @@ impl Actor {
             recorder,
             standing: Arc::default(),
             ticked_us,
+            busy_since_us: None,
+            unheard_us: 0,
             settling: None,
         })
     }
@@ -204,6 +210,7 @@ impl Actor {
                     Vec::new()
                 }
             };
+            self.note_busy();
             if self.is_outdated {
                 let message = "another orchestrator owns the stream now; open it again";
                 self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", message));
@@ -239,11 +246,23 @@ impl Actor {
         self.deps.clock.monotonic_us()
     }
 
+    /// What was in the middle of being taken, was not heard by partitions meanwhile.
+    fn note_busy(&mut self) {
+        match (self.core.is_busy(), self.busy_since_us) {
+            (true, None) => self.busy_since_us = Some(self.now_us()),
+            (false, Some(since_us)) => {
+                self.unheard_us += self.now_us().saturating_sub(since_us);
+                self.busy_since_us = None;
+            }
+            _ => {}
+        }
+    }
+
     fn on_lane(&mut self, event: Event) -> Vec<Action> {
         let now_us = self.now_us();
         match event {
             Event::Up(lane, LaneUp::Verdict(verdict)) => self.core.verdict(lane, verdict, now_us),
-            Event::Up(..) => Vec::new(),
+            Event::Up(..) | Event::Ready => Vec::new(),
             Event::Back(lane) => {
                 let stream = &self.core.spec().stream_id;
                 tracing::info!(%stream, %lane, "a judge is back");
@@ -269,7 +288,11 @@ impl Actor {
     fn on_tick(&mut self, holds: bool) -> Vec<Action> {
         let now_us = self.now_us();
         let passed_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
-        let unheard_us = if passed_us > LATE_TICK_US { passed_us - TICK.as_micros() as u64 } else { 0 };
+        let late_us = if passed_us > LATE_TICK_US { passed_us - TICK.as_micros() as u64 } else { 0 };
+        let unheard_us = match self.core.is_busy() {
+            true => 0,
+            false => late_us + std::mem::take(&mut self.unheard_us),
+        };
         let stalled_us = self.deps.config.stalled_client_ms * 1_000;
         for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {
             let message = "the client took no reports for too long; open the stream again to resume";

@@ -15,7 +15,9 @@ use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
 use acgs_lane::{LaneDown, LaneId, message::Verdict};
 use acgs_statistics::harm::{Harm, Risk};
 use acgs_vocabulary::{
-    Alert, Finding, JudgeKind, Problem, VerdictStatus, Window, event::payload::PerformanceFound,
+    Alert, Finding, JudgeKind, Problem, VerdictStatus, Window,
+    budget::{self, Reservation, Use},
+    event::payload::PerformanceFound,
 };
 use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
@@ -26,6 +28,12 @@ pub use work::HEAVY;
 use work::Unfinished;
 
 use crate::{alert_tracker::AlertTracker, config::Config, projection::Projection, spec::StreamSpec};
+
+/// Rows and labels that wait for each other.
+type Join = LabelJoin<RecordId, label::Waiting, OwnedCell>;
+
+/// Bytes of a row or a label that waits, beside its id.
+pub(crate) const WAITING_BYTES: usize = Join::ENTRY_BYTES;
 
 /// What a finding or an alert takes, in bytes, about.
 const FOUND: usize = 512;
@@ -210,7 +218,9 @@ pub struct Core {
     read_evidence: ReadEvidence,
     projections: BTreeMap<JudgeKind, Projection>,
     windows: Windows,
-    join: Option<LabelJoin<RecordId, label::Waiting, OwnedCell>>,
+    join: Option<Join>,
+    /// What it holds.
+    join_room: Reservation,
     partitions: HashMap<String, Partition>,
     lanes: BTreeMap<LaneId, Told>,
     memory: HashMap<WindowKey, Memory>,
@@ -263,7 +273,8 @@ impl Core {
         let joins = spec.late_label.is_some() && spec.judges.contains(&JudgeKind::Performance);
         Ok(Self {
             windows: Windows::new(spec.window, spec.out_of_orderness_ms, limits),
-            join: joins.then(|| LabelJoin::new(config.waiting_labels_max)),
+            join: joins.then(|| LabelJoin::new(config.waiting_labels_max, RecordId::heap_bytes)),
+            join_room: budget::process().of(Use::Labels).nothing(),
             partitions: HashMap::new(),
             lanes: spec.judges.iter().map(|judge| (LaneId::whole(*judge), Told::default())).collect(),
             memory: HashMap::new(),

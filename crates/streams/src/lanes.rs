@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use acgs_columns::{Field, Kind};
 use acgs_lane::{Connector, LaneConfigs, LaneDown, LaneId, LaneUp, ReplayLog, message::Open};
 use acgs_vocabulary::Problem;
 use link::{Link, Said};
@@ -80,12 +81,24 @@ impl fmt::Debug for Lanes {
 /// What a lane says.
 #[derive(Debug)]
 pub enum Event {
+    /// There is room again for what the lanes are to be told.
+    Ready,
     /// A judge answered.
     Up(LaneId, LaneUp),
     /// A judge refused, or cannot be found again: what it owes will not come.
     Lost(LaneId, Problem),
     /// A judge was found after all; it judges what begins from now on.
     Back(LaneId),
+}
+
+/// Bytes of a row of a lane, at least 1.
+fn row_bytes(open: &Open) -> u64 {
+    let width = |field: &Field| match field.kind {
+        Kind::Double | Kind::Int64 | Kind::Timestamp => 8,
+        Kind::Text => 4,
+        Kind::Boolean => 1,
+    };
+    open.schema.fields().iter().map(width).sum::<u64>().max(1)
 }
 
 impl Lanes {
@@ -100,9 +113,12 @@ impl Lanes {
         opens: Vec<(LaneId, Open, LaneConfigs)>,
     ) -> Result<Self, Problem> {
         let remote = connector.is_remote();
+        let widest = opens.iter().map(|(_, open, _)| row_bytes(open)).max().unwrap_or(1);
         let lane = |(id, mut open, configs): (LaneId, Open, LaneConfigs)| {
             open.epoch = epoch;
-            open.snapshot_every_bytes = if remote { config.snapshot_every_bytes } else { 0 };
+            // A lane of few columns says what it has as often as the others: until then frames are kept for it.
+            let every_bytes = config.snapshot_every_bytes * row_bytes(&open) / widest;
+            open.snapshot_every_bytes = if remote { every_bytes.max(1) } else { 0 };
             let age_max_ms = if remote { config.age_max_ms } else { 0 };
             let link = Link::new(Arc::clone(connector), id, open, configs, age_max_ms);
             Lane {
@@ -200,7 +216,13 @@ impl Lanes {
 
     /// Sends what is queued, and waits for the next event.
     pub async fn next(&mut self) -> Event {
-        poll_fn(|context| self.poll(context)).await
+        let was_ready = self.ready();
+        poll_fn(|context| match self.poll(context) {
+            // What was queued went out: nothing else would say so.
+            Poll::Pending if !was_ready && self.ready() => Poll::Ready(Event::Ready),
+            polled => polled,
+        })
+        .await
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {

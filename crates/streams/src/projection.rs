@@ -66,7 +66,11 @@ impl Projection {
         };
         let columns = self.columns.iter().map(column).collect();
         let projected = RecordBatch::new(Arc::clone(&self.schema), batch.rows(), columns).ok()?;
-        Some(projected.keeping_with(batch))
+        let places = self.columns.iter().filter_map(|source| match source {
+            Source::Column(index) => Some(*index),
+            Source::Null(_) => None,
+        });
+        Some(projected.keeping_with(batch, places))
     }
 }
 

@@ -185,6 +185,11 @@ impl Problem {
 
 impl From<Spent> for Problem {
     fn from(spent: Spent) -> Self {
+        // To wait would not help.
+        if spent.never {
+            let message = format!("{spent}; more than this server could hold if nobody else asked");
+            return Self::new(Kind::Exhausted, "TOO_LARGE_FOR_MEMORY", message).with("share", spent.share);
+        }
         Self::exhausted("MEMORY", spent.to_string(), MEMORY_MS).with("share", spent.share)
     }
 }

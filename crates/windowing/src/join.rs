@@ -58,13 +58,33 @@ pub struct LabelJoin<K, P, L> {
     /// Those that are done, oldest first.
     done: VecDeque<K>,
     entries_max: usize,
+    /// Bytes that an id holds beside itself.
+    weigh: fn(&K) -> usize,
+    ids_bytes: usize,
 }
 
 impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
-    /// Empty; at most this many ids wait, and at most as many more are remembered as done.
+    /// Empty; at most this many ids wait, and at most as many more are remembered as done. `weigh` says what an id holds beside itself, in
+    /// bytes.
     #[must_use]
-    pub fn new(entries_max: usize) -> Self {
-        Self { entries: HashMap::new(), deadlines: BTreeMap::new(), done: VecDeque::new(), entries_max }
+    pub fn new(entries_max: usize, weigh: fn(&K) -> usize) -> Self {
+        let (entries, deadlines, done) = (HashMap::new(), BTreeMap::new(), VecDeque::new());
+        Self { entries, deadlines, done, entries_max, weigh, ids_bytes: 0 }
+    }
+
+    /// Bytes that it holds, about: tables double when they are full.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.ids_bytes + self.entries.len() * Self::ENTRY_BYTES
+    }
+
+    /// Bytes of an id that waits, beside what it holds.
+    pub const ENTRY_BYTES: usize = 2 * size_of::<(K, Entry<P, L>)>() + 2 * size_of::<K>() + 32;
+
+    fn remove(&mut self, id: &K) -> Option<Entry<P, L>> {
+        let removed = self.entries.remove(id)?;
+        self.ids_bytes -= (self.weigh)(id);
+        Some(removed)
     }
 
     /// Ids that wait.
@@ -127,7 +147,7 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         while self.deadlines.first_key_value().is_some_and(|(&deadline_ms, _)| deadline_ms <= watermark) {
             let Some((_, ids)) = self.deadlines.pop_first() else { break };
             for id in ids {
-                match self.entries.remove(&id) {
+                match self.remove(&id) {
                     Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),
                     Some(Entry::Label(..)) => expired.labels += 1,
                     Some(Entry::Done) | None => {}
@@ -149,7 +169,7 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         if self.done.len() > self.entries_max
             && let Some(oldest) = self.done.pop_front()
         {
-            self.entries.remove(&oldest);
+            self.remove(&oldest);
         }
     }
 
@@ -157,6 +177,7 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         if self.len() >= self.entries_max {
             return false;
         }
+        self.ids_bytes += (self.weigh)(id);
         self.entries.insert(id.clone(), entry);
         self.deadlines.entry(deadline_ms).or_default().insert(id.clone());
         true

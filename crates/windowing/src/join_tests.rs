@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn labels_find_predictions_either_way_round() {
-    let mut join = LabelJoin::new(1);
+    let mut join = LabelJoin::new(1, |_| 0);
     assert_eq!(join.predict(&1, "p1", 10), Predicted::Waits);
     assert_eq!(join.label(&1, true, 10), Labelled::Matched("p1"));
     assert_eq!(join.label(&1, false, 10), Labelled::Duplicate);
@@ -28,7 +28,7 @@ proptest! {
     fn every_id_matches_exactly_once(
         order in prop::collection::vec((0..20_u8, any::<bool>()), 0..200)
     ) {
-        let mut join = LabelJoin::new(1000);
+        let mut join = LabelJoin::new(1000, |_| 8);
         let mut matched: HashMap<u8, usize> = HashMap::new();
         let (mut predicted, mut labelled) = (HashSet::new(), HashSet::new());
         for (id, is_label) in order {

@@ -77,3 +77,31 @@ fn each_rule_names_the_field() {
     wild[3].values = Values::Text { codes: vec![7].into(), dictionary: Arc::from([Arc::from("a")]) };
     assert!(matches!(RecordBatch::new(schema(), 1, wild), Err(BatchError::Code { code: 7, entries: 1, .. })));
 }
+
+#[test]
+fn what_is_kept_goes_with_its_column() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Held(Arc<AtomicUsize>, usize);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.fetch_sub(self.1, Ordering::Relaxed);
+        }
+    }
+    let held = Arc::new(AtomicUsize::new(0));
+    let keep = |bytes| {
+        held.fetch_add(bytes, Ordering::Relaxed);
+        Ok::<_, std::convert::Infallible>(Held(Arc::clone(&held), bytes))
+    };
+    let whole = batch(&[(1.0, 2, true, 0, true), (2.0, 3, false, 1, true)]);
+    let bytes = whole.heap_bytes();
+    let Ok(whole) = whole.keeping(keep);
+    assert_eq!(held.load(Ordering::Relaxed), bytes);
+    let one = Arc::new(Schema::new(vec![Field::new("n", Kind::Int64, Role::Feature)]).unwrap());
+    let projected = RecordBatch::new(one, 2, vec![whole.columns()[1].clone()]).unwrap();
+    let part = projected.keeping_with(&whole, std::iter::once(1)).slice(0, 1);
+    drop(whole);
+    assert_eq!(held.load(Ordering::Relaxed), 16, "the others are gone");
+    drop(part);
+    assert_eq!(held.load(Ordering::Relaxed), 0);
+}

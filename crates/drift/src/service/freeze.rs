@@ -49,7 +49,7 @@ impl DriftService {
             };
             let batch = batch::batch(message, &schema).map_err(|problem| problem.within("batch"))?;
             rows += batch.rows() as u64;
-            bytes += batch.size_bytes() + batch.dictionary_bytes();
+            bytes += batch.heap_bytes();
             if rows > acgs_reference::reference::ROWS_MAX || bytes > acgs_reference::reference::BYTES_MAX {
                 let (rows_max, mib_max) =
                     (acgs_reference::reference::ROWS_MAX, acgs_reference::reference::BYTES_MAX >> 20);

@@ -1,10 +1,33 @@
 //! Which version a call goes to, and the wait for one of its instances. It must not know how a call is carried.
 
+use std::sync::atomic::Ordering;
+
 use acgs_vocabulary::{Problem, problem::Kind};
 use http::HeaderMap;
 
 use super::Gateway;
-use crate::{deadline::is_past, table::Choice};
+use crate::{deadline::is_past, stats::Stats, table::Choice};
+
+/// So many times as many calls may be in flight as wait for an instance; more are answered at once.
+const WAITING_PART: usize = 4;
+
+/// A call that waits for an instance.
+struct Waiting<'a>(&'a Stats);
+
+impl<'a> Waiting<'a> {
+    /// `None` when so many wait already.
+    fn begin(stats: &'a Stats, most: usize) -> Option<Self> {
+        let before = stats.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Self(stats);
+        (before < most.max(1)).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Gateway {
     /// Where the call goes; it waits a while for an instance where one is expected. Nobody holds a route while it waits, so what is taken back
@@ -28,9 +51,11 @@ impl Gateway {
             })?;
             let pool = &choice.target.pools[shard];
             let Some(until) = pool.worth_waiting_until() else { return Ok(choice) };
-            if deadline.is_some_and(is_past) {
+            // A model without an instance does not take the places of all others.
+            let waiting = Waiting::begin(&self.0.stats, self.0.config.calls_max / WAITING_PART);
+            let Some(_waiting) = waiting.filter(|_| !deadline.is_some_and(is_past)) else {
                 return Ok(choice);
-            }
+            };
             let (pool, mut changes) = (pool.clone(), table.changes());
             drop(choice);
             tokio::select! {

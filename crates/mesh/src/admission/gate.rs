@@ -284,22 +284,32 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
         Err(problem) => return refuse(headers, problem),
     };
     let paced = counted.map_or(!is_grpc(headers), |counted| counted.paced);
-    let streams = counted.is_some_and(|counted| counted.streams);
+    let is_call = counted.is_some();
     let weight = Weight::new();
     let call = request.extensions().get::<Peer>().map(Peer::call);
     let held = Held { _method: open, _call: call, _weight: Arc::clone(&weight) };
-    let scan = gate.scan(uri.path());
-    let request = if http_body::Body::is_end_stream(request.body()) {
-        request
-    } else if paced {
-        let measured =
-            |body| Measured::new(Paced::new(body, gate.0.pace), scan, streams, Arc::clone(&weight));
-        request.map(|body| Body::new(measured(body)))
-    } else {
-        request.map(|body| Body::new(Measured::new(body, scan, streams, Arc::clone(&weight))))
+    let mut request = request;
+    request.extensions_mut().insert(Arc::clone(&weight));
+    let request = match http_body::Body::is_end_stream(request.body()) {
+        true => request,
+        false => request.map(|body| {
+            let body = if paced { Body::new(Paced::new(body, gate.0.pace)) } else { body };
+            // A call is measured when it is gRPC, whatever it came as.
+            if is_call { body } else { Body::new(Measured::new(body, None, false, weight)) }
+        }),
     };
-    let answer = Aside { call: Box::pin(next.run(request)), weight, streams };
-    answer.await.map(|body| Body::new(HeldBody { body, _held: held }))
+    next.run(request).await.map(|body| Body::new(HeldBody { body, _held: held }))
+}
+
+/// Measures a call in gRPC's framing, before it is decoded. A large one is done aside.
+pub(crate) async fn measure(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let streams = gate.0.methods.get(path).is_some_and(|counted| counted.streams);
+    let scan = gate.scan(path);
+    let weight = request.extensions().get::<Arc<Weight>>().map_or_else(Weight::new, Arc::clone);
+    let measured = |body| Body::new(Measured::new(body, scan, streams, Arc::clone(&weight)));
+    let request = request.map(measured);
+    Aside { call: Box::pin(next.run(request)), weight, streams }.await
 }
 
 /// Decoded bytes from which a call is read and answered aside, while others have its thread.

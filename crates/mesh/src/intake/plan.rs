@@ -28,7 +28,7 @@ pub(super) enum Inside {
     Message(u32),
     /// As many bytes as it is long.
     Bytes,
-    /// Numbers, each so many bytes when decoded, one byte on the wire at least.
+    /// Numbers: each byte on the wire takes so many, with the room that a list that grows takes.
     Packed(u32),
 }
 
@@ -103,7 +103,7 @@ impl Plan {
         let inside = match field.kind() {
             Kind::Message(message) => Inside::Message(self.place(&message)),
             Kind::String | Kind::Bytes => Inside::Bytes,
-            _ if repeated => Inside::Packed(2 * size),
+            kind if repeated => Inside::Packed(packed(&kind)),
             _ => Inside::Plain,
         };
         let counts = match field.kind() {
@@ -120,6 +120,16 @@ impl Plan {
             (0, 0)
         };
         Field { first, each, inside, counts }
+    }
+}
+
+/// Bytes that one byte of packed numbers takes; lists double when they are full.
+fn packed(kind: &Kind) -> u32 {
+    use Kind::{Bool, Double, Enum, Fixed32, Fixed64, Float, Int32, Sfixed32, Sfixed64, Sint32, Uint32};
+    match kind {
+        Double | Fixed64 | Sfixed64 | Float | Fixed32 | Sfixed32 | Bool => 2,
+        Enum(_) | Int32 | Sint32 | Uint32 => 8,
+        _ => 16,
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Scan {
     stack: Vec<Level>,
     number: u64,
     shift: u32,
+    /// Groups that have begun: what is in them is skipped when it is decoded.
+    groups: u32,
     field: Option<Field>,
     field_number: u32,
     records: HashMap<u32, usize>,
@@ -65,6 +67,7 @@ impl Scan {
             stack: Vec::new(),
             number: 0,
             shift: 0,
+            groups: 0,
             field: None,
             field_number: 0,
             records: HashMap::new(),
@@ -118,11 +121,16 @@ impl Scan {
         Ok(())
     }
 
+    /// Whether no message is on its way.
+    pub(crate) fn is_between(&self) -> bool {
+        matches!(self.part, Part::Prefix(0))
+    }
+
     /// A message begins.
     fn begin(&mut self) -> Part {
         let length =
             u64::from(u32::from_be_bytes([self.prefix[1], self.prefix[2], self.prefix[3], self.prefix[4]]));
-        (self.at, self.end, self.heap, self.cells) = (0, length, 0, 0);
+        (self.at, self.end, self.heap, self.cells, self.groups) = (0, length, 0, 0, 0);
         self.messages += 1;
         self.records.clear();
         self.stack.clear();
@@ -140,13 +148,20 @@ impl Scan {
             Part::Tag => {
                 self.field_number = u32::try_from(number >> 3).unwrap_or(0);
                 let level = self.stack.last().map_or(self.root, |level| level.message);
-                self.field = self.plan.field(level, self.field_number);
+                let is_known = self.groups == 0 && !matches!(number & 7, 3 | 4);
+                self.field = if is_known { self.plan.field(level, self.field_number) } else { None };
                 self.part = match number & 7 {
                     0 => Part::Varint,
                     1 => Part::Skip(8),
                     2 => Part::Length,
-                    // What is in a group counts as if it were not: too much, never too little.
-                    3 | 4 => Part::Tag,
+                    3 => {
+                        self.groups += 1;
+                        Part::Tag
+                    }
+                    4 => {
+                        self.groups = self.groups.saturating_sub(1);
+                        Part::Tag
+                    }
                     5 => Part::Skip(4),
                     _ => {
                         self.blind();
@@ -197,7 +212,7 @@ impl Scan {
         self.heap += u64::from(if first && field.first > 0 { field.first } else { field.each });
         match field.inside {
             Inside::Bytes => self.heap += length.next_multiple_of(16),
-            Inside::Packed(wide) => self.heap += length * u64::from(wide) / 2,
+            Inside::Packed(wide) => self.heap += length * u64::from(wide),
             Inside::Message(_) | Inside::Plain => {}
         }
         match field.counts {
@@ -229,6 +244,7 @@ impl Scan {
         }
         while self.stack.last().is_some_and(|level| self.at >= level.end) {
             self.stack.pop();
+            self.groups = 0;
         }
         if self.stack.is_empty() {
             self.part = Part::Prefix(0);

@@ -67,6 +67,19 @@ fn small_bytes_that_would_take_much_are_refused_before_they_are_read() {
     assert!(read < 500_000, "{read}");
 }
 
+#[test]
+fn a_group_that_nobody_knows_hides_nothing_behind_it() {
+    let plan = plan();
+    let number = AssessRequest { data: vec![record(1)], ..Default::default() }.encode_to_vec()[0];
+    // Field 1000 begins as a group, in which the list of records has something that is no record, and ends; then come the records.
+    let group = [0xc3, 0x3e, number, 1, 0x07, 0xc4, 0x3e];
+    let records = [number, 2, 0x0a, 0].repeat(1_000_000);
+    let message = [&group[..], &records].concat();
+    AssessRequest::decode(&message[..group.len()]).expect("prost skips the group");
+    let found = scan(&plan, &framed(&message), 16_384);
+    assert_eq!(found.expect_err("a bound").reason(), "TOO_MANY_ROWS");
+}
+
 proptest! {
     /// However it is cut, and whatever it is.
     #[test]

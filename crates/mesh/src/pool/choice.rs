@@ -34,13 +34,12 @@ impl Shared {
             let well =
                 |index: usize| cache.get_ready_index(index).is_some_and(|(_, member)| member.is_well());
             let (mut one, mut other) = self.two_of(count);
-            let mut fit: Vec<usize> = Vec::new();
+            let mut panicking = false;
             if !(well(one) && well(other)) {
-                fit.extend((0..count).filter(|index| well(*index)));
+                let fit: Vec<usize> = (0..count).filter(|index| well(*index)).collect();
                 // When too few are well to carry it all, whoever answers has a share.
-                if fit.is_empty() || fit.len() * 100 < self.probe.panic_percent * count {
-                    fit.clear();
-                } else {
+                panicking = fit.is_empty() || fit.len() * 100 < self.probe.panic_percent * count;
+                if !panicking {
                     let (first, second) = self.two_of(fit.len());
                     (one, other) = (fit[first], fit[second]);
                 }
@@ -51,7 +50,9 @@ impl Shared {
             {
                 continue;
             }
-            let among = |index: &usize| fit.is_empty() || fit.contains(index);
+            let among = |index: &usize| {
+                panicking || cache.get_ready_index(*index).is_some_and(|(_, member)| member.is_well())
+            };
             let load =
                 |index| cache.get_ready_index(index).map_or(f64::INFINITY, |(_, member)| member.load());
             let room = |index: &usize| {

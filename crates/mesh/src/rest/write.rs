@@ -14,6 +14,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 const DEPTH_MAX: usize = 30;
 pub(super) use crate::plain::HASH;
 
+/// Largest message, in bytes: what a server takes.
+const WIRE_BYTES_MAX: usize = 16 << 20;
+
 /// Where a message goes.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
@@ -54,6 +57,9 @@ impl Sink {
     }
 
     fn deeper<E: Error>(&mut self) -> Result<(), E> {
+        if self.bytes.len() > WIRE_BYTES_MAX {
+            return Err(E::custom(format!("takes more than {WIRE_BYTES_MAX} bytes as a message")));
+        }
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(E::custom(format!("nests deeper than {DEPTH_MAX}")));

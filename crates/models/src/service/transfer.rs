@@ -1,6 +1,13 @@
 //! Files in and out: artifacts, records of models, data of jobs.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_interchange::{to_arrow, to_parquet};
@@ -40,6 +47,8 @@ fn pieces<T: Send + 'static>(
     piece: impl Fn(usize, Vec<u8>) -> T + Send + 'static,
 ) -> Pieces<T> {
     let (out, pieces) = mpsc::channel(1);
+    let whole = Arc::new(AtomicBool::new(false));
+    let is_whole = Arc::clone(&whole);
     tokio::spawn(async move {
         let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
         for place in 0..count {
@@ -55,9 +64,18 @@ fn pieces<T: Send + 'static>(
                 }
             }
         }
+        whole.store(true, Ordering::Release);
         drop(room);
     });
-    Box::pin(ReceiverStream::new(pieces))
+    // Who comes back for the rest hears that it is not the whole.
+    let end = std::iter::once_with(move || {
+        let stalled = || {
+            let message = format!("no piece was taken for {} s; ask again", PIECE_PATIENCE.as_secs());
+            Status::from(Problem::exhausted("STALLED_CLIENT", message, 1_000))
+        };
+        (!is_whole.load(Ordering::Acquire)).then(|| Err(stalled()))
+    });
+    Box::pin(ReceiverStream::new(pieces).chain(tokio_stream::iter(end.flatten())))
 }
 
 /// Room for a file that is to be read.
@@ -150,18 +168,17 @@ impl ModelsDeps {
         let rows = table.rows;
         let mut room = room_for(table.batches.iter().map(|batch| batch.size_bytes() as u64).sum())?;
         let arrow = request.format() == proto::TableFormat::Arrow;
-        let file = tokio::task::spawn_blocking(move || match arrow {
-            true => to_arrow(&table.schema, &table.batches),
-            false => to_parquet(&table.schema, &table.batches),
+        let file = tokio::task::spawn_blocking(move || {
+            let bytes = match arrow {
+                true => to_arrow(&table.schema, &table.batches),
+                false => to_parquet(&table.schema, &table.batches),
+            }?;
+            let digest = sha256_hex(&bytes);
+            Ok::<_, acgs_interchange::Error>((bytes, digest))
         });
-        let bytes = file.await.map_err(|error| Problem::internal(error.to_string()))?;
-        let bytes = bytes.map_err(|error| Problem::internal(error.to_string()))?;
-        let data = proto::DataWindow {
-            from_ms: request.from_ms,
-            until_ms: request.until_ms,
-            rows,
-            digest: sha256_hex(&bytes),
-        };
+        let file = file.await.map_err(|error| Problem::internal(error.to_string()))?;
+        let (bytes, digest) = file.map_err(|error| Problem::internal(error.to_string()))?;
+        let data = proto::DataWindow { from_ms: request.from_ms, until_ms: request.until_ms, rows, digest };
         room.force(bytes.len());
         Ok(pieces(bytes, room, move |place, chunk| {
             let data = (place == 0).then(|| data.clone());

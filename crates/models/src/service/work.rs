@@ -136,7 +136,10 @@ impl Session {
         let parent = model.champion.as_deref().unwrap_or("");
         let plan = match self.deps.preparer.plan(&model.model_id, &policy, &job, parent).await {
             Ok(plan) => plan,
-            Err(problem) if problem.is_passing() => return Ok(()),
+            Err(problem) if problem.is_passing() => {
+                tracing::warn!(job = job.number, %problem, "a job waits");
+                return Ok(());
+            }
             Err(problem) => {
                 let command = Command::Unready { job: job.number, why: problem.to_string() };
                 let _a_later_look_does_it =

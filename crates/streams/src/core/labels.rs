@@ -13,7 +13,7 @@ use acgs_windowing::{
 };
 
 use super::{
-    Action, Core,
+    Action, Core, Join,
     label::{Label, LabelCounts, Waiting},
     totals::Taken,
     work::Unfinished,
@@ -26,7 +26,7 @@ impl Core {
     /// Takes a frame of labels from a partition.
     ///
     /// # Errors
-    /// `SEQUENCE_GAP`.
+    /// `SEQUENCE_GAP`, or `MEMORY`. The frame has left no trace then.
     pub fn label_frame(
         &mut self,
         partition: &str,
@@ -37,8 +37,23 @@ impl Core {
         if self.check_seq(partition, seq, "labels")? == Taken::Duplicate {
             return Ok(Vec::new());
         }
+        self.room_for(labels.len())?;
         self.accept_seq(partition, seq);
         Ok(self.label(labels, now_us))
+    }
+
+    /// Whether so many ids more may wait.
+    ///
+    /// # Errors
+    /// `MEMORY`.
+    pub(super) fn room_for(&self, ids: usize) -> Result<(), Problem> {
+        if self.join.is_some() {
+            let (share, bytes) = (self.join_room.share(), ids * Join::ENTRY_BYTES);
+            if self.join_room.bytes() + bytes > share.least() {
+                share.check(bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes labels from whoever has them; [`Core::label_counts`] says what became of them when nothing is left to do.

@@ -4,7 +4,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use acgs_columns::{OwnedCell, RecordBatch};
-use acgs_windowing::windows::{Ingest, Rows};
+use acgs_windowing::{
+    LabelJoin,
+    windows::{Ingest, Rows},
+};
 
 use super::{
     Action, Core,
@@ -77,6 +80,7 @@ impl Core {
         let Some(mut unfinished) = self.unfinished.take() else { return actions };
         self.receipt_us = unfinished.receipt_us;
         let over = self.step(&mut unfinished, now_us, &mut work, &mut actions);
+        self.join_room.force(self.join.as_ref().map_or(0, LabelJoin::heap_bytes));
         self.receipt_us = None;
         if !over {
             self.unfinished = Some(unfinished);

@@ -11,7 +11,7 @@ use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::orchestrator::v1 as proto;
 use acgs_vocabulary::{
     Problem,
-    budget::{self, Use},
+    budget::{self, Share, Use},
     convert::batch,
     ports::{
         Clock,
@@ -137,6 +137,7 @@ pub(super) async fn run(
         labels: label_fields,
         clock: Arc::clone(&deps.clock),
         waiting,
+        held: Share::unbounded(),
         let_go,
     };
     tokio::spawn(reader.run(incoming));
@@ -176,6 +177,8 @@ struct Reader {
     clock: Arc<dyn Clock>,
     /// Frames that were received and are not taken yet.
     waiting: Waiting,
+    /// What frames of this client hold, wherever they are.
+    held: Share,
     /// Cancelled when the client is let go.
     let_go: CancellationToken,
     /// Where frames go before they are taken, when the stream is kept.
@@ -300,13 +303,18 @@ impl Reader {
                     return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
                 }
                 // What it takes, dictionaries and all, until the last judge is done with it.
-                let bytes = batch.size_bytes() + batch.dictionary_bytes();
+                let bytes = batch.heap_bytes();
                 if bytes > FRAME_HEAP_MAX {
                     let message =
                         format!("has {bytes} bytes with its dictionaries, at most {FRAME_HEAP_MAX}");
                     return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
                 }
-                let batch = batch.keeping(budget::process().of(Use::Frames).reserve(bytes)?);
+                let share = budget::process().of(Use::Frames);
+                let little = self.held.held() + bytes <= share.least();
+                let batch = batch.keeping(|bytes| {
+                    let room = if little { share.force(bytes) } else { share.reserve(bytes)? };
+                    Ok::<_, Problem>((room, self.held.force(bytes)))
+                })?;
                 let waits = self.waiting.one();
                 Ok((Input::Rows { client, seq: rows.seq, batch, received_us, waits }, None))
             }
