@@ -24,10 +24,10 @@ use tonic::transport::Channel;
 
 use crate::deployments::{model, version};
 
-const CAPTURE: &str = "\n[capture]\npercent = 100.0\ntimestamp = \"ts\"\nid = \"name\"\nlabel = \"late\"\nwindow_ms = 60000\n\
+pub(crate) const CAPTURE: &str = "\n[capture]\npercent = 100.0\ntimestamp = \"ts\"\nid = \"name\"\nlabel = \"late\"\nwindow_ms = 60000\n\
                        out_of_orderness_ms = 0\nlabel_horizon_ms = 60000\n";
 
-fn tensor(name: &str, datatype: &str, contents: InferTensorContents) -> InferInputTensor {
+pub(crate) fn tensor(name: &str, datatype: &str, contents: InferTensorContents) -> InferInputTensor {
     InferInputTensor {
         name: name.into(),
         datatype: datatype.into(),
@@ -37,7 +37,7 @@ fn tensor(name: &str, datatype: &str, contents: InferTensorContents) -> InferInp
     }
 }
 
-fn question(row: i64) -> ModelInferRequest {
+pub(crate) fn question(row: i64) -> ModelInferRequest {
     let x = InferTensorContents { fp64_contents: vec![row as f64], ..Default::default() };
     let ts = InferTensorContents { int64_contents: vec![row * 1_000], ..Default::default() };
     let name = InferTensorContents { bytes_contents: vec![format!("r{row}").into()], ..Default::default() };
@@ -48,13 +48,13 @@ fn question(row: i64) -> ModelInferRequest {
     }
 }
 
-async fn put_policy(client: &mut LifecycleClients<MeshChannel>, capture: &str) {
+pub(crate) async fn put_policy(client: &mut LifecycleClients<MeshChannel>, capture: &str) {
     let document = Some(PolicyDocument { toml: format!("{POLICY}{capture}") });
     let request = PutPolicyRequest { model_id: "m".into(), document, ..Default::default() };
     client.models.put_policy(request).await.unwrap();
 }
 
-async fn metric(mesh: &Mesh, name: &str) -> u64 {
+pub(crate) async fn metric(mesh: &Mesh, name: &str) -> u64 {
     let answer = acgs_tests::http::request(mesh.running.addresses.gateway, "GET", "/metrics", &[], "").await;
     let text = String::from_utf8(answer.body).unwrap();
     let line = text.lines().find(|line| line.starts_with(&format!("{name}_total ")));

@@ -6,6 +6,7 @@ mod arbitrary;
 mod architecture;
 mod balancing;
 mod binary;
+mod capture_truth;
 mod captures;
 mod constitution;
 mod contract;

@@ -23,7 +23,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::{body::Noted, stats::Stats};
+use crate::{
+    body::Noted,
+    losses::{Dropped, Reason},
+    stats::Stats,
+};
 
 /// Calls that wait to be made into rows.
 const WAITING_MAX: usize = 16_384;
@@ -47,6 +51,10 @@ pub struct Captured {
     pub version: Arc<str>,
     /// The request, noted as it went through.
     pub request: Arc<Noted>,
+    /// How its message may be compressed.
+    pub encoding: Option<String>,
+    /// And that of the answer.
+    pub answer_encoding: Option<String>,
     /// Wall time at which it came, milliseconds since the epoch.
     pub received_ms: i64,
 }
@@ -113,32 +121,42 @@ impl Captures {
 
     /// Takes a call that has ended so; one for which there is no room is counted.
     pub fn take(&self, captured: Captured, code: Code, answer: Option<Vec<Bytes>>, latency_ms: f64) {
-        let taken = || {
-            let request = captured.request.whole()?;
-            let pieces = request.iter().chain(answer.iter().flatten());
-            let bytes = pieces.map(Bytes::len).sum::<usize>();
-            let room = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
-            Some((request, room))
+        let (model_id, version) = (Arc::clone(&captured.model_id), Arc::clone(&captured.version));
+        let lost = |reason, detail: &str| {
+            self.stats.losses.lost(&model_id, &version, &Dropped::new(reason, detail), 1);
         };
-        let Some((request, room)) = taken() else {
-            self.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        // What was noted of an answer that is too large is nothing.
+        let request = captured.request.whole().filter(|_| answer.is_some() || code != Code::Ok);
+        let Some(request) = request else {
+            return lost(Reason::TooLarge, "see gateway.capture_bytes_max");
+        };
+        let pieces = request.iter().chain(answer.iter().flatten());
+        let bytes = u32::try_from(pieces.map(Bytes::len).sum::<usize>()).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {
+            return lost(Reason::NoRoom, "too many bytes wait");
         };
         let number = (random::next(&self.numbers) >> 1) as i64;
         let exchange = Exchange { captured, request, answer, code, latency_ms, number, _room: room };
         if self.calls.try_send(exchange).is_err() {
-            self.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
+            lost(Reason::NoRoom, "too many calls wait");
         }
     }
 }
 
 type Key = (Arc<str>, Arc<str>);
 
+/// Rows on their way, and of how many calls they are.
+#[derive(Debug)]
+struct Frame {
+    batch: RecordBatch,
+    calls: u64,
+}
+
 /// A version's stream, and the schema that its first call had.
 struct Open {
     spec: Arc<Capture>,
     shape: rows::Shape,
-    batches: mpsc::Sender<RecordBatch>,
+    batches: mpsc::Sender<Frame>,
     /// Carries it.
     task: tokio::task::JoinHandle<()>,
     /// How it was opened.
@@ -155,22 +173,25 @@ async fn run(parts: CaptureParts, mut waiting: mpsc::Receiver<Exchange>) {
         let mut made: HashMap<Key, rows::Rows> = HashMap::new();
         for exchange in calls.drain(..) {
             let key = (Arc::clone(&exchange.captured.model_id), Arc::clone(&exchange.captured.version));
-            if take(&parts, &mut streams, &mut made, key, &exchange).is_none() {
-                parts.stats.captures_dropped.fetch_add(1, Ordering::Relaxed);
+            let taken = take(&parts, &mut streams, &mut made, key.clone(), &exchange);
+            if let Err(dropped) = taken {
+                parts.stats.losses.lost(&key.0, &key.1, &dropped, 1);
             }
         }
         for (key, rows) in made {
-            send(&parts, streams.get(&key), rows);
+            send(&parts, &key, streams.get(&key), rows);
         }
     }
 }
 
 /// Hands rows to their stream; what it has no room for is counted.
-fn send(parts: &CaptureParts, open: Option<&Open>, rows: rows::Rows) {
-    let count = rows.calls();
-    let sent = rows.finish().and_then(|batch| open?.batches.try_send(batch).ok());
-    let counter = if sent.is_some() { &parts.stats.captures } else { &parts.stats.captures_dropped };
-    counter.fetch_add(count, Ordering::Relaxed);
+fn send(parts: &CaptureParts, key: &Key, open: Option<&Open>, rows: rows::Rows) {
+    let calls = rows.calls();
+    let sent = rows.finish().and_then(|batch| open?.batches.try_send(Frame { batch, calls }).ok());
+    if sent.is_none() {
+        let dropped = Dropped::new(Reason::NoRoom, "too many records wait for their stream");
+        parts.stats.losses.lost(&key.0, &key.1, &dropped, calls);
+    }
 }
 
 /// Calls that came together; `false` when there will be none.
@@ -188,14 +209,15 @@ async fn gather(waiting: &mut mpsc::Receiver<Exchange>, calls: &mut Vec<Exchange
     true
 }
 
-/// `None` when the call cannot be a record.
+/// # Errors
+/// When the call cannot be a record.
 fn take(
     parts: &CaptureParts,
     streams: &mut HashMap<Key, Open>,
     made: &mut HashMap<Key, rows::Rows>,
     key: Key,
     exchange: &Exchange,
-) -> Option<()> {
+) -> Result<(), Dropped> {
     let call = rows::Call::read(exchange)?;
     let spec = &exchange.captured.spec;
     let fits = streams.get(&key).is_some_and(|open| {
@@ -206,16 +228,17 @@ fn take(
         if streams.len() >= STREAMS_MAX && !streams.contains_key(&key) {
             streams.retain(|_, open| !open.batches.is_closed());
             if streams.len() >= STREAMS_MAX {
-                return None;
+                let told = format!("{STREAMS_MAX} versions are captured");
+                return Err(Dropped::new(Reason::Streams, told));
             }
         }
         let shape = call.shape(spec)?;
         // Another schema, or another meaning, is another life of the stream; what was made for the one before goes there.
         if let Some(rows) = made.remove(&key) {
-            send(parts, streams.get(&key), rows);
+            send(parts, &key, streams.get(&key), rows);
         }
         let (batches, outgoing) = mpsc::channel(BATCHES_MAX);
-        let stream = stream::Stream::new(parts.clone(), &key.0, &key.1, Arc::clone(spec), Arc::clone(&shape));
+        let stream = stream::Stream::new(parts.clone(), key.clone(), spec, Arc::clone(&shape));
         let (asked, ends) = (stream.asked().clone(), Arc::new(AtomicBool::new(false)));
         // Two at once would take the partition from each other. What is another stream has to end before the next begins.
         let before = streams.remove(&key).map(|open| {
@@ -225,10 +248,12 @@ fn take(
         let task = tokio::spawn(stream.run(outgoing, before, Arc::clone(&ends)));
         streams.insert(key.clone(), Open { spec: Arc::clone(spec), shape, batches, task, asked, ends });
     }
-    let shape = &streams.get(&key)?.shape;
-    let rows = match made.entry(key) {
-        std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-        std::collections::hash_map::Entry::Vacant(new) => new.insert(rows::Rows::new(Arc::clone(shape))),
-    };
-    rows.push(call, exchange)
+    let Some(open) = streams.get(&key) else { return Ok(()) };
+    if made.get(&key).is_some_and(|rows| !rows.has_room_for(&call))
+        && let Some(full) = made.remove(&key)
+    {
+        send(parts, &key, Some(open), full);
+    }
+    let rows = made.entry(key).or_insert_with(|| rows::Rows::new(Arc::clone(&open.shape)));
+    rows.push(&call, exchange)
 }

@@ -18,7 +18,7 @@ use call::{Call, InFlight, Unheard};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use request::{caller_gone, dispatch, gather, is_repeatable};
+use request::{caller_gone, dispatch, encoding_of, gather, is_repeatable};
 use tokio_util::sync::DropGuard;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
@@ -199,7 +199,8 @@ impl Gateway {
         if !inference || (named.is_some() && !is_repeatable(parts.uri.path())) {
             return named.map(str::to_owned).ok_or_else(missing);
         }
-        let encoding = parts.headers.get("grpc-encoding").and_then(|value| value.to_str().ok());
+        let encoding = encoding_of(&parts.headers);
+        let encoding = encoding.as_deref();
         let mut seen = Vec::new();
         loop {
             let frame = incoming.frame().await;
@@ -258,14 +259,29 @@ impl Gateway {
             note_max = config.capture_bytes_max;
             let captures = self.0.captures.clone();
             let (version, received_ms) = (Arc::clone(&target.version), captures.now_ms());
-            let captured = Captured { spec, model_id, version, request: Arc::clone(note), received_ms };
+            let captured = Captured {
+                spec,
+                model_id,
+                version,
+                request: Arc::clone(note),
+                encoding: encoding_of(&parts.headers),
+                answer_encoding: None,
+                received_ms,
+            };
             call.captured = Some((captures, captured));
         }
         if let (Some((target, arm)), Some(note)) = (shadow, &note) {
             note_max = note_max.max(config.shadow_bytes_max);
             let headers = self.onward(&parts.headers, &target.header);
-            let shadowed =
-                Shadowed { target, shard, arm, path: parts.uri.clone(), headers, request: Arc::clone(note) };
+            let shadowed = Shadowed {
+                target,
+                shard,
+                arm,
+                path: parts.uri.clone(),
+                headers,
+                request: Arc::clone(note),
+                answer_encoding: None,
+            };
             call.shadowed = Some((self.0.copies.clone(), shadowed));
         }
         let noted = note.map(|note| (note, note_max));
@@ -361,6 +377,7 @@ impl Gateway {
             call.ended(End::Said(code), None);
             return Ok(Response::from_parts(parts, GatewayBody::Own(axum::body::Body::empty())));
         }
+        call.is_answered_in(encoding_of(&parts.headers));
         let sleep = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         let bytes_max = self.0.config.message_bytes_max;
         let body = AnswerBody::new(inner, bytes_max, sleep, Box::new(call), note_max, request_ends);

@@ -44,6 +44,8 @@ pub struct Shadowed {
     pub headers: HeaderMap,
     /// The request, noted as it went through.
     pub request: Arc<Noted>,
+    /// How the answer may be compressed.
+    pub answer_encoding: Option<String>,
 }
 
 /// Makes copies. Clones share the bound.
@@ -78,21 +80,29 @@ impl Copies {
         let constitution = self.constitution.clone();
         tokio::spawn(async move {
             let _room = room;
-            let Shadowed { target, shard, arm, path, headers, .. } = shadowed;
+            let Shadowed { target, shard, arm, path, headers, answer_encoding, .. } = shadowed;
             let inference = path.path().starts_with(INFERENCE);
             let heard = tokio::time::timeout(
                 PATIENCE,
                 ask(&target.pools[shard], (path, headers, request), &arm, &constitution),
             )
             .await;
-            let (other_code, other) = heard.unwrap_or((Code::DeadlineExceeded, Bytes::new()));
+            let (other_code, other) = heard.unwrap_or((Code::DeadlineExceeded, Answer::default()));
+            let answer = Answer { framed: joined(&answer), encoding: answer_encoding };
             let alike = match (code == Code::Ok, other_code == Code::Ok) {
-                (true, true) => alike(&joined(&answer), &other, inference),
+                (true, true) => alike(&answer, &other, inference),
                 (one, other) => one == other,
             };
             arm.compared(!alike);
         });
     }
+}
+
+/// An answer as it came.
+#[derive(Debug, Default)]
+struct Answer {
+    framed: Bytes,
+    encoding: Option<String>,
 }
 
 /// Whether the version said something about the call, if only that it is wrong.
@@ -113,7 +123,7 @@ async fn ask(
     (path, headers, request): (Uri, HeaderMap, Vec<Bytes>),
     arm: &Arm,
     constitution: &Constitution,
-) -> (Code, Bytes) {
+) -> (Code, Answer) {
     let whole = joined(&request);
     let body = Body::new(Full::new(whole).map_err(|never| match never {}));
     let mut copy = Request::new(body);
@@ -122,27 +132,33 @@ async fn ask(
     *copy.headers_mut() = headers;
     // The call's own deadline is not the copy's.
     copy.headers_mut().remove("grpc-timeout");
-    let Ok(response) = pool.clone().call(copy).await else { return (Code::Unavailable, Bytes::new()) };
+    let Ok(response) = pool.clone().call(copy).await else { return (Code::Unavailable, Answer::default()) };
     if sent(response.headers()).is_some_and(|sent| !constitution.accepts(sent)) {
         arm.breached();
     }
     if let Some(code) = code_of(response.headers()) {
-        return (code, Bytes::new());
+        return (code, Answer::default());
     }
+    let encoding = response.headers().get("grpc-encoding").and_then(|value| value.to_str().ok());
+    let encoding = encoding.map(str::to_owned);
     let Ok(collected) = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await else {
-        return (Code::Unknown, Bytes::new());
+        return (Code::Unknown, Answer::default());
     };
     let code = collected.trailers().and_then(code_of).unwrap_or(Code::Unknown);
-    (code, collected.to_bytes())
+    (code, Answer { framed: collected.to_bytes(), encoding })
 }
 
 /// Whether two answers are alike: by the Open Inference Protocol the same tensors with about the same numbers, otherwise the
 /// same bytes.
-fn alike(one: &Bytes, other: &Bytes, inference: bool) -> bool {
-    let message = |framed: &Bytes| ModelInferResponse::decode(framing::message(framed.clone())?).ok();
+fn alike(one: &Answer, other: &Answer, inference: bool) -> bool {
+    let message = |answer: &Answer| {
+        let encoding = answer.encoding.as_deref();
+        let message = framing::unpacked(answer.framed.clone(), encoding, ANSWER_BYTES_MAX).ok()?;
+        ModelInferResponse::decode(message).ok()
+    };
     match (inference, message(one), message(other)) {
         (true, Some(one), Some(other)) => same_tensors(&one, &other),
-        _ => one == other,
+        _ => one.framed == other.framed,
     }
 }
 
@@ -212,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(name: &str, scores: &[f64]) -> Bytes {
+    fn answer(name: &str, scores: &[f64]) -> Answer {
         let output = InferOutputTensor {
             name: name.into(),
             datatype: "FP64".into(),
@@ -225,7 +241,7 @@ mod tests {
             outputs: vec![output],
             ..Default::default()
         };
-        framing::framed(&message.encode_to_vec()).unwrap()
+        Answer { framed: framing::framed(&message.encode_to_vec()).unwrap(), encoding: None }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
+use crate::losses::Losses;
+
 /// What the gateway counts of itself.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -23,8 +25,8 @@ pub struct Stats {
     pub copies: AtomicU64,
     /// Copies that were not, for want of room.
     pub copies_dropped: AtomicU64,
-    /// Calls that became records.
+    /// Calls that became records: their streams have accepted them.
     pub captures: AtomicU64,
-    /// Sampled calls that did not: no room, too large, or not of one value for each row.
-    pub captures_dropped: AtomicU64,
+    /// Sampled calls that did not.
+    pub losses: Losses,
 }

@@ -135,9 +135,21 @@ fn numbers(stats: Arc<Stats>) -> impl Fn() -> Vec<Measured> + Send + Sync {
             counter("acgs_gateway_captures", "Calls that became records", read(&stats.captures)),
             counter(
                 "acgs_gateway_captures_dropped",
-                "Sampled calls that became no records: no room, too large, or not one value for each row",
-                read(&stats.captures_dropped),
+                "Sampled calls that became no records",
+                stats.losses.all(),
             ),
+            Measured {
+                name: "acgs_gateway_captures_lost",
+                help: "Sampled calls that became no records, by reason",
+                samples: stats
+                    .losses
+                    .each()
+                    .map(|(reason, calls)| Sample {
+                        labels: vec![("reason", reason.as_str().to_owned())],
+                        value: Err(calls),
+                    })
+                    .collect(),
+            },
             Measured {
                 name: "acgs_gateway_in_flight",
                 help: "Calls that are open now",

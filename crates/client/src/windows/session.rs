@@ -126,10 +126,16 @@ impl WindowSession {
         self.unaccepted.frames()
     }
 
-    /// Rows that are not accepted yet.
+    /// What is not accepted yet counts for: rows, unless its sender said something else.
     #[must_use]
-    pub fn unaccepted_rows(&self) -> u64 {
-        self.unaccepted.rows()
+    pub fn unaccepted_weight(&self) -> u64 {
+        self.unaccepted.weight()
+    }
+
+    /// What was accepted counts for, since the session began.
+    #[must_use]
+    pub fn accepted_weight(&self) -> u64 {
+        self.unaccepted.accepted_weight()
     }
 
     /// Sends rows of so many bytes, when there is credit. What is heard meanwhile waits for [`Self::heard`].
@@ -137,7 +143,21 @@ impl WindowSession {
     /// # Errors
     /// What the server says against them.
     pub async fn send_rows(&mut self, batch: RecordBatch, bytes: usize) -> Result<(), SessionError> {
-        self.send(Say::Rows(Rows { batch: Some(batch), ..Rows::default() }), bytes).await
+        let weight = u64::from(batch.row_count);
+        self.send_rows_weighing(batch, bytes, weight).await
+    }
+
+    /// The same with rows that count for something else, such as the calls that they are of.
+    ///
+    /// # Errors
+    /// What the server says against them.
+    pub async fn send_rows_weighing(
+        &mut self,
+        batch: RecordBatch,
+        bytes: usize,
+        weight: u64,
+    ) -> Result<(), SessionError> {
+        self.send(Say::Rows(Rows { batch: Some(batch), ..Rows::default() }), bytes, weight).await
     }
 
     /// Sends labels, likewise.
@@ -145,7 +165,7 @@ impl WindowSession {
     /// # Errors
     /// What the server says against them.
     pub async fn send_labels(&mut self, batch: RecordBatch, bytes: usize) -> Result<(), SessionError> {
-        self.send(Say::Labels(Labels { batch: Some(batch), ..Labels::default() }), bytes).await
+        self.send(Say::Labels(Labels { batch: Some(batch), ..Labels::default() }), bytes, 0).await
     }
 
     /// No more rows or labels.
@@ -187,9 +207,16 @@ impl WindowSession {
         Some(message)
     }
 
-    /// Gives up the frame that is to be accepted next, which the server refuses again and again; how many rows it had.
-    pub fn discard_first(&mut self) -> u64 {
-        self.unaccepted.discard_first()
+    /// Puts these, with their bytes and what they count for, in the place of the rows that are to be accepted next, which the server refuses
+    /// again and again; what is given up with them. The connection has to be over.
+    pub fn replace_first(&mut self, with: impl FnOnce(RecordBatch) -> Vec<(RecordBatch, usize, u64)>) -> u64 {
+        self.unaccepted.replace_first(|message| match message {
+            Say::Rows(Rows { batch: Some(batch), .. }) => {
+                let rows = |batch| Say::Rows(Rows { batch: Some(batch), ..Rows::default() });
+                with(batch).into_iter().map(|(batch, bytes, weight)| (rows(batch), bytes, weight)).collect()
+            }
+            _ => Vec::new(),
+        })
     }
 
     /// The next thing that the server says; `None` at the end. Nothing is lost when it is not waited for to the end.
@@ -205,9 +232,9 @@ impl WindowSession {
     }
 
     /// The frame is kept also when there is an error: it goes with the next connection.
-    async fn send(&mut self, message: Say, bytes: usize) -> Result<(), SessionError> {
+    async fn send(&mut self, message: Say, bytes: usize, weight: u64) -> Result<(), SessionError> {
         let waited = self.wait_for_credit().await;
-        self.unaccepted.add(message, bytes);
+        self.unaccepted.add(message, bytes, weight);
         waited?;
         self.flush().await
     }

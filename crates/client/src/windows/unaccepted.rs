@@ -18,7 +18,8 @@ pub(super) enum Life {
 #[derive(Debug)]
 struct Frame {
     bytes: u64,
-    rows: u64,
+    /// What it counts for, as its sender says: rows, unless it says something else.
+    weight: u64,
     /// `None` when it was sent and is never sent again.
     message: Option<Say>,
 }
@@ -37,6 +38,8 @@ pub(super) struct Unaccepted {
     sent_ever: usize,
     /// Whether the numbers are the server's yet.
     is_numbered: bool,
+    /// What was accepted counts for.
+    accepted_weight: u64,
 }
 
 fn numbered(mut message: Say, seq: u64) -> Say {
@@ -46,13 +49,6 @@ fn numbered(mut message: Say, seq: u64) -> Say {
         Say::Open(_) | Say::Ack(_) | Say::End(_) => {}
     }
     message
-}
-
-fn rows(message: &Say) -> u64 {
-    match message {
-        Say::Rows(rows) => rows.batch.as_ref().map_or(0, |batch| u64::from(batch.row_count)),
-        Say::Labels(_) | Say::Open(_) | Say::Ack(_) | Say::End(_) => 0,
-    }
 }
 
 impl Unaccepted {
@@ -66,6 +62,7 @@ impl Unaccepted {
             sent: 0,
             sent_ever: 0,
             is_numbered: false,
+            accepted_weight: 0,
         }
     }
 
@@ -84,15 +81,20 @@ impl Unaccepted {
         self.frames.len()
     }
 
-    /// Rows that are not accepted.
-    pub(super) fn rows(&self) -> u64 {
-        self.frames.iter().map(|frame| frame.rows).sum()
+    /// What is not accepted counts for.
+    pub(super) fn weight(&self) -> u64 {
+        self.frames.iter().map(|frame| frame.weight).sum()
+    }
+
+    /// What was accepted counts for, ever.
+    pub(super) fn accepted_weight(&self) -> u64 {
+        self.accepted_weight
     }
 
     /// Takes a frame that is to be sent.
-    pub(super) fn add(&mut self, message: Say, bytes: usize) {
+    pub(super) fn add(&mut self, message: Say, bytes: usize, weight: u64) {
         self.credit_bytes -= bytes as i64;
-        self.frames.push_back(Frame { bytes: bytes as u64, rows: rows(&message), message: Some(message) });
+        self.frames.push_back(Frame { bytes: bytes as u64, weight, message: Some(message) });
     }
 
     /// Whether a frame is to be sent.
@@ -112,19 +114,28 @@ impl Unaccepted {
     /// The server has everything through this number, and takes so many bytes more.
     pub(super) fn accept(&mut self, through_seq: u64, credit_bytes: u64) {
         self.credit_bytes += credit_bytes as i64;
-        while self.accepted_through < through_seq && self.frames.pop_front().is_some() {
+        while self.accepted_through < through_seq
+            && let Some(frame) = self.frames.pop_front()
+        {
+            self.accepted_weight += frame.weight;
             self.accepted_through += 1;
             self.sent = self.sent.saturating_sub(1);
             self.sent_ever = self.sent_ever.saturating_sub(1);
         }
     }
 
-    /// Gives up the frame that is to be accepted next; how many rows it had.
-    pub(super) fn discard_first(&mut self) -> u64 {
-        let rows = self.frames.pop_front().map_or(0, |frame| frame.rows);
+    /// Puts these, with their bytes and what they count for, in the place of the frame that is to be accepted next; what is given up with it.
+    /// Nothing behind it was accepted, so that numbers still follow each other.
+    pub(super) fn replace_first(&mut self, with: impl FnOnce(Say) -> Vec<(Say, usize, u64)>) -> u64 {
+        let Some(frame) = self.frames.pop_front() else { return 0 };
         self.sent = self.sent.saturating_sub(1);
         self.sent_ever = self.sent_ever.saturating_sub(1);
-        rows
+        let parts = frame.message.map(with).unwrap_or_default();
+        let kept: u64 = parts.iter().map(|(_, _, weight)| weight).sum();
+        for (message, bytes, weight) in parts.into_iter().rev() {
+            self.frames.push_front(Frame { bytes: bytes as u64, weight, message: Some(message) });
+        }
+        frame.weight.saturating_sub(kept)
     }
 
     /// What the server that opened the stream now knows of it. More than was ever sent is somebody else's, who has had this

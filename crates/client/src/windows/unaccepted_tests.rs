@@ -46,7 +46,7 @@ proptest! {
             match step {
                 0..3 => {
                     number += 1;
-                    client.add(frame(number), 10);
+                    client.add(frame(number), 10, u64::from(number));
                 }
                 3..6 => on_their_way.extend(client.next()),
                 6..9 => if let Some(message) = on_their_way.pop_front() {
@@ -67,7 +67,7 @@ proptest! {
         prop_assert_eq!(&server.got, &(1..=number).collect::<Vec<_>>());
         credit_bytes += 10 * on_their_way.len() as u64;
         client.accept(server.accepted_through, credit_bytes);
-        prop_assert_eq!((client.frames(), client.rows(), client.credit_bytes()), (0, 0, 1_000));
+        prop_assert_eq!((client.frames(), client.weight(), client.credit_bytes()), (0, 0, 1_000));
         prop_assert!(!client.has_unsent());
     }
 }
@@ -76,14 +76,14 @@ proptest! {
 fn in_a_new_life_what_was_not_accepted_gets_new_numbers() {
     let mut client = Unaccepted::new(true);
     client.reopen(0, 100);
-    (1..=5).for_each(|number| client.add(frame(number), 10));
+    (1..=5).for_each(|number| client.add(frame(number), 10, u64::from(number)));
     (1..=4).for_each(|number| assert_eq!(read(&client.next().unwrap()), (number, number as u32)));
     client.accept(3, 30);
-    assert_eq!((client.frames(), client.rows()), (2, 9));
+    assert_eq!((client.frames(), client.weight()), (2, 9));
     assert_eq!(client.life(0), Life::New);
     client.reopen(0, 100);
     assert_eq!(client.credit_bytes(), 80);
-    client.add(frame(6), 10);
+    client.add(frame(6), 10, 6);
     let again: Vec<_> = std::iter::from_fn(|| client.next()).map(|message| read(&message)).collect();
     assert_eq!(again, [(1, 4), (2, 5), (3, 6)]);
 }
@@ -91,7 +91,7 @@ fn in_a_new_life_what_was_not_accepted_gets_new_numbers() {
 #[test]
 fn what_another_sent_is_not_taken_for_ours() {
     let mut client = Unaccepted::new(true);
-    (1..=3).for_each(|number| client.add(frame(number), 10));
+    (1..=3).for_each(|number| client.add(frame(number), 10, u64::from(number)));
     assert_eq!(client.life(5), Life::Same, "the first opening says where numbers begin");
     client.reopen(5, 100);
     assert_eq!(client.frames(), 3, "nothing was sent before, so nothing was accepted");
@@ -100,7 +100,7 @@ fn what_another_sent_is_not_taken_for_ours() {
     client.reopen(8, 100);
     let again: Vec<_> = std::iter::from_fn(|| client.next()).map(|message| read(&message)).collect();
     assert_eq!(again, [(9, 1), (10, 2), (11, 3)]);
-    assert_eq!(client.discard_first(), 1);
+    assert_eq!(client.replace_first(|_| Vec::new()), 1);
     client.reopen(8, 100);
     assert_eq!(read(&client.next().unwrap()), (9, 2));
 }
@@ -109,9 +109,23 @@ fn what_another_sent_is_not_taken_for_ours() {
 fn one_that_keeps_nothing_counts_all_the_same() {
     let mut client = Unaccepted::new(false);
     client.reopen(7, 100);
-    client.add(frame(1), 10);
+    client.add(frame(1), 10, 1);
     assert_eq!(read(&client.next().unwrap()), (8, 1));
-    assert_eq!((client.frames(), client.rows(), client.next()), (1, 1, None));
+    assert_eq!((client.frames(), client.weight(), client.next()), (1, 1, None));
     client.accept(8, 10);
     assert_eq!((client.frames(), client.credit_bytes()), (0, 100));
+}
+
+#[test]
+fn a_frame_that_is_cut_gives_up_what_is_left_out() {
+    let mut client = Unaccepted::new(true);
+    client.reopen(0, 100);
+    (1..=2).for_each(|number| client.add(frame(number), 10, 5));
+    client.next();
+    assert_eq!(client.replace_first(|_| vec![(frame(10), 4, 2), (frame(11), 4, 1)]), 2);
+    client.reopen(0, 100);
+    let again: Vec<_> = std::iter::from_fn(|| client.next()).map(|message| read(&message)).collect();
+    assert_eq!(again, [(1, 10), (2, 11), (3, 2)]);
+    client.accept(2, 8);
+    assert_eq!((client.weight(), client.accepted_weight()), (5, 3));
 }

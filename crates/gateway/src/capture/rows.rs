@@ -11,18 +11,30 @@ use acgs_inference::{
     framing,
     tensors::{self, Tensors},
 };
-use acgs_vocabulary::CALL_FIELD;
+use acgs_vocabulary::{CALL_FIELD, convert::batch::TEXT_BYTES_MAX};
 use bytes::Bytes;
 use prost::Message;
 use tonic::Code;
 
 use super::Exchange;
-use crate::body::joined;
+use crate::{
+    body::joined,
+    losses::{Dropped, Reason},
+};
 
 const TIME: &str = "acgs_time_ms";
 const ID: &str = "acgs_id";
 const LATENCY: &str = "acgs_latency_ms";
 const ERROR: &str = "acgs_error";
+
+/// Bytes of a message once it is unpacked.
+const UNPACKED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of an id that is made, beside the caller's.
+const ID_BYTES: usize = 32;
+/// Bytes after which a frame is full: a server takes 4 MiB.
+const FRAME_BYTES: usize = 1 << 20;
+/// Rows of a frame.
+const FRAME_ROWS_MAX: usize = 32_768;
 
 /// Fields of a version's records.
 pub(super) type Shape = Arc<Schema>;
@@ -34,25 +46,48 @@ pub(super) struct Call {
     scores: Option<Vec<f64>>,
 }
 
-/// A compressed message is not unpacked here.
-fn message(pieces: &[Bytes]) -> Option<Bytes> {
-    framing::message(joined(pieces))
+/// A message that came in pieces, unpacked.
+fn message(pieces: &[Bytes], encoding: Option<&str>) -> Result<Bytes, Dropped> {
+    let unpacked = framing::unpacked(joined(pieces), encoding, UNPACKED_BYTES_MAX);
+    unpacked.map_err(|error| Dropped::new(Reason::Encoding, error))
 }
 
 impl Call {
-    /// `None` when it is no call of one value for each row.
-    pub(super) fn read(exchange: &Exchange) -> Option<Self> {
-        let request = ModelInferRequest::decode(message(&exchange.request)?).ok()?;
-        let inputs = Tensors::read(&request).ok().filter(|inputs| inputs.rows() > 0)?;
-        let spec = &exchange.captured.spec;
+    /// # Errors
+    /// When it is no call of one value for each row, or holds what no record may.
+    pub(super) fn read(exchange: &Exchange) -> Result<Self, Dropped> {
+        let captured = &exchange.captured;
+        let request = message(&exchange.request, captured.encoding.as_deref())?;
+        let request = ModelInferRequest::decode(request)
+            .map_err(|error| Dropped::new(Reason::NotInference, format!("the request: {error}")))?;
+        let inputs = Tensors::read(&request).map_err(|problem| Dropped::new(Reason::Tensor, problem))?;
+        if inputs.rows() == 0 {
+            return Err(Dropped::new(Reason::Tensor, "the request has no rows"));
+        }
+        let texts = (0..inputs.rows()).flat_map(|row| inputs.cells(row));
+        let longest = texts.map(|cell| if let Cell::Text(text) = cell { text.len() } else { 0 }).max();
+        let made = if captured.spec.id.is_empty() { request.id.len() + ID_BYTES } else { 0 };
+        let longest = longest.unwrap_or(0).max(made);
+        if longest > TEXT_BYTES_MAX {
+            let told = format!("a text has {longest} bytes, at most {TEXT_BYTES_MAX}");
+            return Err(Dropped::new(Reason::TextTooLong, told));
+        }
         let scores = match (&exchange.answer, exchange.code) {
             (Some(pieces), Code::Ok) => {
-                let answer = ModelInferResponse::decode(message(pieces)?).ok()?;
-                Some(tensors::numbers(&answer, &spec.score).filter(|scores| scores.len() == inputs.rows())?)
+                let answer = message(pieces, captured.answer_encoding.as_deref())?;
+                let answer = ModelInferResponse::decode(answer)
+                    .map_err(|error| Dropped::new(Reason::NotInference, format!("the answer: {error}")))?;
+                let scores = tensors::numbers(&answer, &captured.spec.score)
+                    .map_err(|told| Dropped::new(Reason::Score, told))?;
+                if scores.len() != inputs.rows() {
+                    let told = format!("{} scores for {} rows", scores.len(), inputs.rows());
+                    return Err(Dropped::new(Reason::Score, told));
+                }
+                Some(scores)
             }
             _ => None,
         };
-        Some(Self { inputs, id: request.id, scores })
+        Ok(Self { inputs, id: request.id, scores })
     }
 
     /// Whether its tensors are those of a shape that was made under the same policy.
@@ -65,8 +100,9 @@ impl Call {
         known.len() == found.len() + ours(spec) && found.iter().zip(known).all(alike)
     }
 
-    /// The fields of its records; `None` when a tensor cannot be what the policy says it is.
-    pub(super) fn shape(&self, spec: &Capture) -> Option<Shape> {
+    /// # Errors
+    /// When a tensor cannot be what the policy says it is.
+    pub(super) fn shape(&self, spec: &Capture) -> Result<Shape, Dropped> {
         shape(self.inputs.fields(), spec)
     }
 }
@@ -76,7 +112,8 @@ fn ours(spec: &Capture) -> usize {
     4 + usize::from(spec.timestamp.is_empty()) + usize::from(spec.id.is_empty())
 }
 
-fn shape(inputs: &[(String, Kind)], spec: &Capture) -> Option<Shape> {
+fn shape(inputs: &[(String, Kind)], spec: &Capture) -> Result<Shape, Dropped> {
+    let wrong = |told: String| Err(Dropped::new(Reason::Meaning, told));
     let mut fields = Vec::new();
     for (name, found) in inputs {
         let (kind, role) = match name.as_str() {
@@ -90,14 +127,17 @@ fn shape(inputs: &[(String, Kind)], spec: &Capture) -> Option<Shape> {
             _ => true,
         };
         if !fits {
-            return None;
+            return wrong(format!("tensor {name:?} is of kind {found:?}, and cannot be the {role:?}"));
         }
         fields.push(Field::new(name, kind, role));
     }
     let has = |role: Role| fields.iter().any(|field: &Field| field.role == role);
     let (timed, named) = (has(Role::Timestamp), has(Role::Id));
-    if (!spec.timestamp.is_empty() && !timed) || (!spec.id.is_empty() && !named) {
-        return None;
+    for (wanted, there) in [(&spec.timestamp, timed), (&spec.id, named)] {
+        if !wanted.is_empty() && !there {
+            let names: Vec<&String> = inputs.iter().map(|(name, _)| name).collect();
+            return wrong(format!("there is no input {wanted:?}; the request has {names:?}"));
+        }
     }
     if !timed {
         fields.push(Field::new(TIME, Kind::Timestamp, Role::Timestamp));
@@ -109,7 +149,7 @@ fn shape(inputs: &[(String, Kind)], spec: &Capture) -> Option<Shape> {
     fields.push(Field::new(LATENCY, Kind::Double, Role::Latency));
     fields.push(Field::new(ERROR, Kind::Boolean, Role::Error));
     fields.push(Field::new(CALL_FIELD, Kind::Int64, Role::None));
-    Schema::new(fields).ok().map(Arc::new)
+    Schema::new(fields).map(Arc::new).or_else(|error| wrong(error.to_string()))
 }
 
 /// Rows of one schema.
@@ -117,18 +157,32 @@ pub(super) struct Rows {
     builder: BatchBuilder,
     shape: Shape,
     calls: u64,
+    rows: usize,
+    bytes: usize,
 }
 
 impl Rows {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { builder: BatchBuilder::new(Arc::clone(&shape)), shape, calls: 0 }
+        Self { builder: BatchBuilder::new(Arc::clone(&shape)), shape, calls: 0, rows: 0, bytes: 0 }
     }
 
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
 
-    pub(super) fn push(&mut self, call: Call, exchange: &Exchange) -> Option<()> {
+    /// Whether a call goes into the same frame.
+    pub(super) fn has_room_for(&self, call: &Call) -> bool {
+        let rows = self.rows + call.inputs.rows();
+        self.rows == 0 || rows <= FRAME_ROWS_MAX && self.bytes < FRAME_BYTES
+    }
+
+    /// # Errors
+    /// When a row of it cannot be; it has left none then.
+    pub(super) fn push(&mut self, call: &Call, exchange: &Exchange) -> Result<(), Dropped> {
+        if call.inputs.rows() > FRAME_ROWS_MAX {
+            let told = format!("a call has {} rows, at most {FRAME_ROWS_MAX}", call.inputs.rows());
+            return Err(Dropped::new(Reason::TooLarge, told));
+        }
         let failed = exchange.code != Code::Ok;
         let timed = exchange.code == Code::Ok;
         for row in 0..call.inputs.rows() {
@@ -151,10 +205,13 @@ impl Rows {
                     _ => Cell::Integer(exchange.number),
                 });
             }
-            self.builder.push(&cells).ok()?;
+            let size = |cell: &Cell<'_>| if let Cell::Text(text) = cell { text.len() + 36 } else { 8 };
+            self.bytes += cells.iter().map(size).sum::<usize>();
+            self.builder.push(&cells).map_err(|error| Dropped::new(Reason::Meaning, error))?;
         }
+        self.rows += call.inputs.rows();
         self.calls += 1;
-        Some(())
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Option<RecordBatch> {

@@ -88,6 +88,18 @@ pub(super) struct Call {
     pub(super) over: bool,
 }
 
+impl Call {
+    /// How the answer may be compressed.
+    pub(super) fn is_answered_in(&mut self, encoding: Option<String>) {
+        if let Some((_, captured)) = &mut self.captured {
+            captured.answer_encoding.clone_from(&encoding);
+        }
+        if let Some((_, shadowed)) = &mut self.shadowed {
+            shadowed.answer_encoding = encoding;
+        }
+    }
+}
+
 impl Ending for Call {
     fn ended(&mut self, end: End, noted: Option<Vec<Bytes>>) {
         if std::mem::replace(&mut self.over, true) {

@@ -11,6 +11,7 @@ use std::{
 use acgs_inference::peek::INFERENCE;
 use acgs_vocabulary::{Problem, problem::Kind};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 
@@ -34,6 +35,11 @@ const REPEATABLE: [&str; 7] = [
 /// Whether a call may be carried out twice.
 pub(super) fn is_repeatable(path: &str) -> bool {
     path.strip_prefix(INFERENCE).is_some_and(|method| REPEATABLE.contains(&method))
+}
+
+/// How a message may be compressed.
+pub(super) fn encoding_of(headers: &HeaderMap) -> Option<String> {
+    headers.get("grpc-encoding").and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 /// Waits for the rest of a small request, so that it can be sent again.

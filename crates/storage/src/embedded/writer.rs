@@ -151,23 +151,26 @@ impl Writer {
         let guard = Guard(Arc::clone(&self.shared));
         let mut waiting = Vec::with_capacity(GROUP_MAX);
         while jobs.blocking_recv_many(&mut waiting, GROUP_MAX) > 0 {
-            let committed = self.write(&mut waiting);
+            let committed = self.write(&mut waiting, announce, announce_ledger);
             if let Err(error) = committed.and_then(|()| self.prune()).and_then(|()| self.prune_records()) {
                 match self.heal(&mut jobs, &error) {
                     Some(healed) => self = healed,
                     None => return,
                 }
             }
-            announce.send_replace(self.last);
-            announce_ledger.send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
         }
         let through = self.through();
         self.witness.keep(|| through, true);
         drop(guard);
     }
 
-    /// Decides all that waits, commits it together, and answers.
-    fn write(&mut self, waiting: &mut Vec<Job>) -> Result<(), PortError> {
+    /// Decides all that waits, commits it together, announces it, and answers: who has an answer finds what it wrote.
+    fn write(
+        &mut self,
+        waiting: &mut Vec<Job>,
+        announce: &watch::Sender<u64>,
+        announce_ledger: &watch::Sender<u64>,
+    ) -> Result<(), PortError> {
         let mut batch = self.parts.database.batch();
         if self.options.durability == Durability::Always {
             batch = batch.durability(Some(PersistMode::SyncData));
@@ -190,6 +193,9 @@ impl Writer {
                 }
                 let through = self.through();
                 self.witness.keep(|| through, false);
+                announce.send_replace(self.last);
+                announce_ledger
+                    .send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
             }
             Err(_) => {
                 (self.last, self.revision, self.digest, self.entries) = before;
