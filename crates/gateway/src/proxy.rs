@@ -294,7 +294,11 @@ impl Gateway {
             }
             false => Ok(None),
         };
-        let asked = asked.map_err(|problem| Box::new(Status::from(problem)))?;
+        let asked = asked.map_err(|problem| {
+            // The gateway's own word says nothing about the version.
+            call.ended(End::Void, None);
+            Box::new(Status::from(problem))
+        })?;
         let goes_on = rest.is_some();
         let mut body =
             RequestBody::new(first, rest, config.message_bytes_max, noted, Arc::clone(&call.fault));

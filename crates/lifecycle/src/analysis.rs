@@ -103,7 +103,7 @@ impl Counts {
     /// Calls of the candidate.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.candidate.calls + self.alone.calls
+        self.candidate.calls.saturating_add(self.alone.calls)
     }
 }
 
@@ -195,8 +195,9 @@ pub fn judge(counts: &Counts, analysis: &Analysis) -> Judgement {
     let pairs = counts.loss.map_or(0, |loss| loss.pairs);
     let labelled = analysis.loss.is_none_or(|loss| pairs >= loss.pairs_min);
     judged.good = judged.bad.is_none() && labelled && judged.gates.iter().all(enough);
-    judged.baseline_fails =
-        found_in.baseline_failing >= judged.ln_bad_at && found_in.errors.ln_better() >= judged.ln_bad_at;
+    let better = |found: &BesideFound| found.paired.evidence().better;
+    judged.baseline_fails = found_in.baseline_failing >= judged.ln_bad_at
+        && better(&found_in.errors).max(better(&found_in.cancelled)) >= judged.ln_bad_at;
     judged
 }
 
@@ -213,9 +214,10 @@ fn found(frequency: &Frequency, ratio: f64) -> GateFound {
     let own = if draws == 0 || base_draws == 0 { 0.5 } else { draws as f64 / (draws + base_draws) as f64 };
     let own_good = own.min(0.5);
     let blocks = &frequency.blocks;
-    let (paired_bad, alone_bad) = (blocks.paired.ln_worse(), blocks.alone.ln_alone());
+    let (paired_bad, alone_bad) = (blocks.paired.evidence().worse, blocks.alone.evidence().alone);
     // Unacceptable, and so many times the baseline's: against that either counts.
-    let (all_hits, all_draws) = (hits + alone_hits, draws + alone_draws);
+    let all_draws = draws.saturating_add(alone_draws);
+    let all_hits = hits.saturating_add(alone_hits).min(all_draws);
     let absolute = ln_below(all_hits, all_draws - all_hits, unacceptable);
     let beside = ln_below(hits, base_hits, own_good * ratio / (own_good * ratio + 1.0 - own_good));
     let share = |hits: u64, draws: u64| if draws == 0 { 0.0 } else { hits as f64 / draws as f64 };

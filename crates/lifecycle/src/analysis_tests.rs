@@ -2,7 +2,7 @@
 //! docs/deployments.md.
 
 use super::{
-    beside::{Beside, Drawn},
+    beside::{Beside, Drawn, Held},
     *,
 };
 
@@ -42,6 +42,10 @@ fn calls(draws: &mut Draws, expected: f64) -> u64 {
     draws.hits(tries as u64, expected / tries)
 }
 
+fn held(tolerated: f64) -> Held {
+    Held { tolerated, alone_max: 0.5, unknown: true }
+}
+
 /// A frequency that is cut every so many seconds.
 #[derive(Default)]
 struct Cut {
@@ -51,7 +55,7 @@ struct Cut {
 
 impl Cut {
     fn cut(&mut self, tolerated: f64) -> BesideFound {
-        if self.beside.block(&self.drawn, tolerated, (0, 0)).paired {
+        if self.beside.block(&self.drawn, held(tolerated), (0, 0)).paired {
             self.drawn = Drawn::default();
         }
         self.beside.found()
@@ -234,7 +238,8 @@ fn alone_it_is_held_against_what_the_baseline_was() {
         let mut beside = Beside::default();
         for _ in 0..100 {
             let alone = ((share * 50.0) as u64, 50);
-            beside.block(&Drawn { alone, ..Drawn::default() }, analysis.errors.tolerated, (1_500, 5_000));
+            let drawn = Drawn { alone, ..Drawn::default() };
+            beside.block(&drawn, held(analysis.errors.tolerated), (1_500, 5_000));
         }
         let mut counts = Counts { baseline: arm(5_000, 1_500, 250, 50), ..Counts::default() };
         counts.alone = arm(5_000, (share * 5_000.0) as u64, 250, 50);

@@ -5,10 +5,14 @@
 //! share and so evidence for any distribution of shares with at most that mean), and that one side has the higher share more often than the
 //! other, ties left out. What reaches from block to block is weighed by their correlation (Bartlett, JRSS Supplement 8, 1946).
 
+use std::f64::consts::LN_2;
+
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{ODDS_RATIOS, ln_above, ln_mean_exp};
 
+/// Blocks of a stretch.
+const STRETCH: u64 = 60;
 /// Blocks before their correlation is looked at.
 const CORRELATED_MIN: u64 = 4;
 /// A correlation beyond this says that nothing can be said.
@@ -63,8 +67,32 @@ fn together(sides: &[Series; 2]) -> f64 {
     (1.0 + correlation) / (1.0 - correlation)
 }
 
+/// Logarithms of evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Evidence {
+    /// That the candidate is above the bound, and worse than the baseline.
+    pub worse: f64,
+    /// That it is above the bound.
+    pub alone: f64,
+    /// That it is better than the baseline.
+    pub better: f64,
+}
+
+impl Evidence {
+    /// The larger of each, the second at a price.
+    fn or(self, other: Self, price: f64) -> Self {
+        Self {
+            worse: self.worse.max(other.worse - price),
+            alone: self.alone.max(other.alone - price),
+            better: self.better.max(other.better - price),
+        }
+    }
+}
+
 /// What blocks have found, and all that has to be kept of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Found {
     /// Blocks in which there was something to look at.
     pub blocks: u64,
@@ -76,65 +104,42 @@ pub struct Found {
     pub ln_above: f64,
     /// So many neighbouring blocks say no more than one.
     pub together: f64,
+    /// Mean of the baseline's shares.
+    pub baseline_mean: f64,
+    /// The most that a stretch of blocks alone has found, at its price.
+    pub stretch: Evidence,
+    /// Stretches that have begun.
+    pub stretches: u64,
 }
 
 impl Found {
-    fn weighed(&self, ln_evidence: f64) -> f64 {
-        if ln_evidence > 0.0 { ln_evidence / self.together.max(1.0) } else { ln_evidence }
+    fn whole(&self) -> Evidence {
+        let weighed = |ln: f64| if ln > 0.0 { ln / self.together.max(1.0) } else { ln };
+        Evidence {
+            worse: weighed(self.ln_above.min(ln_above(self.worse, self.better, 0.5))),
+            alone: weighed(self.ln_above),
+            better: weighed(ln_above(self.better, self.worse, 0.5)),
+        }
     }
 
-    /// Logarithm of the evidence that the candidate is above the bound, and worse than the baseline.
+    /// All that was found: from the beginning, or in a stretch.
     #[must_use]
-    pub fn ln_worse(&self) -> f64 {
-        self.weighed(self.ln_above.min(ln_above(self.worse, self.better, 0.5)))
-    }
-
-    /// Logarithm of the evidence that it is above the bound, where there is no baseline beside it.
-    #[must_use]
-    pub fn ln_alone(&self) -> f64 {
-        self.weighed(self.ln_above)
+    pub fn evidence(&self) -> Evidence {
+        self.stretch.or(self.whole(), LN_2)
     }
 }
 
-/// Blocks as they come.
+/// Shares of a run of blocks, and what they are worth.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Blocks {
+struct Run {
     above: [f64; ODDS_RATIOS.len()],
     worse: u64,
     better: u64,
     blocks: u64,
     sides: [Series; 2],
-    /// At least what was found before a restart.
-    together: f64,
 }
 
-impl Blocks {
-    /// After a restart: a product of evidence is evidence.
-    #[must_use]
-    pub fn go_on(from: Found) -> Self {
-        Self {
-            above: [from.ln_above; ODDS_RATIOS.len()],
-            worse: from.worse,
-            better: from.better,
-            blocks: from.blocks,
-            sides: Default::default(),
-            together: from.together,
-        }
-    }
-
-    /// A block in which both sides had something: their shares, in [0, 1], and the bound, in (0, 1), which was known before it.
-    pub fn push(&mut self, candidate: f64, baseline: f64, bound: f64) {
-        self.bet(candidate, bound);
-        self.worse += u64::from(candidate > baseline);
-        self.better += u64::from(baseline > candidate);
-        self.sides[1].push(baseline);
-    }
-
-    /// A block of the candidate alone.
-    pub fn push_alone(&mut self, share: f64, bound: f64) {
-        self.bet(share, bound);
-    }
-
+impl Run {
     fn bet(&mut self, share: f64, bound: f64) {
         self.blocks += 1;
         let odds = bound / (1.0 - bound);
@@ -145,15 +150,100 @@ impl Blocks {
         self.sides[0].push(share);
     }
 
-    /// What they say.
-    #[must_use]
-    pub fn found(&self) -> Found {
+    fn compare(&mut self, candidate: f64, baseline: f64) {
+        self.worse += u64::from(candidate > baseline);
+        self.better += u64::from(baseline > candidate);
+    }
+
+    fn found(&self) -> Found {
         Found {
             blocks: self.blocks,
             worse: self.worse,
             better: self.better,
             ln_above: ln_mean_exp(&self.above),
-            together: together(&self.sides).max(self.together),
+            together: together(&self.sides),
+            ..Found::default()
+        }
+    }
+}
+
+/// Blocks as they come. Beside the run from the beginning, which finds what is small, runs of a stretch each begin anew, which find what has
+/// changed: to the first a change of level is correlation. Each has its share of what may be wrong, so that together they are evidence.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Blocks {
+    whole: Run,
+    /// Two, half a stretch apart: what begins in the middle of one is in most of the other.
+    runs: [Run; 2],
+    stretches: u64,
+    stretch: Evidence,
+    /// What was found before a restart.
+    before: Found,
+}
+
+impl Blocks {
+    /// After a restart: a product of evidence is evidence.
+    #[must_use]
+    pub fn go_on(from: Found) -> Self {
+        let above = [from.ln_above; ODDS_RATIOS.len()];
+        let whole =
+            Run { above, worse: from.worse, better: from.better, blocks: from.blocks, ..Run::default() };
+        let Found { stretches, stretch, .. } = from;
+        Self { whole, runs: Default::default(), stretches, stretch, before: from }
+    }
+
+    /// A block in which both sides had something: their shares, in [0, 1], and the bound, in (0, 1), which was known before it. Shares are
+    /// compared as `compared` has them, for sides of about the same number of draws.
+    pub fn push(&mut self, shares: (f64, f64), compared: (f64, f64), bound: f64) {
+        self.each(|run| {
+            run.bet(shares.0, bound);
+            run.compare(compared.0, compared.1);
+            run.sides[1].push(shares.1);
+        });
+    }
+
+    /// A block of the candidate alone.
+    pub fn push_alone(&mut self, share: f64, bound: f64) {
+        self.each(|run| run.bet(share, bound));
+    }
+
+    fn each(&mut self, take: impl Fn(&mut Run)) {
+        let block = self.whole.sides[0].count;
+        take(&mut self.whole);
+        for (place, run) in self.runs.iter_mut().enumerate() {
+            let offset = place as u64 * STRETCH / 2;
+            if block < offset {
+                continue;
+            }
+            if (block - offset).is_multiple_of(STRETCH) {
+                self.stretches += 1;
+                *run = Run::default();
+            }
+            take(run);
+            // The other half is the whole's, and of the rest the j-th stretch has 1 / (j (j + 1)).
+            let place = self.stretches as f64;
+            let price = LN_2 + (place * (place + 1.0)).ln();
+            self.stretch = self.stretch.or(run.found().whole(), price);
+        }
+    }
+
+    /// What they say.
+    #[must_use]
+    pub fn found(&self) -> Found {
+        let found = self.whole.found();
+        let new = self.whole.sides[0].count;
+        let [_, baseline] = &self.whole.sides;
+        // What was before a restart weighs as many blocks as it had.
+        let blend = |before: f64, now: f64, count: u64| {
+            let all = (self.before.blocks + count).max(1) as f64;
+            (before * self.before.blocks as f64 + now * count as f64) / all
+        };
+        let mean = if baseline.count > 0 { baseline.sum / baseline.count as f64 } else { 0.0 };
+        Found {
+            together: blend(self.before.together, found.together, new),
+            baseline_mean: blend(self.before.baseline_mean, mean, baseline.count),
+            stretch: self.stretch,
+            stretches: self.stretches,
+            ..found
         }
     }
 }

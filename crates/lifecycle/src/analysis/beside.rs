@@ -2,7 +2,7 @@
 
 use acgs_statistics::{
     blocks::{Blocks, Found},
-    evidence::{frequency_upper, ln_above},
+    evidence::frequency_upper,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,10 @@ const UNPAIRED_SLACK: f64 = 1.5;
 const UNPAIRED_CONFIDENCE: f64 = 0.999;
 /// A block in which one side has had so many draws, and the other none, says nothing of the two.
 const ONE_SIDED_MAX: u64 = 32;
+/// Sides whose numbers of draws differ by more than so much are compared by as many draws of each.
+const UNEQUAL: u64 = 2;
+/// Draws that are compared then, at most.
+const THINNED_MAX: u64 = 10_000;
 /// How much more often than it may a baseline is thought to fail, as an odds ratio.
 const FAILING_ODDS: f64 = 10.0;
 
@@ -25,15 +29,6 @@ pub struct BesideFound {
     pub alone: Found,
 }
 
-impl BesideFound {
-    /// Logarithm of the evidence that the candidate is better than the baseline.
-    #[must_use]
-    pub fn ln_better(&self) -> f64 {
-        let ln = ln_above(self.paired.better, self.paired.worse, 0.5);
-        if ln > 0.0 { ln / self.paired.together.max(1.0) } else { ln }
-    }
-}
-
 /// Hits and draws of each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drawn {
@@ -43,6 +38,17 @@ pub struct Drawn {
     pub baseline: (u64, u64),
     /// The candidate's, without one.
     pub alone: (u64, u64),
+}
+
+/// What a frequency is held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Held {
+    /// What is tolerated of it, with a baseline or without.
+    pub tolerated: f64,
+    /// The most that a candidate alone may have, however much the baseline had.
+    pub alone_max: f64,
+    /// Whether one alone is judged where nothing is known of the baseline.
+    pub unknown: bool,
 }
 
 /// Which parts of a block are done with, and begin anew.
@@ -59,40 +65,72 @@ pub struct Done {
 pub struct Beside {
     paired: Blocks,
     alone: Blocks,
+    /// Blocks of both.
+    blocks: u64,
 }
 
 fn share((hits, draws): (u64, u64)) -> f64 {
-    hits as f64 / draws as f64
+    // Read while they grow, hits may be a little ahead.
+    hits.min(draws) as f64 / draws as f64
 }
 
 impl Beside {
     /// After a restart.
     #[must_use]
     pub fn go_on(from: BesideFound) -> Self {
-        Self { paired: Blocks::go_on(from.paired), alone: Blocks::go_on(from.alone) }
+        let blocks = from.paired.blocks;
+        Self { paired: Blocks::go_on(from.paired), alone: Blocks::go_on(from.alone), blocks }
     }
 
     /// A block is long enough: what was drawn in it, and what the baseline had in all before it. Where a side has nothing yet, the block
     /// goes on.
-    pub fn block(&mut self, drawn: &Drawn, tolerated: f64, baseline_before: (u64, u64)) -> Done {
+    pub fn block(&mut self, drawn: &Drawn, held: Held, baseline_before: (u64, u64)) -> Done {
         let mut done = Done::default();
         let (own, base) = (drawn.candidate, drawn.baseline);
         if own.1 > 0 && base.1 > 0 {
-            self.paired.push(share(own), share(base), tolerated);
+            let shares = (share(own), share(base));
+            self.blocks += 1;
+            let (few, many) = (own.1.min(base.1), own.1.max(base.1));
+            // Of many draws a share is seldom nothing: sides are compared by as many.
+            let compared = match many > UNEQUAL * few {
+                true => (share(self.thinned(own, few)), share(self.thinned(base, few))),
+                false => shares,
+            };
+            self.paired.push(shares, compared, held.tolerated);
             done.paired = true;
         } else {
             done.paired = own.1.max(base.1) >= ONE_SIDED_MAX;
         }
         if drawn.alone.1 > 0 {
             let (hits, draws) = baseline_before;
-            let upper = frequency_upper(hits, draws, UNPAIRED_CONFIDENCE);
-            let bound = if draws == 0 { tolerated } else { tolerated.max(upper * UNPAIRED_SLACK) };
-            if bound < 1.0 {
+            if draws > 0 || held.unknown {
+                // Blocks in which little goes through weigh as much as others, with the baseline too.
+                let upper = if draws == 0 { 0.0 } else { frequency_upper(hits, draws, UNPAIRED_CONFIDENCE) };
+                let seen = UNPAIRED_SLACK * upper.max(self.paired.found().baseline_mean);
+                let bound = held.tolerated.max(seen.min(held.alone_max));
                 self.alone.push_alone(share(drawn.alone), bound);
             }
             done.alone = true;
         }
         done
+    }
+
+    /// As many of these draws, taken without putting back (SplitMix64, by the number of the block).
+    fn thinned(&self, (hits, draws): (u64, u64), wanted: u64) -> (u64, u64) {
+        let wanted = wanted.min(THINNED_MAX).min(draws);
+        let (mut left, mut hits_left, mut found) = (draws, hits, 0);
+        let mut state = self.blocks ^ (draws << 32);
+        for _ in 0..wanted {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = state;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let hit = (mixed ^ (mixed >> 31)) % left < hits_left;
+            left -= 1;
+            hits_left -= u64::from(hit);
+            found += u64::from(hit);
+        }
+        (found, wanted)
     }
 
     /// What was found so far.
@@ -120,14 +158,47 @@ pub fn failing(before: f64, baseline: (u64, u64), errors_max: f64, enough: f64) 
 mod tests {
     use super::*;
 
+    const HELD: Held = Held { tolerated: 0.1, alone_max: 0.5, unknown: true };
+
     #[test]
     fn a_block_waits_for_both_and_not_for_ever() {
         let mut beside = Beside::default();
         let drawn = |own, base| Drawn { candidate: (0, own), baseline: (0, base), alone: (0, 0) };
-        assert_eq!(beside.block(&drawn(3, 0), 0.1, (0, 0)), Done::default());
-        assert_eq!(beside.block(&drawn(3, 1), 0.1, (0, 0)), Done { paired: true, alone: false });
-        assert!(beside.block(&drawn(0, 32), 0.1, (0, 0)).paired, "a side that is away is no draw");
+        assert_eq!(beside.block(&drawn(3, 0), HELD, (0, 0)), Done::default());
+        assert_eq!(beside.block(&drawn(3, 1), HELD, (0, 0)), Done { paired: true, alone: false });
+        assert!(beside.block(&drawn(0, 32), HELD, (0, 0)).paired, "a side that is away is no draw");
         assert_eq!(beside.found().paired.blocks, 1);
+    }
+
+    #[test]
+    fn sides_of_very_different_size_are_as_likely_to_be_worse() {
+        let (mut beside, mut state) = (Beside::default(), 1_u64);
+        let mut draw = |draws: u64| {
+            let hits = (0..draws).filter(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % 100 < 3
+            });
+            (hits.count() as u64, draws)
+        };
+        for _ in 0..600 {
+            let drawn = Drawn { candidate: draw(1_000), baseline: draw(10), alone: (0, 0) };
+            beside.block(&drawn, HELD, (0, 0));
+        }
+        let found = beside.found().paired;
+        let (worse, better) = (found.worse as f64, found.better as f64);
+        assert!((worse / (worse + better) - 0.5).abs() < 0.1, "{worse} {better}");
+    }
+
+    #[test]
+    fn a_baseline_that_fails_is_no_measure_and_one_that_nobody_knows_may_be_none() {
+        let alone = Drawn { alone: (50, 50), ..Drawn::default() };
+        let (mut failing, mut unknown) = (Beside::default(), Beside::default());
+        for _ in 0..20 {
+            failing.block(&alone, HELD, (900, 1_000));
+            unknown.block(&alone, Held { unknown: false, ..HELD }, (0, 0));
+        }
+        assert!(failing.found().alone.evidence().alone > 1_000_f64.ln());
+        assert_eq!(unknown.found().alone.blocks, 0);
     }
 
     #[test]

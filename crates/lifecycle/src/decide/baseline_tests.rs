@@ -82,3 +82,62 @@ fn a_candidate_that_fails_as_much_is_not_spared() {
     go(&mut room, both);
     assert_eq!(phase(&room), Phase::Aborting);
 }
+
+#[test]
+fn a_person_who_decides_late_is_not_overruled_by_a_deadline() {
+    let mut room = analyzing(plan());
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    room.now_ms += 90_000_000;
+    room.by("bob", "m", Command::PromoteDeployment { deployment: 1, why: "it is well".into() }).unwrap();
+    go(&mut room, Command::Due);
+    assert_eq!(phase(&room), Phase::Promoting);
+}
+
+#[test]
+fn held_for_want_of_data_it_does_not_return_to_what_fails() {
+    let mut room = analyzing(plan());
+    let some = beside(&room, 20, 0.009, 0.009, 0.0);
+    go(&mut room, some);
+    room.now_ms += 16_000;
+    let silence = beside(&room, 0, 0.009, 0.009, 0.0);
+    go(&mut room, silence);
+    assert_eq!(pause(&room), Some(PauseReason::NoData));
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    assert_eq!(pause(&room), Some(PauseReason::BaselineFailing));
+    room.now_ms += 90_000_000;
+    go(&mut room, Command::Due);
+    assert_eq!(phase(&room), Phase::Paused);
+}
+
+#[test]
+fn a_deadline_looks_before_it_returns_to_what_fails() {
+    let mut room = analyzing(plan());
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead.clone());
+    room.by("bob", "m", Command::ResumeDeployment { deployment: 1 }).unwrap();
+    go(&mut room, dead);
+    assert_eq!(phase(&room), Phase::Analyzing);
+    room.now_ms += 200_000_000;
+    go(&mut room, Command::Due);
+    assert_eq!(pause(&room), Some(PauseReason::BaselineFailing), "a person decides again");
+}
+
+#[test]
+fn in_the_bake_it_is_judged_whatever_the_baseline_was() {
+    let mut room = analyzing(plan());
+    let dead = beside(&room, 400, 0.0, 1.0, FAILS);
+    go(&mut room, dead);
+    room.by("bob", "m", Command::PromoteDeployment { deployment: 1, why: "it is well".into() }).unwrap();
+    let command = applied(&room);
+    go(&mut room, command);
+    assert_eq!(phase(&room), Phase::Baking);
+    room.now_ms += 16_000;
+    let silence = beside(&room, 0, 0.0, 1.0, FAILS);
+    go(&mut room, silence);
+    assert_eq!(pause(&room), Some(PauseReason::NoData));
+    let again = beside(&room, 5, 0.0, 1.0, FAILS);
+    go(&mut room, again);
+    assert_eq!(phase(&room), Phase::Baking, "calls again");
+}

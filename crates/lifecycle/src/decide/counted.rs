@@ -4,7 +4,7 @@ use super::{Command, bench::Room};
 use crate::{
     analysis::{
         Arm, Counts, GateBlocks,
-        beside::{Beside, BesideFound, Drawn},
+        beside::{Beside, BesideFound, Drawn, Held},
     },
     deployment::Tails,
 };
@@ -20,7 +20,7 @@ fn found(failing: f64, baseline_failing: f64) -> BesideFound {
     for _ in 0..30 {
         let of = |share: f64| ((share * 10_000.0) as u64, 10_000);
         let drawn = Drawn { candidate: of(failing), baseline: of(baseline_failing), ..Drawn::default() };
-        beside.block(&drawn, 0.01, (0, 0));
+        beside.block(&drawn, Held { tolerated: 0.01, alone_max: 0.5, unknown: true }, (0, 0));
     }
     beside.found()
 }

@@ -11,6 +11,15 @@ use crate::{
 /// Counts that decide nothing are written down this often, at most.
 const OBSERVE_MS: i64 = 5_000;
 
+/// So many good blocks later a baseline that failed is taken for well again.
+const HEALED_BLOCKS: i64 = 30;
+
+/// Whether something serves beside it that it could be taken back to, as far as its counts go.
+fn is_beside(deployment: &Deployment) -> bool {
+    let phase = if deployment.phase == Phase::Paused { deployment.before } else { Some(deployment.phase) };
+    matches!(phase, Some(Phase::Shadowing | Phase::Shifting | Phase::Analyzing))
+}
+
 /// The conditions of a judgement, as evidence and not as its logarithm.
 fn guards(judged: &Judgement) -> Vec<Guard> {
     let shown = |ln_evidence: f64| format!("{:.3e}", ln_evidence.min(700.0).exp());
@@ -114,8 +123,11 @@ impl Draft<'_> {
             gates: judged.gates.clone(),
             tails,
         };
-        let beside = matches!(deployment.phase, Phase::Shadowing | Phase::Analyzing | Phase::Paused);
-        if beside && judged.baseline_fails && counts.breaches == 0 && !deployment.baseline_accepted {
+        if is_beside(&deployment)
+            && judged.baseline_fails
+            && counts.breaches == 0
+            && !deployment.baseline_accepted
+        {
             return self.baseline_fails(&deployment, counts, observed(&judged), &judged);
         }
         let worse = self.worse(&deployment, counts, &judged);
@@ -133,7 +145,10 @@ impl Draft<'_> {
         };
         let baked = deployment.phase == Phase::Baking && had(counts) && !had(&deployment.counts);
         let was_held = deployment.pause == Some(PauseReason::BaselineFailing);
-        let healed = was_held && counts.blocks.baseline_failing <= 0.0;
+        // Not one that fails now and then.
+        let held_ms = HEALED_BLOCKS.saturating_mul(deployment.plan.analysis.error_block_ms);
+        let healed =
+            was_held && counts.blocks.baseline_failing <= 0.0 && now_ms - deployment.phase_at_ms >= held_ms;
         let every_ms = OBSERVE_MS.min(deployment.plan.no_data_ms / 3);
         if next.is_some()
             || timed
@@ -189,8 +204,18 @@ impl Draft<'_> {
             self.move_deployment(number, DeploymentMoved::Promote, guards)?;
             return Ok(Answer::Deployment(number));
         }
-        if deployment.phase == Phase::Paused {
-            return Ok(Answer::Done);
+        match deployment.pause {
+            Some(PauseReason::BaselineFailing) => {
+                if self.now_ms() - deployment.observed_at_ms >= OBSERVE_MS {
+                    self.move_deployment(number, observed, Vec::new())?;
+                }
+                return Ok(Answer::Done);
+            }
+            // A person holds it, and decides.
+            Some(PauseReason::Manual) => return Ok(Answer::Done),
+            // Held for another reason a deadline would return to what fails.
+            Some(PauseReason::NoData | PauseReason::Inconclusive) => self.resume(deployment, Vec::new())?,
+            None => {}
         }
         self.move_deployment(number, observed, Vec::new())?;
         let guards = vec![Guard::new(
@@ -289,6 +314,15 @@ impl Draft<'_> {
             let why = "routers did not say that it has nothing; each keeps it out by itself".to_owned();
             self.move_deployment(number, DeploymentMoved::Fail { why }, Vec::new())?;
             return self.let_go(&open, open.cause.unwrap_or(Cause::Operator), &open.why);
+        }
+        // Nothing is taken back to what fails because it took long.
+        let ends = open.progress_due_ms <= now_ms || open.phase == Phase::Analyzing;
+        let judged = judge(&open.counts, &open.plan.analysis);
+        if ends && is_beside(&open) && judged.baseline_fails {
+            let counts = open.counts.clone();
+            let (counts, gates) = (Box::new(counts), judged.gates.clone());
+            let observed = DeploymentMoved::Observe { counts, gates, tails: None };
+            return self.baseline_fails(&open, &open.counts, observed, &judged).map(|_| ());
         }
         if open.progress_due_ms <= now_ms {
             return self.abort(number, Cause::Deadline, "it has taken too long", Vec::new());

@@ -74,11 +74,11 @@ impl Model {
             let message = format!("{step:?} of a deployment that is {}", from.as_str());
             return Err(broken(event, message));
         };
+        deployment.phase = to;
+        step_deployment(deployment, event, from, moved);
         if from != to {
             deployment.phase_at_ms = event.at_ms;
         }
-        deployment.phase = to;
-        step_deployment(deployment, event, from, moved);
         Ok(())
     }
 
@@ -152,6 +152,13 @@ fn step_deployment(deployment: &mut Deployment, event: &Event, from: Phase, move
         }
         DeploymentMoved::Shift { at, .. } => (deployment.step, deployment.due_at_ms) = (*at, None),
         DeploymentMoved::Promote => {
+            // The time that a person took to decide is not its own.
+            let was_held =
+                matches!(deployment.pause, Some(PauseReason::Manual | PauseReason::BaselineFailing));
+            if from == Phase::Paused && was_held {
+                let stood_ms = (event.at_ms - deployment.phase_at_ms).max(0);
+                deployment.progress_due_ms = deployment.progress_due_ms.saturating_add(stood_ms);
+            }
             (deployment.due_at_ms, deployment.before, deployment.pause) = (None, None, None);
         }
         DeploymentMoved::Apply { fenced, due_at_ms, .. } => {
@@ -172,6 +179,7 @@ fn step_deployment(deployment: &mut Deployment, event: &Event, from: Phase, move
         }
         DeploymentMoved::Pause { reason, why } => {
             (deployment.before, deployment.pause) = (Some(from), Some(*reason));
+            deployment.baseline_accepted &= *reason != PauseReason::BaselineFailing;
             deployment.why.clone_from(why);
             deployment.due_at_ms = None;
         }

@@ -4,13 +4,15 @@
 use acgs_lifecycle::{
     analysis::{
         Arm, Counts, GateBlocks,
-        beside::{Beside, Drawn, failing},
+        beside::{Beside, Drawn, Held, failing},
     },
     deployment::Tails,
-    rollout::Analysis,
+    rollout::{Analysis, Tolerance},
 };
 use acgs_statistics::buckets::{BUCKETS, bucket_of, quantile_upper_us};
 
+/// Between two looks at durations for want of calls, at most, in microseconds.
+const LOOK_US: u64 = 1_000_000;
 /// Calls of the baseline before its percentiles are taken as known.
 const TAIL_CALLS_MIN: u64 = 200;
 
@@ -34,6 +36,8 @@ pub struct Sides<T> {
     pub baseline: T,
     /// The candidate's, without one.
     pub alone: T,
+    /// What serves beside the comparison.
+    pub rest: T,
 }
 
 /// How long calls took, in all, by bucket.
@@ -61,7 +65,7 @@ impl Durations {
             changed.enumerate().filter(|(_, calls)| *calls > 0).collect()
         };
         for (bucket, calls) in pairs(&self.answered, &before.answered) {
-            timed.all += calls;
+            timed.all = timed.all.saturating_add(calls);
             timed.over_p95 += if bucket >= p95 { calls } else { 0 };
             timed.over_p99 += if bucket >= p99 { calls } else { 0 };
         }
@@ -148,12 +152,12 @@ fn less(now: Pair, before: Pair) -> Pair {
 }
 
 impl Frequency {
-    /// Ends the block if it is long enough. Says what the baseline had in it.
-    fn cut(&mut self, now_us: u64, block_ms: i64, now: Sides<Pair>, tolerated: f64) -> Option<Pair> {
+    /// Ends the block if it is long enough; true when both were in it.
+    fn cut(&mut self, now_us: u64, block_ms: i64, now: Sides<Pair>, held: Held) -> bool {
         let Some(lasting) = &mut self.lasting else {
             self.lasting = Some(Lasting { paired_us: now_us, alone_us: now_us });
             self.mark = now;
-            return None;
+            return false;
         };
         let (paired, alone) = lasting.over(now_us, block_ms);
         let part = |over: bool, now: Pair, before: Pair| if over { less(now, before) } else { (0, 0) };
@@ -162,16 +166,18 @@ impl Frequency {
             baseline: part(paired, now.baseline, self.mark.baseline),
             alone: part(alone, now.alone, self.mark.alone),
         };
-        let done = self.beside.block(&drawn, tolerated, self.mark.baseline);
+        let (compared, rest) = (self.mark.baseline, self.mark.rest);
+        let before = (compared.0.saturating_add(rest.0), compared.1.saturating_add(rest.1));
+        let done = self.beside.block(&drawn, held, before);
+        self.mark.rest = now.rest;
         if done.alone {
             (lasting.alone_us, self.mark.alone) = (now_us, now.alone);
         }
-        if !done.paired {
-            return None;
+        if done.paired {
+            lasting.paired_us = now_us;
+            (self.mark.candidate, self.mark.baseline) = (now.candidate, now.baseline);
         }
-        lasting.paired_us = now_us;
-        (self.mark.candidate, self.mark.baseline) = (now.candidate, now.baseline);
-        Some(drawn.baseline)
+        done.paired
     }
 }
 
@@ -183,12 +189,16 @@ pub struct TrafficBlocks {
     p95: Beside,
     p99: Beside,
     lasting: Option<Lasting>,
+    /// When durations are looked at again, if a block is not over for want of calls.
+    look_us: u64,
     mark: Sides<Durations>,
     tails: Option<Tails>,
     timed: Sides<Arm>,
     /// What the baseline has had beyond its percentiles before this block, and of how many.
     baseline_timed: Timed,
     baseline_failing: f64,
+    /// The baseline's calls, and those that came to nothing, when that was last looked at.
+    baseline_mark: Pair,
 }
 
 impl TrafficBlocks {
@@ -203,11 +213,13 @@ impl TrafficBlocks {
             p95: Beside::go_on(found.latency_p95),
             p99: Beside::go_on(found.latency_p99),
             lasting: None,
+            look_us: 0,
             mark: Sides::default(),
             tails,
             timed: Sides::default(),
             baseline_timed: Timed::of(&base.baseline),
             baseline_failing: found.baseline_failing,
+            baseline_mark: (0, 0),
         }
     }
 
@@ -241,25 +253,37 @@ impl TrafficBlocks {
             candidate: pick(&now.candidate),
             baseline: pick(&now.baseline),
             alone: pick(&now.alone),
+            rest: pick(&now.rest),
         };
         let block_ms = analysis.error_block_ms;
         let errors = each(|ends| (ends.errors, ends.calls.saturating_sub(ends.cancelled)));
         let cancelled = each(|ends| (ends.cancelled, ends.calls));
-        self.cancelled.cut(now_us, block_ms, cancelled, analysis.cancelled.tolerated);
-        if let Some(baseline) = self.errors.cut(now_us, block_ms, errors, analysis.errors.tolerated) {
-            let most = analysis.baseline_errors_max.max(analysis.errors.unacceptable);
+        let nothing = |ends: &Ends| (ends.errors.saturating_add(ends.cancelled), ends.calls);
+        let is_first = self.cancelled.lasting.is_none();
+        let most = analysis.baseline_errors_max.max(analysis.errors.unacceptable);
+        // Callers who give up are the candidate's doing only beside others who do not.
+        let held = held(analysis.cancelled, 0.5, false);
+        let both = self.cancelled.cut(now_us, block_ms, cancelled, held);
+        self.errors.cut(now_us, block_ms, errors, self::held(analysis.errors, most, true));
+        if is_first {
+            self.baseline_mark = nothing(&now.baseline);
+        } else if both {
+            let baseline = nothing(&now.baseline);
             let enough = (1.0 / analysis.alpha).ln();
-            self.baseline_failing = failing(self.baseline_failing, baseline, most, enough);
+            let block = less(baseline, self.baseline_mark);
+            self.baseline_failing = failing(self.baseline_failing, block, most, enough);
+            self.baseline_mark = baseline;
         }
     }
 
     /// Whether durations are wanted now.
     #[must_use]
     pub fn wants_durations(&self, now_us: u64, analysis: &Analysis) -> bool {
-        self.lasting.is_none_or(|lasting| {
+        let is_over = self.lasting.is_none_or(|lasting| {
             let (paired, alone) = lasting.over(now_us, analysis.block_ms);
             paired || alone
-        })
+        });
+        is_over && now_us >= self.look_us
     }
 
     /// Ends blocks of durations. `baseline` is how long calls of the baseline took that were answered, compared or not.
@@ -270,6 +294,8 @@ impl TrafficBlocks {
         baseline: &[u64],
         analysis: &Analysis,
     ) {
+        let block_us = u64::try_from(analysis.block_ms).unwrap_or(0).saturating_mul(1_000);
+        self.look_us = now_us.saturating_add(block_us.min(LOOK_US));
         let (Some(lasting), Some(tails)) = (self.lasting, self.tails) else {
             self.tails = tails_of(baseline).or(self.tails);
             if self.tails.is_some() {
@@ -292,8 +318,11 @@ impl TrafficBlocks {
             alone: pick(single),
         };
         let before = self.baseline_timed;
-        let done = self.p95.block(&drawn(Timed::p95), analysis.tail_p95.tolerated, before.p95());
-        self.p99.block(&drawn(Timed::p99), analysis.tail_p99.tolerated, before.p99());
+        let done = self.p95.block(&drawn(Timed::p95), held(analysis.tail_p95, 0.5, true), before.p95());
+        // The two have the same blocks; one in which all of a side's calls were given up in between says nothing of the 99th.
+        self.p99.block(&drawn(Timed::p99), held(analysis.tail_p99, 0.5, true), before.p99());
+        self.baseline_timed = self.baseline_timed.and(now.rest.since(&self.mark.rest, tails));
+        self.mark.rest = now.rest;
         let mut lasting = lasting;
         if done.alone {
             single.add_to(&mut self.timed.alone);
@@ -312,9 +341,14 @@ impl TrafficBlocks {
     }
 }
 
+/// What a frequency is held against; alone never against more than what is unacceptable, or `most`.
+fn held(tolerance: Tolerance, most: f64, unknown: bool) -> Held {
+    Held { tolerated: tolerance.tolerated, alone_max: tolerance.unacceptable.max(most), unknown }
+}
+
 /// The percentiles of enough calls.
 fn tails_of(answered: &[u64]) -> Option<Tails> {
-    let calls: u64 = answered.iter().sum();
+    let calls = answered.iter().fold(0_u64, |sum, calls| sum.saturating_add(*calls));
     if calls < TAIL_CALLS_MIN {
         return None;
     }

@@ -35,12 +35,12 @@ fn a_candidate_whose_callers_give_up_is_worse_in_every_block() {
     let mut blocks = TrafficBlocks::new(&Counts::default(), None);
     for second in 0..=20 {
         let (candidate, baseline) = (ends(10 * second, 0, 10 * second), ends(10 * second, 0, 0));
-        let now = Sides { candidate, baseline, alone: Ends::default() };
+        let now = Sides { candidate, baseline, ..Sides::default() };
         blocks.cut_ends(second * SECOND_US, &now, &analysis);
     }
     let found = blocks.found();
     assert_eq!((found.cancelled.paired.blocks, found.cancelled.paired.worse), (20, 20));
-    assert!(found.cancelled.paired.ln_worse() > 1_000_f64.ln());
+    assert!(found.cancelled.paired.evidence().worse > 1_000_f64.ln());
     assert_eq!(found.errors.paired.blocks, 0, "of what was given up nobody knows whether it failed");
 }
 
@@ -52,7 +52,7 @@ fn a_baseline_that_fails_is_found_within_blocks() {
         let now = Sides {
             candidate: ends(10 * second, 0, 0),
             baseline: ends(10 * second, failed, 0),
-            alone: Ends::default(),
+            ..Sides::default()
         };
         blocks.cut_ends(second * SECOND_US, &now, &analysis);
         blocks.found().baseline_failing
@@ -97,7 +97,7 @@ fn after_a_restart_blocks_go_on_from_what_was_found() {
     let mut base = Counts { blocks: found, ..Counts::default() };
     base.blocks.errors.paired.worse = 7;
     let mut blocks = TrafficBlocks::new(&base, None);
-    let now = Sides { candidate: ends(50, 40, 0), baseline: ends(50, 0, 0), alone: Ends::default() };
+    let now = Sides { candidate: ends(50, 40, 0), baseline: ends(50, 0, 0), ..Sides::default() };
     blocks.cut_ends(0, &now, &analysis);
     assert_eq!(blocks.found().errors.paired.worse, 7, "what came before this process is in what was found");
     assert_eq!(blocks.found().baseline_failing, 1.5);

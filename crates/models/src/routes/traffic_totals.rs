@@ -53,11 +53,16 @@ struct Counted {
 }
 
 impl Counted {
-    fn ends(&self) -> Ends {
-        Ends {
-            calls: self.now.calls.saturating_sub(self.first.calls),
-            errors: self.now.errors.saturating_sub(self.first.errors),
-            cancelled: self.now.cancelled.saturating_sub(self.first.cancelled),
+    fn ends(&self, whole: bool) -> Ends {
+        let Sums { calls, errors, cancelled, .. } = self.now;
+        let first = &self.first;
+        match whole {
+            true => Ends { calls, errors, cancelled },
+            false => Ends {
+                calls: calls.saturating_sub(first.calls),
+                errors: errors.saturating_sub(first.errors),
+                cancelled: cancelled.saturating_sub(first.cancelled),
+            },
         }
     }
 }
@@ -81,6 +86,15 @@ fn add(into: &mut [u64], buckets: &[(u16, u64)]) {
     for (bucket, calls) in buckets {
         let held = &mut into[usize::from(*bucket)];
         *held = held.saturating_add(*calls);
+    }
+}
+
+/// What has come since `first`, which is in the base already.
+fn add_since(into: &mut [u64], now: &[(u16, u64)], first: &[(u16, u64)]) {
+    for (bucket, calls) in now {
+        let before = first.binary_search_by_key(bucket, |one| one.0).map_or(0, |place| first[place].1);
+        let held = &mut into[usize::from(*bucket)];
+        *held = held.saturating_add(calls.saturating_sub(before));
     }
 }
 
@@ -122,13 +136,13 @@ impl TrafficTotals {
         self.blocks.tails()
     }
 
-    /// Which side a source is of; what serves beside the comparison tells percentiles only.
-    fn side<'a, T>(&self, source: &Source, sides: &'a mut Sides<T>) -> Option<&'a mut T> {
+    /// Which side a source is of.
+    fn side<'a, T>(&self, source: &Source, sides: &'a mut Sides<T>) -> &'a mut T {
         match (*source.version == *self.candidate, source.paired) {
-            (true, true) => Some(&mut sides.candidate),
-            (true, false) => Some(&mut sides.alone),
-            (false, true) => Some(&mut sides.baseline),
-            (false, false) => None,
+            (true, true) => &mut sides.candidate,
+            (true, false) => &mut sides.alone,
+            (false, true) => &mut sides.baseline,
+            (false, false) => &mut sides.rest,
         }
     }
 
@@ -136,10 +150,13 @@ impl TrafficTotals {
     fn ends(&self) -> Sides<Ends> {
         let of = |arm: &Arm| Ends { calls: arm.calls, errors: arm.errors, cancelled: arm.cancelled };
         let Counts { candidate, baseline, alone, .. } = &self.base;
-        let mut sides = Sides { candidate: of(candidate), baseline: of(baseline), alone: of(alone) };
+        let rest = Ends::default();
+        let mut sides = Sides { candidate: of(candidate), baseline: of(baseline), alone: of(alone), rest };
         for (source, counted) in &self.sources {
-            let Some(into) = self.side(source, &mut sides) else { continue };
-            let Ends { calls, errors, cancelled } = counted.ends();
+            let into = self.side(source, &mut sides);
+            // What serves beside the comparison is in no base: all that is told of it counts.
+            let is_rest = *source.version != *self.candidate && !source.paired;
+            let Ends { calls, errors, cancelled } = counted.ends(is_rest);
             into.calls = into.calls.saturating_add(calls);
             into.errors = into.errors.saturating_add(errors);
             into.cancelled = into.cancelled.saturating_add(cancelled);
@@ -160,10 +177,10 @@ impl TrafficTotals {
             if *source.version != *self.candidate {
                 add(&mut baseline, &counted.now.latencies);
             }
-            if let Some(into) = self.side(source, &mut sides) {
-                add(&mut into.answered, &counted.now.latencies);
-                add(&mut into.given_up, &counted.now.waits);
-            }
+            let (now, first) = (&counted.now, &counted.first);
+            let into = self.side(source, &mut sides);
+            add_since(&mut into.answered, &now.latencies, &first.latencies);
+            add_since(&mut into.given_up, &now.waits, &first.waits);
         }
         self.blocks.cut_durations(now_us, sides, &baseline, analysis);
     }
@@ -193,9 +210,11 @@ impl TrafficTotals {
         }
         let of_candidate = self.sources.iter().filter(|(source, _)| *source.version == *self.candidate);
         for (_, Counted { now, first }) in of_candidate {
-            counts.breaches += now.breaches.saturating_sub(first.breaches);
-            counts.shadow.pairs += now.shadow.pairs.saturating_sub(first.shadow.pairs);
-            counts.shadow.different += now.shadow.different.saturating_sub(first.shadow.different);
+            let add =
+                |into: &mut u64, now: u64, first: u64| *into = into.saturating_add(now.saturating_sub(first));
+            add(&mut counts.breaches, now.breaches, first.breaches);
+            add(&mut counts.shadow.pairs, now.shadow.pairs, first.shadow.pairs);
+            add(&mut counts.shadow.different, now.shadow.different, first.shadow.different);
         }
         counts.blocks = self.blocks.found();
         counts
@@ -266,5 +285,24 @@ mod tests {
         assert_eq!(totals.counts().candidate.calls, 630);
         totals.take(source("2", "new", true), sums(50, 0), true);
         assert_eq!(totals.counts().candidate.calls, 640);
+    }
+
+    #[test]
+    fn after_a_restart_durations_are_not_counted_again() {
+        let analysis = Analysis::default();
+        let tails = Some(Tails { p95_us: 10_000, p99_us: 20_000, calls: 1_000 });
+        let arm = Arm { calls: 500, timed: 500, ..Arm::default() };
+        let base = Counts { candidate: arm, baseline: arm, ..Counts::default() };
+        let mut totals = TrafficTotals::new("new".into(), base, tails);
+        // The first look comes before any router.
+        totals.cut(0, &analysis);
+        totals.take(source("1", "new", true), sums(510, 10), false);
+        totals.take(source("1", "old", true), sums(510, 10), false);
+        totals.cut(BLOCK_US, &analysis);
+        totals.take(source("1", "new", true), sums(560, 10), false);
+        totals.take(source("1", "old", true), sums(560, 10), false);
+        totals.cut(3 * BLOCK_US, &analysis);
+        let counts = totals.counts();
+        assert_eq!((counts.candidate.timed, counts.candidate.over_p95), (550, 0));
     }
 }
