@@ -5,12 +5,12 @@
 //! share and so evidence for any distribution of shares with at most that mean), and that one side has the higher share more often than the
 //! other, ties left out. What reaches from block to block is weighed by their correlation (Bartlett, JRSS Supplement 8, 1946).
 
-use std::f64::consts::LN_2;
-
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{ODDS_RATIOS, ln_above, ln_mean_exp};
 
+/// The share of the blocks since the beginning in what may be wrong; the rest is that of stretches.
+const WHOLE_PART: f64 = 0.75;
 /// Blocks of a stretch.
 const STRETCH: u64 = 60;
 /// Blocks before their correlation is looked at.
@@ -125,7 +125,7 @@ impl Found {
     /// All that was found: from the beginning, or in a stretch.
     #[must_use]
     pub fn evidence(&self) -> Evidence {
-        self.stretch.or(self.whole(), LN_2)
+        self.stretch.or(self.whole(), (1.0 / WHOLE_PART).ln())
     }
 }
 
@@ -219,9 +219,9 @@ impl Blocks {
                 *run = Run::default();
             }
             take(run);
-            // The other half is the whole's, and of the rest the j-th stretch has 1 / (j (j + 1)).
+            // Of what is not the whole's the j-th stretch has 1 / (j (j + 1)).
             let place = self.stretches as f64;
-            let price = LN_2 + (place * (place + 1.0)).ln();
+            let price = (place * (place + 1.0) / (1.0 - WHOLE_PART)).ln();
             self.stretch = self.stretch.or(run.found().whole(), price);
         }
     }

@@ -14,6 +14,8 @@ const UNPAIRED_CONFIDENCE: f64 = 0.999;
 const ONE_SIDED_MAX: u64 = 32;
 /// Sides whose numbers of draws differ by more than so much are compared by as many draws of each.
 const UNEQUAL: u64 = 2;
+/// Draws before that is said of them.
+const DRAWS_MIN: u64 = 64;
 /// Draws that are compared then, at most.
 const THINNED_MAX: u64 = 10_000;
 /// How much more often than it may a baseline is thought to fail, as an odds ratio.
@@ -67,6 +69,8 @@ pub struct Beside {
     alone: Blocks,
     /// Blocks of both.
     blocks: u64,
+    /// Draws in them, of the candidate and the baseline.
+    draws: (u64, u64),
 }
 
 fn share((hits, draws): (u64, u64)) -> f64 {
@@ -78,8 +82,8 @@ impl Beside {
     /// After a restart.
     #[must_use]
     pub fn go_on(from: BesideFound) -> Self {
-        let blocks = from.paired.blocks;
-        Self { paired: Blocks::go_on(from.paired), alone: Blocks::go_on(from.alone), blocks }
+        let (paired, alone) = (Blocks::go_on(from.paired), Blocks::go_on(from.alone));
+        Self { paired, alone, blocks: from.paired.blocks, draws: (0, 0) }
     }
 
     /// A block is long enough: what was drawn in it, and what the baseline had in all before it. Where a side has nothing yet, the block
@@ -90,12 +94,13 @@ impl Beside {
         if own.1 > 0 && base.1 > 0 {
             let shares = (share(own), share(base));
             self.blocks += 1;
-            let (few, many) = (own.1.min(base.1), own.1.max(base.1));
-            // Of many draws a share is seldom nothing: sides are compared by as many.
-            let compared = match many > UNEQUAL * few {
+            let few = own.1.min(base.1);
+            // Of many draws a share is seldom nothing: where one side always has more, they are compared by as many.
+            let compared = match self.is_unequal() {
                 true => (share(self.thinned(own, few)), share(self.thinned(base, few))),
                 false => shares,
             };
+            self.draws = (self.draws.0.saturating_add(own.1), self.draws.1.saturating_add(base.1));
             self.paired.push(shares, compared, held.tolerated);
             done.paired = true;
         } else {
@@ -113,6 +118,12 @@ impl Beside {
             done.alone = true;
         }
         done
+    }
+
+    /// Whether one side has had more draws all along.
+    fn is_unequal(&self) -> bool {
+        let (own, base) = self.draws;
+        own.saturating_add(base) >= DRAWS_MIN && own.max(base) > own.min(base).saturating_mul(UNEQUAL)
     }
 
     /// As many of these draws, taken without putting back (SplitMix64, by the number of the block).
