@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use acgs_contracts::inference::{ModelInferRequest, ModelInferResponse};
+use acgs_contracts::{
+    inference::{ModelInferRequest, ModelInferResponse},
+    lifecycle::v1::{PolicyDocument, PutPolicyRequest},
+};
 use acgs_tests::{
-    Mesh, PATIENCE,
+    Mesh, PATIENCE, POLICY,
     echo::{Echo, PATH},
     http2,
     models::{ModelStub, inference, question},
@@ -244,4 +247,45 @@ async fn who_says_nothing_holds_no_place_and_who_never_answers_no_call() {
     let late = calls.model_infer(question("m")).await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
     at_least(&server.behaviour.abandoned, 1, "the server still works for nobody").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_that_change_a_server_do_not_go_through() {
+    let server = ModelStub::start("v1").await;
+    let mesh = before(server.endpoint()).await;
+    let unload = async |named: bool| {
+        let at = format!("http://{}", mesh.running.addresses.gateway);
+        let mut client = Grpc::new(Endpoint::from_shared(at).unwrap().connect_lazy());
+        client.ready().await.unwrap();
+        let mut request = Request::new(question("m"));
+        if named {
+            request.metadata_mut().insert("x-acgs-model-id", "m".parse().unwrap());
+        }
+        let path = "/inference.GRPCInferenceService/RepositoryModelUnload".parse().unwrap();
+        let codec = tonic_prost::ProstCodec::<ModelInferRequest, ModelInferResponse>::default();
+        client.unary(request, path, codec).await.unwrap_err()
+    };
+    for named in [true, false] {
+        let refused = unload(named).await;
+        let told = (refused.code(), reason(&refused).0);
+        assert_eq!(told, (Code::Unimplemented, "METHOD_NOT_ALLOWED".to_owned()), "{refused:?}");
+    }
+    // Where the policy lists it, it is the server's to answer.
+    let toml = format!("methods = [\"/inference.GRPCInferenceService/*\"]\n{POLICY}");
+    let request = PutPolicyRequest {
+        model_id: "m".into(),
+        document: Some(PolicyDocument { toml }),
+        ..Default::default()
+    };
+    mesh.lifecycle().await.models.put_policy(request).await.unwrap();
+    let since = Instant::now();
+    loop {
+        let answered = unload(true).await;
+        if reason(&answered).0 != "METHOD_NOT_ALLOWED" {
+            assert_eq!(answered.code(), Code::Unimplemented, "{answered:?}");
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }

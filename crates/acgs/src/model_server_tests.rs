@@ -74,7 +74,7 @@ fn what_does_not_fit_is_named() {
         server().infer(&request).unwrap_err().to_string()
     };
     assert!(refused(|request| request.inputs[0].shape = vec![3]).contains("shape [3]"));
-    assert!(refused(|request| request.inputs[1].datatype = "UINT8".into()).contains("UINT8"));
+    assert!(refused(|request| request.inputs[1].datatype = "FP8".into()).contains("FP8"));
     assert!(refused(|request| request.model_name = "other".into()).contains("other"));
     assert!(refused(|request| request.model_version = "v9".into()).contains("v9"));
     assert!(refused(|request| request.raw_input_contents = vec![Bytes::new()]).contains("1 tensors for 2"));

@@ -1,8 +1,9 @@
 //! Answers of the mesh, as people and programs read them. It must not know which command asked.
 
 use acgs_contracts::{
+    common::v1::VerdictStatus,
     lifecycle::v1::Job,
-    orchestrator::v1::{AlertState, Harm, WindowReport},
+    orchestrator::v1::{AlertState, Harm, JudgeVerdict, WindowReport},
 };
 use acgs_vocabulary::text::rfc3339;
 use serde_json::{Value, json};
@@ -25,12 +26,21 @@ pub fn report_line(report: &WindowReport) -> String {
         let rules: Vec<&str> = rules.map(|alert| alert.rule.as_str()).collect();
         if rules.is_empty() { String::new() } else { format!("  {word} {}", rules.join(", ")) }
     };
+    // Who has not answered is not who has found nothing.
+    let silent = |verdict: &&JudgeVerdict| verdict.status() == VerdictStatus::Unavailable;
+    let silent: Vec<String> = report
+        .verdicts
+        .iter()
+        .filter(silent)
+        .map(|verdict| word(verdict.judge().as_str_name(), "JUDGE_"))
+        .collect();
+    let absent = if silent.is_empty() { String::new() } else { format!("  ABSENT {}", silent.join(", ")) };
+    let rows = report.quality.as_ref().map_or("-".into(), |quality| quality.row_count.to_string());
     let alerts = told("ALERT", AlertState::Open) + &told("over", AlertState::Resolved);
     format!(
-        "{} .. {}{key}  rows {:<7} quality {quality}  drift {drift}  brier {loss}  rev {}{alerts}",
+        "{} .. {}{key}  rows {rows:<7} quality {quality}  drift {drift}  brier {loss}  rev {}{absent}{alerts}",
         rfc3339(window.start_ms),
         rfc3339(window.end_ms),
-        report.quality.as_ref().map_or(0, |quality| quality.row_count),
         report.revision
     )
 }

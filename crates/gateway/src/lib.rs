@@ -22,6 +22,8 @@ pub mod deadline;
 
 pub mod deadly;
 
+pub mod methods;
+
 pub mod losses;
 
 pub mod stats;

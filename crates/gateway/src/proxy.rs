@@ -18,7 +18,7 @@ use call::{Call, InFlight, Unheard};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use request::{caller_gone, dispatch, encoding_of, gather, is_repeatable};
+use request::{caller_gone, dispatch, encoding_of, gather};
 use tokio_util::sync::DropGuard;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
@@ -30,6 +30,7 @@ use crate::{
     counts::End,
     deadline::{deadline_of, is_past, late, silent},
     deadly::{Asked, Deadly},
+    methods::{self, is_repeatable},
     shadow::{Copies, Shadowed},
     stats::Stats,
     table::{Choice, Table},
@@ -147,6 +148,10 @@ impl Gateway {
         let heard = Unheard::begin(&self.0.stats, self.0.config.calls_max).map_err(boxed)?;
         let (parts, mut incoming) = request.into_parts();
         self.check_hash(&parts.headers).map_err(boxed)?;
+        // Of other methods the message names something else: only metadata say whose they are.
+        if !parts.headers.contains_key(&MODEL_HEADER) {
+            methods::check(parts.uri.path(), &[]).map_err(boxed)?;
+        }
         let deadline = deadline_of(&parts.headers, since).map_err(boxed)?;
         let mut first = VecDeque::new();
         let model = async {
@@ -167,7 +172,7 @@ impl Gateway {
         let limited =
             is_repeatable(parts.uri.path()).then_some(self.0.config.deadline_ms).filter(|ms| *ms > 0);
         let deadline = deadline.or(limited.map(after));
-        let choice = self.choice(shard, &model, &parts.headers, deadline).await.map_err(boxed)?;
+        let choice = self.choice(shard, &model, &parts, deadline).await.map_err(boxed)?;
         self.0.stats.calls.fetch_add(1, Ordering::Relaxed);
         let call = Call {
             _in_flight: in_flight,

@@ -106,6 +106,14 @@ impl Target {
     }
 }
 
+impl Route {
+    /// Methods that go through; none for those that ask.
+    #[must_use]
+    pub fn methods(&self) -> &[String] {
+        &self.said.methods
+    }
+}
+
 impl Table {
     /// Without routes; endpoints are well as `probe` finds them.
     #[must_use]

@@ -267,6 +267,8 @@ pub struct Routes {
     pub sticky_by: String,
     /// Which calls become records.
     pub capture: Option<Capture>,
+    /// Methods that go through; none for those that ask.
+    pub methods: Vec<String>,
 }
 
 #[cfg(test)]

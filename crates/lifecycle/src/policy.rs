@@ -237,6 +237,10 @@ pub struct Policy {
     /// Which calls through gateways become records; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
+    /// Methods that go through gateways, each `/package.Service/Method` or `/package.Service/*`, at most 64; none means what asks by the Open
+    /// Inference Protocol, and any method of other services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
     /// Wall time that an approval is waited for, one minute to 30 days.
     #[serde(default = "Policy::approval")]
     pub approval_ms: i64,

@@ -53,7 +53,7 @@ fn line(reported: &WindowReported) -> String {
         window.key,
         text::rfc3339(window.start_ms),
         text::rfc3339(window.end_ms),
-        reported.row_count.unwrap_or_default(),
+        reported.row_count.map_or_else(|| "-".to_owned(), |rows| rows.to_string()),
         number(reported.overall_score),
         reported.drift_detected.map_or("-", |drifted| if drifted { "true" } else { "false" }),
         match reported.harm {

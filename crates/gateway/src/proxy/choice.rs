@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use acgs_vocabulary::{Problem, problem::Kind};
-use http::HeaderMap;
+use http::request::Parts;
 
 use super::Gateway;
-use crate::{deadline::is_past, stats::Stats, table::Choice};
+use crate::{deadline::is_past, methods, stats::Stats, table::Choice};
 
 /// So many times as many calls may be in flight as wait for an instance; more are answered at once.
 const WAITING_PART: usize = 4;
@@ -36,7 +36,7 @@ impl Gateway {
         &self,
         shard: usize,
         model: &str,
-        headers: &HeaderMap,
+        parts: &Parts,
         deadline: Option<tokio::time::Instant>,
     ) -> Result<Choice, Problem> {
         let table = &self.0.table;
@@ -45,7 +45,8 @@ impl Gateway {
         loop {
             let route = table.route_of(model);
             let route = route.ok_or_else(|| Problem::missing("model", model, "UNKNOWN_MODEL"))?;
-            let choice = table.choose(route, headers, drawn).ok_or_else(|| {
+            methods::check(parts.uri.path(), route.methods())?;
+            let choice = table.choose(route, &parts.headers, drawn).ok_or_else(|| {
                 let message = format!("no version of model {model:?} serves, as far as this gateway knows");
                 Problem::new(Kind::Unavailable, "NOT_SERVED", message)
             })?;

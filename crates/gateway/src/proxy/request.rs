@@ -8,7 +8,6 @@ use std::{
     task::Poll,
 };
 
-use acgs_inference::peek::INFERENCE;
 use acgs_vocabulary::{Problem, problem::Kind};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -19,23 +18,6 @@ use crate::body::joined;
 
 /// Bytes of a request that is gathered before it goes on, so that it can be sent again.
 const GATHERED_MAX: usize = 64 << 10;
-
-/// Methods of the Open Inference Protocol that ask and change nothing, with one message each way: only these may be carried out twice.
-/// Others load and unload models, share memory, change settings.
-const REPEATABLE: [&str; 7] = [
-    "ModelInfer",
-    "ModelReady",
-    "ModelMetadata",
-    "ModelConfig",
-    "ModelStatistics",
-    "ServerLive",
-    "ServerReady",
-];
-
-/// Whether a call may be carried out twice.
-pub(super) fn is_repeatable(path: &str) -> bool {
-    path.strip_prefix(INFERENCE).is_some_and(|method| REPEATABLE.contains(&method))
-}
 
 /// How a message may be compressed.
 pub(super) fn encoding_of(headers: &HeaderMap) -> Option<String> {

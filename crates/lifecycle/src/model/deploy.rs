@@ -114,6 +114,7 @@ impl Model {
             candidate: candidate.map(|open| Arc::clone(&open.version)),
             sticky_by: open.map(|open| open.plan.sticky_by.clone()).unwrap_or_default(),
             capture: self.policy.as_ref().and_then(|policy| policy.capture.clone()),
+            methods: self.policy.as_ref().map(|policy| policy.methods.clone()).unwrap_or_default(),
             ..Routes::default()
         };
         if let Some(champion) = &self.champion

@@ -15,6 +15,7 @@ const YEAR_MS: i64 = 366 * 24 * HOUR_MS;
 const HYPERPARAMETERS_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 1_024;
 const SLICES_MAX: usize = 16;
+const METHODS_MAX: usize = 64;
 
 impl Policy {
     /// Bounds first, then what contradicts itself.
@@ -27,6 +28,7 @@ impl Policy {
         self.check_gates()?;
         self.deployment.check()?;
         self.check_capture()?;
+        self.check_methods()?;
         within("budget.retrainings", i64::from(self.budget.retrainings), 1, 1_000)?;
         within("budget.period_ms", self.budget.period_ms, MINUTE_MS, 10 * YEAR_MS)?;
         within("unhelpful_max", i64::from(self.unhelpful_max), 1, 100)?;
@@ -101,6 +103,20 @@ impl Policy {
             bound(path("rows_min"), slice.rows_min >= 1, "is 0")?;
         }
         self.check_compliance()
+    }
+
+    fn check_methods(&self) -> Result<(), PolicyError> {
+        let count = self.methods.len();
+        bound("methods", count <= METHODS_MAX, format!("{count} are too many"))?;
+        for (place, method) in self.methods.iter().enumerate() {
+            let parts: Vec<&str> = method.split('/').collect();
+            let sound = matches!(parts[..], ["", service, name] if !service.is_empty() && !name.is_empty())
+                && method.len() <= 256
+                && method.trim_end_matches("/*").bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*');
+            let told = "is no `/package.Service/Method` or `/package.Service/*`";
+            bound(format!("methods[{place}]"), sound, told)?;
+        }
+        Ok(())
     }
 
     fn check_capture(&self) -> Result<(), PolicyError> {

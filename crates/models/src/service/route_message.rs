@@ -41,6 +41,7 @@ pub(super) fn message(model: &Model) -> proto::ModelRoutes {
         },
         candidate: routes.candidate.as_deref().unwrap_or("").to_owned(),
         sticky_by: routes.sticky_by.clone(),
+        methods: routes.methods.clone(),
         endpoints: endpoints
             .map(|version| proto::VersionEndpoints {
                 version: version.new.version.clone(),
