@@ -163,8 +163,16 @@ async fn one_small_frame_cannot_hold_much() {
     }
     stream.rows(1, &builder.finish().unwrap()).await;
     while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(_))) {}
-    let (held, peak) = (held(orchestrator, "panes").await, peak(&process));
-    assert!(held > 0 && held < 32 << 20, "{held}");
+    // Accepted is not judged yet.
+    let since = std::time::Instant::now();
+    let mut most = held(orchestrator, "panes").await;
+    while most == 0 {
+        assert!(since.elapsed() < PATIENCE, "nothing is held");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        most = held(orchestrator, "panes").await;
+    }
+    let peak = peak(&process);
+    assert!(most < 32 << 20, "{most}");
     assert!(peak < 250 << 20, "{} MiB", peak >> 20);
 }
 
@@ -278,28 +286,17 @@ async fn what_waits_for_labels_is_bounded_by_bytes() {
     open.label_schema = Some(acgs_vocabulary::convert::schema::to_proto(&labels.unwrap()));
     open.window.get_or_insert_default().label_horizon_ms = Some(3_600_000);
     let mut stream = stream(orchestrator, open).await;
-    let refused = 'refused: {
-        for frame in 0..100_u64 {
-            let mut builder = BatchBuilder::new(std::sync::Arc::clone(&schema));
-            for row in 0..1_000 {
-                let id = format!("{frame:050}-{row:050}");
-                let time_ms = Cell::Integer(1_700_000_000_000 + row);
-                builder.push(&[time_ms, Cell::Text(&id), Cell::Number(0.5)]).unwrap();
-            }
-            stream.rows(frame + 1, &builder.finish().unwrap()).await;
-            loop {
-                match stream.next().await {
-                    Ok(Some(Message::Accepted(_))) => break,
-                    Ok(_) => {}
-                    Err(status) => break 'refused Some(status),
-                }
-            }
+    for frame in 0..100_u64 {
+        let mut builder = BatchBuilder::new(std::sync::Arc::clone(&schema));
+        for row in 0..1_000 {
+            let id = format!("{frame:050}-{row:050}");
+            let time_ms = Cell::Integer(1_700_000_000_000 + row);
+            builder.push(&[time_ms, Cell::Text(&id), Cell::Number(0.5)]).unwrap();
         }
-        None
-    };
-    let refused = refused.expect("a bound");
-    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::ResourceExhausted, "MEMORY"));
-    assert!(refused.message().contains("memory.labels"), "{}", refused.message());
+        stream.rows(frame + 1, &builder.finish().unwrap()).await;
+        // What finds no room goes on without its label.
+        while !matches!(stream.next().await.unwrap(), Some(Message::Accepted(_))) {}
+    }
     let held = held(orchestrator, "labels").await;
     assert!(held > 4 << 20 && held <= 7 << 20, "{held}");
     drop(process);

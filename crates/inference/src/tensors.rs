@@ -182,7 +182,7 @@ fn read(tensor: &InferInputTensor, raw: Option<&Bytes>) -> Result<Tensor, Proble
         Some((rows, size(rest)?, size(&sides)?))
     });
     match known {
-        Some((rows, width, all)) if all == values.len() && all <= ROWS_MAX => {
+        Some((rows, width, all)) if all == values.len() && all <= ROWS_MAX && rows <= ROWS_MAX => {
             Ok(Tensor { values, rows, width })
         }
         _ => Err(bad(tensor, format!("has {} values for the shape {:?}", values.len(), tensor.shape))),
@@ -218,6 +218,9 @@ impl Tensors {
             }
             if found.width > WIDTH_MAX {
                 return Err(bad(tensor, format!("has {} columns, at most {WIDTH_MAX}", found.width)));
+            }
+            if found.width == 0 && found.rows > 0 {
+                return Err(bad(tensor, "has no columns"));
             }
             let kind = found.values.kind();
             match found.width {

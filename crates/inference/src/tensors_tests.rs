@@ -100,6 +100,8 @@ fn what_cannot_be_read_is_named() {
     assert!(told(raw("FP32", &[-1], &[0; 4])).contains("shape [-1]"));
     assert!(told(raw("UINT8", &[1, 300], &[0; 300])).contains("300 columns"));
     assert!(told(raw("UINT8", &[i64::MAX, i64::MAX], &[0])).contains("1 values"));
+    assert!(told(raw("UINT8", &[1 << 62, 0], &[])).contains("0 values"));
+    assert!(told(raw("UINT8", &[3, 0], &[])).contains("no columns"));
 }
 
 #[test]

@@ -235,6 +235,14 @@ impl Deployment {
         if phase == Some(Phase::Shadowing) { self.plan.shadow_percent } else { 0 }
     }
 
+    /// When it has to be over after it was held for others: that time is not its own, and what has run out meanwhile it has anew.
+    #[must_use]
+    pub fn due_after_hold(&self, now_ms: i64) -> i64 {
+        let stood_ms = (now_ms - self.phase_at_ms).max(0);
+        let least_ms = self.plan.step_limit_ms.saturating_add(self.plan.bake_ms);
+        self.progress_due_ms.saturating_add(stood_ms).max(now_ms.saturating_add(least_ms))
+    }
+
     /// Wall time at which something is due.
     #[must_use]
     pub fn next_due_ms(&self) -> Option<i64> {

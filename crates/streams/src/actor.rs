@@ -251,7 +251,10 @@ impl Actor {
         match (self.core.is_busy(), self.busy_since_us) {
             (true, None) => self.busy_since_us = Some(self.now_us()),
             (false, Some(since_us)) => {
-                self.unheard_us += self.now_us().saturating_sub(since_us);
+                let span_us = self.now_us().saturating_sub(since_us);
+                if span_us > LATE_TICK_US {
+                    self.unheard_us += span_us - TICK.as_micros() as u64;
+                }
                 self.busy_since_us = None;
             }
             _ => {}
@@ -291,7 +294,7 @@ impl Actor {
         let late_us = if passed_us > LATE_TICK_US { passed_us - TICK.as_micros() as u64 } else { 0 };
         let unheard_us = match self.core.is_busy() {
             true => 0,
-            false => late_us + std::mem::take(&mut self.unheard_us),
+            false => late_us.max(std::mem::take(&mut self.unheard_us)),
         };
         let stalled_us = self.deps.config.stalled_client_ms * 1_000;
         for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {

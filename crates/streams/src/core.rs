@@ -32,9 +32,6 @@ use crate::{alert_tracker::AlertTracker, config::Config, projection::Projection,
 /// Rows and labels that wait for each other.
 type Join = LabelJoin<RecordId, label::Waiting, OwnedCell>;
 
-/// Bytes of a row or a label that waits, beside its id.
-pub(crate) const WAITING_BYTES: usize = Join::ENTRY_BYTES;
-
 /// What a finding or an alert takes, in bytes, about.
 const FOUND: usize = 512;
 

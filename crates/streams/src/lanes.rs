@@ -118,7 +118,8 @@ impl Lanes {
             open.epoch = epoch;
             // A lane of few columns says what it has as often as the others: until then frames are kept for it.
             let every_bytes = config.snapshot_every_bytes * row_bytes(&open) / widest;
-            open.snapshot_every_bytes = if remote { every_bytes.max(1) } else { 0 };
+            let never = !remote || config.snapshot_every_bytes == 0;
+            open.snapshot_every_bytes = if never { 0 } else { every_bytes.max(1) };
             let age_max_ms = if remote { config.age_max_ms } else { 0 };
             let link = Link::new(Arc::clone(connector), id, open, configs, age_max_ms);
             Lane {

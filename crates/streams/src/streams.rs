@@ -11,7 +11,6 @@ use std::{
 use acgs_columns::{Kind, RecordBatch, Role, Schema};
 use acgs_vocabulary::{
     Problem,
-    budget::{self, Use},
     ports::records::{FramePlace, FrameRecorder, FrameSource},
     problem, text,
 };
@@ -20,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     actor::{Actor, ActorDeps, ClientEnd, INPUTS_MAX, Input, Joined, Standing},
-    core::{Core, LabelCounts, ReadEvidence, WAITING_BYTES, labels},
+    core::{Core, LabelCounts, ReadEvidence, labels},
     leases::{Lease, Leases},
     spec::StreamSpec,
 };
@@ -138,8 +137,6 @@ impl LabelSubmission {
         self.seq += 1;
         // Labels are joined by record over all streams of a model: once is enough.
         let takes = self.streams.iter().filter(|stream| stream.labels.is_some());
-        // Before they are in the log.
-        budget::process().of(Use::Labels).check(batch.rows() * self.streams.len() * WAITING_BYTES)?;
         if let Some(recorder) = takes.filter_map(|stream| stream.recorder.as_ref()).next() {
             recorder
                 .labels(

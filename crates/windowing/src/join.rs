@@ -61,6 +61,8 @@ pub struct LabelJoin<K, P, L> {
     /// Bytes that an id holds beside itself.
     weigh: fn(&K) -> usize,
     ids_bytes: usize,
+    /// Bytes that it may hold more.
+    room_bytes: usize,
 }
 
 impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
@@ -69,7 +71,7 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
     #[must_use]
     pub fn new(entries_max: usize, weigh: fn(&K) -> usize) -> Self {
         let (entries, deadlines, done) = (HashMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { entries, deadlines, done, entries_max, weigh, ids_bytes: 0 }
+        Self { entries, deadlines, done, entries_max, weigh, ids_bytes: 0, room_bytes: usize::MAX }
     }
 
     /// Bytes that it holds, about: tables double when they are full.
@@ -81,9 +83,16 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
     /// Bytes of an id that waits, beside what it holds.
     pub const ENTRY_BYTES: usize = 2 * size_of::<(K, Entry<P, L>)>() + 2 * size_of::<K>() + 32;
 
+    /// Says how many bytes it may hold more: beyond that it forgets ids that are done, and then has no room.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room_bytes = bytes;
+    }
+
     fn remove(&mut self, id: &K) -> Option<Entry<P, L>> {
         let removed = self.entries.remove(id)?;
-        self.ids_bytes -= (self.weigh)(id);
+        let bytes = (self.weigh)(id);
+        self.ids_bytes -= bytes;
+        self.room_bytes = self.room_bytes.saturating_add(bytes + Self::ENTRY_BYTES);
         Some(removed)
     }
 
@@ -177,7 +186,13 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         if self.len() >= self.entries_max {
             return false;
         }
-        self.ids_bytes += (self.weigh)(id);
+        let bytes = (self.weigh)(id);
+        while self.room_bytes < bytes + Self::ENTRY_BYTES {
+            let Some(oldest) = self.done.pop_front() else { return false };
+            self.remove(&oldest);
+        }
+        self.room_bytes -= bytes + Self::ENTRY_BYTES;
+        self.ids_bytes += bytes;
         self.entries.insert(id.clone(), entry);
         self.deadlines.entry(deadline_ms).or_default().insert(id.clone());
         true

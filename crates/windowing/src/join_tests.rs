@@ -51,3 +51,17 @@ proptest! {
         prop_assert!(join.is_empty());
     }
 }
+
+#[test]
+fn without_room_what_is_done_is_forgotten_first() {
+    let mut join: LabelJoin<u64, u64, u64> = LabelJoin::new(1_000, |_| 0);
+    let entry = LabelJoin::<u64, u64, u64>::ENTRY_BYTES;
+    join.set_room(2 * entry);
+    assert_eq!(join.predict(&1, 1, 10), Predicted::Waits);
+    assert_eq!(join.label(&1, 1, 10), Labelled::Matched(1));
+    assert_eq!(join.predict(&2, 2, 10), Predicted::Waits);
+    assert_eq!(join.predict(&3, 3, 10), Predicted::Waits, "in the place of what is done");
+    assert_eq!((join.predict(&4, 4, 10), join.heap_bytes()), (Predicted::Full, 2 * entry));
+    assert_eq!(join.label(&2, 2, 10), Labelled::Matched(2));
+    assert_eq!(join.predict(&4, 4, 10), Predicted::Waits);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, batch::ROWS_MAX, builder::BatchBuilder};
 use acgs_contracts::{
     inference::{ModelInferRequest, ModelInferResponse},
     lifecycle::v1::Capture,
@@ -31,10 +31,10 @@ const ERROR: &str = "acgs_error";
 const UNPACKED_BYTES_MAX: usize = 16 << 20;
 /// Bytes of an id that is made, beside the caller's.
 const ID_BYTES: usize = 32;
-/// Bytes after which a frame is full: a server takes 4 MiB.
+/// Bytes of a frame of several calls.
 const FRAME_BYTES: usize = 1 << 20;
 /// Rows of a frame.
-const FRAME_ROWS_MAX: usize = 32_768;
+const FRAME_ROWS_MAX: usize = ROWS_MAX;
 
 /// Fields of a version's records.
 pub(super) type Shape = Arc<Schema>;
@@ -88,6 +88,11 @@ impl Call {
             _ => None,
         };
         Ok(Self { inputs, id: request.id, scores })
+    }
+
+    /// Bytes of its columns, about.
+    fn bytes(&self) -> usize {
+        self.inputs.rows().saturating_mul(8 * (self.inputs.fields().len() + 6))
     }
 
     /// Whether its tensors are those of a shape that was made under the same policy.
@@ -173,7 +178,7 @@ impl Rows {
     /// Whether a call goes into the same frame.
     pub(super) fn has_room_for(&self, call: &Call) -> bool {
         let rows = self.rows + call.inputs.rows();
-        self.rows == 0 || rows <= FRAME_ROWS_MAX && self.bytes < FRAME_BYTES
+        self.rows == 0 || rows <= FRAME_ROWS_MAX && self.bytes + call.bytes() <= FRAME_BYTES
     }
 
     /// # Errors

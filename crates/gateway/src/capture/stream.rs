@@ -27,6 +27,8 @@ use tonic::Code;
 use super::{CaptureParts, Frame, Key, rows::Shape};
 use crate::losses::{Dropped, Reason};
 
+/// Largest frame that is sent, in bytes of columns; a server takes 4 MiB.
+const FRAME_BYTES_MAX: usize = 2 << 20;
 /// Batches that are sent and not accepted.
 const UNACCEPTED_MAX: usize = 1_024;
 /// An orchestrator that does not open the stream by then does not have it.
@@ -180,9 +182,7 @@ impl Stream {
             tokio::select! {
                 batch = batches.recv(), if room => match batch {
                     Some(frame) => {
-                        let (batch, bytes) = (batch::to_proto(&frame.batch), frame.batch.size_bytes());
-                        // What cannot be sent now is kept.
-                        self.session.send_rows_weighing(batch, bytes, frame.calls).await?;
+                        self.send(&frame).await?;
                     }
                     None => return self.session.settle().await,
                 },
@@ -199,6 +199,22 @@ impl Drop for Stream {
         self.count();
         // Calls that were never accepted are lost, and said so.
         self.dropped(&Dropped::new(Reason::NotAccepted, STOPPED), self.session.unaccepted_weight());
+    }
+}
+
+impl Stream {
+    /// In frames that a server takes: a call that is larger is in several, and counts with the last.
+    async fn send(&mut self, Frame { batch, calls }: &Frame) -> Result<(), SessionError> {
+        let frames = batch.size_bytes().div_ceil(FRAME_BYTES_MAX).max(1);
+        let rows = batch.rows().div_ceil(frames).max(1);
+        let mut sent = Ok(());
+        for start in (0..batch.rows()).step_by(rows) {
+            let part = batch.slice(start, rows.min(batch.rows() - start));
+            let weight = if start + rows >= batch.rows() { *calls } else { 0 };
+            // What cannot be sent now is kept.
+            sent = self.session.send_rows_weighing(batch::to_proto(&part), part.size_bytes(), weight).await;
+        }
+        sent
     }
 }
 

@@ -122,6 +122,32 @@ fn a_deadline_looks_before_it_returns_to_what_fails() {
     room.now_ms += 200_000_000;
     go(&mut room, Command::Due);
     assert_eq!(pause(&room), Some(PauseReason::BaselineFailing), "a person decides again");
+    // Whatever has run out meanwhile: what a person says is done.
+    let mut resumed = room.clone();
+    resumed.by("bob", "m", Command::ResumeDeployment { deployment: 1 }).unwrap();
+    go(&mut resumed, Command::Due);
+    assert_eq!(phase(&resumed), Phase::Analyzing);
+    room.now_ms += 3_600_000;
+    room.by("bob", "m", Command::PromoteDeployment { deployment: 1, why: "it is well".into() }).unwrap();
+    go(&mut room, Command::Due);
+    assert_eq!(phase(&room), Phase::Promoting);
+}
+
+#[test]
+fn a_deadline_while_traffic_shifts_holds_it_too() {
+    let mut room = analyzing(plan());
+    let dead = beside(&room, 2_000, 0.0, 1.0, FAILS);
+    go(&mut room, dead.clone());
+    room.by("bob", "m", Command::ResumeDeployment { deployment: 1 }).unwrap();
+    room.now_ms += 5_000;
+    let more = beside(&room, 2_000, 0.0, 1.0, FAILS);
+    go(&mut room, more);
+    assert_eq!(phase(&room), Phase::Shifting);
+    room.now_ms += 200_000_000;
+    go(&mut room, Command::Due);
+    assert_eq!(pause(&room), Some(PauseReason::BaselineFailing));
+    room.by("bob", "m", Command::AbortDeployment { deployment: 1, why: "enough".into() }).unwrap();
+    assert_eq!(phase(&room), Phase::Aborting);
 }
 
 #[test]

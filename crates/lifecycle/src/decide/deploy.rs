@@ -194,11 +194,8 @@ impl Draft<'_> {
             Some(Phase::Baking) => plan.bake_ms,
             _ => plan.step_limit_ms,
         };
-        let stood_ms = (now_ms - paused.phase_at_ms).max(0);
         let progress_due_ms = match paused.pause {
-            Some(PauseReason::Manual | PauseReason::BaselineFailing) => {
-                paused.progress_due_ms.saturating_add(stood_ms)
-            }
+            Some(PauseReason::Manual | PauseReason::BaselineFailing) => paused.due_after_hold(now_ms),
             _ => paused.progress_due_ms,
         };
         let moved = DeploymentMoved::Resume { due_at_ms: now_ms + limit_ms, progress_due_ms };

@@ -217,7 +217,10 @@ impl Draft<'_> {
             Some(PauseReason::NoData | PauseReason::Inconclusive) => self.resume(deployment, Vec::new())?,
             None => {}
         }
-        self.move_deployment(number, observed, Vec::new())?;
+        // While traffic shifts nothing is counted.
+        if self.deployment(number)?.phase != Phase::Shifting {
+            self.move_deployment(number, observed, Vec::new())?;
+        }
         let guards = vec![Guard::new(
             "baseline",
             false,
@@ -316,7 +319,9 @@ impl Draft<'_> {
             return self.let_go(&open, open.cause.unwrap_or(Cause::Operator), &open.why);
         }
         // Nothing is taken back to what fails because it took long.
-        let ends = open.progress_due_ms <= now_ms || open.phase == Phase::Analyzing;
+        let plan = &open.plan;
+        let no_more = open.phase == Phase::Analyzing && open.extensions >= plan.extensions;
+        let ends = open.progress_due_ms <= now_ms || no_more && plan.inconclusive == Inconclusive::Abort;
         let judged = judge(&open.counts, &open.plan.analysis);
         if ends && is_beside(&open) && judged.baseline_fails {
             let counts = open.counts.clone();

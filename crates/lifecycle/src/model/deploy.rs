@@ -157,8 +157,7 @@ fn step_deployment(deployment: &mut Deployment, event: &Event, from: Phase, move
             let was_held =
                 matches!(deployment.pause, Some(PauseReason::Manual | PauseReason::BaselineFailing));
             if from == Phase::Paused && was_held {
-                let stood_ms = (event.at_ms - deployment.phase_at_ms).max(0);
-                deployment.progress_due_ms = deployment.progress_due_ms.saturating_add(stood_ms);
+                deployment.progress_due_ms = deployment.due_after_hold(event.at_ms);
             }
             (deployment.due_at_ms, deployment.before, deployment.pause) = (None, None, None);
         }

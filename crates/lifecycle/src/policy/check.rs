@@ -112,7 +112,11 @@ impl Policy {
             let parts: Vec<&str> = method.split('/').collect();
             let sound = matches!(parts[..], ["", service, name] if !service.is_empty() && !name.is_empty())
                 && method.len() <= 256
-                && method.trim_end_matches("/*").bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*');
+                && method
+                    .strip_suffix("/*")
+                    .unwrap_or(method)
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'*');
             let told = "is no `/package.Service/Method` or `/package.Service/*`";
             bound(format!("methods[{place}]"), sound, told)?;
         }

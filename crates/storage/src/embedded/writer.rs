@@ -154,7 +154,12 @@ impl Writer {
             let committed = self.write(&mut waiting, announce, announce_ledger);
             if let Err(error) = committed.and_then(|()| self.prune()).and_then(|()| self.prune_records()) {
                 match self.heal(&mut jobs, &error) {
-                    Some(healed) => self = healed,
+                    Some(healed) => {
+                        self = healed;
+                        announce.send_replace(self.last);
+                        announce_ledger
+                            .send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
+                    }
                     None => return,
                 }
             }

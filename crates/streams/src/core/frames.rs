@@ -60,7 +60,7 @@ impl Core {
     /// Takes a frame of rows.
     ///
     /// # Errors
-    /// `SEQUENCE_GAP`, or a bound: `PANES`, `WINDOWS` or `MEMORY`. The frame has left no trace then.
+    /// `SEQUENCE_GAP`, or a bound: `PANES` or `WINDOWS`. The frame has left no trace then.
     pub fn rows(
         &mut self,
         partition: &str,
@@ -82,7 +82,6 @@ impl Core {
         let rejected = self.reject(time, times_ms, now_ms, &mut dropped);
         let (keys, key_names) = keys(&self.spec.schema, batch);
         let awaiting = self.awaiting(batch);
-        self.room_for(awaiting.iter().filter(|awaits| **awaits).count())?;
         let frame = FrameRows { batch: batch.clone(), time_column, keys, key_names, rejected, awaiting };
         let Some(rows) = frame.rows() else { return Ok(Vec::new()) };
         let ingest = self.windows.begin(partition, monotonic_ms(receipt.now_us), rows).map_err(full)?;

@@ -13,7 +13,7 @@ use acgs_windowing::{
 };
 
 use super::{
-    Action, Core, Join,
+    Action, Core,
     label::{Label, LabelCounts, Waiting},
     totals::Taken,
     work::Unfinished,
@@ -26,7 +26,7 @@ impl Core {
     /// Takes a frame of labels from a partition.
     ///
     /// # Errors
-    /// `SEQUENCE_GAP`, or `MEMORY`. The frame has left no trace then.
+    /// `SEQUENCE_GAP`.
     pub fn label_frame(
         &mut self,
         partition: &str,
@@ -37,23 +37,17 @@ impl Core {
         if self.check_seq(partition, seq, "labels")? == Taken::Duplicate {
             return Ok(Vec::new());
         }
-        self.room_for(labels.len())?;
         self.accept_seq(partition, seq);
         Ok(self.label(labels, now_us))
     }
 
-    /// Whether so many ids more may wait.
-    ///
-    /// # Errors
-    /// `MEMORY`.
-    pub(super) fn room_for(&self, ids: usize) -> Result<(), Problem> {
-        if self.join.is_some() {
-            let (share, bytes) = (self.join_room.share(), ids * Join::ENTRY_BYTES);
-            if self.join_room.bytes() + bytes > share.least() {
-                share.check(bytes)?;
-            }
-        }
-        Ok(())
+    /// Says to the join how much it may hold more. What finds no room goes on without its label, and is counted like what came too late: to
+    /// refuse it would keep event time from moving on, and with it what gives room.
+    pub(super) fn limit_join(&mut self) {
+        let Some(join) = &mut self.join else { return };
+        let share = self.join_room.share();
+        let free = share.bytes_max().saturating_sub(share.held());
+        join.set_room(free.max(share.least().saturating_sub(self.join_room.bytes())));
     }
 
     /// Takes labels from whoever has them; [`Core::label_counts`] says what became of them when nothing is left to do.

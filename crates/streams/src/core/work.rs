@@ -79,6 +79,7 @@ impl Core {
         let mut actions = Vec::new();
         let Some(mut unfinished) = self.unfinished.take() else { return actions };
         self.receipt_us = unfinished.receipt_us;
+        self.limit_join();
         let over = self.step(&mut unfinished, now_us, &mut work, &mut actions);
         self.join_room.force(self.join.as_ref().map_or(0, LabelJoin::heap_bytes));
         self.receipt_us = None;
