@@ -1,28 +1,12 @@
 //! Whether healthy candidates are left alone and bad ones are found, by simulation beside a fixed threshold: the table in
 //! docs/deployments.md.
 
+use acgs_statistics::draws::Draws;
+
 use super::{
     beside::{Beside, Drawn, Held},
     *,
 };
-
-/// SplitMix64.
-pub(crate) struct Draws(pub(crate) u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// How many of so many: by inversion for few, by sums for the rest.
-    fn hits(&mut self, draws: u64, share: f64) -> u64 {
-        (0..draws).filter(|_| self.next() < share).count() as u64
-    }
-}
 
 /// What one simulated deployment came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +92,7 @@ fn arm(calls: u64, errors: u64, over_p95: u64, over_p99: u64) -> Arm {
 
 fn ours(seed: u64, per_second: f64, base_rate: f64, rate: f64) -> Came {
     let analysis = Analysis::default();
-    let mut draws = Draws(seed);
+    let mut draws = Draws::new(seed);
     let mut watched = Watched::default();
     let mut step = 0;
     for _ in 0..MINUTES {
@@ -135,7 +119,7 @@ fn ours(seed: u64, per_second: f64, base_rate: f64, rate: f64) -> Came {
 
 /// Each minute: a share of errors above 1 % is a failed check, and so is a minute without calls.
 fn fixed_threshold(seed: u64, per_second: f64, rate: f64, limit: usize) -> Came {
-    let mut draws = Draws(seed);
+    let mut draws = Draws::new(seed);
     let mut failed = 0;
     for weight in WEIGHTS {
         let seen = calls(&mut draws, per_second * 60.0 * weight);

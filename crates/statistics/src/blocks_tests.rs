@@ -1,19 +1,7 @@
 //! Blocks against counts, and under noise that hangs together.
 
 use super::*;
-
-/// SplitMix64.
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use crate::draws::Draws;
 
 fn push(blocks: &mut Blocks, candidate: f64, baseline: f64) {
     blocks.push((candidate, baseline), (candidate, baseline), 0.10);
@@ -35,11 +23,11 @@ fn a_call_a_block_is_a_count() {
 fn what_hangs_together_is_no_evidence() {
     // Shares of both sides wander slowly, each for itself, about the same mean.
     let crossed = (0..1_000_u64).filter(|seed| {
-        let (mut draws, mut blocks) = (Draws(seed * 6_700_417 + 1), Blocks::default());
+        let (mut draws, mut blocks) = (Draws::new(seed * 6_700_417 + 1), Blocks::default());
         let mut state = [0.0_f64; 2];
         (0..180).any(|_| {
             let shares = state.each_mut().map(|state| {
-                *state = 0.7 * *state + 0.1 * (draws.next() - 0.5);
+                *state = 0.7 * *state + 0.1 * (draws.unit() - 0.5);
                 (0.1 + *state).clamp(0.0, 1.0)
             });
             push(&mut blocks, shares[0], shares[1]);
@@ -53,9 +41,9 @@ fn what_hangs_together_is_no_evidence() {
 #[test]
 fn what_is_worse_all_the_time_is_found_soon() {
     let mut blocks = Blocks::default();
-    let mut draws = Draws(7);
+    let mut draws = Draws::new(7);
     let found = (1..100).find(|_| {
-        let shares = (0.3 + 0.1 * draws.next(), 0.05 + 0.02 * draws.next());
+        let shares = (0.3 + 0.1 * draws.unit(), 0.05 + 0.02 * draws.unit());
         push(&mut blocks, shares.0, shares.1);
         blocks.found().evidence().worse >= 1_000_f64.ln()
     });
@@ -78,8 +66,8 @@ fn a_restart_says_no_more_than_before() {
 fn what_turns_bad_after_an_hour_is_found_soon_and_one_outage_of_the_baseline_shields_nobody() {
     for began_at in [600, 615, 629, 3_600] {
         for (candidate, baseline) in [(1.0, 0.0), (0.0, 1.0)] {
-            let (mut blocks, mut draws) = (Blocks::default(), Draws(began_at));
-            let quiet = |draws: &mut Draws| 0.002 * draws.next();
+            let (mut blocks, mut draws) = (Blocks::default(), Draws::new(began_at));
+            let quiet = |draws: &mut Draws| 0.002 * draws.unit();
             (0..began_at).for_each(|_| push(&mut blocks, quiet(&mut draws), quiet(&mut draws)));
             assert!(blocks.found().evidence().worse < 3.0);
             let found = (1..200).find(|_| {

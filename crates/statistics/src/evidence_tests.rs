@@ -3,28 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
-
-/// SplitMix64 as numbers in [0, 1).
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
+use crate::draws::Draws;
 
 /// How often evidence of 100 is ever reached in 4,000 looks.
 fn crossed(truth: f64, ln_evidence: impl Fn(u64, u64) -> f64, runs: u64) -> f64 {
     let mut crossed = 0;
     for run in 0..runs {
-        let mut draws = Draws(run * 1_000_003);
+        let mut draws = Draws::new(run * 1_000_003);
         let (mut hits, mut misses) = (0, 0);
         for _ in 0..4_000 {
-            if draws.next() < truth {
+            if draws.unit() < truth {
                 hits += 1
             } else {
                 misses += 1
@@ -62,11 +50,11 @@ fn what_is_there_is_found() {
 #[test]
 fn bets_on_means_keep_their_promise_and_find_what_is_there() {
     let run = |shift: f64, seed: u64| {
-        let mut draws = Draws(seed);
+        let mut draws = Draws::new(seed);
         let mut bets = MeanBets::default();
         let (mut above, mut below) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
         for _ in 0..4_000 {
-            let difference = (draws.next() - draws.next()) * 0.5 + shift;
+            let difference = (draws.unit() - draws.unit()) * 0.5 + shift;
             bets.push(difference, 0.0, 0.05);
             above = above.max(bets.ln_above());
             below = below.max(bets.ln_below());

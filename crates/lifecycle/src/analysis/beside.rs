@@ -2,6 +2,7 @@
 
 use acgs_statistics::{
     blocks::{Blocks, Found},
+    draws::Draws,
     evidence::frequency_upper,
 };
 use serde::{Deserialize, Serialize};
@@ -126,22 +127,11 @@ impl Beside {
         own.saturating_add(base) >= DRAWS_MIN && own.max(base) > own.min(base).saturating_mul(UNEQUAL)
     }
 
-    /// As many of these draws, taken without putting back (SplitMix64, by the number of the block).
+    /// As many of these draws, drawn by the number of the block.
     fn thinned(&self, (hits, draws): (u64, u64), wanted: u64) -> (u64, u64) {
         let wanted = wanted.min(THINNED_MAX).min(draws);
-        let (mut left, mut hits_left, mut found) = (draws, hits, 0);
-        let mut state = self.blocks ^ (draws << 32);
-        for _ in 0..wanted {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            let hit = (mixed ^ (mixed >> 31)) % left < hits_left;
-            left -= 1;
-            hits_left -= u64::from(hit);
-            found += u64::from(hit);
-        }
-        (found, wanted)
+        let mut drawn = Draws::new(self.blocks ^ (draws << 32));
+        (drawn.hits_without_return((hits.min(draws), draws), wanted), wanted)
     }
 
     /// What was found so far.
@@ -183,14 +173,8 @@ mod tests {
 
     #[test]
     fn sides_of_very_different_size_are_as_likely_to_be_worse() {
-        let (mut beside, mut state) = (Beside::default(), 1_u64);
-        let mut draw = |draws: u64| {
-            let hits = (0..draws).filter(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 33) % 100 < 3
-            });
-            (hits.count() as u64, draws)
-        };
+        let (mut beside, mut draws) = (Beside::default(), Draws::new(1));
+        let mut draw = |count: u64| (draws.hits(count, 0.03), count);
         for _ in 0..600 {
             let drawn = Drawn { candidate: draw(1_000), baseline: draw(10), alone: (0, 0) };
             beside.block(&drawn, HELD, (0, 0));

@@ -1,30 +1,19 @@
 //! Candidates whose calls hang together (bursts, pauses, neighbours, cold caches) by simulation: the second table in docs/deployments.md.
 
 use acgs_lifecycle::analysis::judge;
+use acgs_statistics::draws::Draws;
 
 use super::*;
 
-/// SplitMix64.
-struct Draws(u64);
+/// From the normal law.
+fn normal(draws: &mut Draws) -> f64 {
+    let radius = (-2.0 * draws.unit().max(1e-300).ln()).sqrt();
+    radius * (std::f64::consts::TAU * draws.unit()).cos()
+}
 
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.next().max(1e-300).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.next()).cos()
-    }
-
-    /// Time until something that comes every so many seconds.
-    fn gap(&mut self, mean_s: f64) -> f64 {
-        -mean_s * (1.0 - self.next()).ln()
-    }
+/// Time until something that comes every so many seconds.
+fn gap(draws: &mut Draws, mean_s: f64) -> f64 {
+    -mean_s * (1.0 - draws.unit()).ln()
 }
 
 /// What makes calls of one server hang together.
@@ -61,22 +50,22 @@ const MEDIAN_US: f64 = 20_000.0;
 
 impl Server {
     fn new(noise: Noise, factor: f64, is_candidate: bool, draws: &mut Draws) -> Self {
-        Self { noise, factor, is_candidate, load: draws.normal(), on: false, change_s: 0.0 }
+        Self { noise, factor, is_candidate, load: normal(draws), on: false, change_s: 0.0 }
     }
 
     fn step(&mut self, now_s: f64, draws: &mut Draws) {
         match self.noise {
             Noise::Load(tau_s) => {
                 let kept = (-STEP_S / tau_s).exp();
-                self.load = kept * self.load + (1.0 - kept * kept).sqrt() * draws.normal();
+                self.load = kept * self.load + (1.0 - kept * kept).sqrt() * normal(draws);
             }
             Noise::Neighbour(on_s, off_s) | Noise::Bursts(on_s, off_s) if now_s >= self.change_s => {
                 self.on = !self.on && now_s > 0.0;
-                self.change_s = now_s + draws.gap(if self.on { on_s } else { off_s });
+                self.change_s = now_s + gap(draws, if self.on { on_s } else { off_s });
             }
             Noise::Pauses if now_s >= self.change_s => {
                 self.on = !self.on && now_s > 0.0;
-                self.change_s = now_s + if self.on { 0.2 + 0.8 * draws.next() } else { draws.gap(5.0) };
+                self.change_s = now_s + if self.on { 0.2 + 0.8 * draws.unit() } else { gap(draws, 5.0) };
             }
             _ => {}
         }
@@ -85,12 +74,12 @@ impl Server {
     fn fails(&self, draws: &mut Draws) -> bool {
         match self.noise {
             Noise::Bursts(..) if self.on => true,
-            _ => draws.next() < 0.002,
+            _ => draws.unit() < 0.002,
         }
     }
 
     fn took_us(&self, now_s: f64, draws: &mut Draws) -> u64 {
-        let own = draws.normal();
+        let own = normal(draws);
         let spread = match self.noise {
             Noise::Load(_) => 0.5 * (0.5_f64.sqrt() * self.load + 0.5_f64.sqrt() * own),
             _ => 0.5 * own,
@@ -121,7 +110,7 @@ const LIMIT_S: u64 = 1_800;
 /// Looked at every five seconds; with when it was decided.
 fn run(seed: u64, per_second: f64, noise: Noise, factor: f64) -> (Came, u64) {
     let analysis = Analysis::default();
-    let mut draws = Draws(seed);
+    let mut draws = Draws::new(seed);
     let mut servers = [(factor, true), (1.0, false)]
         .map(|(factor, is_candidate)| Server::new(noise, factor, is_candidate, &mut draws));
     let mut blocks = TrafficBlocks::new(&Counts::default(), None);
@@ -141,7 +130,7 @@ fn run(seed: u64, per_second: f64, noise: Noise, factor: f64) -> (Came, u64) {
                 server.step(now_s, &mut draws);
                 let expected = per_second * WEIGHTS[at] * STEP_S;
                 let tries = (expected * 10.0).ceil();
-                let calls = (0..tries as u64).filter(|_| draws.next() < expected / tries).count();
+                let calls = draws.hits(tries as u64, expected / tries);
                 for _ in 0..calls {
                     ends.calls += 1;
                     if server.fails(&mut draws) {
@@ -152,7 +141,7 @@ fn run(seed: u64, per_second: f64, noise: Noise, factor: f64) -> (Came, u64) {
                 }
             }
             let rest = per_second * (1.0 - 2.0 * WEIGHTS[at]) * STEP_S;
-            if draws.next() < rest.min(1.0) && !matches!(noise, Noise::Bursts(..)) {
+            if draws.unit() < rest.min(1.0) && !matches!(noise, Noise::Bursts(..)) {
                 other[bucket_of(servers[1].took_us(now_s, &mut draws))] += 1;
             }
         }
