@@ -3,16 +3,9 @@
 use std::time::{Duration, Instant};
 
 use acgs_contracts::inference::InferTensorContents;
-use acgs_tests::{
-    Mesh, PATIENCE,
-    http::request,
-    models::{ModelStub, inference},
-};
+use acgs_tests::{Mesh, PATIENCE, http::request};
 
-use crate::{
-    captures::{CAPTURE, metric, put_policy, question, tensor},
-    deployments::{model, version},
-};
+use crate::captures::{CAPTURE, captured, metric, put_policy, question, served, tensor};
 
 /// Calls that were lost for a reason.
 async fn lost(mesh: &Mesh, reason: &str) -> u64 {
@@ -37,18 +30,8 @@ async fn until(what: &str, wanted: u64, found: impl AsyncFn() -> u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_record_is_told_by_reason_and_takes_nobody_with_it() {
-    let mesh = Mesh::start().await;
-    let mut client = mesh.lifecycle().await;
-    let server = ModelStub::start("v1").await;
-    model(&mut client, "m").await;
-    put_policy(&mut client, CAPTURE).await;
-    version(&mut client, "m", "v1", &[server.endpoint()], true).await;
-    let mut gateway = inference(mesh.running.addresses.gateway).await;
-    let since = Instant::now();
-    while gateway.model_infer(question(0)).await.is_err() {
-        assert!(since.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let (mesh, mut client, _server) = captured(CAPTURE).await;
+    let mut gateway = served(&mesh).await;
     // Among calls that can be records: texts that are too long, bytes that are none, a tensor that is missing.
     for row in 1..100 {
         let mut asked = question(row);

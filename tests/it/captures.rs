@@ -61,6 +61,28 @@ pub(crate) async fn metric(mesh: &Mesh, name: &str) -> u64 {
     line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).map_or(0, |value| value as u64)
 }
 
+/// A mesh, and a model whose calls are captured so, with a server.
+pub(crate) async fn captured(capture: &str) -> (Mesh, LifecycleClients<MeshChannel>, ModelStub) {
+    let mesh = Mesh::start().await;
+    let mut client = mesh.lifecycle().await;
+    let server = ModelStub::start("v1").await;
+    model(&mut client, "m").await;
+    put_policy(&mut client, capture).await;
+    version(&mut client, "m", "v1", &[server.endpoint()], true).await;
+    (mesh, client, server)
+}
+
+/// Its gateway, which has carried the first call.
+pub(crate) async fn served(mesh: &Mesh) -> GrpcInferenceServiceClient<Channel> {
+    let mut gateway = inference(mesh.running.addresses.gateway).await;
+    let since = Instant::now();
+    while gateway.model_infer(question(0)).await.is_err() {
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    gateway
+}
+
 /// Sends calls, and says how many of them were captured: so many that for a while there are no more.
 async fn captured_of(
     mesh: &Mesh,
@@ -86,21 +108,11 @@ async fn captured_of(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_become_records_with_labels_windows_and_versions() {
-    let mesh = Mesh::start().await;
-    let mut client = mesh.lifecycle().await;
-    let server = ModelStub::start("v1").await;
-    model(&mut client, "m").await;
-    put_policy(&mut client, CAPTURE).await;
-    version(&mut client, "m", "v1", &[server.endpoint()], true).await;
+    let (mesh, mut client, _server) = captured(CAPTURE).await;
     let mut orchestrator = mesh.orchestrator().await;
     let windows = SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.window.reported".into() };
     let mut events = orchestrator.subscribe(windows).await.unwrap().into_inner();
-    let mut gateway = inference(mesh.running.addresses.gateway).await;
-    let since = Instant::now();
-    while gateway.model_infer(question(0)).await.is_err() {
-        assert!(since.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let mut gateway = served(&mesh).await;
     for row in 1..200 {
         gateway.model_infer(question(row)).await.unwrap();
     }
@@ -211,12 +223,8 @@ async fn calls_become_records_with_labels_windows_and_versions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_without_an_id_of_their_own_are_records_of_their_own() {
-    let mesh = Mesh::start().await;
-    let mut client = mesh.lifecycle().await;
-    let server = ModelStub::start("v1").await;
-    model(&mut client, "m").await;
-    put_policy(&mut client, "\n[capture]\npercent = 100.0\ntimestamp = \"ts\"\nwindow_ms = 60000\n").await;
-    version(&mut client, "m", "v1", &[server.endpoint()], true).await;
+    let without_id = "\n[capture]\npercent = 100.0\ntimestamp = \"ts\"\nwindow_ms = 60000\n";
+    let (mesh, mut client, _server) = captured(without_id).await;
     let mut gateway = inference(mesh.running.addresses.gateway).await;
     let without = |row| {
         let mut question = question(row);
