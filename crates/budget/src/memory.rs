@@ -179,17 +179,6 @@ impl Share {
         room
     }
 
-    /// Whether so much would fit now, before something is done that cannot be undone.
-    ///
-    /// # Errors
-    /// When it would not.
-    pub fn check(&self, bytes: usize) -> Result<(), Spent> {
-        if self.held().saturating_add(bytes) <= self.bytes_max() {
-            return Ok(());
-        }
-        Err(self.spent(bytes, bytes))
-    }
-
     /// Bytes that are held.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -324,7 +313,7 @@ mod tests {
         drop(panes);
         room.resize(10).unwrap();
         room.force(500);
-        assert!(share.check(0).is_err());
+        assert!(share.reserve(1).is_err());
         drop(room);
         assert_eq!((share.held(), budget.of(Use::Panes).bytes_max()), (0, 200));
         assert!(Budget::unbounded().of(Use::Files).reserve(usize::MAX / 2).is_ok());

@@ -22,12 +22,8 @@ pub fn framed(message: &[u8]) -> Option<Bytes> {
 
 /// The message of a body that holds one; `None` when it is compressed or there is none.
 #[must_use]
-pub fn message(mut frame: Bytes) -> Option<Bytes> {
-    if frame.len() < PREFIX_BYTES || frame[0] != 0 {
-        return None;
-    }
-    frame.advance(PREFIX_BYTES);
-    Some(frame)
+pub fn message(frame: Bytes) -> Option<Bytes> {
+    unpacked(frame, None, 0).ok()
 }
 
 /// Why a body holds no message that can be read.
