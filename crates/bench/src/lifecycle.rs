@@ -242,7 +242,8 @@ async fn finding(settings: &Settings, findings: usize) -> anyhow::Result<Vec<Fig
             epoch: 0,
         };
         let place = FramePlace { partition: "p", join: 1, joined_after: 0, seq: 1 };
-        records.recorder(source).rows(place, &one_row()?).await?;
+        let recorder = records.recorder(source);
+        recorder.keep(recorder.encode_rows(place, &one_row()?)?).await?;
     }
     let trigger = Consumer {
         source: Events { log: Arc::clone(&home) as _, filter: EventKind::WindowReported.subject() },

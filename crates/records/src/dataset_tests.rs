@@ -33,6 +33,10 @@ impl RecordLog for Memory {
     }
 }
 
+async fn keep(recorder: &Recorder, frame: Result<Vec<Chunk>, Problem>) -> Result<(), Problem> {
+    recorder.keep(frame?).await
+}
+
 fn schema() -> Arc<Schema> {
     let fields = vec![
         Field::new("ts", FieldKind::Timestamp, Role::Timestamp),
@@ -112,14 +116,16 @@ fn ids(dataset: &Dataset) -> Vec<i64> {
 async fn every_record_is_there_once_with_its_label() {
     let log = Arc::new(Memory::default());
     let first = Recorder::new(log.clone(), &source("one"), "hash");
-    first.labels(place(1), &labels(0..5, true)).await.unwrap();
-    first.rows(place(3), &rows(50..100, "b")).await.unwrap();
-    first.rows(place(2), &rows(0..50, "a")).await.unwrap();
-    first.rows(place(2), &rows(0..50, "a")).await.unwrap();
+    keep(&first, first.encode_labels(place(1), &labels(0..5, true))).await.unwrap();
+    keep(&first, first.encode_rows(place(3), &rows(50..100, "b"))).await.unwrap();
+    keep(&first, first.encode_rows(place(2), &rows(0..50, "a"))).await.unwrap();
+    keep(&first, first.encode_rows(place(2), &rows(0..50, "a"))).await.unwrap();
     // The stream is opened anew from the start: other frames, the same records.
     let second = Recorder::new(log.clone(), &source("two"), "hash");
-    second.rows(place(1), &rows(0..120, "a")).await.unwrap();
-    second.labels(place(2), &labels((0..120).filter(|id| id % 2 == 0), false)).await.unwrap();
+    keep(&second, second.encode_rows(place(1), &rows(0..120, "a"))).await.unwrap();
+    keep(&second, second.encode_labels(place(2), &labels((0..120).filter(|id| id % 2 == 0), false)))
+        .await
+        .unwrap();
     let all = read(&*log, "m", ALL).await.unwrap();
     let expected: Vec<i64> = (0..120).filter(|id| *id < 5 || id % 2 == 0).collect();
     assert_eq!(ids(&all), expected);
@@ -134,10 +140,12 @@ async fn every_record_is_there_once_with_its_label() {
     // Whatever the order in which they came, the same records make the same file.
     let other = Arc::new(Memory::default());
     let recorder = Recorder::new(other.clone(), &source("three"), "hash");
-    recorder.rows(place(1), &rows(60..120, "a")).await.unwrap();
-    recorder.rows(place(2), &rows(0..60, "a")).await.unwrap();
-    recorder.labels(place(3), &labels((5..120).filter(|id| id % 2 == 0), false)).await.unwrap();
-    recorder.labels(place(4), &labels(0..5, true)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(place(1), &rows(60..120, "a"))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(place(2), &rows(0..60, "a"))).await.unwrap();
+    keep(&recorder, recorder.encode_labels(place(3), &labels((5..120).filter(|id| id % 2 == 0), false)))
+        .await
+        .unwrap();
+    keep(&recorder, recorder.encode_labels(place(4), &labels(0..5, true))).await.unwrap();
     let unlike = Selection { from_ms: 0, until_ms: 490, ..ALL };
     let files = [read(&*log, "m", unlike).await.unwrap(), read(&*other, "m", unlike).await.unwrap()];
     let files = files.map(|table| acgs_interchange::to_parquet(&table.schema, &table.batches).unwrap());
@@ -149,13 +157,14 @@ async fn long_frames_are_split_and_too_long_records_refused() {
     let log = Arc::new(Memory::default());
     let recorder = Recorder::new(log.clone(), &source("one"), "hash");
     let city = "x".repeat(1_000);
-    recorder.rows(place(1), &rows(0..4_000, &city)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(place(1), &rows(0..4_000, &city))).await.unwrap();
     let chunks = log.0.lock().unwrap().clone();
     assert!(chunks.len() >= 8, "{} chunks", chunks.len());
     assert!(chunks.iter().all(|chunk| chunk.content.len() <= acgs_vocabulary::ports::ENTRY_BYTES_MAX));
     let table = read(&*log, "m", Selection { labelled: false, ..ALL }).await.unwrap();
     assert_eq!(ids(&table), (0..4_000).collect::<Vec<_>>());
-    let refused = recorder.rows(place(2), &rows(0..1, &"x".repeat(600_000))).await.unwrap_err();
+    let refused =
+        keep(&recorder, recorder.encode_rows(place(2), &rows(0..1, &"x".repeat(600_000)))).await.unwrap_err();
     assert_eq!((refused.reason(), refused.field_path()), ("RECORD_TOO_LARGE", Some("rows.batch")));
 }
 
@@ -163,15 +172,15 @@ async fn long_frames_are_split_and_too_long_records_refused() {
 async fn what_was_refused_is_in_no_table() {
     let log = Arc::new(Memory::default());
     let recorder = Recorder::new(log.clone(), &source("one"), "hash");
-    recorder.rows(joined(1, 0, 1), &nameless(0..10)).await.unwrap();
-    recorder.rows(joined(1, 0, 2), &nameless(1_000..3_000)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(1, 0, 1), &nameless(0..10))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(1, 0, 2), &nameless(1_000..3_000))).await.unwrap();
     // Frame 2 did not fit, and its client does not come back.
     recorder.void(joined(2, 1, 0)).await.unwrap();
     assert_eq!(ids(&read(&*log, "m", EVERY).await.unwrap()), (0..10).collect::<Vec<_>>());
     // It comes back with less; what the first one sent still lands, twice.
-    recorder.rows(joined(3, 1, 2), &nameless(1_000..1_300)).await.unwrap();
-    recorder.rows(joined(1, 0, 3), &nameless(5_000..5_100)).await.unwrap();
-    recorder.rows(joined(1, 0, 3), &nameless(5_000..5_100)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(3, 1, 2), &nameless(1_000..1_300))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(1, 0, 3), &nameless(5_000..5_100))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(1, 0, 3), &nameless(5_000..5_100))).await.unwrap();
     let expected: Vec<i64> = (0..10).chain(1_000..1_300).collect();
     assert_eq!(ids(&read(&*log, "m", EVERY).await.unwrap()), expected);
 }
@@ -182,19 +191,19 @@ async fn a_client_that_comes_back_cuts_its_frames_as_it_likes() {
     let recorder = Recorder::new(log.clone(), &source("one"), "hash");
     for seq in 1..=6 {
         let from = (seq as i64 - 1) * 100;
-        recorder.rows(joined(1, 0, seq), &nameless(from..from + 100)).await.unwrap();
+        keep(&recorder, recorder.encode_rows(joined(1, 0, seq), &nameless(from..from + 100))).await.unwrap();
     }
     // Frames 3 to 6 were kept and not taken; the same rows come in two frames, and new ones follow.
-    recorder.rows(joined(2, 2, 3), &nameless(200..350)).await.unwrap();
-    recorder.rows(joined(2, 2, 4), &nameless(350..600)).await.unwrap();
-    recorder.rows(joined(2, 2, 5), &nameless(600..700)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(2, 2, 3), &nameless(200..350))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(2, 2, 4), &nameless(350..600))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(2, 2, 5), &nameless(600..700))).await.unwrap();
     assert_eq!(ids(&read(&*log, "m", EVERY).await.unwrap()), (0..700).collect::<Vec<_>>());
     // Also when nothing of the later client is in the range.
     let range = Selection { from_ms: 0, until_ms: 200, ..EVERY };
     assert_eq!(ids(&read(&*log, "m", range).await.unwrap()), (0..200).collect::<Vec<_>>());
-    recorder.rows(joined(2, 2, 6), &nameless(700..800)).await.unwrap();
-    recorder.rows(joined(3, 6, 7), &nameless(9_000..9_001)).await.unwrap();
-    recorder.rows(joined(2, 2, 7), &nameless(100..110)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(2, 2, 6), &nameless(700..800))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(3, 6, 7), &nameless(9_000..9_001))).await.unwrap();
+    keep(&recorder, recorder.encode_rows(joined(2, 2, 7), &nameless(100..110))).await.unwrap();
     let range = Selection { from_ms: 0, until_ms: 800, ..EVERY };
     assert_eq!(ids(&read(&*log, "m", range).await.unwrap()), (0..800).collect::<Vec<_>>());
 }
@@ -203,14 +212,14 @@ async fn a_client_that_comes_back_cuts_its_frames_as_it_likes() {
 async fn a_label_of_another_kind_breaks_no_table() {
     let log = Arc::new(Memory::default());
     let recorder = Recorder::new(log.clone(), &source("one"), "hash");
-    recorder.rows(place(1), &rows(0..4, "a")).await.unwrap();
-    recorder.labels(place(2), &labels(0..2, true)).await.unwrap();
+    keep(&recorder, recorder.encode_rows(place(1), &rows(0..4, "a"))).await.unwrap();
+    keep(&recorder, recorder.encode_labels(place(2), &labels(0..2, true))).await.unwrap();
     let fields =
         vec![Field::new("id", FieldKind::Int64, Role::Id), Field::new("late", FieldKind::Text, Role::Label)];
     let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
     builder.push(&[Cell::Integer(2), Cell::Text("yes")]).unwrap();
-    recorder.labels(place(3), &builder.finish().unwrap()).await.unwrap();
-    recorder.labels(place(4), &labels(2..3, false)).await.unwrap();
+    keep(&recorder, recorder.encode_labels(place(3), &builder.finish().unwrap())).await.unwrap();
+    keep(&recorder, recorder.encode_labels(place(4), &labels(2..3, false))).await.unwrap();
     let table = read(&*log, "m", EVERY).await.unwrap();
     assert_eq!(ids(&table), [0, 1, 2, 3]);
     let late = table.schema.index_of("late").unwrap();
@@ -265,7 +274,7 @@ proptest! {
             for ((place, batch), _) in &shuffled {
                 match batch {
                     None => recorder.void(*place).await.unwrap(),
-                    Some(batch) => recorder.rows(*place, batch).await.unwrap(),
+                    Some(batch) => keep(&recorder, recorder.encode_rows(*place, batch)).await.unwrap(),
                 }
             }
             let table = read(&*log, "m", EVERY).await.unwrap();

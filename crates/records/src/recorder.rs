@@ -1,4 +1,4 @@
-//! Puts a stream's frames into the record log before they are taken. It must not know what becomes of them.
+//! Puts a stream's frames into the record log after they were looked at and before they are taken. It must not know what becomes of them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,14 +56,10 @@ impl Recorder {
         tags
     }
 
-    async fn keep(&self, place: FramePlace<'_>, holds: &str, batch: &RecordBatch) -> Result<(), Problem> {
-        let tags = self.tags(place, holds);
+    fn encode(&self, place: FramePlace<'_>, holds: &str, batch: &RecordBatch) -> Result<Vec<Chunk>, Problem> {
         let mut chunks = Vec::new();
-        split(&tags, batch, &mut chunks)?;
-        for chunk in chunks {
-            self.write(chunk).await?;
-        }
-        Ok(())
+        split(&self.tags(place, holds), batch, &mut chunks).map_err(|problem| problem.within(holds))?;
+        Ok(chunks)
     }
 
     /// Waits for a home that is away: the client is not acknowledged meanwhile.
@@ -87,12 +83,19 @@ impl Recorder {
 
 #[async_trait]
 impl FrameRecorder for Recorder {
-    async fn rows(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<(), Problem> {
-        self.keep(place, tag::ROWS, batch).await.map_err(|problem| problem.within("rows"))
+    fn encode_rows(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<Vec<Chunk>, Problem> {
+        self.encode(place, tag::ROWS, batch)
     }
 
-    async fn labels(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<(), Problem> {
-        self.keep(place, tag::LABELS, batch).await.map_err(|problem| problem.within("labels"))
+    fn encode_labels(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<Vec<Chunk>, Problem> {
+        self.encode(place, tag::LABELS, batch)
+    }
+
+    async fn keep(&self, chunks: Vec<Chunk>) -> Result<(), Problem> {
+        for chunk in chunks {
+            self.write(chunk).await?;
+        }
+        Ok(())
     }
 
     async fn void(&self, place: FramePlace<'_>) -> Result<(), Problem> {

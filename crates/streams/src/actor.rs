@@ -2,9 +2,11 @@
 //! know protobuf, and it decides nothing that the core can decide.
 
 mod client;
+mod frames;
 mod joining;
 mod messages;
 mod publishing;
+mod recording;
 mod telling;
 
 use std::{
@@ -28,8 +30,9 @@ use acgs_vocabulary::{
 };
 use client::Client;
 use joining::Settling;
-pub use messages::{ClientEnd, Input, Joined, Standing, Told, Waiting, Waits};
+pub use messages::{ClientEnd, Frame, Input, Joined, Rooms, Standing, Told, Waiting, Waits};
 use publishing::Publishing;
+use recording::{Recording, Step};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -38,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
-    core::{Action, Core, HEAVY, Receipt, Report},
+    core::{Action, Core, HEAVY, Report},
     lanes::{Event, Lanes},
     leases::Lease,
     publish::{Publication, Publisher, Said},
@@ -107,6 +110,10 @@ pub struct Actor {
     busy_since_us: Option<u64>,
     /// Time in which nothing was heard for that.
     unheard_us: u64,
+    /// What was looked at and is not done yet.
+    recording: Recording,
+    /// A frame that waits until there is room.
+    parked: Option<Frame>,
     /// Who is told when what is being taken is done.
     settling: Option<Settling>,
 }
@@ -156,6 +163,8 @@ impl Actor {
             ticked_us,
             busy_since_us: None,
             unheard_us: 0,
+            recording: Recording::default(),
+            parked: None,
             settling: None,
         })
     }
@@ -186,13 +195,17 @@ impl Actor {
         loop {
             let ready = self.lanes.ready() && !self.is_blocked() && !self.publishing.is_full();
             let busy = self.core.is_busy();
-            let takes = ready && !busy && draining_since_us.is_none();
+            let goes_on = ready && !busy;
+            let is_held_up = self.parked.is_some() || self.recording.is_full();
+            let takes = goes_on && !is_held_up && draining_since_us.is_none();
             let actions = tokio::select! {
                 event = self.lanes.next() => self.on_lane(event),
                 input = inputs.recv(), if takes => match input {
                     Some(input) => self.on_input(input),
                     None => return,
                 },
+                done = self.recording.next(), if goes_on => self.on_step(done),
+                () = std::future::ready(()), if goes_on && self.parked.is_some() && self.recording.is_empty() => self.unpark(),
                 // Whoever else wants this thread has it meanwhile.
                 () = std::future::ready(()), if busy && ready => {
                     let now_us = self.now_us();
@@ -219,13 +232,14 @@ impl Actor {
             self.perform(actions);
             self.settle_what_is_done();
             self.tell(inputs.is_empty());
-            if self.core.is_over() {
+            if self.core.is_over() && !self.has_steps() {
                 self.close_alerts();
                 self.finish().await;
                 return;
             }
             if let Some(since_us) = draining_since_us
-                && (self.core.is_quiet() || self.now_us().saturating_sub(since_us) > DRAIN_US)
+                && ((self.core.is_quiet() && !self.has_steps())
+                    || self.now_us().saturating_sub(since_us) > DRAIN_US)
             {
                 let left_us = DRAIN_US.saturating_sub(self.now_us().saturating_sub(since_us));
                 Self::tell_rest(&self.clients, &self.kept, Duration::from_micros(left_us)).await;
@@ -234,7 +248,7 @@ impl Actor {
                 return;
             }
             // Who waits at the door is there.
-            if inputs.is_empty() && self.is_abandoned() {
+            if inputs.is_empty() && !self.has_steps() && self.is_abandoned() {
                 tracing::info!(stream = %self.core.spec().stream_id, "a detached stream was given up");
                 self.close_alerts();
                 return;
@@ -244,6 +258,11 @@ impl Actor {
 
     fn now_us(&self) -> u64 {
         self.deps.clock.monotonic_us()
+    }
+
+    /// Whether something was looked at that is not done yet.
+    fn has_steps(&self) -> bool {
+        self.parked.is_some() || !self.recording.is_empty()
     }
 
     /// What was in the middle of being taken, was not heard by partitions meanwhile.
@@ -313,24 +332,14 @@ impl Actor {
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {
-        let (now_ms, now_us) = (self.deps.clock.now_ms(), self.now_us());
+        let now_us = self.now_us();
         match input {
             Input::Join { spec, resume_after, client, reply } => {
                 let joined = self.join(&spec, resume_after, client, now_us);
                 let _client_left = reply.send(joined);
                 Vec::new()
             }
-            Input::Rows { client, seq, batch, received_us, waits: _taken_now } => {
-                let bytes = batch.size_bytes() as u64;
-                let Some(partition) = self.partition_of(client) else { return Vec::new() };
-                let taken = self.core.rows(&partition, seq, &batch, now_ms, Receipt { received_us, now_us });
-                self.begin_settling(client, (seq, bytes), taken)
-            }
-            Input::Labels { client, seq, labels, bytes } => {
-                let Some(partition) = self.partition_of(client) else { return Vec::new() };
-                let taken = self.core.label_frame(&partition, seq, labels, now_us);
-                self.begin_settling(client, (seq, bytes), taken)
-            }
+            Input::Frame(frame) => self.on_frame(frame),
             Input::SubmitLabels { labels, reply } => {
                 let actions = self.core.label(labels, now_us);
                 self.settling = Some(Settling::Labels(reply));
@@ -343,18 +352,9 @@ impl Actor {
                 }
                 Vec::new()
             }
-            Input::End { client } => {
-                let partition = self.partition_of(client);
-                partition.map_or_else(Vec::new, |partition| self.core.end_partition(&partition, now_us))
-            }
-            Input::Refuse { client, problem } => {
-                self.refuse(client, problem);
-                Vec::new()
-            }
-            Input::Leave { client } => {
-                self.clients.retain(|known| known.end.id != client);
-                Vec::new()
-            }
+            Input::End { client } => self.say_end(client),
+            Input::Refuse { client, problem } => self.say_refused(client, problem),
+            Input::Leave { client } => self.then(Step::Leave(client), Vec::new()),
         }
     }
 

@@ -4,6 +4,8 @@
 mod frames;
 mod label;
 mod labels;
+mod look;
+mod partitions;
 mod reports;
 mod told;
 mod totals;
@@ -15,13 +17,16 @@ use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
 use acgs_lane::{LaneDown, LaneId, message::Verdict};
 use acgs_statistics::harm::{Harm, Risk};
 use acgs_vocabulary::{
-    Alert, Finding, JudgeKind, Problem, VerdictStatus, Window,
+    Alert, Finding, JudgeKind, VerdictStatus, Window,
     budget::{self, Reservation, Use},
     event::payload::PerformanceFound,
 };
 use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
 pub use label::{Label, LabelCounts, labels};
+pub use look::{Held, Look, Looked};
+use partitions::Partition;
+pub use partitions::{Origin, Place};
 use told::Told;
 pub use totals::{Dropped, Totals};
 pub use work::HEAVY;
@@ -160,24 +165,6 @@ pub(crate) fn evidence(read: ReadEvidence, parts: &mut [Part]) -> Evidence {
     }
 }
 
-/// A partition of the stream.
-#[derive(Clone, Copy, Debug, Default)]
-struct Partition {
-    accepted_through: u64,
-    /// Clients that have delivered it so far, and refusals.
-    joins: u64,
-    ended: bool,
-}
-
-/// How a client finds its partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The last seq accepted from it.
-    pub accepted_through: u64,
-    /// Which client of it this is, counted from 1.
-    pub join: u64,
-}
-
 /// What is remembered of a window that may be judged again.
 #[derive(Debug, Default)]
 struct Memory {
@@ -304,35 +291,6 @@ impl Core {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
-    }
-
-    /// A client delivers this partition from now on.
-    ///
-    /// # Errors
-    /// When there are too many partitions.
-    pub fn join_partition(&mut self, partition: &str, now_us: u64) -> Result<Place, Problem> {
-        if !self.partitions.contains_key(partition) && self.partitions.len() >= self.config.partitions_max {
-            let message = format!("a stream has at most {} partitions", self.config.partitions_max);
-            return Err(Problem::exhausted("PARTITIONS", message, 60_000));
-        }
-        self.windows.watermarks.heard(partition, monotonic_ms(now_us));
-        Ok(self.replace(partition))
-    }
-
-    /// What its client sent after what was accepted counts no more, whoever the next one is.
-    pub fn replace(&mut self, partition: &str) -> Place {
-        let state = self.partitions.entry(partition.to_owned()).or_default();
-        state.joins += 1;
-        Place { accepted_through: state.accepted_through, join: state.joins }
-    }
-
-    /// No more rows or labels from this partition.
-    pub fn end_partition(&mut self, partition: &str, now_us: u64) -> Vec<Action> {
-        if let Some(partition) = self.partitions.get_mut(partition) {
-            partition.ended = true;
-        }
-        self.windows.watermarks.end(partition);
-        self.move_on(now_us)
     }
 
     /// Lets time do what it does: silence of partitions that do not wait, and judges that do not answer.

@@ -138,12 +138,8 @@ impl LabelSubmission {
         // Labels are joined by record over all streams of a model: once is enough.
         let takes = self.streams.iter().filter(|stream| stream.labels.is_some());
         if let Some(recorder) = takes.filter_map(|stream| stream.recorder.as_ref()).next() {
-            recorder
-                .labels(
-                    FramePlace { partition: &self.source, join: 1, joined_after: 0, seq: self.seq },
-                    batch,
-                )
-                .await?;
+            let place = FramePlace { partition: &self.source, join: 1, joined_after: 0, seq: self.seq };
+            recorder.keep(recorder.encode_labels(place, batch)?).await?;
         }
         self.counts.dropped += self.misfits * batch.rows() as u64;
         let mut taken = false;

@@ -20,7 +20,7 @@ mod room;
 mod steps;
 
 pub use ingest::Ingest;
-pub use steps::{Cause, Close, Frame, Full, Limits, PaneId, Rows, Steps, WindowKey};
+pub use steps::{Cause, Close, Frame, Full, Limits, PaneId, Room, Rows, Steps, WindowKey};
 
 /// What a window costs to touch, in units of a row's work, and to close, beside its slices.
 const TOUCH: usize = 8;

@@ -11,6 +11,8 @@ use crate::core::{Report, Totals};
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) end: ClientEnd,
+    /// Which client of its partition it is.
+    pub(super) join: u64,
     pub(super) told_through: u64,
     pub(super) accepted_through: u64,
     pub(super) owed_bytes: u64,
@@ -111,6 +113,7 @@ mod tests {
         };
         let mut client = Client {
             end,
+            join: 1,
             told_through: 0,
             accepted_through: 0,
             owed_bytes: 0,

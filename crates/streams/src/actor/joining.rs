@@ -10,7 +10,7 @@ use super::{
     messages::{ClientEnd, Joined},
 };
 use crate::{
-    core::{Action, LabelCounts, Place},
+    core::{LabelCounts, Origin, Place},
     spec::StreamSpec,
 };
 
@@ -31,27 +31,9 @@ pub(super) enum Settling {
 }
 
 impl Actor {
-    pub(super) fn partition_of(&self, client: u64) -> Option<String> {
-        self.clients.iter().find(|known| known.end.id == client).map(|known| known.end.partition.clone())
-    }
-
-    /// After a frame was begun: its client is told when it is done, or let go when it is refused.
-    pub(super) fn begin_settling(
-        &mut self,
-        client: u64,
-        (seq, bytes): (u64, u64),
-        taken: Result<Vec<Action>, Problem>,
-    ) -> Vec<Action> {
-        match taken {
-            Ok(actions) => {
-                self.settling = Some(Settling::Frame { client, seq, bytes });
-                actions
-            }
-            Err(problem) => {
-                self.refuse(client, problem);
-                Vec::new()
-            }
-        }
+    /// A client is told when all of its frame is taken.
+    pub(super) fn settle_later(&mut self, client: u64, seq: u64, bytes: u64) {
+        self.settling = Some(Settling::Frame { client, seq, bytes });
     }
 
     /// Credit and acknowledgement, when all of a frame is taken.
@@ -75,28 +57,32 @@ impl Actor {
         }
     }
 
-    /// Lets a client go, after it was told what was accepted before. What it sent after that may be in the record log, and does not count:
-    /// the log says so before the client is told.
+    /// Lets a client go, after it was told what was accepted before. Nothing of what is refused is in the record log.
     pub(super) fn refuse(&mut self, client: u64, problem: Problem) {
         let Some(place) = self.clients.iter().position(|known| known.end.id == client) else { return };
         let mut client = self.clients.remove(place);
         let (totals, now_us) = (self.core.totals(), self.now_us());
         let _client_listens = client.tell(&self.kept, totals, true, 0, now_us);
-        let partition = client.end.partition.clone();
-        let Place { accepted_through, join } = self.core.replace(&partition);
-        // A home that is away can be told nothing; the client comes back to it, and the log goes by who came last.
-        let Some(recorder) = self.recorder.clone().filter(|_| problem.kind() != Kind::Unavailable) else {
-            let _first_word_stands = client.end.farewell.set(problem);
-            return;
-        };
+        let _first_word_stands = client.end.farewell.set(problem);
+    }
+
+    /// A frame could not be kept: it may be in the record log all the same, and so may those after it. They do not count; the log hears it
+    /// from the next client, or from here when it can be reached again.
+    pub(super) fn fail(&mut self, client: u64, origin: &Origin, problem: Problem) {
+        self.refuse(client, problem);
+        let Some(Place { accepted_through, join }) = self.core.replace_if(origin) else { return };
+        self.say_in_log(&origin.partition, join, accepted_through);
+    }
+
+    /// What earlier clients of a partition sent after that does not count.
+    fn say_in_log(&self, partition: &str, join: u64, joined_after: u64) {
+        let Some(recorder) = self.recorder.clone() else { return };
+        let partition = partition.to_owned();
         tokio::spawn(async move {
-            // With all of it: the client hears its farewell when the last of its queue is gone.
-            let client = client;
-            let place = FramePlace { partition: &partition, join, joined_after: accepted_through, seq: 0 };
+            let place = FramePlace { partition: &partition, join, joined_after, seq: 0 };
             if let Err(problem) = recorder.void(place).await {
-                tracing::error!(%problem, %partition, "what was refused may count as a record: the record log could not be told");
+                tracing::warn!(%problem, %partition, "the record log could not be told which frames do not count");
             }
-            let _first_word_stands = client.end.farewell.set(problem);
         });
     }
 
@@ -136,6 +122,7 @@ impl Actor {
         let resumed = std::mem::replace(&mut self.had_clients, true);
         self.clients.push(Client {
             end,
+            join,
             told_through: resume_after.max(self.forgotten_through),
             accepted_through,
             owed_bytes: 0,
@@ -143,15 +130,9 @@ impl Actor {
             lagging_since_us: None,
             taken: 0,
         });
-        if let (true, Some(recorder)) = (join > 1, self.recorder.clone()) {
-            // What those before it sent after that does not count, also if this one sends nothing.
-            tokio::spawn(async move {
-                let place =
-                    FramePlace { partition: &partition, join, joined_after: accepted_through, seq: 0 };
-                if let Err(problem) = recorder.void(place).await {
-                    tracing::warn!(%problem, %partition, "the record log could not be told who came");
-                }
-            });
+        if join > 1 {
+            // Also if this one sends nothing.
+            self.say_in_log(&partition, join, accepted_through);
         }
         Ok(Joined { accepted_through, join, resumed })
     }

@@ -5,13 +5,12 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use acgs_columns::RecordBatch;
-use acgs_vocabulary::Problem;
+use acgs_vocabulary::{Problem, budget::Reservation, ports::Chunk};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    core::{Label, LabelCounts, Report, Totals},
+    core::{Held, Label, LabelCounts, Report, Totals},
     spec::StreamSpec,
 };
 
@@ -142,6 +141,30 @@ pub struct Joined {
     pub resumed: bool,
 }
 
+/// Of the process's share for frames, and of what its client has of it.
+pub type Rooms = (Reservation, Reservation);
+
+/// A frame of a client.
+#[derive(Debug)]
+pub struct Frame {
+    /// The number that the client was given when it joined.
+    pub client: u64,
+    /// Its number.
+    pub seq: u64,
+    /// What is in it.
+    pub held: Held,
+    /// Bytes that its client's credit counts.
+    pub bytes: u64,
+    /// When it was received.
+    pub received_us: u64,
+    /// As the record log keeps it; empty when the stream is not kept, and what they take of the process's memory.
+    pub chunks: Vec<Chunk>,
+    /// Given back when it is taken.
+    pub room: Option<Rooms>,
+    /// Rows are no silence until they are taken.
+    pub waits: Option<Waits>,
+}
+
 /// What the task is given.
 #[derive(Debug)]
 pub enum Input {
@@ -156,30 +179,8 @@ pub enum Input {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Joined, Problem>>,
     },
-    /// A frame of rows.
-    Rows {
-        /// The number that the client was given when it joined.
-        client: u64,
-        /// Its number.
-        seq: u64,
-        /// The rows.
-        batch: RecordBatch,
-        /// When it was received.
-        received_us: u64,
-        /// It waits until it is taken.
-        waits: Waits,
-    },
-    /// A frame of labels.
-    Labels {
-        /// The number that the client was given when it joined.
-        client: u64,
-        /// Its number.
-        seq: u64,
-        /// The labels.
-        labels: Vec<Label>,
-        /// Bytes that its credit counts.
-        bytes: u64,
-    },
+    /// A frame of rows or labels.
+    Frame(Frame),
     /// Labels from another caller.
     SubmitLabels {
         /// The labels.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use acgs_columns::{Cell, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, builder::BatchBuilder};
 use acgs_lane::{LaneDown, LaneId};
-use acgs_vocabulary::{JudgeKind, Problem};
+use acgs_vocabulary::JudgeKind;
 use acgs_windowing::{
     PaneId, Steps,
     join::{Labelled, Predicted},
@@ -15,7 +15,6 @@ use acgs_windowing::{
 use super::{
     Action, Core,
     label::{Label, LabelCounts, Waiting},
-    totals::Taken,
     work::Unfinished,
 };
 
@@ -23,24 +22,6 @@ use super::{
 const LABEL: usize = 8;
 
 impl Core {
-    /// Takes a frame of labels from a partition.
-    ///
-    /// # Errors
-    /// `SEQUENCE_GAP`.
-    pub fn label_frame(
-        &mut self,
-        partition: &str,
-        seq: u64,
-        labels: Vec<Label>,
-        now_us: u64,
-    ) -> Result<Vec<Action>, Problem> {
-        if self.check_seq(partition, seq, "labels")? == Taken::Duplicate {
-            return Ok(Vec::new());
-        }
-        self.accept_seq(partition, seq);
-        Ok(self.label(labels, now_us))
-    }
-
     /// Says to the join how much it may hold more. What finds no room goes on without its label, and is counted like what came too late: to
     /// refuse it would keep event time from moving on, and with it what gives room.
     pub(super) fn limit_join(&mut self) {

@@ -13,7 +13,8 @@ use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchB
 use acgs_lane::{
     Assessment, Assessor, Carried, Fed, Feed, Judge, LaneUp, PaneJudge, message::Open as LaneOpen,
 };
-use acgs_windowing::{WindowKind, WindowSpec};
+use acgs_vocabulary::{Problem, problem};
+use acgs_windowing::{WindowKind, WindowSpec, windows::Room};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -188,10 +189,27 @@ impl Bench {
         for (time_ms, id) in rows {
             builder.push(&[Cell::Integer(*time_ms), Cell::Integer(*id), Cell::Number(0.5)]).unwrap();
         }
-        let actions = self
-            .core
-            .rows("p", seq, &builder.finish().unwrap(), 0, Receipt { received_us: now_us, now_us })
-            .unwrap();
+        let frame = Held::Rows(builder.finish().unwrap());
+        let origin = self.origin(seq);
+        let look = self.core.look(&origin, &frame, 0, Room::default()).unwrap();
+        let Look::Fits(looked) = look else { panic!("{look:?}") };
+        let receipt = Receipt { received_us: now_us, now_us };
+        let actions = self.core.take(&origin, frame, *looked, receipt).unwrap();
+        self.take(actions);
+    }
+
+    /// Its one client opens the stream when it sends for the first time.
+    fn origin(&mut self, seq: u64) -> Origin {
+        if self.core.partitions.is_empty() {
+            self.core.join_partition("p", 0).unwrap();
+        }
+        Origin { partition: "p".into(), join: 1, seq }
+    }
+
+    fn end(&mut self) {
+        let origin = self.origin(0);
+        self.core.say_end(&origin);
+        let actions = self.core.end_partition(&origin, 0);
         self.take(actions);
     }
 
@@ -246,8 +264,7 @@ proptest! {
                 }
             }
         }
-        let actions = bench.core.end_partition("p", 0);
-        bench.take(actions);
+        bench.end();
         bench.settle(0);
         prop_assert!(bench.core.is_over() && bench.core.memory.is_empty() && bench.core.awaited.is_empty());
         let seqs: Vec<u64> = bench.reports.iter().map(|report| report.report_seq).collect();
@@ -317,8 +334,7 @@ fn labels_may_come_before_all_rows() {
     (1..=3).for_each(|id| bench.label(id));
     bench.rows(1, &[(1_700_000_000_000, 1)], 0);
     bench.rows(2, &[(1_700_000_000_001, 2), (1_700_000_000_002, 3)], 0);
-    let actions = bench.core.end_partition("p", 0);
-    bench.take(actions);
+    bench.end();
     bench.settle(0);
     assert_eq!(counts(bench.reports.last().unwrap(), JudgeKind::Performance), (3, 3));
 }
@@ -335,3 +351,6 @@ fn a_lost_judge_does_not_stop_the_others() {
     while bench.step(JudgeKind::Quality, 0) || bench.step(JudgeKind::Performance, 0) {}
     assert_eq!(bench.reports.len(), 2, "later windows do not wait for it");
 }
+
+#[path = "look_tests.rs"]
+mod look;

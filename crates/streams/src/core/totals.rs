@@ -33,12 +33,3 @@ pub struct Totals {
     /// What did not enter.
     pub dropped: Dropped,
 }
-
-/// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It is in.
-    Accepted,
-    /// It was in before.
-    Duplicate,
-}

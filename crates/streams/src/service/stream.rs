@@ -7,20 +7,19 @@ use std::{
     time::Duration,
 };
 
-use acgs_columns::{RecordBatch, Schema};
+use acgs_columns::Schema;
 use acgs_contracts::orchestrator::v1 as proto;
 use acgs_vocabulary::{
     Problem,
     budget::{self, Share, Use},
     convert::batch,
     ports::{
-        Clock,
+        Chunk, Clock,
         records::{FramePlace, FrameRecorder},
     },
     problem::Kind,
 };
 use futures_core::Stream;
-use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -28,13 +27,11 @@ use tonic::{Code, Status, Streaming};
 
 use super::{StreamsDeps, messages, not_yet, open};
 use crate::{
-    actor::{CLIENT_QUEUE, ClientEnd, Input, Told, Waiting},
-    core::labels,
+    actor::{CLIENT_QUEUE, ClientEnd, Frame, Input, Rooms, Told, Waiting},
+    core::{Held, labels},
     streams::Streams,
 };
 
-/// Frames of a client on their way into the record log.
-const KEEPING_MAX: usize = 32;
 /// A client says what it wants by then.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest frame, as columns count.
@@ -131,7 +128,6 @@ pub(super) async fn run(
             partition: partition.into(),
             join: joined.join,
             joined_after: joined.accepted_through,
-            next_seq: joined.accepted_through + 1,
         }),
         rows,
         labels: label_fields,
@@ -161,13 +157,6 @@ fn refusal(status: &Status) -> Option<Problem> {
     Some(Problem::told(kind, status, otherwise))
 }
 
-/// Whether an input can be taken at once.
-enum Keep {
-    Now(Result<Input, Problem>),
-    Later(Kept),
-}
-use Keep::{Later, Now};
-
 /// Reads a client until it is done or wrong.
 struct Reader {
     client: u64,
@@ -181,67 +170,44 @@ struct Reader {
     held: Share,
     /// Cancelled when the client is let go.
     let_go: CancellationToken,
-    /// Where frames go before they are taken, when the stream is kept.
+    /// How frames are kept, when the stream is.
     recording: Option<Recording>,
 }
 
-/// A client's frames on their way into the record log.
+/// How frames of a client are kept.
 struct Recording {
     recorder: Arc<dyn FrameRecorder>,
     partition: Arc<str>,
     join: u64,
     joined_after: u64,
-    /// Frames before it are kept already, frames after it are refused.
-    next_seq: u64,
 }
 
-/// A frame, or why there is none, once it is where it has to be.
-type Kept = Pin<Box<dyn Future<Output = Result<Input, Problem>> + Send>>;
-
 impl Reader {
-    async fn run(mut self, mut incoming: Streaming<proto::StreamWindowsRequest>) {
+    async fn run(self, mut incoming: Streaming<proto::StreamWindowsRequest>) {
         let (mut ended, mut refused) = (false, false);
-        let mut keeping: FuturesOrdered<Kept> = FuturesOrdered::new();
-        let mut open = true;
-        // A client that is gone leaves when what it sent is where it has to be.
-        while open || !keeping.is_empty() {
-            let input = tokio::select! {
-                message = incoming.next(), if open && keeping.len() < KEEPING_MAX => {
-                    let read = match message {
-                        Some(Ok(message)) => Some(self.read(message)),
-                        // What could not be read is refused like what could; a connection that broke is neither.
-                        Some(Err(status)) => refusal(&status).map(Err),
-                        None => None,
-                    };
-                    let Some(read) = read else {
-                        open = false;
-                        continue;
-                    };
-                    match self.keep(read, keeping.is_empty()) {
-                        Now(input) => input,
-                        Later(kept) => {
-                            keeping.push_back(kept);
-                            continue;
-                        }
-                    }
-                }
-                Some(kept) = keeping.next() => kept,
+        loop {
+            let read = tokio::select! {
+                message = incoming.next() => match message {
+                    Some(Ok(message)) => self.read(message),
+                    // What could not be read is refused like what could; a connection that broke is neither.
+                    Some(Err(status)) => match refusal(&status) {
+                        Some(problem) => Err(problem),
+                        None => break,
+                    },
+                    None => break,
+                },
                 // The stream is over: a client that does not close its side does not hold the connection.
                 () = self.stream.closed() => return,
                 () = self.let_go.cancelled() => return,
             };
-            ended |= matches!(input, Ok(Input::End { .. }));
-            match input {
-                Ok(input) => {
-                    if self.stream.send(input).await.is_err() {
-                        return;
-                    }
-                }
-                Err(problem) => {
-                    refused = true;
-                    let _stream_over = self.stream.send(Input::Refuse { client: self.client, problem }).await;
-                    break;
-                }
+            ended |= matches!(read, Ok(Input::End { .. }));
+            refused = read.is_err();
+            let input = read.unwrap_or_else(|problem| Input::Refuse { client: self.client, problem });
+            if self.stream.send(input).await.is_err() {
+                return;
+            }
+            if refused {
+                break;
             }
         }
         // After its end a client still waits for reports; before it, it is gone and may come back.
@@ -250,88 +216,92 @@ impl Reader {
         }
     }
 
-    /// What has to be in the record log first comes later; what follows it too.
-    fn keep(&mut self, read: Result<(Input, Option<RecordBatch>), Problem>, none_waits: bool) -> Keep {
-        let (input, labels) = match read {
-            Ok(read) => read,
-            Err(problem) if none_waits => return Now(Err(problem)),
-            Err(problem) => return Later(Box::pin(std::future::ready(Err(problem)))),
-        };
-        if let (Input::End { .. }, Some(recording)) = (&input, &mut self.recording) {
-            // What comes after it is refused.
-            recording.next_seq = u64::MAX;
-        }
-        let seq = match &input {
-            Input::Rows { seq, .. } | Input::Labels { seq, .. } => Some(*seq),
-            _ => None,
-        };
-        let recording = self.recording.as_mut().filter(|recording| seq == Some(recording.next_seq));
-        let (Some(recording), Some(seq)) = (recording, seq) else {
-            return if none_waits { Now(Ok(input)) } else { Later(Box::pin(std::future::ready(Ok(input)))) };
-        };
-        recording.next_seq += 1;
-        let (recorder, partition) = (Arc::clone(&recording.recorder), Arc::clone(&recording.partition));
-        let (join, joined_after) = (recording.join, recording.joined_after);
-        Later(Box::pin(async move {
-            let place = FramePlace { partition: &partition, join, joined_after, seq };
-            match (&input, labels) {
-                (Input::Rows { batch, .. }, _) => recorder.rows(place, batch).await?,
-                (_, Some(labels)) => recorder.labels(place, &labels).await?,
-                _ => {}
-            }
-            Ok(input)
-        }))
+    /// What a frame takes of the process's memory: a little that no other can take, and more while there is.
+    fn hold(&self, bytes: usize) -> Result<Rooms, Problem> {
+        let share = budget::process().of(Use::Frames);
+        let little = self.held.held() + bytes <= share.least();
+        let room = if little { share.force(bytes) } else { share.reserve(bytes)? };
+        Ok((room, self.held.force(bytes)))
     }
 
-    /// The input that a message is; the batch of labels too, which the input has in another form.
-    fn read(&self, message: proto::StreamWindowsRequest) -> Result<(Input, Option<RecordBatch>), Problem> {
+    /// A frame as it is kept; nothing when it is not, or was before.
+    fn encode(
+        &self,
+        seq: u64,
+        encode: impl FnOnce(&dyn FrameRecorder, FramePlace<'_>) -> Result<Vec<Chunk>, Problem>,
+    ) -> Result<(Vec<Chunk>, Option<Rooms>), Problem> {
+        let Some(recording) = self.recording.as_ref().filter(|recording| seq > recording.joined_after) else {
+            return Ok((Vec::new(), None));
+        };
+        let (join, joined_after) = (recording.join, recording.joined_after);
+        let place = FramePlace { partition: &recording.partition, join, joined_after, seq };
+        let chunks = encode(&*recording.recorder, place)?;
+        let bytes = chunks.iter().map(|chunk| chunk.content.len()).sum();
+        Ok((chunks, Some(self.hold(bytes)?)))
+    }
+
+    fn rows(&self, rows: proto::Rows) -> Result<Frame, Problem> {
+        let received_us = self.clock.monotonic_us();
+        if !rows.arrow_ipc.is_empty() {
+            let message = "this version takes rows as `batch`; Arrow IPC comes in a later one";
+            return Err(not_yet("ARROW_IPC", message));
+        }
+        let batch = rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
+        let batch = batch::batch(batch, &self.rows).map_err(|problem| problem.within("rows.batch"))?;
+        if batch.size_bytes() > FRAME_BYTES_MAX {
+            let message = format!("has {} bytes, at most {FRAME_BYTES_MAX}", batch.size_bytes());
+            return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
+        }
+        // What it takes, dictionaries and all, until the last judge is done with it.
+        let bytes = batch.heap_bytes();
+        if bytes > FRAME_HEAP_MAX {
+            let message = format!("has {bytes} bytes with its dictionaries, at most {FRAME_HEAP_MAX}");
+            return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
+        }
+        let batch = batch.keeping(|bytes| self.hold(bytes))?;
+        let (chunks, room) = self.encode(rows.seq, |recorder, place| recorder.encode_rows(place, &batch))?;
+        Ok(Frame {
+            client: self.client,
+            seq: rows.seq,
+            bytes: batch.size_bytes() as u64,
+            held: Held::Rows(batch),
+            received_us,
+            chunks,
+            room,
+            waits: Some(self.waiting.one()),
+        })
+    }
+
+    fn labels(&self, message: proto::Labels) -> Result<Frame, Problem> {
+        let Some(schema) = &self.labels else {
+            let message = "the stream was opened without `label_schema`";
+            return Err(Problem::new(Kind::Precondition, "NO_LABELS_EXPECTED", message));
+        };
+        let batch = message.batch.ok_or_else(|| Problem::field("labels.batch", "MISSING", "is missing"))?;
+        let batch = batch::batch(batch, schema).map_err(|problem| problem.within("labels.batch"))?;
+        let (chunks, room) =
+            self.encode(message.seq, |recorder, place| recorder.encode_labels(place, &batch))?;
+        Ok(Frame {
+            client: self.client,
+            seq: message.seq,
+            bytes: batch.size_bytes() as u64,
+            held: Held::Labels(labels(schema, &batch)),
+            received_us: self.clock.monotonic_us(),
+            chunks,
+            room,
+            waits: None,
+        })
+    }
+
+    /// The input that a message is.
+    fn read(&self, message: proto::StreamWindowsRequest) -> Result<Input, Problem> {
         use proto::stream_windows_request::Message;
         let client = self.client;
         match message.message {
-            Some(Message::Rows(rows)) => {
-                let received_us = self.clock.monotonic_us();
-                if !rows.arrow_ipc.is_empty() {
-                    let message = "this version takes rows as `batch`; Arrow IPC comes in a later one";
-                    return Err(not_yet("ARROW_IPC", message));
-                }
-                let batch =
-                    rows.batch.ok_or_else(|| Problem::field("rows.batch", "MISSING", "is missing"))?;
-                let batch =
-                    batch::batch(batch, &self.rows).map_err(|problem| problem.within("rows.batch"))?;
-                if batch.size_bytes() > FRAME_BYTES_MAX {
-                    let message = format!("has {} bytes, at most {FRAME_BYTES_MAX}", batch.size_bytes());
-                    return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
-                }
-                // What it takes, dictionaries and all, until the last judge is done with it.
-                let bytes = batch.heap_bytes();
-                if bytes > FRAME_HEAP_MAX {
-                    let message =
-                        format!("has {bytes} bytes with its dictionaries, at most {FRAME_HEAP_MAX}");
-                    return Err(Problem::field("rows.batch", "FRAME_TOO_LARGE", message));
-                }
-                let share = budget::process().of(Use::Frames);
-                let little = self.held.held() + bytes <= share.least();
-                let batch = batch.keeping(|bytes| {
-                    let room = if little { share.force(bytes) } else { share.reserve(bytes)? };
-                    Ok::<_, Problem>((room, self.held.force(bytes)))
-                })?;
-                let waits = self.waiting.one();
-                Ok((Input::Rows { client, seq: rows.seq, batch, received_us, waits }, None))
-            }
-            Some(Message::Labels(message)) => {
-                let Some(schema) = &self.labels else {
-                    let message = "the stream was opened without `label_schema`";
-                    return Err(Problem::new(Kind::Precondition, "NO_LABELS_EXPECTED", message));
-                };
-                let batch =
-                    message.batch.ok_or_else(|| Problem::field("labels.batch", "MISSING", "is missing"))?;
-                let batch = batch::batch(batch, schema).map_err(|problem| problem.within("labels.batch"))?;
-                let bytes = batch.size_bytes() as u64;
-                let input = Input::Labels { client, seq: message.seq, labels: labels(schema, &batch), bytes };
-                Ok((input, self.recording.is_some().then_some(batch)))
-            }
-            Some(Message::Ack(ack)) => Ok((Input::Ack { client, through: ack.through_report_seq }, None)),
-            Some(Message::End(_)) => Ok((Input::End { client }, None)),
+            Some(Message::Rows(rows)) => Ok(Input::Frame(self.rows(rows)?)),
+            Some(Message::Labels(labels)) => Ok(Input::Frame(self.labels(labels)?)),
+            Some(Message::Ack(ack)) => Ok(Input::Ack { client, through: ack.through_report_seq }),
+            Some(Message::End(_)) => Ok(Input::End { client }),
             Some(Message::Open(_)) => {
                 let message = "a stream is opened once; its schema does not change in mid-stream";
                 Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message))

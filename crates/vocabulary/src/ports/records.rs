@@ -6,7 +6,7 @@ use std::{fmt::Debug, sync::Arc};
 use acgs_columns::{RecordBatch, Schema};
 use async_trait::async_trait;
 
-use super::PortError;
+use super::{Chunk, PortError};
 use crate::Problem;
 
 /// Whose frames a recorder writes.
@@ -26,13 +26,13 @@ pub struct FrameSource {
 
 /// A frame's place in its stream.
 ///
-/// A frame is recorded before it is taken, so some are recorded that never are: they are refused, or their client is gone by then, and the
-/// next one sends the same rows again, cut as it likes. What a client sent counts through the frame after which the next one joined.
+/// A frame is recorded before it is taken, so some are recorded that never are: the home is lost in between, or another client has joined by
+/// then and sends the same rows again, cut as it likes. What a client sent counts through the frame after which the next one joined.
 #[derive(Clone, Copy, Debug)]
 pub struct FramePlace<'a> {
     /// `partition_id` of the client's `Open`.
     pub partition: &'a str,
-    /// Counts the clients of the partition, and the refusals, in one life of the stream.
+    /// Counts the clients of the partition in one life of the stream, and what they failed in.
     pub join: u64,
     /// What had been accepted of the partition when this client joined.
     pub joined_after: u64,
@@ -43,17 +43,23 @@ pub struct FramePlace<'a> {
 /// Writes the frames of one life of a stream.
 #[async_trait]
 pub trait FrameRecorder: Debug + Send + Sync {
-    /// Keeps a frame of rows.
+    /// A frame of rows as it would be kept; nothing is kept yet.
     ///
     /// # Errors
-    /// `RECORD_TOO_LARGE`, or the home's trouble after a while.
-    async fn rows(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<(), Problem>;
+    /// `RECORD_TOO_LARGE`.
+    fn encode_rows(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<Vec<Chunk>, Problem>;
 
-    /// Keeps a frame of labels.
+    /// A frame of labels as it would be kept; nothing is kept yet.
     ///
     /// # Errors
     /// As for rows.
-    async fn labels(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<(), Problem>;
+    fn encode_labels(&self, place: FramePlace<'_>, batch: &RecordBatch) -> Result<Vec<Chunk>, Problem>;
+
+    /// Keeps a frame.
+    ///
+    /// # Errors
+    /// The home's trouble after a while; it may be kept all the same.
+    async fn keep(&self, chunks: Vec<Chunk>) -> Result<(), Problem>;
 
     /// Keeps that of what earlier joins sent nothing counts after `joined_after`.
     ///

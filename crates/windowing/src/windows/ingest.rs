@@ -7,9 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Cause, Current, Frame, Full, PaneId, Rows, Steps, TOUCH, WindowKey, Windows, placement::Placement,
-};
+use super::{Cause, Current, Frame, PaneId, Rows, Steps, TOUCH, WindowKey, Windows, placement::Placement};
 use crate::watermark::FrameClock;
 
 /// No rows.
@@ -71,13 +69,11 @@ impl Ingest {
 
 impl Windows {
     /// Begins with the rows of a frame: they go into panes one by one, and a row is judged late by the watermark before it.
-    ///
-    /// # Errors
-    /// When a bound would be broken; nothing has happened then.
-    pub fn begin(&mut self, partition: &str, now_ms: i64, rows: Rows<'_>) -> Result<Ingest, Full> {
-        self.check_room(rows)?;
+    /// [`Windows::room_for`] says before whether there is room for them.
+    #[must_use]
+    pub fn begin(&mut self, partition: &str, now_ms: i64) -> Ingest {
         let clock = self.watermarks.begin_frame(partition, now_ms);
-        Ok(Ingest::new(Some((partition.to_owned(), clock))))
+        Ingest::new(Some((partition.to_owned(), clock)))
     }
 
     /// Begins with what the watermark, moved from outside (idle, end, tick), has to do.
@@ -227,10 +223,11 @@ impl Windows {
     /// All of a frame at once.
     ///
     /// # Errors
-    /// As for [`Windows::begin`].
+    /// As for [`Windows::room_for`].
     #[cfg(test)]
-    pub fn ingest(&mut self, partition: &str, now_ms: i64, rows: Rows<'_>) -> Result<Frame, Full> {
-        let mut ingest = self.begin(partition, now_ms, rows)?;
+    pub fn ingest(&mut self, partition: &str, now_ms: i64, rows: Rows<'_>) -> Result<Frame, super::Full> {
+        self.room_for(rows, super::Room::default())?;
+        let mut ingest = self.begin(partition, now_ms);
         let frame = self.go_on(&mut ingest, Some(rows), &mut usize::MAX.clone());
         assert!(ingest.is_over());
         Ok(frame)

@@ -2,24 +2,28 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Full, Piece, Rows, WindowKey, Windows};
+use super::{Full, Piece, Room, Rows, WindowKey, Windows};
 
 /// A key and the starts of windows, from the first through the last, a slide apart.
 type Run = (u32, i64, i64);
 
 impl Windows {
-    /// Whether the panes and windows that the rows need have room.
-    pub(super) fn check_room(&self, rows: Rows<'_>) -> Result<(), Full> {
+    /// The panes and windows that rows need at most, while as many as `reserved` are promised to rows before them.
+    ///
+    /// # Errors
+    /// When there is no room for so many.
+    pub fn room_for(&self, rows: Rows<'_>, reserved: Room) -> Result<Room, Full> {
+        let held =
+            Room { panes: self.panes + reserved.panes, windows: self.windows.len() + reserved.windows };
         let fresh = self.slices_of(rows);
         let (slide_ms, limits) = (self.spec.slide_ms(), self.limits);
         let starts = |(_, from, through): Run| ((through - from) / slide_ms) as usize + 1;
         let windows: usize = self.runs(&fresh).map(starts).sum();
         // Most frames fit even if nothing that they need were there; only else it is worth a look.
-        if self.panes + fresh.len() <= limits.panes_max && self.windows.len() + windows <= limits.windows_max
-        {
-            return Ok(());
+        if held.panes + fresh.len() <= limits.panes_max && held.windows + windows <= limits.windows_max {
+            return Ok(Room { panes: fresh.len(), windows });
         }
-        let mut panes = self.panes;
+        let mut panes = held.panes;
         for (key, start) in &fresh {
             let slice = self.slices.get(&(name_of(rows, *key), *start));
             let open = |piece: &Piece| !piece.of_labels && !piece.sealed;
@@ -28,7 +32,7 @@ impl Windows {
         if panes > limits.panes_max {
             return Err(Full::Panes(limits.panes_max));
         }
-        let mut windows = self.windows.len();
+        let mut windows = held.windows;
         for (key, from, through) in self.runs(&fresh) {
             let mut start_ms = from;
             while start_ms <= through {
@@ -41,7 +45,7 @@ impl Windows {
                 start_ms += slide_ms;
             }
         }
-        Ok(())
+        Ok(Room { panes: panes - held.panes, windows: windows - held.windows })
     }
 
     /// The slices that rows are in, by key and start.

@@ -95,6 +95,31 @@ pub enum Full {
     Windows(usize),
 }
 
+/// Panes and windows that rows need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Panes.
+    pub panes: usize,
+    /// Windows.
+    pub windows: usize,
+}
+
+impl std::ops::Add for Room {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { panes: self.panes + other.panes, windows: self.windows + other.windows }
+    }
+}
+
+impl std::ops::Sub for Room {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { panes: self.panes - other.panes, windows: self.windows - other.windows }
+    }
+}
+
 /// Most panes and windows of one stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

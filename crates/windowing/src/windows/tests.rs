@@ -192,7 +192,7 @@ fn cut(
         let awaiting: Vec<bool> =
             (at..at + times_ms.len()).map(|row| labelled[row % labelled.len()]).collect();
         let rows = Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting: &awaiting };
-        let mut ingest = windows.begin("p", 0, rows).unwrap();
+        let mut ingest = windows.begin("p", 0);
         while !ingest.is_over() {
             let frame = windows.go_on(&mut ingest, Some(rows), &mut work.clone());
             longest = longest.max(frame.steps.closes.len());
@@ -312,7 +312,13 @@ fn bounds_refuse_a_frame_whole() {
     let rows = |times_ms| Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting: &[] };
     assert_eq!(windows.ingest("p", 0, rows(&[5, 15, 25])), Err(Full::Panes(2)));
     assert_eq!(windows.held(), (0, 0));
+    let reserved = windows.room_for(rows(&[5]), Room::default()).unwrap();
+    assert_eq!(reserved, Room { panes: 1, windows: 1 });
+    assert!(windows.room_for(rows(&[15]), reserved).is_ok());
+    assert_eq!(windows.room_for(rows(&[15, 25]), reserved), Err(Full::Panes(2)), "one of two is promised");
     assert!(windows.ingest("p", 0, rows(&[5, 15])).is_ok());
+    let last = windows.room_for(rows(&[15, 16]), Room { panes: 0, windows: 9 });
+    assert_eq!(last, Ok(Room::default()), "looked at closely, nothing new is needed");
 }
 
 /// Two partitions, each heard with a row of this time.
