@@ -69,6 +69,8 @@ pub struct Order {
     pub request_id: String,
     /// In [0, 1): where in its range a wait lies.
     pub jitter: f64,
+    /// Whether the worker of the model's job has not been heard of for the life of a lease, by a clock that does not jump.
+    pub silent: bool,
 }
 
 /// What a command came to.

@@ -3,6 +3,7 @@
 //! wrote and decides again. It must not know what a command means.
 
 mod group;
+mod time;
 
 use std::{
     collections::VecDeque,
@@ -17,6 +18,8 @@ use acgs_vocabulary::{
     ports::{Clock, Ledger, PortError},
     problem::Kind,
 };
+use group::{answer_all, refuse_all};
+use time::Time;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -115,9 +118,13 @@ impl LedgerWriter {
             broken: None,
             told,
             random: RandomState::new(),
+            time: Time::new(Arc::clone(&parts.clock), i64::MIN),
+            newest_ms: i64::MIN,
+            rests: false,
             parts: parts.clone(),
         };
         while task.catch_up().await? {}
+        task.time = Time::new(Arc::clone(&parts.clock), task.newest_ms);
         tokio::spawn(task.run(waiting));
         Ok(Self { requests, known, ledger: parts.ledger, changed })
     }
@@ -187,6 +194,11 @@ struct Task {
     broken: Option<String>,
     told: watch::Sender<u64>,
     random: RandomState,
+    time: Time,
+    /// When the newest event was decided, by the clock of who did.
+    newest_ms: i64,
+    /// What is due waits for something else: it is looked at again at the next tick.
+    rests: bool,
 }
 
 impl Task {
@@ -221,6 +233,8 @@ impl Task {
         known.places.note(sequence, &entry.events);
         let last = known.state.counts().events;
         drop(known);
+        self.newest_ms = entry.events.iter().map(|event| event.at_ms).fold(self.newest_ms, i64::max);
+        self.rests = false;
         (self.sequence, self.digest) = (sequence, entry::digest(bytes));
         self.told.send_replace(last);
         Ok(())
@@ -245,7 +259,9 @@ impl Task {
                 entry = next_of(&mut others) => match entry {
                     Some((sequence, _)) if sequence <= self.sequence => {}
                     Some((sequence, bytes)) => {
-                        if let Err(error) = self.take(sequence, &bytes) {
+                        let taken = self.take(sequence, &bytes);
+                        self.time.compare(self.newest_ms);
+                        if let Err(error) = taken {
                             tracing::error!(%error, "the ledger cannot be followed");
                         }
                     }
@@ -267,17 +283,21 @@ impl Task {
         }
     }
 
-    fn until_due(&self) -> Duration {
+    fn until_due(&mut self) -> Duration {
+        if self.rests {
+            return TICK;
+        }
+        let now_ms = self.time.now_ms();
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let wait_ms =
-            known.state.next_due_ms().map(|due_ms| due_ms.saturating_sub(self.parts.clock.now_ms()));
+        let wait_ms = known.state.next_due_ms().map(|due_ms| due_ms.saturating_sub(now_ms));
         wait_ms.map_or(TICK, |wait_ms| Duration::from_millis(wait_ms.max(1) as u64).min(TICK))
     }
 
     async fn let_time_pass(&mut self) {
-        let now_ms = self.parts.clock.now_ms();
+        let now_ms = self.time.now_ms();
         let due: Vec<Arc<str>> = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            self.time.look(&known.state);
             known.state.due(now_ms).take(DUE_MAX).cloned().collect()
         };
         let requests = due.into_iter().map(|model_id| Request {
@@ -289,7 +309,9 @@ impl Task {
         });
         let requests: Vec<Request> = requests.collect();
         if !requests.is_empty() {
+            let before = self.sequence;
             self.decide_all(requests).await;
+            self.rests = self.sequence == before;
         }
     }
 
@@ -302,7 +324,7 @@ impl Task {
 
     /// Decides as many as go into one entry, and writes it.
     async fn decide_some(&mut self, waiting: &mut VecDeque<Request>) {
-        let now_ms = self.parts.clock.now_ms();
+        let now_ms = self.time.now_ms();
         for race in 0..RACES_MAX {
             if race >= RACES_AT_ONCE {
                 // Those who race pause for different times.
@@ -336,6 +358,7 @@ impl Task {
                     known.places.note(sequence, &entry.events);
                     let last = known.state.counts().events;
                     drop(known);
+                    self.rests = false;
                     (self.sequence, self.digest) = (sequence, entry::digest(&bytes));
                     self.told.send_replace(last);
                     answer_all(waiting, group.answers);
@@ -356,18 +379,6 @@ impl Task {
         }
         let problem = Problem::new(Kind::Unavailable, "CONFLICT", "many processes write at once; try again");
         refuse_all(waiting, waiting.len(), &problem);
-    }
-}
-
-fn answer_all(waiting: &mut VecDeque<Request>, answers: Vec<Result<Answer, Problem>>) {
-    for (request, answer) in waiting.drain(..answers.len()).zip(answers) {
-        let _caller_left = request.reply.send(answer);
-    }
-}
-
-fn refuse_all(waiting: &mut VecDeque<Request>, count: usize, problem: &Problem) {
-    for request in waiting.drain(..count) {
-        let _caller_left = request.reply.send(Err(problem.clone()));
     }
 }
 

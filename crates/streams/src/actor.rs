@@ -8,13 +8,11 @@ mod messages;
 mod publishing;
 mod recording;
 mod telling;
+mod time;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -32,7 +30,7 @@ use client::Client;
 use joining::Settling;
 pub use messages::{ClientEnd, Frame, Input, Joined, Rooms, Standing, Told, Waiting, Waits};
 use publishing::Publishing;
-use recording::{Recording, Step};
+use recording::{Done, Recording, Step};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -52,10 +50,11 @@ pub const INPUTS_MAX: usize = 16;
 /// Messages that wait for a client.
 pub const CLIENT_QUEUE: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
-/// A tick that comes later than this after the one before is late: nobody was listened to meanwhile.
-const LATE_TICK_US: u64 = 750_000;
 /// How long a draining stream waits for its judges.
 const DRAIN_US: u64 = 5_000_000;
+
+const MOVED: &str = "another orchestrator owns the stream now; open it again";
+const DRAINING: &str = "the server is stopping; open the stream again elsewhere";
 
 /// What the task needs.
 #[derive(Clone, Debug)]
@@ -74,6 +73,20 @@ pub struct ActorDeps {
     pub stalled_clients: Arc<AtomicU64>,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
+}
+
+/// What happened.
+enum Turn {
+    Lane(Event),
+    Input(Input),
+    Step(Done),
+    /// A frame that waited for room is looked at again.
+    Unpark,
+    /// What is being taken goes on.
+    GoOn,
+    Tick,
+    Disowned,
+    Nothing,
 }
 
 /// The task.
@@ -198,35 +211,48 @@ impl Actor {
             let goes_on = ready && !busy;
             let is_held_up = self.parked.is_some() || self.recording.is_full();
             let takes = goes_on && !is_held_up && draining_since_us.is_none();
-            let actions = tokio::select! {
-                event = self.lanes.next() => self.on_lane(event),
+            let unparks = goes_on && self.parked.is_some() && self.recording.is_empty();
+            let turn = tokio::select! {
+                event = self.lanes.next() => Turn::Lane(event),
                 input = inputs.recv(), if takes => match input {
-                    Some(input) => self.on_input(input),
+                    Some(input) => Turn::Input(input),
                     None => return,
                 },
-                done = self.recording.next(), if goes_on => self.on_step(done),
-                () = std::future::ready(()), if goes_on && self.parked.is_some() && self.recording.is_empty() => self.unpark(),
+                done = self.recording.next(), if goes_on => Turn::Step(done),
+                () = std::future::ready(()), if unparks => Turn::Unpark,
+                () = std::future::ready(()), if busy && ready => Turn::GoOn,
+                () = self.publishing.next() => Turn::Nothing,
+                _ = ticks.tick() => Turn::Tick,
+                () = standing.needed(), if self.detached_since_us.is_some() && inputs.is_empty() => Turn::Nothing,
+                () = disowned.cancelled() => Turn::Disowned,
+                () = stop.cancelled(), if draining_since_us.is_none() => {
+                    draining_since_us = Some(self.now_us());
+                    Turn::Nothing
+                }
+            };
+            if !self.is_owner().await {
+                return;
+            }
+            let actions = match turn {
+                Turn::Lane(event) => self.on_lane(event),
+                Turn::Input(input) => self.on_input(input),
+                Turn::Step(done) => self.on_step(done),
+                Turn::Unpark => self.unpark(),
                 // Whoever else wants this thread has it meanwhile.
-                () = std::future::ready(()), if busy && ready => {
+                Turn::GoOn => {
                     let now_us = self.now_us();
                     heavy(|| self.core.go_on(now_us, HEAVY)).await
                 }
-                () = self.publishing.next() => Vec::new(),
-                _ = ticks.tick() => self.on_tick(!takes && !inputs.is_empty()),
-                () = standing.needed(), if self.detached_since_us.is_some() && inputs.is_empty() => Vec::new(),
-                () = disowned.cancelled() => {
+                Turn::Tick => self.on_tick(!takes && !inputs.is_empty()),
+                Turn::Disowned => {
                     self.is_outdated = true;
                     Vec::new()
                 }
-                () = stop.cancelled(), if draining_since_us.is_none() => {
-                    draining_since_us = Some(self.now_us());
-                    Vec::new()
-                }
+                Turn::Nothing => Vec::new(),
             };
             self.note_busy();
             if self.is_outdated {
-                let message = "another orchestrator owns the stream now; open it again";
-                self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", message));
+                self.farewell(&Problem::new(Kind::Precondition, "NOT_OWNER", MOVED));
                 return;
             }
             self.perform(actions);
@@ -243,8 +269,7 @@ impl Actor {
             {
                 let left_us = DRAIN_US.saturating_sub(self.now_us().saturating_sub(since_us));
                 Self::tell_rest(&self.clients, &self.kept, Duration::from_micros(left_us)).await;
-                let message = "the server is stopping; open the stream again elsewhere";
-                self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", message));
+                self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", DRAINING));
                 return;
             }
             // Who waits at the door is there.
@@ -263,21 +288,6 @@ impl Actor {
     /// Whether something was looked at that is not done yet.
     fn has_steps(&self) -> bool {
         self.parked.is_some() || !self.recording.is_empty()
-    }
-
-    /// What was in the middle of being taken, was not heard by partitions meanwhile.
-    fn note_busy(&mut self) {
-        match (self.core.is_busy(), self.busy_since_us) {
-            (true, None) => self.busy_since_us = Some(self.now_us()),
-            (false, Some(since_us)) => {
-                let span_us = self.now_us().saturating_sub(since_us);
-                if span_us > LATE_TICK_US {
-                    self.unheard_us += span_us - TICK.as_micros() as u64;
-                }
-                self.busy_since_us = None;
-            }
-            _ => {}
-        }
     }
 
     fn on_lane(&mut self, event: Event) -> Vec<Action> {
@@ -303,32 +313,6 @@ impl Actor {
                 self.core.lane_lost(lane, now_us)
             }
         }
-    }
-
-    /// `holds` says that something waits which cannot be taken now: it may be of a client that comes back, so partitions without one are not
-    /// silent meanwhile.
-    fn on_tick(&mut self, holds: bool) -> Vec<Action> {
-        let now_us = self.now_us();
-        let passed_us = now_us.saturating_sub(std::mem::replace(&mut self.ticked_us, now_us));
-        let late_us = if passed_us > LATE_TICK_US { passed_us - TICK.as_micros() as u64 } else { 0 };
-        let unheard_us = match self.core.is_busy() {
-            true => 0,
-            false => late_us.max(std::mem::take(&mut self.unheard_us)),
-        };
-        let stalled_us = self.deps.config.stalled_client_ms * 1_000;
-        for client in self.clients.extract_if(.., |client| client.has_stalled(stalled_us, now_us)) {
-            let message = "the client took no reports for too long; open the stream again to resume";
-            let problem = Problem::exhausted("STALLED_CLIENT", message, 1_000);
-            self.deps.stalled_clients.fetch_add(1, Ordering::Relaxed);
-            let _first_word_stands = client.end.farewell.set(problem);
-        }
-        self.lanes.let_go_of_silent();
-        let clients = &self.clients;
-        let waits = |partition: &str| {
-            let mut own = clients.iter().filter(|client| client.end.partition == partition).peekable();
-            (holds && own.peek().is_none()) || own.any(|client| client.end.waiting.any())
-        };
-        self.core.tick(now_us, unheard_us, waits)
     }
 
     fn on_input(&mut self, input: Input) -> Vec<Action> {

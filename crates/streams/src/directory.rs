@@ -10,7 +10,7 @@ use acgs_vocabulary::{AllowList, Problem, ports::Clock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::{Registered, Registry, Service};
+use crate::registry::{Moment, Registered, Registry, Service};
 
 /// How often silence is looked for.
 const SWEEP: Duration = Duration::from_millis(100);
@@ -42,9 +42,10 @@ impl Directory {
         directory
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Registry, i64) -> (T, bool)) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Registry, Moment) -> (T, bool)) -> T {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let (done, changed) = act(&mut registry, self.clock.now_ms());
+        let now = Moment { wall_ms: self.clock.now_ms(), steady_ms: self.clock.monotonic_ms() };
+        let (done, changed) = act(&mut registry, now);
         if changed {
             self.all.send_replace(registry.find("").cloned().collect());
         }
@@ -52,7 +53,7 @@ impl Directory {
     }
 
     fn sweep(&self) {
-        self.with(|registry, now_ms| ((), registry.expire(now_ms)));
+        self.with(|registry, now| ((), registry.expire(now)));
     }
 
     /// How long a registration lives without a heartbeat, in milliseconds.
@@ -66,8 +67,8 @@ impl Directory {
     /// # Errors
     /// As [`Registry::register`].
     pub fn register(&self, service: Service) -> Result<u64, Problem> {
-        self.with(|registry, now_ms| {
-            let registered = registry.register(service, now_ms).map(|registered| registered.incarnation);
+        self.with(|registry, now| {
+            let registered = registry.register(service, now).map(|registered| registered.incarnation);
             let changed = registered.is_ok();
             (registered, changed)
         })
@@ -78,7 +79,7 @@ impl Directory {
     /// # Errors
     /// `UNKNOWN_SERVICE`.
     pub fn heartbeat(&self, id: &str, serving: bool, load: u32) -> Result<(), Problem> {
-        self.with(|registry, now_ms| match registry.heartbeat(id, serving, load, now_ms) {
+        self.with(|registry, now| match registry.heartbeat(id, serving, load, now) {
             Ok(changed) => (Ok(()), changed),
             Err(problem) => (Err(problem), false),
         })

@@ -1,12 +1,13 @@
 //! Who owns a stream: a lease with an epoch in the key-value home, taken by compare-and-swap, renewed while the stream
 //! runs. It must not know what home the keys have.
 //!
-//! The wall clock decides only how soon a lease that nobody renews may be taken; that two never hold one is the
-//! compare-and-swap's work.
+//! A lease may be taken when its key has stood still for a whole life while the taker looked on: no clock of another machine, and no wall
+//! clock, has a say. That two never hold one is the compare-and-swap's work.
 
 use std::{
+    collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,15 +18,20 @@ use acgs_vocabulary::{
     constitution::sha256_hex,
     ports::{Clock, KeyValue, PortError},
     problem::Kind,
+    text,
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::ownership::Ownership;
 
 /// Renewals within the life of a lease.
 const RENEWALS: u64 = 3;
 /// Leases taken between two looks for those that nobody took again.
 const SWEEP_EVERY: u64 = 256;
-/// A lease that has run out is forgotten after this long.
+/// Leases of others that are looked at, at most; the ones not looked at for the longest are forgotten.
+const SEEN_MAX: usize = 4_096;
+/// A lease that nobody renewed is forgotten after this long.
 const FORGET_MS: i64 = 86_400_000;
 /// Keys looked at together.
 const PAGE: usize = 256;
@@ -37,9 +43,27 @@ struct Held {
     stream_id: String,
     /// Where the owner can be reached.
     owner: String,
+    /// Of the owner's process: two may have one address, as 0.0.0.0 on two machines.
+    #[serde(default)]
+    life: String,
     /// Ascending from owner to owner.
     epoch: u64,
+    /// How long it lives without a renewal.
+    #[serde(default)]
+    life_ms: u64,
+    /// Its owner does not need it any more.
+    #[serde(default)]
+    let_go: bool,
+    /// By its owner's wall clock: only for what is days old, and for versions before.
     expires_ms: i64,
+}
+
+/// The lease of another as it was seen.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    revision: u64,
+    /// When it had this revision for the first time.
+    since_us: u64,
 }
 
 /// Takes leases for one orchestrator.
@@ -48,7 +72,10 @@ pub struct Leases {
     keys: Arc<dyn KeyValue>,
     clock: Arc<dyn Clock>,
     owner: Arc<str>,
+    /// Unique to this process.
+    life: Arc<str>,
     life_ms: u64,
+    seen: Arc<Mutex<HashMap<String, Seen>>>,
     taken: Arc<AtomicU64>,
     tasks: TaskTracker,
 }
@@ -59,9 +86,24 @@ pub struct Lease {
     epoch: u64,
     lost: CancellationToken,
     let_go: CancellationToken,
+    ownership: Arc<Ownership>,
 }
 
 impl Lease {
+    /// Whether this process still knows that the stream is its own.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        self.ownership.is_sure()
+    }
+
+    /// Done when it knows again, or that another owns the stream.
+    pub async fn sure(&self) {
+        tokio::select! {
+            () = self.ownership.sure() => {}
+            () = self.lost.cancelled() => {}
+        }
+    }
+
     /// Counts the owners of the stream, from 1.
     #[must_use]
     pub fn epoch(&self) -> u64 {
@@ -85,18 +127,20 @@ fn key(stream_id: &str) -> String {
     format!("{PREFIX}{}", &sha256_hex(stream_id.as_bytes())[..32])
 }
 
-fn not_owner(held: &Held) -> Problem {
-    let message = format!("the stream belongs to the orchestrator at {}; open it there", held.owner);
-    Problem::new(Kind::Precondition, "NOT_OWNER", message)
-        .with("address", held.owner.clone())
-        .with("epoch", held.epoch.to_string())
-}
-
 impl Leases {
     /// For the orchestrator that clients reach at this address; a lease lives this long without a renewal.
     #[must_use]
     pub fn new(keys: Arc<dyn KeyValue>, clock: Arc<dyn Clock>, owner: &str, life_ms: u64) -> Self {
-        Self { keys, clock, owner: owner.into(), life_ms, taken: Arc::default(), tasks: TaskTracker::new() }
+        Self {
+            life: text::unique_id("", clock.now_ms()).into(),
+            keys,
+            clock,
+            owner: owner.into(),
+            life_ms,
+            seen: Arc::default(),
+            taken: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     async fn read(&self, key: &str) -> Result<(u64, Option<Held>), PortError> {
@@ -105,35 +149,82 @@ impl Leases {
         Ok((found.revision, serde_json::from_slice(&found.value).ok()))
     }
 
-    fn is_anothers(&self, held: &Held) -> bool {
-        *held.owner != *self.owner && held.expires_ms > self.clock.now_ms()
+    /// Whether another has it: it was not let go, and its key has not stood still for a whole life since it was looked at first.
+    fn is_anothers(&self, key: &str, revision: u64, held: &Held) -> bool {
+        if held.let_go || *held.life == *self.life {
+            return false;
+        }
+        let now_us = self.clock.monotonic_us();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= SEEN_MAX
+            && !seen.contains_key(key)
+            && let Some(oldest) =
+                seen.iter().min_by_key(|(_, seen)| seen.since_us).map(|(key, _)| key.clone())
+        {
+            seen.remove(&oldest);
+        }
+        let last = seen.entry(key.to_owned()).or_insert(Seen { revision, since_us: now_us });
+        if last.revision != revision {
+            *last = Seen { revision, since_us: now_us };
+        }
+        now_us.saturating_sub(last.since_us) < held.life_ms.max(self.life_ms) * 1_000
+    }
+
+    /// What a client is told of a stream that another has.
+    fn taken(&self, held: &Held) -> Problem {
+        if *held.owner == *self.owner {
+            // Of this very address: a former process, that did not say goodbye, or one on another machine.
+            let message = format!(
+                "another process at {} has the stream, or had it when it was killed; it is free when nothing is heard of it for {} ms",
+                held.owner, held.life_ms
+            );
+            return Problem::new(Kind::Unavailable, "LEASE_HELD", message);
+        }
+        let message = format!("the stream belongs to the orchestrator at {}; open it there", held.owner);
+        Problem::new(Kind::Precondition, "NOT_OWNER", message)
+            .with("address", held.owner.clone())
+            .with("epoch", held.epoch.to_string())
     }
 
     /// Whether the stream may be opened here.
     ///
     /// # Errors
-    /// `NOT_OWNER` with the owner's address, or the home's trouble.
+    /// `NOT_OWNER` with the owner's address, `LEASE_HELD`, or the home's trouble.
     pub async fn check(&self, stream_id: &str) -> Result<(), Problem> {
-        match self.read(&key(stream_id)).await?.1 {
-            Some(held) if self.is_anothers(&held) => Err(not_owner(&held)),
+        let key = key(stream_id);
+        match self.read(&key).await? {
+            (revision, Some(held)) if self.is_anothers(&key, revision, &held) => Err(self.taken(&held)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether somebody has the stream; one who has just died is known to after the second question.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn is_run(&self, stream_id: &str) -> Result<bool, PortError> {
+        let key = key(stream_id);
+        let (revision, held) = self.read(&key).await?;
+        Ok(held.is_some_and(|held| self.is_held(&key, revision, &held)))
     }
 
     /// Takes the lease of a stream, and renews it until it is dropped.
     ///
     /// # Errors
-    /// `NOT_OWNER` with the owner's address, or the home's trouble.
+    /// As [`Leases::check`].
     pub async fn acquire(&self, stream_id: &str) -> Result<Lease, Problem> {
         let key = key(stream_id);
         let (mut revision, mut last) = self.read(&key).await?;
         loop {
-            if let Some(held) = last.as_ref().filter(|held| self.is_anothers(held)) {
-                return Err(not_owner(held));
+            if let Some(held) = last.as_ref().filter(|held| self.is_anothers(&key, revision, held)) {
+                return Err(self.taken(held));
             }
             let held = Held {
                 stream_id: stream_id.to_owned(),
                 owner: self.owner.to_string(),
+                life: self.life.to_string(),
+                life_ms: self.life_ms,
+                let_go: false,
                 // One that is not known may have been forgotten, and judges may not have: no clock goes back so far.
                 epoch: last.map_or(self.clock.now_ms().max(0) as u64, |held| held.epoch) + 1,
                 expires_ms: self.clock.now_ms() + self.life_ms as i64,
@@ -176,7 +267,9 @@ impl Leases {
             let page = self.keys.list(PREFIX, &after, PAGE).await?;
             for key in &page {
                 let (revision, held) = self.read(key).await?;
-                if held.is_some_and(|held| held.expires_ms < self.clock.now_ms() - FORGET_MS) {
+                let old = |held: &Held| held.expires_ms < self.clock.now_ms() - FORGET_MS;
+                // A clock that jumps does not make the lease of a living owner old.
+                if held.is_some_and(|held| old(&held) && !self.is_held(key, revision, &held)) {
                     match self.keys.delete(key, Some(revision)).await {
                         // It has been taken just now.
                         Ok(()) | Err(PortError::Conflict { .. }) => {}
@@ -191,10 +284,23 @@ impl Leases {
         }
     }
 
+    /// By another that is alive, or by this process.
+    fn is_held(&self, key: &str, revision: u64, held: &Held) -> bool {
+        let own = *held.life == *self.life && !held.let_go;
+        own || self.is_anothers(key, revision, held)
+    }
+
     fn keep(&self, key: String, held: Held, revision: u64) -> Lease {
         let (lost, let_go) = (CancellationToken::new(), CancellationToken::new());
-        let lease = Lease { epoch: held.epoch, lost: lost.clone(), let_go: let_go.clone() };
-        self.tasks.spawn(self.clone().renew(key, held, revision, lost, let_go));
+        let ownership = Arc::new(Ownership::new(Arc::clone(&self.clock), self.life_ms));
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let lease = Lease {
+            epoch: held.epoch,
+            lost: lost.clone(),
+            let_go: let_go.clone(),
+            ownership: Arc::clone(&ownership),
+        };
+        self.tasks.spawn(self.clone().renew(key, held, revision, (lost, let_go, ownership)));
         lease
     }
 
@@ -203,38 +309,57 @@ impl Leases {
         key: String,
         mut held: Held,
         mut revision: u64,
-        lost: CancellationToken,
-        let_go: CancellationToken,
+        (lost, let_go, ownership): (CancellationToken, CancellationToken, Arc<Ownership>),
     ) {
         let pause = Duration::from_millis((self.life_ms / RENEWALS).max(1));
         loop {
-            let over = tokio::time::timeout(pause, let_go.cancelled()).await.is_ok();
-            held.expires_ms =
-                if over { self.clock.now_ms() } else { self.clock.now_ms() + self.life_ms as i64 };
-            match self.write(&key, &held, revision).await {
-                Ok(written) => revision = written,
-                Err(PortError::Conflict { .. }) => match self.read(&key).await {
-                    // Our own write, whose answer was lost.
-                    Ok((found, Some(now))) if now.owner == held.owner && now.epoch == held.epoch => {
-                        revision = found;
-                        if over {
-                            let _it_runs_out_anyway = self.write(&key, &held, revision).await;
-                        }
-                    }
-                    Ok(_) => {
-                        tracing::warn!(stream = held.stream_id, "another orchestrator owns a stream of ours");
-                        lost.cancel();
-                        return;
-                    }
-                    Err(error) => tracing::warn!(%error, "a lease could not be read"),
-                },
+            let over = tokio::select! {
+                () = let_go.cancelled() => true,
+                () = tokio::time::sleep(pause) => false,
+                () = ownership.wanted() => false,
+            };
+            ownership.look();
+            held.let_go = over;
+            held.expires_ms = self.clock.now_ms() + if over { 0 } else { self.life_ms as i64 };
+            match self.renewed(&key, &held, revision).await {
+                Ok(Some(written)) => {
+                    revision = written;
+                    ownership.confirmed();
+                }
+                Ok(None) => {
+                    tracing::warn!(stream = held.stream_id, "another orchestrator owns a stream of ours");
+                    lost.cancel();
+                    return;
+                }
                 // While NATS is away from all, nobody else can write either. Cut off alone, this owner goes on until it hears
                 // of another: events are known by their window, so what both say of one is one.
-                Err(error) => tracing::warn!(%error, stream = held.stream_id, "a lease could not be renewed"),
+                Err(error) => {
+                    tracing::warn!(%error, stream = held.stream_id, "a lease could not be renewed");
+                    ownership.tried();
+                }
             }
             if over {
                 return;
             }
+        }
+    }
+
+    /// The revision of a renewal; `None` when another has the lease.
+    async fn renewed(&self, key: &str, held: &Held, revision: u64) -> Result<Option<u64>, PortError> {
+        match self.write(key, held, revision).await {
+            Err(PortError::Conflict { .. }) => {}
+            written => return written.map(Some),
+        }
+        let found = match self.read(key).await? {
+            // Our own write, whose answer was lost.
+            (found, Some(now)) if now.life == held.life && now.epoch == held.epoch => found,
+            // Nobody has it: the store was made anew.
+            (found, None) => found,
+            _ => return Ok(None),
+        };
+        match self.write(key, held, found).await {
+            Err(PortError::Conflict { .. }) => Ok(None),
+            written => written.map(Some),
         }
     }
 }

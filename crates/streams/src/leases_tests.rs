@@ -51,17 +51,27 @@ impl KeyValue for Map {
     }
 }
 
-/// Days as they are told.
+/// Time as it is told: how far the wall clock is ahead of the steady one, and that one, both in milliseconds.
 #[derive(Debug, Default)]
-struct Told(std::sync::atomic::AtomicI64);
+struct Told(std::sync::atomic::AtomicI64, std::sync::atomic::AtomicI64);
+
+impl Told {
+    fn pass(&self, span_ms: i64) {
+        self.1.fetch_add(span_ms, Ordering::Relaxed);
+    }
+
+    fn jump(&self, span_ms: i64) {
+        self.0.fetch_add(span_ms, Ordering::Relaxed);
+    }
+}
 
 impl Clock for Told {
     fn now_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) + self.1.load(Ordering::Relaxed)
     }
 
     fn monotonic_us(&self) -> u64 {
-        self.now_ms() as u64 * 1_000
+        self.1.load(Ordering::Relaxed) as u64 * 1_000
     }
 }
 
@@ -83,14 +93,74 @@ async fn one_that_is_let_go_can_be_taken_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_ran_out_is_lost() {
+async fn one_that_stands_still_for_a_life_is_lost() {
     let (_map, clock, one, other) = two();
     let lease = one.acquire("s").await.unwrap();
-    clock.0.store(10_001, Ordering::Relaxed);
+    clock.pass(60_000);
+    assert_eq!(other.acquire("s").await.unwrap_err().reason(), "NOT_OWNER", "it looks on from here");
+    clock.pass(9_999);
+    assert_eq!(other.acquire("s").await.unwrap_err().reason(), "NOT_OWNER");
+    clock.pass(1);
     let taken = other.acquire("s").await.unwrap();
     assert_eq!(taken.epoch(), 2);
-    lease.lost().cancelled().await;
-    assert!(!taken.lost().is_cancelled());
+    assert!(!lease.is_sure(), "it has not heard of it for long");
+    lease.sure().await;
+    assert!(lease.lost().is_cancelled() && !taken.lost().is_cancelled() && taken.is_sure());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_renewed_is_never_lost() {
+    let (_map, clock, one, other) = two();
+    let lease = one.acquire("s").await.unwrap();
+    for _ in 0..100 {
+        clock.pass(3_400);
+        tokio::time::sleep(Duration::from_millis(3_400)).await;
+        assert_eq!(other.acquire("s").await.unwrap_err().reason(), "NOT_OWNER");
+        assert!(lease.is_sure() && !lease.lost().is_cancelled());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumps_takes_nothing() {
+    let (map, clock, one, other) = two();
+    let lease = one.acquire("s").await.unwrap();
+    for jump_ms in [2 * 365 * FORGET_MS, -4 * 365 * FORGET_MS] {
+        clock.jump(jump_ms);
+        assert_eq!(other.acquire("s").await.unwrap_err().reason(), "NOT_OWNER");
+        one.forget_old().await.unwrap();
+        other.forget_old().await.unwrap();
+        assert_eq!(map.list(PREFIX, "", usize::MAX).await.unwrap(), [key("s")]);
+    }
+    // A machine that was suspended sees its wall clock jump and nothing else: the owner asks, and goes on.
+    clock.jump(60_000 + 4 * 365 * FORGET_MS);
+    assert!(!lease.is_sure());
+    lease.sure().await;
+    assert!(lease.is_sure() && !lease.lost().is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_of_one_address_do_not_share_a_stream() {
+    let (map, clock, one, _other) = two();
+    let twin = Leases::new(map, Arc::<Told>::clone(&clock), "one:1", 10_000);
+    let lease = one.acquire("s").await.unwrap();
+    for refused in [twin.acquire("s").await.err(), twin.check("s").await.err()] {
+        let refused = refused.unwrap();
+        assert_eq!((refused.reason(), refused.kind()), ("LEASE_HELD", Kind::Unavailable));
+    }
+    assert!(!lease.lost().is_cancelled() && lease.is_sure());
+    // Killed and started again, it has its streams when the former life has been silent for long enough.
+    clock.pass(10_000);
+    assert_eq!(twin.acquire("s").await.unwrap().epoch(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_gone_with_its_store_is_written_again() {
+    let (map, _clock, one, other) = two();
+    let lease = one.acquire("s").await.unwrap();
+    map.delete(&key("s"), None).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(4_000)).await;
+    assert!(!lease.lost().is_cancelled());
+    assert_eq!(other.acquire("s").await.unwrap_err().reason(), "NOT_OWNER");
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,9 +170,9 @@ async fn those_of_days_ago_are_forgotten() {
         drop(one.acquire(&format!("old-{number}")).await.unwrap());
     }
     one.settled().await;
-    clock.0.store(FORGET_MS / 2, Ordering::Relaxed);
+    clock.pass(FORGET_MS / 2);
     let kept = one.acquire("kept").await.unwrap();
-    clock.0.store(FORGET_MS + 1, Ordering::Relaxed);
+    clock.pass(FORGET_MS / 2 + 1);
     one.forget_old().await.unwrap();
     assert_eq!(map.list(PREFIX, "", usize::MAX).await.unwrap(), [key("kept")]);
     drop(kept);

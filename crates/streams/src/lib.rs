@@ -3,7 +3,7 @@
 //! It must never know the life of models, the NATS API or tonic's transport.
 //!
 //! Reading order: [`config`], [`spec`], [`projection`], [`core`] (pure), [`alert_tracker`] (pure), [`lanes`],
-//! [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`analyze`], [`service`].
+//! [`ownership`], [`leases`], [`registry`], [`directory`], [`alerts`], [`actor`], [`streams`], [`publish`], [`alert_sweep`], [`analyze`], [`service`].
 
 pub mod config;
 
@@ -19,6 +19,8 @@ pub mod lanes;
 
 pub mod leases;
 
+pub mod ownership;
+
 pub mod registry;
 
 pub mod directory;
@@ -28,6 +30,8 @@ pub mod alerts;
 pub mod actor;
 
 pub mod streams;
+
+pub mod alert_sweep;
 
 pub mod publish;
 

@@ -42,7 +42,17 @@ pub struct Registered {
     pub serving: bool,
     /// What it says of its load: open lanes.
     pub load: u32,
+    /// By steady time.
     expires_ms: i64,
+}
+
+/// A moment by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For people to read.
+    pub wall_ms: i64,
+    /// What is acted upon: a wall clock that is set takes nobody out and keeps nobody in.
+    pub steady_ms: i64,
 }
 
 /// All of them.
@@ -52,13 +62,21 @@ pub struct Registry {
     lease_ms: i64,
     services: BTreeMap<String, Registered>,
     incarnations: u64,
+    /// When silence was looked for last.
+    swept_ms: Option<i64>,
 }
 
 impl Registry {
     /// None yet. Without a heartbeat for `lease_ms` a service is forgotten.
     #[must_use]
     pub fn new(allowed: AllowList, lease_ms: u64) -> Self {
-        Self { allowed, lease_ms: lease_ms as i64, services: BTreeMap::new(), incarnations: 0 }
+        Self {
+            allowed,
+            lease_ms: lease_ms as i64,
+            services: BTreeMap::new(),
+            incarnations: 0,
+            swept_ms: None,
+        }
     }
 
     /// How long a registration lives without a heartbeat, in milliseconds.
@@ -71,7 +89,7 @@ impl Registry {
     ///
     /// # Errors
     /// Naming the field; `NOT_ALLOWED` for a host or port that is not on the list.
-    pub fn register(&mut self, service: Service, now_ms: i64) -> Result<&Registered, Problem> {
+    pub fn register(&mut self, service: Service, now: Moment) -> Result<&Registered, Problem> {
         check(&service)?;
         if !self.allowed.allows(&service.host, service.port) {
             let message = format!(
@@ -87,10 +105,10 @@ impl Registry {
         self.incarnations += 1;
         let registered = Registered {
             incarnation: self.incarnations,
-            last_heartbeat_ms: now_ms,
+            last_heartbeat_ms: now.wall_ms,
             serving: true,
             load: 0,
-            expires_ms: now_ms + self.lease_ms,
+            expires_ms: now.steady_ms + self.lease_ms,
             service,
         };
         let id = registered.service.service_id.clone();
@@ -102,15 +120,15 @@ impl Registry {
     ///
     /// # Errors
     /// `UNKNOWN_SERVICE`: it registers again then.
-    pub fn heartbeat(&mut self, id: &str, serving: bool, load: u32, now_ms: i64) -> Result<bool, Problem> {
+    pub fn heartbeat(&mut self, id: &str, serving: bool, load: u32, now: Moment) -> Result<bool, Problem> {
         let Some(known) = self.services.get_mut(id) else {
             return Err(Problem::missing("service", id, "UNKNOWN_SERVICE"));
         };
         let changed = known.serving != serving;
         known.serving = serving;
         known.load = load;
-        known.last_heartbeat_ms = now_ms;
-        known.expires_ms = now_ms + self.lease_ms;
+        known.last_heartbeat_ms = now.wall_ms;
+        known.expires_ms = now.steady_ms + self.lease_ms;
         Ok(changed)
     }
 
@@ -120,9 +138,14 @@ impl Registry {
     }
 
     /// Forgets those whose heartbeats have stopped. True when there were such.
-    pub fn expire(&mut self, now_ms: i64) -> bool {
+    pub fn expire(&mut self, now: Moment) -> bool {
         let before = self.services.len();
-        self.services.retain(|_, known| known.expires_ms > now_ms);
+        let gap_ms = now.steady_ms - self.swept_ms.replace(now.steady_ms).unwrap_or(now.steady_ms);
+        if gap_ms > self.lease_ms / 2 {
+            // This process stood still: nobody could be heard meanwhile.
+            self.services.values_mut().for_each(|known| known.expires_ms += gap_ms);
+        }
+        self.services.retain(|_, known| known.expires_ms > now.steady_ms);
         self.services.len() < before
     }
 

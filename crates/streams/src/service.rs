@@ -35,8 +35,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    actor::ActorDeps, alerts::Alerts, analyze::Analyzer, config::Config, directory::Directory,
-    leases::Leases, publish::Publisher, registry::Registered, streams::Streams,
+    actor::ActorDeps, alert_sweep::AlertSweep, alerts::Alerts, analyze::Analyzer, config::Config,
+    directory::Directory, leases::Leases, publish::Publisher, registry::Registered, streams::Streams,
 };
 
 /// Longest id that a caller gives, in bytes.
@@ -108,6 +108,16 @@ impl OrchestratorService {
             stop: deps.stop.clone(),
         };
         let streams = Streams::new(actor_deps, evidence::read, deps.leases.clone());
+        let sweep = AlertSweep {
+            alerts: deps.alerts.clone(),
+            streams: streams.clone(),
+            leases: deps.leases.clone(),
+            publisher: publisher.clone(),
+            clock: Arc::clone(&deps.clock),
+            absent_ms_max: deps.config.detached_keep_ms,
+            stop: deps.stop.clone(),
+        };
+        tokio::spawn(sweep.run());
         let analyzer = Analyzer {
             connector: Arc::clone(&deps.connector),
             references: Arc::clone(&deps.references),

@@ -24,6 +24,8 @@ pub mod allow_list;
 
 pub mod text;
 
+pub mod steady;
+
 pub mod convert;
 
 pub use acgs_budget as budget;

@@ -26,8 +26,13 @@ pub trait Clock: Debug + Send + Sync {
     /// Milliseconds since the epoch, UTC.
     fn now_ms(&self) -> i64;
 
-    /// Microseconds since some fixed moment, never back: for measuring how long something took.
+    /// Microseconds since some fixed moment, never back: for measuring how long something took. Goes on while the machine sleeps.
     fn monotonic_us(&self) -> u64;
+
+    /// The same in milliseconds.
+    fn monotonic_ms(&self) -> i64 {
+        i64::try_from(self.monotonic_us() / 1_000).unwrap_or(i64::MAX)
+    }
 }
 
 /// An event with its place in the log.

@@ -64,11 +64,13 @@ pub(super) struct Room {
     pub(super) state: State,
     pub(super) log: Vec<Event>,
     pub(super) now_ms: i64,
+    /// Workers are as silent as their leases say.
+    pub(super) silent: bool,
 }
 
 impl Room {
     pub(super) fn new() -> Self {
-        Self { state: State::default(), log: Vec::new(), now_ms: 1_000_000 }
+        Self { state: State::default(), log: Vec::new(), now_ms: 1_000_000, silent: true }
     }
 
     pub(super) fn with_model(model_id: &str, policy: Policy) -> Self {
@@ -98,7 +100,7 @@ impl Room {
         command: Command,
     ) -> Result<Answer, Refusal> {
         let (actor, request_id) = (actor.into(), request_id.into());
-        let order = Order { now_ms: self.now_ms, actor, request_id, jitter: 0.5 };
+        let order = Order { now_ms: self.now_ms, actor, request_id, jitter: 0.5, silent: self.silent };
         let mut working = crate::Working::on(&self.state);
         let (events, answer) = working.decide(&self.state, &LIMITS, &order, model_id, command)?;
         working.commit(&mut self.state);

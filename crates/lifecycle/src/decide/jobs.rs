@@ -4,7 +4,7 @@ use super::{Answer, Refusal, draft::Draft};
 use crate::{
     event::{Change, Guard, JobMoved, Observed},
     job::JobState,
-    model::Job,
+    model::{Job, Lease},
     policy::{Mode, Policy},
     stage::{Stage, StageStep},
     trigger::{Class, JOINED_MAX, Trigger, dedupe_key},
@@ -166,7 +166,8 @@ impl Draft<'_> {
                     self.move_job(number, JobMoved::Expire, Vec::new())?;
                 }
                 JobState::Backoff => self.come_back(&job)?,
-                state if state.is_running() => {
+                // A wall clock that jumps, or another machine's, takes no job from a worker that is heard.
+                state if state.is_running() && (took_too_long(&job, now_ms) || self.order.silent) => {
                     let why = late(&job, now_ms);
                     self.lose(number, true, &why, Vec::new())?;
                 }
@@ -236,12 +237,16 @@ fn is_waiting(state: JobState) -> bool {
     matches!(state, JobState::Queued | JobState::Backoff | JobState::AwaitingApproval)
 }
 
+/// Whether its worker, heard of or not, has had all the time that there is.
+fn took_too_long(job: &Job, now_ms: i64) -> bool {
+    let over = |lease: &Lease| lease.phase_until_ms <= now_ms && job.state != JobState::Leased;
+    job.lease.as_ref().is_none_or(over)
+}
+
 /// Which of a worker's deadlines has passed.
 fn late(job: &Job, now_ms: i64) -> String {
     match &job.lease {
-        Some(lease) if lease.phase_until_ms <= now_ms && job.state != JobState::Leased => {
-            format!("{} took longer than it may", job.state.as_str())
-        }
+        Some(_) if took_too_long(job, now_ms) => format!("{} took longer than it may", job.state.as_str()),
         Some(lease) => format!("worker {:?} was not heard of in time", lease.worker),
         None => "nobody has it".to_owned(),
     }

@@ -83,6 +83,11 @@ fn a_silent_worker_loses_the_job_and_can_do_no_harm_later() {
     room.now_ms += LIMITS.lease_ms - 1;
     assert_eq!(room.by("w", "m", Command::Heartbeat(first.clone())), Ok(Answer::Done));
     room.now_ms += LIMITS.lease_ms;
+    // A clock that jumps, or another machine's, takes no job from a worker that is heard.
+    room.silent = false;
+    room.by("clock", "m", Command::Due).unwrap();
+    assert_eq!(room.job(1).state, JobState::Running);
+    room.silent = true;
     let late = Command::TrainSucceeded { held: first.clone(), outcome: Box::new(trained("late")) };
     assert_eq!(room.by("w", "m", late.clone()), Ok(Answer::Stale(0)));
     assert_eq!((room.job(1).state, room.job(1).attempt), (JobState::Backoff, 1));

@@ -37,8 +37,9 @@ fn size_hint(event: &Event) -> usize {
 
 impl Task {
     /// Decides what waits until an entry is full.
-    pub(super) fn decide(&self, waiting: &VecDeque<Request>, now_ms: i64) -> Group {
+    pub(super) fn decide(&mut self, waiting: &VecDeque<Request>, now_ms: i64) -> Group {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        self.time.look(&known.state);
         let mut group = Group { working: Working::on(&known.state), events: Vec::new(), answers: Vec::new() };
         let mut bytes = 0;
         let mut actors: HashMap<&str, Order> = HashMap::new();
@@ -48,10 +49,12 @@ impl Task {
                 actor: request.actor.clone(),
                 request_id: String::new(),
                 jitter: 0.0,
+                silent: false,
             });
             order.request_id.clone_from(&request.request_id);
             let seed = self.random.hash_one((self.sequence, group.answers.len()));
             order.jitter = (seed >> 11) as f64 / (1_u64 << 53) as f64;
+            order.silent = self.time.is_silent(&known.state, &request.model_id, self.parts.limits.lease_ms);
             let command = request.command.clone();
             let decided =
                 group.working.decide(&known.state, &self.parts.limits, order, &request.model_id, command);
@@ -68,5 +71,19 @@ impl Task {
             }
         }
         group
+    }
+}
+
+/// Answers the first of those that wait.
+pub(super) fn answer_all(waiting: &mut VecDeque<Request>, answers: Vec<Result<Answer, Problem>>) {
+    for (request, answer) in waiting.drain(..answers.len()).zip(answers) {
+        let _caller_left = request.reply.send(answer);
+    }
+}
+
+/// Refuses the first so many.
+pub(super) fn refuse_all(waiting: &mut VecDeque<Request>, count: usize, problem: &Problem) {
+    for request in waiting.drain(..count) {
+        let _caller_left = request.reply.send(Err(problem.clone()));
     }
 }

@@ -143,7 +143,7 @@ impl DeploymentController {
     }
 
     fn applied(&self, model: &Model, deployment: &Deployment, told: &mut Told) -> Option<Command> {
-        let (now_ms, epoch) = (self.clock.now_ms(), model.route_epoch);
+        let (now_ms, epoch) = (self.clock.monotonic_ms(), model.route_epoch);
         let lease_ms = i64::from(self.settings.candidate_lease_ms);
         let since = told.epochs.entry(deployment.number).or_insert((epoch, now_ms));
         if since.0 != epoch {

@@ -167,11 +167,10 @@ impl RouterRegistry {
                 over,
             });
         }
-        let now_ms = clock.now_ms();
         let member = Member {
             connection,
-            connected_at_ms: now_ms,
-            heard_ms: now_ms,
+            connected_at_ms: clock.now_ms(),
+            heard_ms: clock.monotonic_ms(),
             applied: HashMap::new(),
             health: HashMap::new(),
             over: over.clone(),
@@ -193,7 +192,7 @@ impl RouterRegistry {
         })
     }
 
-    /// Who has these routes. A router that is gone for longer than its lease routes to no candidate any more.
+    /// Who has these routes, by steady time. A router that is gone for longer than its lease routes to no candidate any more.
     #[must_use]
     pub fn confirmations(&self, model_id: &str, epoch: u64, now_ms: i64, lease_ms: i64) -> Confirmations {
         let mut inner = self.lock();
@@ -274,7 +273,7 @@ impl RouterSession {
         let mut inner = self.routers.lock();
         let member = inner.members.get_mut(router).filter(|member| member.connection == self.connection);
         let member = member.ok_or_else(replaced)?;
-        member.heard_ms = self.clock.now_ms();
+        member.heard_ms = self.clock.monotonic_ms();
         Ok(change(member))
     }
 
@@ -350,7 +349,7 @@ impl RouterSession {
 
 impl Drop for RouterSession {
     fn drop(&mut self) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.monotonic_ms();
         let mut inner = self.routers.lock();
         match &self.router {
             None => inner.observers -= 1,

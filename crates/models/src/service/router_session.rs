@@ -127,7 +127,7 @@ impl Session {
     }
 
     async fn table(&mut self) -> Result<(), Gone> {
-        let now_ms = self.deps.clock.now_ms();
+        let now_ms = self.deps.clock.monotonic_ms();
         let models: Vec<(Arc<str>, proto::ModelRoutes)> = self.deps.writer.look(|state| {
             state.routed().map(|model| (Arc::clone(&model.model_id), message(model))).collect()
         });
@@ -152,7 +152,7 @@ impl Session {
             let new = state.routed().filter(is_new);
             new.map(|model| (Arc::clone(&model.model_id), message(model))).collect()
         });
-        let now_ms = self.deps.clock.now_ms();
+        let now_ms = self.deps.clock.monotonic_ms();
         for (model_id, routes) in changed {
             self.sent.insert(model_id, (routes.epoch, now_ms));
             self.say(Tell::Routes(routes)).await?;
@@ -164,7 +164,7 @@ impl Session {
     /// could be written.
     async fn beat(&self) -> Result<(), Gone> {
         let home = self.deps.home.as_ref().is_none_or(|trouble| trouble.borrow().is_empty());
-        let late_ms = self.deps.clock.now_ms() - i64::from(self.deps.routing.confirm_ms);
+        let late_ms = self.deps.clock.monotonic_ms() - i64::from(self.deps.routing.confirm_ms);
         let late = |(model_id, (epoch, sent_ms)): (&Arc<str>, &(u64, i64))| {
             *sent_ms < late_ms && !self.router.has(model_id, *epoch)
         };

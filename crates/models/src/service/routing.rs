@@ -77,7 +77,7 @@ impl proto::routing_service_server::RoutingService for RoutingService {
         &self,
         _request: Request<proto::ListRoutersRequest>,
     ) -> Answered<proto::ListRoutersResponse> {
-        let now_ms = self.0.clock.now_ms();
+        let now_ms = self.0.clock.monotonic_ms();
         let router = |seen: RouterSeen| proto::Router {
             router_id: seen.router_id.to_string(),
             connected_at: text::rfc3339(seen.connected_at_ms),

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use acgs_vocabulary::ports::{Chunk, Clock, ENTRY_BYTES_MAX, PortError, RecordLog};
+use acgs_vocabulary::{
+    ports::{Chunk, Clock, ENTRY_BYTES_MAX, PortError, RecordLog},
+    steady::Steady,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::OwnedWriteBatch as WriteBatch;
@@ -17,6 +20,10 @@ const READ_MAX: usize = 256;
 const PRUNE_MAX: usize = 1_000;
 /// Where the last number is kept among the subjects; no subject is named so.
 const RECORDS_KEY: &[u8] = b"\0records";
+/// How fast a clock that has jumped is followed: what is a week old by it is not given up before seven hours have passed.
+const CATCH_UP: u32 = 24;
+/// A clock that is ahead of what is believed by more is told of, once.
+const JUMP_MS: i64 = 3_600_000;
 /// Between topic and sequence; no topic has it.
 const SEPARATOR: u8 = 0;
 
@@ -48,6 +55,10 @@ fn sequence_of(key: &[u8]) -> u64 {
 pub(super) struct Records {
     kept: RecordsKept,
     clock: Arc<dyn Clock>,
+    /// When records come, and how old they are: a clock that jumps gives nothing up.
+    time: Steady,
+    /// Whether it was told that the clock has jumped.
+    jumped: bool,
     last: u64,
     bytes: u64,
     /// When the oldest came; nothing is looked up before it may be too old.
@@ -60,13 +71,21 @@ impl Records {
         kept: RecordsKept,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, PortError> {
-        let mut records = Self { kept, clock, last: 0, bytes: 0, oldest_ms: u64::MAX };
+        let time = Steady::new(clock.now_ms(), clock.monotonic_us(), CATCH_UP);
+        let mut records = Self { kept, clock, time, jumped: false, last: 0, bytes: 0, oldest_ms: u64::MAX };
+        let mut newest_ms = 0;
         for held in parts.record_order.iter() {
             let (key, value) = held.into_inner().map_err(trouble)?;
             let (at_ms, bytes, _) = order(&value).unwrap_or((0, 0, ""));
             records.last = sequence_of(&key);
             records.bytes += bytes;
             records.oldest_ms = records.oldest_ms.min(at_ms);
+            newest_ms = newest_ms.max(at_ms);
+        }
+        if newest_ms > 0 {
+            // What a clock says that may have been set meanwhile is followed from there.
+            let newest_ms = i64::try_from(newest_ms).unwrap_or(i64::MAX);
+            records.time = Steady::new(newest_ms, records.clock.monotonic_us(), CATCH_UP);
         }
         // Also the numbers of records that were given up count: none comes twice.
         let counted = parts.subjects.get(RECORDS_KEY).map_err(trouble)?;
@@ -75,8 +94,17 @@ impl Records {
         Ok(records)
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.clock.now_ms()).unwrap_or(0)
+    fn now_ms(&mut self) -> u64 {
+        let wall_ms = self.clock.now_ms();
+        let now_ms = self.time.look(wall_ms, self.clock.monotonic_us());
+        let behind_ms = self.time.behind_ms(wall_ms);
+        if std::mem::replace(&mut self.jumped, behind_ms > JUMP_MS) != self.jumped && self.jumped {
+            tracing::warn!(
+                ahead_ms = behind_ms,
+                "the wall clock is far ahead of the records: it is followed slowly, and nothing is given up for its sake"
+            );
+        }
+        u64::try_from(now_ms).unwrap_or(0)
     }
 
     /// The last one's number.

@@ -1,6 +1,9 @@
 //! The embedded home passes the suite, and keeps what it acknowledged over a restart.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use acgs_vocabulary::ports::{Chunk, EventLog, KeyValue, Ledger, RecordLog};
 
@@ -9,16 +12,28 @@ use crate::conformance::{self, envelope};
 
 const KEPT: RecordsKept = RecordsKept { age: Duration::from_secs(3_600), bytes: 1 << 30 };
 
+/// Wall time and steady time, both in milliseconds.
 #[derive(Debug)]
-struct At(i64);
+struct At(AtomicI64, AtomicI64);
+
+impl At {
+    fn new(wall_ms: i64) -> Self {
+        Self(wall_ms.into(), 0.into())
+    }
+
+    fn pass(&self, span_ms: i64) {
+        self.0.fetch_add(span_ms, Ordering::Relaxed);
+        self.1.fetch_add(span_ms, Ordering::Relaxed);
+    }
+}
 
 impl Clock for At {
     fn now_ms(&self) -> i64 {
-        self.0
+        self.0.load(Ordering::Relaxed)
     }
 
     fn monotonic_us(&self) -> u64 {
-        0
+        self.1.load(Ordering::Relaxed) as u64 * 1_000
     }
 }
 
@@ -29,7 +44,7 @@ pub(crate) fn options(folder: &Path, events_max: u64) -> Options {
         events_max,
         free_bytes_min: 0,
         records: KEPT,
-        clock: Arc::new(At(1_000)),
+        clock: Arc::new(At::new(1_000)),
     }
 }
 
@@ -112,14 +127,39 @@ async fn the_oldest_records_are_given_up_when_there_are_too_many_bytes() {
     let kept = home.chunks("t", 0, 1_000).await.unwrap();
     assert!((90..=99).contains(&kept.len()), "{}", kept.len());
     assert_eq!(kept.last().unwrap().sequence, 200);
-    drop(home);
-    let home = loop {
-        let later = Arc::new(At(1_001 + 3_600_000));
-        match Embedded::open(Options { records, clock: later, ..options(folder.path(), 10) }) {
-            Ok(home) => break home,
-            Err(_) => tokio::task::yield_now().await,
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_gives_no_records_up() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(At::new(YEAR_MS));
+    let opened = || {
+        let clock: Arc<dyn Clock> = Arc::<At>::clone(&clock);
+        loop {
+            match Embedded::open(Options { clock: Arc::clone(&clock), ..options(folder.path(), 10) }) {
+                Ok(home) => break home,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
         }
     };
+    let mut home = opened();
+    home.record("t", chunk(10)).await.unwrap();
+    for jump_ms in [2 * YEAR_MS, -3 * YEAR_MS, YEAR_MS] {
+        clock.0.fetch_add(jump_ms, Ordering::Relaxed);
+        clock.pass(1_000);
+        // The second is written after the first was looked at.
+        home.record("other", chunk(1)).await.unwrap();
+        home.record("other", chunk(1)).await.unwrap();
+        assert_eq!(home.chunks("t", 0, 1).await.unwrap().len(), 1, "after {jump_ms}");
+        drop(home);
+        home = opened();
+    }
+    // What is an hour old is given up, also when the store was closed meanwhile.
+    drop(home);
+    clock.pass(3_700_000);
+    home = opened();
+    clock.pass(200_000);
     while !home.chunks("t", 0, 1).await.unwrap().is_empty() {
         home.record("other", chunk(1)).await.unwrap();
     }

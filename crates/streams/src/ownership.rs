@@ -1,0 +1,92 @@
+//! Whether a process still knows that it owns a stream: one that stood still, stopped or suspended, may have lost it meanwhile, and asks
+//! before it says anything. It must not know what an owner is asked by.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+};
+
+use acgs_vocabulary::ports::Clock;
+use tokio::sync::Notify;
+
+/// Of one lease.
+#[derive(Debug)]
+pub struct Ownership {
+    clock: Arc<dyn Clock>,
+    life_ms: u64,
+    /// When it was asked last with an answer that says something, by both clocks: the steady one stands still while a machine is suspended.
+    known_us: AtomicU64,
+    known_ms: AtomicI64,
+    /// It has stood still: only a good answer makes it sure again.
+    slept: AtomicBool,
+    wanted: Notify,
+    told: Notify,
+}
+
+impl Ownership {
+    /// It has just been taken; unsure after so long without a word.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, life_ms: u64) -> Self {
+        let (known_us, known_ms) = (clock.monotonic_us().into(), clock.now_ms().into());
+        Self {
+            clock,
+            life_ms,
+            known_us,
+            known_ms,
+            slept: false.into(),
+            wanted: Notify::new(),
+            told: Notify::new(),
+        }
+    }
+
+    /// Whether it was known within the life of a lease.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        let steady_us = self.clock.monotonic_us().saturating_sub(self.known_us.load(Ordering::Acquire));
+        let wall_ms = self.clock.now_ms().saturating_sub(self.known_ms.load(Ordering::Acquire));
+        steady_us <= self.life_ms * 1_000 && wall_ms <= self.life_ms as i64
+    }
+
+    /// Asks, and waits until it is sure.
+    pub async fn sure(&self) {
+        loop {
+            let told = self.told.notified();
+            if self.is_sure() {
+                return;
+            }
+            self.wanted.notify_one();
+            told.await;
+        }
+    }
+
+    /// Done when somebody waits for an answer.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// It is about to be asked: whether it has stood still is known now.
+    pub fn look(&self) {
+        if !self.is_sure() {
+            self.slept.store(true, Ordering::Release);
+        }
+    }
+
+    /// It is ours.
+    pub fn confirmed(&self) {
+        self.slept.store(false, Ordering::Release);
+        self.note();
+    }
+
+    /// Nobody could be asked. That is not known to be lost, unless it stood still before.
+    pub fn tried(&self) {
+        if !self.slept.load(Ordering::Acquire) {
+            self.note();
+        }
+    }
+
+    fn note(&self) {
+        self.known_us.store(self.clock.monotonic_us(), Ordering::Release);
+        self.known_ms.store(self.clock.now_ms(), Ordering::Release);
+        self.told.notify_waiters();
+    }
+}
