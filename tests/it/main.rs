@@ -25,6 +25,7 @@ mod lifecycle;
 mod mesh;
 mod module_graph;
 mod noise;
+mod ownership;
 mod passing;
 mod recorded;
 mod refusals;

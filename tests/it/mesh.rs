@@ -1,5 +1,4 @@
-//! The mesh of processes with its bus: nothing is lost while NATS is away, a slow instance does not slow callers, a stream has
-//! one owner.
+//! The mesh of processes with its bus: nothing is lost while NATS is away, a slow instance does not slow callers.
 
 use std::{
     collections::BTreeSet,
@@ -18,16 +17,16 @@ use acgs_contracts::{
 };
 use acgs_tests::{
     PATIENCE, Stream,
-    fleet::{Fleet, Process, constitution},
+    fleet::{Fleet, Process},
     open, reason, rows,
 };
 use futures_util::StreamExt;
 use tonic::Code;
 
-const WINDOW_MS: i64 = 100;
+pub(crate) const WINDOW_MS: i64 = 100;
 
 /// A window's rows; every third window is far too empty, which is an alert.
-async fn window(stream: &mut Stream, seq: u64) {
+pub(crate) async fn window(stream: &mut Stream, seq: u64) {
     let first = (seq as i64 - 1) * WINDOW_MS;
     let times: Vec<i64> = (first..first + WINDOW_MS).collect();
     let mut batch = acgs_vocabulary::convert::batch::to_proto(&rows(first, &times, 0.0));
@@ -143,97 +142,73 @@ fn note(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_has_one_owner() {
-    let mut fleet = Fleet::start_with(1, &["mesh.stream_lease_ms=2000"]).await;
-    let nats = format!("nats.url={}", fleet.nats.url());
-    let second = Process::start("orchestrator", 0, &[nats, "mesh.stream_lease_ms=2000".into()]).await;
-    let other = async || {
-        let url = format!("http://{}", second.address);
-        let channel = acgs_mesh::client::connect(&url, constitution()).await.unwrap();
-        acgs_contracts::orchestrator::v1::orchestrator_service_client::OrchestratorServiceClient::new(channel)
+/// Ids of events of a kind, as plain NATS has them, until all of these are there.
+async fn events_until(url: &str, filter: &str, wanted: &BTreeSet<String>) -> Vec<String> {
+    let plain = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
+    let events = plain.get_stream("ACGS_EVENTS").await.unwrap();
+    let config = async_nats::jetstream::consumer::pull::OrderedConfig {
+        filter_subject: filter.into(),
+        ..Default::default()
     };
-    let mut stream = Stream::open(fleet.client().await, open("owned", WINDOW_MS)).await.unwrap();
+    let mut messages = events.create_consumer(config).await.unwrap().messages().await.unwrap();
+    let mut seen = Vec::new();
+    while !wanted.iter().all(|id| seen.contains(id)) {
+        let message = tokio::time::timeout(PATIENCE, messages.next()).await.expect("an event is missing");
+        let envelope: serde_json::Value = serde_json::from_slice(&message.unwrap().unwrap().payload).unwrap();
+        seen.push(envelope["event_id"].as_str().unwrap().to_owned());
+    }
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nats_did_not_take_before_the_end_is_told_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = format!("home.folder={}", folder.path().join("events").display());
+    let mut fleet = Fleet::start_with(1, &[&home]).await;
+    let mut flags = vec![format!("nats.url={}", fleet.nats.url()), home];
+    flags.push("drain.grace_ms=3000".into());
+    let mut stream = Stream::open(fleet.client().await, open("unsent", WINDOW_MS)).await.unwrap();
+    let mut told = BTreeSet::new();
     window(&mut stream, 1).await;
-    let refused = Stream::open(other().await, open("owned", WINDOW_MS)).await.err().unwrap();
-    assert_eq!((refused.code(), reason(&refused).0.as_str()), (Code::FailedPrecondition, "NOT_OWNER"));
-    let details = tonic_types::StatusExt::get_error_details(&refused);
-    assert_eq!(details.error_info().unwrap().metadata["address"], fleet.orchestrator.address.to_string());
-    let resumed = acgs_contracts::orchestrator::v1::Open { resume_after: 5, ..open("owned", WINDOW_MS) };
-    let refused = Stream::open(other().await, resumed).await.err().unwrap();
-    assert_eq!(reason(&refused).0, "NOT_OWNER", "also a client that comes back is told where to go");
-    // The owner dies without a word: when its lease has run out, the stream may begin elsewhere.
-    let dead = std::mem::replace(&mut fleet.orchestrator, second);
-    dead.kill().await;
-    let since = Instant::now();
-    loop {
-        match Stream::open(fleet.client().await, open("owned", WINDOW_MS)).await {
-            Ok(_) => break,
-            Err(status) => assert_eq!(reason(&status).0, "NOT_OWNER"),
+    fleet.nats.kill().await;
+    let mut seq = 1;
+    while told.is_empty() {
+        seq += 1;
+        window(&mut stream, seq).await;
+        let pause = tokio::time::sleep(Duration::from_millis(10));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                message = stream.next() => note(message.unwrap().unwrap(), &mut told),
+            }
         }
-        assert!(since.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_that_slept_acknowledges_nothing() {
-    use acgs_contracts::orchestrator::v1::stream_windows_response::Message;
-    let mut fleet = Fleet::start_with(1, &["mesh.stream_lease_ms=2000"]).await;
-    let nats = format!("nats.url={}", fleet.nats.url());
-    let second = Process::start("orchestrator", 0, &[nats, "mesh.stream_lease_ms=2000".into()]).await;
-    let mut stream = Stream::open(fleet.client().await, open("slept", WINDOW_MS)).await.unwrap();
-    window(&mut stream, 1).await;
-    while !matches!(stream.next().await.unwrap().unwrap(), Message::Accepted(it) if it.through_seq == 1) {}
-    let asleep = std::mem::replace(&mut fleet.orchestrator, second);
-    asleep.signal("STOP");
-    for seq in 2..10 {
-        window(&mut stream, seq).await;
-    }
+    let port = fleet.orchestrator.address.port();
+    let next = Process::start("quality", 0, &[]).await;
+    let ending = std::mem::replace(&mut fleet.orchestrator, next);
     let since = Instant::now();
-    while Stream::open(fleet.client().await, open("slept", WINDOW_MS)).await.is_err() {
-        assert!(since.elapsed() < PATIENCE);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    asleep.signal("CONT");
-    let (told, end) = stream.rest().await;
-    assert!(told.is_empty(), "{told:?}");
-    assert_eq!(reason(&end.unwrap()).0, "NOT_OWNER");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alerts_of_a_stream_whose_process_was_killed_are_closed() {
-    let flags = ["mesh.stream_lease_ms=6000", "orchestrator.detached_keep_ms=1000"];
-    let mut fleet = Fleet::start_with(1, &flags).await;
-    let mut own = vec![format!("nats.url={}", fleet.nats.url())];
-    own.extend(flags.map(str::to_owned));
-    let second = Process::start("orchestrator", 0, &own).await;
-    let mut stream = Stream::open(fleet.client().await, open("killed", WINDOW_MS)).await.unwrap();
-    for seq in 1..=4 {
-        window(&mut stream, seq).await;
-    }
-    let killed = std::mem::replace(&mut fleet.orchestrator, second);
-    let mut client = fleet.client().await;
-    let mut count = async |state: AlertState| {
-        let request = ListAlertsRequest { state: state.into(), ..Default::default() };
-        client.list_alerts(request).await.unwrap().into_inner().alerts.len()
+    assert!(ending.stop().await, "it ends well: nothing is lost");
+    assert!(since.elapsed() < PATIENCE);
+    fleet.nats.start_again().await;
+    fleet.orchestrator = Process::start("orchestrator", port, &flags).await;
+    let seen = events_until(&fleet.nats.url(), "acgs.quality.alert.*", &told).await;
+    let once: BTreeSet<&String> = seen.iter().collect();
+    assert_eq!(once.len(), seen.len(), "{seen:?}");
+    // The alerts themselves are known too.
+    let found = fleet.client().await.list_alerts(ListAlertsRequest::default()).await.unwrap().into_inner();
+    assert!(!found.alerts.is_empty());
+    // Told, the file is gone.
+    let since = Instant::now();
+    let files = || {
+        let folders = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let unsent = folders.filter(|path| path.to_string_lossy().contains("unsent"));
+        unsent.map(|path| std::fs::read_dir(path).unwrap().count()).sum::<usize>()
     };
-    let since = Instant::now();
-    while count(AlertState::Open).await == 0 {
+    while files() > 0 {
         assert!(since.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The other one looks several times, and sees that somebody runs the stream.
-    for _ in 0..30 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(count(AlertState::Open).await > 0);
-    }
-    killed.kill().await;
-    while count(AlertState::Open).await > 0 {
-        assert!(since.elapsed() < PATIENCE, "they stand for ever");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(count(AlertState::Resolved).await > 0);
 }
 
 /// With a lease that does not run out while anybody waits, only a goodbye takes a judge out.

@@ -38,6 +38,8 @@ mod models;
 
 mod gateway;
 
+mod unsent;
+
 pub mod running;
 
 pub mod serve;

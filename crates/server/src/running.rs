@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use acgs_mesh::{health::HealthSwitch, refusals::Refusals, server};
-use acgs_storage::Outbox;
+use acgs_storage::{Outbox, unsent::Unsent};
 use acgs_streams::OrchestratorService;
 use acgs_vocabulary::{
     Constitution,
@@ -12,11 +12,11 @@ use acgs_vocabulary::{
 use anyhow::Context;
 use tokio::{
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{addresses::Addresses, remote::Remote, role::Role};
+use crate::{addresses::Addresses, remote::Remote, role::Role, unsent};
 
 /// A process of a mesh, or a whole one.
 #[derive(Debug)]
@@ -47,7 +47,14 @@ pub struct Running {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sink: Arc<dyn FindingSink>,
     pub(crate) outbox: Option<Outbox>,
+    /// Where events go that the log does not take any more.
+    pub(crate) unsent: Option<Unsent>,
 }
+
+/// What is left of the time to end for what comes after the streams.
+const AFTER_STREAMS: Duration = Duration::from_secs(2);
+/// How long the log is waited for whatever the time.
+const FLUSH_LEAST: Duration = Duration::from_secs(1);
 
 /// Waits for the home to be lost.
 async fn lost(watched: &mut Option<JoinHandle<Option<String>>>) -> String {
@@ -80,10 +87,11 @@ impl Running {
         }
     }
 
-    /// Ends in order: not ready, others told, streams told, lanes handed over, calls finished within the grace.
+    /// Ends in order: not ready, others told, streams told, lanes handed over, calls finished; all of it within notice and grace, and little
+    /// more. What the log does not take by then is kept for the next start.
     ///
     /// # Errors
-    /// When a server did not end well.
+    /// When a server did not end well, or events are lost.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.health.all_down();
         self.announcing.cancel();
@@ -95,8 +103,9 @@ impl Running {
             tokio::time::sleep(self.notice).await;
         }
         self.stop.cancel();
+        let end = Instant::now() + self.grace;
         if let Some(orchestrator) = &self.orchestrator
-            && timeout(self.grace, orchestrator.drained()).await.is_err()
+            && timeout_at(end - AFTER_STREAMS.min(self.grace / 4), orchestrator.drained()).await.is_err()
         {
             tracing::error!("streams or their events were not done at the end of the grace");
         }
@@ -114,10 +123,12 @@ impl Running {
         // Refusals of connections that were still open are told too.
         self.refusals.publish(&*self.sink, self.clock.now_ms());
         if let Some(outbox) = &self.outbox
-            && timeout(self.grace, outbox.flush()).await.is_err()
+            && timeout_at(end.max(Instant::now() + FLUSH_LEAST), outbox.flush()).await.is_err()
         {
-            let message = format!("{} events did not reach the log before the end", outbox.waiting());
-            trouble.get_or_insert(anyhow::anyhow!(message));
+            let left = outbox.close().await;
+            if !unsent::keep(self.unsent.as_ref(), &left, self.clock.now_ms()) {
+                trouble.get_or_insert(anyhow::anyhow!("{} events are lost", left.len()));
+            }
         }
         trouble.map_or(audit, Err)
     }

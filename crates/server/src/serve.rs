@@ -23,7 +23,7 @@ use acgs_mesh::{
     refusals::Refusals,
     server, telemetry,
 };
-use acgs_storage::{LogSink, Outbox};
+use acgs_storage::{LogSink, Outbox, unsent::Unsent};
 use acgs_streams::OrchestratorService;
 use acgs_vocabulary::{
     Constitution, JudgeKind, budget,
@@ -49,6 +49,7 @@ use crate::{
     server_group::Group,
     settings::Settings,
     tools::{MESSAGE_BYTES_MAX, Tools},
+    unsent,
 };
 
 /// Starts all services on the settings' ports, judges in process.
@@ -95,6 +96,7 @@ struct Assembly<'a> {
     stop: CancellationToken,
     home: Option<Home>,
     outbox: Option<Outbox>,
+    unsent: Option<Unsent>,
     sink: Arc<dyn FindingSink>,
     sources: Sources,
     refusals: Arc<Refusals>,
@@ -124,6 +126,10 @@ impl<'a> Assembly<'a> {
         let outbox = home
             .as_ref()
             .map(|home| Outbox::start(Arc::clone(&home.log), Arc::clone(&clock), settings.nats.outbox_max));
+        let unsent = match (&home, &outbox) {
+            (Some(home), Some(outbox)) => unsent::of(settings, home, outbox, &clock).await,
+            _ => None,
+        };
         let log_sink = outbox.as_ref().map(|outbox| {
             let outbox: Arc<dyn EventSink> = Arc::new(outbox.clone());
             LogSink::new(outbox, Arc::clone(&clock), constitution.clone(), telemetry::traceparent)
@@ -166,6 +172,7 @@ impl<'a> Assembly<'a> {
             stop,
             home,
             outbox,
+            unsent,
             sink,
             sources,
             refusals,
@@ -300,6 +307,7 @@ impl<'a> Assembly<'a> {
             clock: self.clock,
             sink: self.sink,
             outbox: self.outbox,
+            unsent: self.unsent,
         }
     }
 }

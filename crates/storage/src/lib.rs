@@ -13,6 +13,8 @@ pub mod jetstream;
 
 pub mod outbox;
 
+pub mod unsent;
+
 pub mod sink;
 
 pub mod consumer;

@@ -5,7 +5,7 @@ mod pump;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,8 +19,9 @@ use async_trait::async_trait;
 use pump::Pump;
 use tokio::{
     sync::{mpsc, oneshot},
-    task::unconstrained,
+    task::{JoinHandle, unconstrained},
 };
+use tokio_util::sync::CancellationToken;
 
 /// What the task is given.
 #[derive(Debug)]
@@ -59,6 +60,9 @@ pub struct Outbox {
     counts: Arc<Counts>,
     clock: Arc<dyn Clock>,
     capacity: usize,
+    closing: CancellationToken,
+    /// Ends with what did not reach the log.
+    task: Arc<Mutex<Option<JoinHandle<Vec<Envelope>>>>>,
 }
 
 impl Outbox {
@@ -77,8 +81,10 @@ impl Outbox {
         // A task that has done much is asked to let others go first, in the middle of a row of events; the rest of the row would
         // then be written before those that were asked to wait. So this one is not asked.
         let pump = Pump::new(log, Arc::clone(&counts), Arc::clone(&clock));
-        tokio::spawn(unconstrained(pump.run(queue)));
-        Self { items, counts, clock, capacity: capacity.max(1) }
+        let closing = CancellationToken::new();
+        let task = tokio::spawn(unconstrained(pump.run(queue, closing.clone())));
+        let task = Arc::new(Mutex::new(Some(task)));
+        Self { items, counts, clock, capacity: capacity.max(1), closing, task }
     }
 
     /// Events that are not acknowledged yet.
@@ -124,6 +130,16 @@ impl Outbox {
     #[must_use]
     pub fn take_slowest_us(&self) -> u64 {
         self.counts.slowest_us.swap(0, Ordering::Relaxed)
+    }
+
+    /// Takes nothing more, and gives back what is not known to be in the log, in its order.
+    pub async fn close(&self) -> Vec<Envelope> {
+        self.closing.cancel();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match task {
+            Some(task) => task.await.unwrap_or_default(),
+            None => Vec::new(),
+        }
     }
 
     fn item(&self, envelope: Envelope) -> Item {

@@ -97,6 +97,25 @@ async fn nothing_is_lost_while_the_log_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_did_not_reach_the_log_comes_back_in_order() {
+    let log = Arc::new(Flaky::default());
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 1_000);
+    outbox.send(envelope("there", "acgs.x")).await;
+    outbox.flush().await;
+    log.away.store(true, Ordering::Relaxed);
+    for number in 0..600 {
+        outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let left = outbox.close().await;
+    let ids: Vec<&str> = left.iter().map(|event| event.event_id.as_str()).collect();
+    let expected: Vec<String> = (0..600).map(|number| number.to_string()).collect();
+    assert_eq!(ids, expected);
+    outbox.send(envelope("late", "acgs.x")).await;
+    assert_eq!(outbox.lost(), 1, "nothing is taken any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn order_holds_while_the_log_is_there() {
     let log = Arc::new(Flaky::default());
     let outbox = Outbox::start(log.clone(), Arc::new(Still), 10);

@@ -16,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Counts, Item, NOBODY, Waiting};
 
@@ -49,7 +50,25 @@ impl Pump {
         Self { log, clock, counts, unacknowledged: VecDeque::new(), place: None, said: None }
     }
 
-    pub(super) async fn run(mut self, mut items: mpsc::Receiver<Item>) {
+    /// Until nobody can hand anything over and all is written, or until it is closed; what is not known to be written then comes back.
+    pub(super) async fn run(
+        mut self,
+        mut items: mpsc::Receiver<Item>,
+        closing: CancellationToken,
+    ) -> Vec<Envelope> {
+        tokio::select! {
+            () = self.write(&mut items) => return Vec::new(),
+            () = closing.cancelled() => items.close(),
+        }
+        while let Ok(item) = items.try_recv() {
+            if let Item::Event(waiting) = item {
+                self.unacknowledged.push_back(waiting);
+            }
+        }
+        self.unacknowledged.into_iter().map(|waiting| *waiting.envelope).collect()
+    }
+
+    async fn write(&mut self, items: &mut mpsc::Receiver<Item>) {
         let mut answers = FuturesOrdered::new();
         let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
         let mut open = true;

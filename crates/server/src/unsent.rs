@@ -1,0 +1,107 @@
+//! Events that NATS did not take before a process ended: kept, and told by the next one. It must not know how events are sent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use acgs_storage::{
+    Outbox,
+    unsent::{Unsent, missing},
+};
+use acgs_streams::alerts::Alerts;
+use acgs_vocabulary::{
+    event::{Envelope, payload::AlertChanged},
+    ports::{Clock, EventLog, EventSink},
+};
+
+use crate::{home::Home, settings::Settings};
+
+/// Events that could not be kept either and are named in the log, at most.
+const NAMED_MAX: usize = 1_000;
+
+/// Keeps what did not reach the log. False when events are lost.
+pub(crate) fn keep(unsent: Option<&Unsent>, events: &[Envelope], now_ms: i64) -> bool {
+    if events.is_empty() {
+        return true;
+    }
+    let mut subjects: BTreeMap<&str, usize> = BTreeMap::new();
+    events.iter().for_each(|event| *subjects.entry(&event.subject).or_default() += 1);
+    let kept = unsent.map(|unsent| unsent.keep(events, now_ms));
+    match kept {
+        Some(Ok(file)) => {
+            tracing::error!(
+                events = events.len(), ?subjects, file = %file.display(),
+                "events did not reach the log before the end: the next start tells them"
+            );
+            true
+        }
+        failed => {
+            let why = failed.and_then(Result::err).map_or_else(String::new, |error| error.to_string());
+            tracing::error!(
+                events = events.len(),
+                ?subjects,
+                why,
+                "events are lost: neither the log nor a file took them"
+            );
+            for event in events.iter().take(NAMED_MAX) {
+                tracing::error!(
+                    id = event.event_id,
+                    subject = event.subject,
+                    about = event.correlation_id,
+                    "a lost event"
+                );
+            }
+            false
+        }
+    }
+}
+
+/// Tells what former processes could not, before anything new; only events on their way to a log in another process can be left over.
+pub(crate) async fn of(
+    settings: &Settings,
+    home: &Home,
+    outbox: &Outbox,
+    clock: &Arc<dyn Clock>,
+) -> Option<Unsent> {
+    if home.connected.is_none() || settings.home.folder.as_os_str() == "none" {
+        return None;
+    }
+    let unsent = Unsent::beside(&settings.home.folder, &settings.nats.url);
+    let alerts = Alerts::new(Arc::clone(&home.keys), Arc::clone(clock));
+    tell(&unsent, &*home.log, &alerts, outbox).await;
+    Some(unsent)
+}
+
+async fn tell(unsent: &Unsent, log: &dyn EventLog, alerts: &Alerts, outbox: &Outbox) {
+    let kept = unsent.take().unwrap_or_else(|error| {
+        tracing::error!(%error, "events of former processes cannot be read");
+        Vec::new()
+    });
+    for (file, events) in kept {
+        match missing(log, events).await {
+            Ok(events) => {
+                tracing::info!(events = events.len(), file = %file.display(), "events of a former process are told");
+                for event in events {
+                    note(alerts, &event).await;
+                    outbox.send(event).await;
+                }
+                let outbox = outbox.clone();
+                tokio::spawn(async move {
+                    outbox.flush().await;
+                    if let Err(error) = std::fs::remove_file(&file) {
+                        tracing::warn!(%error, file = %file.display(), "told events could not be removed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, file = %file.display(), "events of a former process wait for the next start")
+            }
+        }
+    }
+}
+
+async fn note(alerts: &Alerts, event: &Envelope) {
+    if let Ok(changed) = event.read::<AlertChanged>()
+        && let Err(problem) = alerts.note(&changed.alert, &changed.model_id, &changed.service_id).await
+    {
+        tracing::error!(%problem, id = event.event_id, "an alert's record was not written");
+    }
+}
