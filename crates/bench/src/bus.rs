@@ -51,6 +51,10 @@ impl EventLog for Timed {
         self.home.last().await
     }
 
+    async fn newest_of(&self, filter: &str) -> Result<Option<Logged>, PortError> {
+        self.home.newest_of(filter).await
+    }
+
     async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
         self.home.subscribe(after, filter).await
     }

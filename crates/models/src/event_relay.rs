@@ -1,7 +1,8 @@
 //! Tells the bus what happened to models: reads the ledger behind everything else and hands each event to the outbox. Every
-//! process does; an event has the same id wherever it is told from, so it is on the bus once. It must not decide anything.
+//! process does; an event has the same id wherever it is told from, and what the log says was told is not told again, however late: it is on the
+//! bus once. It must not decide anything.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use acgs_lifecycle::{
     Change, Event,
@@ -14,7 +15,7 @@ use acgs_vocabulary::{
     constitution::sha256_hex,
     event::{Envelope, EventKind, Origin, payload::LifecycleStepped},
     ports::{
-        EventSink,
+        EventLog, EventSink,
         consume::{Handler, LedgerEntry},
     },
 };
@@ -25,18 +26,66 @@ use crate::entry::Entry;
 /// Under which name it is kept how far the bus was told.
 pub const POSITION: &str = "lifecycle/told";
 
-/// Where events go.
-#[derive(Clone, Debug)]
-pub struct EventRelay(pub Arc<dyn EventSink>);
+/// Events of the ledger in the log.
+const TOLD: &str = "acgs.model.>";
+/// Between attempts to ask the log.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Where events go, and where they are.
+#[derive(Debug)]
+pub struct EventRelay {
+    sink: Arc<dyn EventSink>,
+    log: Arc<dyn EventLog>,
+    /// The newest event that the log is known to have: its number, and when it was decided.
+    told: Option<(u64, i64)>,
+}
+
+impl EventRelay {
+    /// Into a sink whose events this log has in the end, in their order.
+    #[must_use]
+    pub fn new(sink: Arc<dyn EventSink>, log: Arc<dyn EventLog>) -> Self {
+        Self { sink, log, told: None }
+    }
+
+    /// Asks the log what it has, unless it is known to have this one.
+    async fn look(&mut self, newest: &Event) {
+        while !self.has(newest) {
+            match self.log.newest_of(TOLD).await {
+                Ok(newest) => {
+                    self.told = newest.and_then(|newest| numbered(&newest.envelope));
+                    return;
+                }
+                Err(error) if error.is_passing() => tokio::time::sleep(RETRY).await,
+                Err(error) => {
+                    tracing::error!(%error, "the log cannot say what was told");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the log is known to have an event: they are told in their order, so what is newer implies it.
+    fn has(&self, event: &Event) -> bool {
+        // One of the same number may be of a ledger that is gone: it was decided before.
+        self.told.is_some_and(|(number, at_ms)| event.number <= number && event.at_ms <= at_ms)
+    }
+}
+
+fn numbered(envelope: &Envelope) -> Option<(u64, i64)> {
+    let stepped = envelope.read::<LifecycleStepped<Event>>().ok()?;
+    Some((stepped.event.number, stepped.event.at_ms))
+}
 
 #[async_trait]
 impl Handler<LedgerEntry> for EventRelay {
     async fn handle(&mut self, (sequence, bytes): LedgerEntry) {
         match serde_json::from_slice::<Entry>(&bytes) {
             Ok(entry) => {
-                for event in &entry.events {
+                let Some(newest) = entry.events.last() else { return };
+                self.look(newest).await;
+                for event in entry.events.iter().filter(|event| !self.has(event)) {
                     if let Some(envelope) = envelope(event, &entry.constitutional_hash) {
-                        self.0.send(envelope).await;
+                        self.sink.send(envelope).await;
                     }
                 }
             }
@@ -45,7 +94,7 @@ impl Handler<LedgerEntry> for EventRelay {
     }
 
     async fn settle(&mut self) {
-        self.0.flush().await;
+        self.sink.flush().await;
     }
 }
 

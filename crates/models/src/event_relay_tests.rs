@@ -1,5 +1,8 @@
 //! What the bus is told of the life of models: subjects and JSON as subscribers know them.
 
+use acgs_vocabulary::ports::{Appended, Logged, PortError};
+use tokio::sync::mpsc;
+
 use super::*;
 
 /// Subjects are a contract: what was published under a name stays there.
@@ -64,4 +67,83 @@ fn the_json_of_every_change_is_what_subscribers_know() {
         assert_eq!(now.read::<LifecycleStepped<Event>>().unwrap(), stepped);
     }
     assert!(golden.len() > 50, "{}", golden.len());
+}
+
+/// A log that has one event, and says who was told what.
+#[derive(Debug, Default)]
+struct Told {
+    newest: Option<Envelope>,
+    sent: std::sync::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl EventLog for Told {
+    async fn append(&self, _envelope: Envelope, _expected: Option<u64>) -> Result<Appended, PortError> {
+        Err(PortError::Unavailable("the relay appends nothing".into()))
+    }
+
+    async fn read(&self, _after: u64, _count: usize) -> Result<Vec<Logged>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn last(&self) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    async fn newest_of(&self, filter: &str) -> Result<Option<Logged>, PortError> {
+        let newest =
+            self.newest.clone().filter(|newest| acgs_vocabulary::event::matches(filter, &newest.subject));
+        Ok(newest.map(|envelope| Logged { sequence: 7, envelope }))
+    }
+
+    async fn subscribe(&self, _after: u64, _filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
+        Err(PortError::Unavailable("nor does it listen".into()))
+    }
+}
+
+#[async_trait]
+impl EventSink for Told {
+    async fn send(&self, envelope: Envelope) {
+        self.sent.lock().unwrap().push(envelope.event_id);
+    }
+
+    fn offer(&self, _envelope: Envelope) -> bool {
+        false
+    }
+
+    async fn flush(&self) {}
+}
+
+fn events(count: u64, since_ms: i64) -> Vec<Event> {
+    let event = |number: u64| Event {
+        number,
+        at_ms: since_ms + number as i64,
+        model_id: "m".into(),
+        actor: "a".into(),
+        guards: Vec::new(),
+        change: Change::LoopCleared,
+    };
+    (1..=count).map(event).collect()
+}
+
+/// How many of five events are told when the log has this one.
+async fn told_beyond(newest: Option<&Event>) -> usize {
+    let newest = newest.and_then(|event| envelope(event, "cdd01ef066bc6cf2"));
+    let log = Arc::new(Told { newest, ..Told::default() });
+    let mut relay = EventRelay::new(Arc::<Told>::clone(&log), Arc::<Told>::clone(&log));
+    let hash = "cdd01ef066bc6cf2".to_owned();
+    let entry = Entry { constitutional_hash: hash, previous_digest: String::new(), events: events(5, 1_000) };
+    relay.handle((1, serde_json::to_vec(&entry).unwrap())).await;
+    let sent = log.sent.lock().unwrap();
+    sent.len()
+}
+
+#[tokio::test]
+async fn what_the_log_has_is_not_told_again() {
+    let known = events(5, 1_000);
+    assert_eq!(told_beyond(None).await, 5);
+    assert_eq!(told_beyond(Some(&known[2])).await, 2);
+    assert_eq!(told_beyond(Some(&known[4])).await, 0);
+    // The log is older than the ledger, which was made anew: its numbers say nothing.
+    assert_eq!(told_beyond(Some(&events(5, 0)[4])).await, 5);
 }

@@ -89,7 +89,7 @@ impl Tools<'_> {
         let relay = Consumer {
             source: Entries(Arc::clone(&home.ledger)),
             position: position(event_relay::POSITION, Beginning::Oldest),
-            handler: EventRelay(Arc::new(outbox.clone())),
+            handler: EventRelay::new(Arc::new(outbox.clone()), Arc::clone(&home.log)),
         };
         tokio::spawn(relay.run(self.stop.clone()));
         let filter = EventKind::WindowReported.subject();

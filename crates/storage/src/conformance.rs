@@ -42,6 +42,9 @@ pub async fn events(log: Arc<dyn EventLog>) {
     let read = log.read(0, 10).await.expect("reads");
     assert_eq!(read.iter().map(|logged| logged.sequence).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(read[2].envelope.event_id, "4");
+    let newest = async |filter: &str| log.newest_of(filter).await.expect("reads").map(|it| it.sequence);
+    assert_eq!((newest("acgs.a.*").await, newest("acgs.>").await), (Some(3), Some(3)));
+    assert_eq!((newest("acgs.b.x").await, newest("acgs.c.>").await), (Some(2), None));
     assert_eq!(log.read(1, 1).await.expect("reads")[0].sequence, 2);
 
     let mut old_and_new = log.subscribe(1, "acgs.a.*").await.expect("subscribes");

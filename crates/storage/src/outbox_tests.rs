@@ -59,6 +59,10 @@ impl EventLog for Flaky {
         Ok(self.held.lock().unwrap().len() as u64)
     }
 
+    async fn newest_of(&self, _filter: &str) -> Result<Option<Logged>, PortError> {
+        Ok(None)
+    }
+
     async fn subscribe(&self, _after: u64, _filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
         Err(PortError::Unavailable("no".into()))
     }
@@ -160,6 +164,10 @@ impl EventLog for Channelled {
 
     async fn last(&self) -> Result<u64, PortError> {
         Ok(0)
+    }
+
+    async fn newest_of(&self, _filter: &str) -> Result<Option<Logged>, PortError> {
+        Ok(None)
     }
 
     async fn subscribe(&self, _after: u64, _filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {

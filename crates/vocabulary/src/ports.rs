@@ -69,6 +69,9 @@ pub trait EventLog: Debug + Send + Sync {
     /// The last sequence; 0 when empty.
     async fn last(&self) -> Result<u64, PortError>;
 
+    /// The newest event whose subject matches the filter; `None` when there is none, or it was given up.
+    async fn newest_of(&self, filter: &str) -> Result<Option<Logged>, PortError>;
+
     /// Events after a sequence and then live, whose subjects match the filter. A reader that falls behind is fed from
     /// the log, so that none is left out.
     async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError>;

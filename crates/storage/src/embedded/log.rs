@@ -26,6 +26,24 @@ impl Embedded {
         }
         Ok(found)
     }
+
+    fn newest_now(&self, filter: &str) -> Result<Option<Logged>, PortError> {
+        let parts = self.parts()?;
+        let mut newest = None;
+        for held in parts.subjects.iter() {
+            let (subject, sequence) = held.into_inner().map_err(trouble)?;
+            let (Ok(subject), Ok(sequence)) = (std::str::from_utf8(&subject), sequence[..].try_into()) else {
+                continue;
+            };
+            // Counters are among the subjects, under names that no subject has.
+            if !subject.starts_with('\0') && event::matches(filter, subject) {
+                newest = newest.max(Some(u64::from_be_bytes(sequence)));
+            }
+        }
+        let Some(sequence) = newest else { return Ok(None) };
+        let page = self.read_now(sequence.saturating_sub(1), 1)?;
+        Ok(page.into_iter().find(|logged| logged.sequence == sequence))
+    }
 }
 
 #[async_trait]
@@ -41,6 +59,11 @@ impl EventLog for Embedded {
 
     async fn last(&self) -> Result<u64, PortError> {
         Ok(*self.last.borrow())
+    }
+
+    async fn newest_of(&self, filter: &str) -> Result<Option<Logged>, PortError> {
+        let (home, filter) = (self.clone(), filter.to_owned());
+        tokio::task::spawn_blocking(move || home.newest_now(&filter)).await.map_err(trouble)?
     }
 
     async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {

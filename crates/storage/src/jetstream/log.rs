@@ -189,6 +189,18 @@ impl EventLog for JetStream {
         Ok(self.events.get_info().await.map_err(trouble)?.state.last_sequence)
     }
 
+    async fn newest_of(&self, filter: &str) -> Result<Option<Logged>, PortError> {
+        self.reachable()?;
+        match self.events.get_last_raw_message_by_subject(filter).await {
+            Ok(message) => {
+                let envelope = serde_json::from_slice(&message.payload).map_err(trouble)?;
+                Ok(Some(Logged { sequence: message.sequence, envelope }))
+            }
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(trouble(error)),
+        }
+    }
+
     async fn subscribe(&self, after: u64, filter: &str) -> Result<mpsc::Receiver<Logged>, PortError> {
         if !event::is_filter(filter) {
             return Err(PortError::Invalid(format!("{filter:?} is not a filter of subjects")));
