@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use acgs_contracts::inference::InferTensorContents;
-use acgs_tests::{Mesh, PATIENCE, http::request};
+use acgs_contracts::{inference::InferTensorContents, lifecycle::v1::ListRoutersRequest};
+use acgs_tests::{Mesh, PATIENCE, binary, http::request};
 
 use crate::captures::{CAPTURE, captured, metric, put_policy, question, served, tensor};
 
@@ -49,6 +49,29 @@ async fn what_cannot_be_a_record_is_told_by_reason_and_takes_nobody_with_it() {
     // One by one all others were accepted.
     until("records", 88, async || metric(&mesh, "acgs_gateway_captures").await).await;
     assert_eq!(metric(&mesh, "acgs_gateway_captures_dropped").await, 12);
+    // Who asks the mesh is told which calls of which version, and what was wrong with them.
+    let since = Instant::now();
+    loop {
+        let routers = client.routing.list_routers(ListRoutersRequest {}).await.unwrap().into_inner().routers;
+        let mut lost: Vec<_> = routers.into_iter().flat_map(|router| router.captures_lost).collect();
+        lost.sort_by(|one, other| one.reason.cmp(&other.reason));
+        let told: Vec<(&str, u64)> = lost.iter().map(|loss| (loss.reason.as_str(), loss.calls)).collect();
+        if told == [("meaning", 4), ("tensor", 4), ("text_too_long", 4)] {
+            assert!(lost.iter().all(|loss| loss.model_id == "m" && !loss.detail.is_empty()), "{lost:?}");
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{told:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let address = mesh.running.addresses.orchestrator.to_string();
+    let doctor = tokio::process::Command::new(binary()).args(["doctor", "--address", &address]).output();
+    let doctor = doctor.await.unwrap();
+    let text = String::from_utf8(doctor.stdout).unwrap();
+    assert!(
+        text.contains("4 captured calls of m v1 became no records") && !doctor.status.success(),
+        "{text}"
+    );
+    assert!(text.contains("text_too_long: ") && text.contains("\n       -> "), "{text}");
     // A row of several columns is a record of as many fields, and small integers are integers.
     let mut wide = question(200);
     let contents = InferTensorContents { uint_contents: vec![1, 2, 3], ..Default::default() };

@@ -228,3 +228,28 @@ async fn draining_finishes_what_is_asked_and_tells_streams() {
     drop(stream.0.close());
     stopping.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_partition_that_another_had_is_another() {
+    let mesh = Mesh::start().await;
+    let join = async |life: &str| {
+        let open = acgs_contracts::orchestrator::v1::Open { life: life.into(), ..open("s", 1_000) };
+        let stream = mesh.stream(open).await.unwrap();
+        let life = stream.opened().life.clone();
+        (stream, life)
+    };
+    let (mut first, own) = join("").await;
+    let (_again, same) = join(&own).await;
+    assert_eq!(same, own, "it came back to what it left");
+    let (_first_ended, status) = first.rest().await;
+    assert_eq!(reason(&status.unwrap()).0, "REPLACED");
+    let (mut other, others) = join("").await;
+    assert_ne!(others, own);
+    other.rows(1, &rows(0, &[1, 2, 3], 0.0)).await;
+    while !matches!(other.next().await.unwrap(), Some(Message::Accepted(it)) if it.through_seq == 1) {}
+    let (back, now) = join(&own).await;
+    assert_eq!(back.opened().accepted_through, 1);
+    assert!(now != own && now != others, "what is accepted is not all its own");
+    let (_back, same) = join(&now).await;
+    assert_eq!(same, now);
+}

@@ -62,7 +62,7 @@ impl StreamingService<StreamWindowsRequest> for Discard {
             while let Some(Ok(message)) = incoming.next().await {
                 let reply = match message.message {
                     Some(stream_windows_request::Message::Open(_)) => {
-                        Message::Opened(Opened { accepted_through: 0, credit_bytes: 8 << 20, resumed: false })
+                        Message::Opened(Opened { credit_bytes: 8 << 20, ..Opened::default() })
                     }
                     Some(stream_windows_request::Message::Rows(rows)) => {
                         let credit_bytes =

@@ -17,7 +17,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::{counts::Counted, table::Table};
+use crate::{
+    counts::Counted,
+    losses::{Loss, Losses},
+    stats::Stats,
+    table::Table,
+};
 
 /// Messages that wait for an orchestrator.
 const OUTGOING_MAX: usize = 16;
@@ -45,6 +50,8 @@ pub struct Follower {
     pub constitution: Constitution,
     /// Routes in force.
     pub table: Arc<Table>,
+    /// What it has counted beside calls.
+    pub stats: Arc<Stats>,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
 }
@@ -124,7 +131,7 @@ impl Follower {
                     if heard.elapsed() > beat * BEATS_MISSED {
                         return Err("it says nothing any more".into());
                     }
-                    for observed in told.observed(&self.table) {
+                    for observed in told.observed(&self.table, &self.stats.losses) {
                         out.send(request(Say::Observed(observed))).await?;
                     }
                 }
@@ -146,12 +153,14 @@ fn millis(millis: u32) -> Duration {
 struct Watched {
     stamps: HashMap<Counted, u64>,
     health: Vec<proto::VersionHealth>,
+    /// Captures that were lost, in all.
+    lost: u64,
     at: Option<Instant>,
 }
 
 impl Watched {
     /// What is new; after a while, everything.
-    fn observed(&mut self, table: &Table) -> Vec<proto::RouterObserved> {
+    fn observed(&mut self, table: &Table, losses: &Losses) -> Vec<proto::RouterObserved> {
         let all = self.at.is_none_or(|at| at.elapsed() >= QUIET);
         let counted = table.counted();
         self.stamps.retain(|known, _| counted.iter().any(|(counted, _)| counted == known));
@@ -168,7 +177,8 @@ impl Watched {
         if all {
             self.at = Some(Instant::now());
         }
-        if versions.is_empty() && !changed {
+        let captures_lost = self.lost(losses, all);
+        if versions.is_empty() && captures_lost.is_empty() && !changed {
             return Vec::new();
         }
         let health = if changed {
@@ -178,13 +188,34 @@ impl Watched {
             Vec::new()
         };
         let (mut versions, mut health) = (versions.into_iter().peekable(), health.into_iter().peekable());
+        let mut lost = captures_lost.into_iter().peekable();
         let mut messages = Vec::new();
-        while versions.peek().is_some() || health.peek().is_some() || messages.is_empty() {
+        let mut first = true;
+        while versions.peek().is_some() || health.peek().is_some() || lost.peek().is_some() || first {
+            first = false;
             messages.push(proto::RouterObserved {
                 versions: versions.by_ref().take(ENTRIES_MAX).collect(),
                 health: health.by_ref().take(ENTRIES_MAX).collect(),
+                captures_lost: lost.by_ref().take(ENTRIES_MAX).collect(),
             });
         }
         messages
+    }
+
+    /// Captures that were lost, when there are more of them than were told, or everything is told.
+    fn lost(&mut self, losses: &Losses, all: bool) -> Vec<proto::CaptureLoss> {
+        let lost = losses.all();
+        if lost == 0 || (!all && lost == self.lost) {
+            return Vec::new();
+        }
+        self.lost = lost;
+        let message = |loss: Loss| proto::CaptureLoss {
+            model_id: loss.model_id.to_string(),
+            version: loss.version.to_string(),
+            reason: loss.reason.as_str().to_owned(),
+            calls: loss.calls,
+            detail: loss.detail,
+        };
+        losses.kinds().into_iter().map(message).collect()
     }
 }

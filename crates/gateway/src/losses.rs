@@ -12,8 +12,10 @@ use std::{
 
 /// The same is told again after so long.
 const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
-/// Models, versions and reasons that are remembered as told.
-const TOLD_MAX: usize = 10_000;
+/// Models, versions and reasons that are told apart; calls of others count in all.
+const KINDS_MAX: usize = 10_000;
+/// Characters of what a loss was about.
+const DETAIL_MAX: usize = 256;
 
 /// Why a call becomes no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,13 +90,35 @@ impl Dropped {
 }
 
 /// Model, version and reason.
-type Told = (Arc<str>, Arc<str>, Reason);
+type Kind = (Arc<str>, Arc<str>, Reason);
+
+#[derive(Debug)]
+struct Counted {
+    calls: u64,
+    detail: String,
+    told: Instant,
+}
+
+/// Calls of a version that became no records for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The model.
+    pub model_id: Arc<str>,
+    /// The version.
+    pub version: Arc<str>,
+    /// Why.
+    pub reason: Reason,
+    /// How many, since the process began.
+    pub calls: u64,
+    /// What the last of them was about.
+    pub detail: String,
+}
 
 /// Counts of calls that became no records.
 #[derive(Debug, Default)]
 pub struct Losses {
     counts: [AtomicU64; Reason::ALL.len()],
-    told: Mutex<HashMap<Told, Instant>>,
+    kinds: Mutex<HashMap<Kind, Counted>>,
 }
 
 impl Losses {
@@ -109,6 +133,20 @@ impl Losses {
         Reason::ALL.iter().map(|reason| (*reason, self.counts[*reason as usize].load(Ordering::Relaxed)))
     }
 
+    /// What was lost, by model, version and reason.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Loss> {
+        let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let loss = |((model_id, version, reason), counted): (&Kind, &Counted)| Loss {
+            model_id: Arc::clone(model_id),
+            version: Arc::clone(version),
+            reason: *reason,
+            calls: counted.calls,
+            detail: counted.detail.clone(),
+        };
+        kinds.iter().map(loss).collect()
+    }
+
     /// Counts calls of a version, and says so once.
     pub(crate) fn lost(&self, model_id: &Arc<str>, version: &Arc<str>, dropped: &Dropped, calls: u64) {
         let Dropped(reason, detail) = dropped;
@@ -117,16 +155,28 @@ impl Losses {
         }
         self.counts[*reason as usize].fetch_add(calls, Ordering::Relaxed);
         let key = (Arc::clone(model_id), Arc::clone(version), *reason);
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&key).is_some_and(|at| at.elapsed() < AGAIN) {
-            return;
+        let detail: String = detail.escape_debug().take(DETAIL_MAX).collect();
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = kinds.len() >= KINDS_MAX;
+        let is_told = match kinds.get_mut(&key) {
+            Some(known) => {
+                known.calls += calls;
+                known.detail.clone_from(&detail);
+                known.told.elapsed() < AGAIN || {
+                    known.told = Instant::now();
+                    false
+                }
+            }
+            None if is_full => true,
+            None => {
+                kinds.insert(key, Counted { calls, detail: detail.clone(), told: Instant::now() });
+                false
+            }
+        };
+        drop(kinds);
+        if !is_told {
+            let reason = reason.as_str();
+            tracing::warn!(%model_id, %version, reason, detail, "captured calls become no records");
         }
-        if told.len() >= TOLD_MAX {
-            told.clear();
-        }
-        told.insert(key, Instant::now());
-        drop(told);
-        let reason = reason.as_str();
-        tracing::warn!(%model_id, %version, reason, detail, "captured calls become no records");
     }
 }

@@ -4,6 +4,8 @@
 //! Reading order: [`registry`] (who is there, what they say), [`traffic_totals`] (what it adds up to), [`traffic_blocks`], [`losses`],
 //! [`deployment_controller`].
 
+mod seen;
+
 pub mod registry;
 
 pub mod losses;

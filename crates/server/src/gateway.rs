@@ -24,8 +24,8 @@ use serde_json::Map;
 use tonic::service::Routes;
 
 use crate::{
-    constitution_service::ConstitutionService, doors::CONSTITUTION, role::GATEWAY, server_group::Group,
-    settings::Settings,
+    constitution_service::ConstitutionService, doors::CONSTITUTION, machine, role::GATEWAY,
+    server_group::Group, settings::Settings,
 };
 
 /// Starts it; `own` is an orchestrator of the same process.
@@ -47,12 +47,19 @@ pub(crate) async fn start(
         }
         tokio::spawn(snapshot::keep(Arc::clone(&table), config.snapshot.clone(), stop.clone()));
     }
-    let router_id = if config.id.is_empty() { format!("gateway-{bound}") } else { config.id.clone() };
+    let router_id = match config.id.as_str() {
+        // All addresses of a machine are those of every other machine too.
+        "" if bound.ip().is_unspecified() => format!("gateway-{}:{}", machine::host_name(), bound.port()),
+        "" => format!("gateway-{bound}"),
+        own => own.to_owned(),
+    };
+    let stats = Arc::new(Stats::default());
     let follower = Follower {
         router_id: router_id.replace(['[', ']'], ""),
         incarnation: text::unique_id("life-", group.plumbing.clock.now_ms()),
         constitution: group.plumbing.constitution.clone(),
         table: Arc::clone(&table),
+        stats: Arc::clone(&stats),
         stop: stop.clone(),
     };
     let mut orchestrators = config.orchestrators.clone();
@@ -61,7 +68,6 @@ pub(crate) async fn start(
         tokio::spawn(follower.clone().run(orchestrator));
     }
     tokio::spawn(warm::run(Arc::clone(&table), stop.clone()));
-    let stats = Arc::new(Stats::default());
     let captures = Captures::start(CaptureParts {
         router_id: follower.router_id.clone(),
         orchestrators,

@@ -45,6 +45,13 @@ fn least_of(own: &str, root: &Path) -> Option<usize> {
     least
 }
 
+/// What this machine is called; empty when it has no name that a router may have.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).take(64).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,9 +9,6 @@ pub struct Steady {
     rate: u32,
 }
 
-/// A clock that is ahead by no more is right.
-const SLACK_US: i64 = 1_000_000;
-
 impl Steady {
     /// From here on; it catches up `rate` times as fast as time passes.
     #[must_use]
@@ -26,8 +23,9 @@ impl Steady {
         let wall_us = wall_ms.saturating_mul(1_000);
         let least_us = self.now_us.saturating_add(gone_us / 2);
         let most_us = self.now_us.saturating_add(gone_us.saturating_mul(i64::from(self.rate.max(1))));
-        let near = wall_us.saturating_sub(most_us) <= SLACK_US;
-        self.now_us = if near { wall_us.max(least_us) } else { most_us };
+        // A clock that is ahead by a second is right.
+        let is_near = wall_us.saturating_sub(most_us) <= 1_000_000;
+        self.now_us = if is_near { wall_us.max(least_us) } else { most_us };
         self.now_us / 1_000
     }
 

@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use acgs_contracts::{
     constitution::v1::{GetConstitutionRequest, constitution_service_client::ConstitutionServiceClient},
     grpc::health::v1::health_check_response::ServingStatus,
+    lifecycle::v1::{CaptureLoss, ListRoutersRequest, routing_service_client::RoutingServiceClient},
 };
 use acgs_server::{Settings, home::records_kept};
 use acgs_storage::{JetStream, jetstream};
@@ -116,6 +117,52 @@ async fn orchestrator(settings: &Settings, address: &str, findings: &mut Finding
         }
         Ok(known) => judges(&known, findings).await,
         Err(error) => findings.wrong(&format!("{error:#}"), "look at the orchestrator's log"),
+    }
+    routers(settings, address, findings).await;
+}
+
+/// Who routes, and which captured calls became no records.
+async fn routers(settings: &Settings, address: &str, findings: &mut Findings) {
+    let asked = async {
+        let mut client = RoutingServiceClient::new(channel(address, settings.constitution()?).await?);
+        anyhow::Ok(client.list_routers(ListRoutersRequest {}).await?.into_inner().routers)
+    };
+    let routers = match asked.await {
+        Ok(routers) => routers,
+        Err(error) => return findings.wrong(&format!("{error:#}"), "look at the orchestrator's log"),
+    };
+    for router in routers {
+        findings.well(&format!("the gateway {} follows it", router.router_id));
+        for loss in router.captures_lost {
+            let CaptureLoss { model_id, version, reason, calls, detail } = loss;
+            let what = format!(
+                "{calls} captured calls of {model_id} {version} became no records at {}: {reason}: {detail}",
+                router.router_id
+            );
+            findings.wrong(&what, mend_of(&reason));
+        }
+    }
+}
+
+/// What helps against a loss, by its reason.
+fn mend_of(reason: &str) -> &'static str {
+    match reason {
+        "no_room" => {
+            "the orchestrator takes them too slowly, or is away: look at it, or raise gateway.capture_waiting_bytes_max"
+        }
+        "too_large" => "raise gateway.capture_bytes_max, or call with fewer rows at once",
+        "encoding" => "send identity, gzip or deflate",
+        "not_inference" => "capture ModelInfer of the Open Inference Protocol only",
+        "tensor" | "text_too_long" => {
+            "what such a call sends cannot be a record: change its client, or leave the tensor out of capture"
+        }
+        "score" => {
+            "set capture.score of the policy to the name of the output that has one score for each row"
+        }
+        "meaning" => "change the roles of the policy's [capture], or what the client sends",
+        "streams" => "raise orchestrator.streams_max, or capture fewer versions",
+        "refused" => "the stream refuses them: the gateway's log has its reason",
+        _ => "look at the gateway's log",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use acgs_contracts::lifecycle::v1::{
-    EndpointChange, GetRoutesRequest, ListRoutersRequest, ModelRoutes, SetEndpointsRequest,
+    CaptureLoss, EndpointChange, GetRoutesRequest, ListRoutersRequest, ModelRoutes, SetEndpointsRequest,
 };
 use acgs_server::Settings;
 use clap::{Args, Subcommand};
@@ -64,6 +64,13 @@ fn as_json(routes: &ModelRoutes) -> Value {
     })
 }
 
+fn lost(loss: &CaptureLoss) -> Value {
+    json!({
+        "model_id": loss.model_id, "version": loss.version, "reason": loss.reason, "calls": loss.calls,
+        "detail": loss.detail,
+    })
+}
+
 impl RoutesCommand {
     /// Does what is asked.
     ///
@@ -86,6 +93,7 @@ impl RoutesCommand {
                         let line = json!({
                             "router_id": router.router_id, "connected_at": router.connected_at,
                             "silent_ms": router.silent_ms, "applied": applied,
+                            "captures_lost": router.captures_lost.iter().map(lost).collect::<Vec<_>>(),
                         });
                         println!("{line}");
                     }

@@ -382,18 +382,18 @@ impl WindowSession {
     }
 
     fn opened(&mut self, connection: Connection) -> Result<(), SessionError> {
-        let opened = *connection.opened();
-        let is_new = self.unaccepted.life(opened.accepted_through) == Life::New;
+        let opened = connection.opened();
+        let is_new = self.unaccepted.life(opened.accepted_through, &opened.life) == Life::New;
         if (self.config.on_loss == OnLoss::Fail && is_new) || !self.unaccepted.is_whole() {
             return Err(SessionError::Lost {
                 accepted_through: self.unaccepted.accepted_through(),
                 known_through: opened.accepted_through,
             });
         }
-        self.unaccepted.reopen(opened.accepted_through, opened.credit_bytes);
-        if self.ending == Ending::Said {
-            self.ending = Ending::Wanted;
-        }
+        self.unaccepted.reopen(opened.accepted_through, opened.credit_bytes, &opened.life);
+        self.open.life.clone_from(&opened.life);
+        // This connection was not told.
+        self.ending = self.ending.min(Ending::Wanted);
         (self.connection, self.opened_at) = (Some(connection), Instant::now());
         Ok(())
     }

@@ -40,6 +40,8 @@ pub(super) struct Unaccepted {
     is_numbered: bool,
     /// What was accepted counts for.
     accepted_weight: u64,
+    /// What the server called the partition's life when it was opened last; empty for servers that do not.
+    life: String,
 }
 
 fn numbered(mut message: Say, seq: u64) -> Say {
@@ -63,6 +65,7 @@ impl Unaccepted {
             sent_ever: 0,
             is_numbered: false,
             accepted_weight: 0,
+            life: String::new(),
         }
     }
 
@@ -138,20 +141,26 @@ impl Unaccepted {
         frame.weight.saturating_sub(kept)
     }
 
-    /// What the server that opened the stream now knows of it. More than was ever sent is somebody else's, who has had this
-    /// partition meanwhile.
-    pub(super) fn life(&self, accepted_through: u64) -> Life {
+    /// What the server that opened the stream now knows of it. Another life is somebody else's, who has had this partition meanwhile, and so
+    /// is more than was ever sent.
+    pub(super) fn life(&self, accepted_through: u64, life: &str) -> Life {
         let known = self.accepted_through..=self.accepted_through + self.sent_ever as u64;
-        if !self.is_numbered || known.contains(&accepted_through) { Life::Same } else { Life::New }
+        let another = !self.life.is_empty() && !life.is_empty() && *life != self.life;
+        if !self.is_numbered || (known.contains(&accepted_through) && !another) {
+            Life::Same
+        } else {
+            Life::New
+        }
     }
 
     /// The stream is open (again): all that the server does not have is to be sent. In a new life frames get new numbers; in
     /// the same one those whose acceptance was not heard are not sent again.
-    pub(super) fn reopen(&mut self, accepted_through: u64, credit_bytes: u64) {
-        if self.is_numbered && self.life(accepted_through) == Life::Same {
+    pub(super) fn reopen(&mut self, accepted_through: u64, credit_bytes: u64, life: &str) {
+        if self.is_numbered && self.life(accepted_through, life) == Life::Same {
             self.accept(accepted_through, 0);
         }
         self.is_numbered = true;
+        life.clone_into(&mut self.life);
         self.accepted_through = accepted_through;
         self.sent = 0;
         let owed: u64 = self.frames.iter().map(|frame| frame.bytes).sum();

@@ -14,31 +14,31 @@ use acgs_vocabulary::{Problem, problem::Kind};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use super::seen::{Confirmations, Health, LossOf, Lost, RouterSeen};
 use super::traffic_totals::{Source, Sums, TrafficTotals};
 
 /// Versions whose endpoints one router tells of.
 const HEALTH_MAX: usize = 10_000;
+/// Kinds of captures that one router has lost.
+const LOST_MAX: usize = 10_000;
 /// Models whose routes one router confirms.
 const APPLIED_MAX: usize = 100_000;
+/// Lives of one router that are remembered.
+const FORMERS_MAX: usize = 4;
 /// Routers that are gone and may still route.
 const GONE_MAX: usize = 10_000;
-
-/// How a router sees a version's endpoints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// That take calls.
-    pub ready: u32,
-    /// Checks in a row in which the version was ready to infer.
-    pub warm_checks: u32,
-}
 
 #[derive(Debug)]
 struct Member {
     connection: u64,
+    incarnation: Arc<str>,
+    /// Those of its id that it took the place of, the newest first.
+    formers: Vec<Arc<str>>,
     connected_at_ms: i64,
     heard_ms: i64,
     applied: HashMap<Arc<str>, u64>,
     health: HashMap<(Arc<str>, Arc<str>), Health>,
+    lost: BTreeMap<LossOf, Lost>,
     over: CancellationToken,
 }
 
@@ -87,30 +87,6 @@ pub struct Hello<'a> {
     pub observer: bool,
     /// It has counted nothing yet.
     pub fresh: bool,
-}
-
-/// A router as it is told to people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouterSeen {
-    /// Its id.
-    pub router_id: Arc<str>,
-    /// Wall time.
-    pub connected_at_ms: i64,
-    /// Wall time.
-    pub heard_ms: i64,
-    /// What it has confirmed, by model.
-    pub applied: Vec<(Arc<str>, u64)>,
-}
-
-/// Who has routes, and who has not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Confirmations {
-    /// Have this epoch or a newer one.
-    pub confirmed: Vec<String>,
-    /// Are connected and have not.
-    pub missing: Vec<String>,
-    /// Went without a word and may still route by what they had.
-    pub gone: Vec<String>,
 }
 
 impl RouterRegistry {
@@ -167,18 +143,32 @@ impl RouterRegistry {
                 over,
             });
         }
+        let before = inner.members.remove(&router_id);
+        let mut formers = Vec::new();
+        if let Some(before) = before {
+            // One that was replaced and is back replaces in its turn: there are two.
+            if *before.incarnation != *incarnation && before.formers.contains(&incarnation) {
+                tracing::warn!(%router_id, "two gateways have one name, and take each other's place again and again: set gateway.id");
+            }
+            formers = before.formers;
+            formers.retain(|former| *former != before.incarnation);
+            formers.insert(0, before.incarnation);
+            formers.truncate(FORMERS_MAX);
+            before.over.cancel();
+        }
         let member = Member {
             connection,
+            incarnation: Arc::clone(&incarnation),
+            formers,
             connected_at_ms: clock.now_ms(),
             heard_ms: clock.monotonic_ms(),
             applied: HashMap::new(),
             health: HashMap::new(),
+            lost: BTreeMap::new(),
             over: over.clone(),
         };
         inner.gone.remove(&router_id);
-        if let Some(before) = inner.members.insert(Arc::clone(&router_id), member) {
-            before.over.cancel();
-        }
+        inner.members.insert(Arc::clone(&router_id), member);
         drop(inner);
         self.touch();
         Ok(RouterSession {
@@ -246,7 +236,8 @@ impl RouterRegistry {
                 member.applied.iter().map(|(model_id, epoch)| (Arc::clone(model_id), *epoch)).collect();
             applied.sort();
             let (router_id, heard_ms) = (Arc::clone(router_id), member.heard_ms);
-            RouterSeen { router_id, connected_at_ms: member.connected_at_ms, heard_ms, applied }
+            let lost = member.lost.iter().map(|(of, lost)| (of.clone(), lost.clone())).collect();
+            RouterSeen { router_id, connected_at_ms: member.connected_at_ms, heard_ms, applied, lost }
         };
         inner.members.iter().map(seen).collect()
     }
@@ -321,6 +312,23 @@ impl RouterSession {
         })?;
         self.routers.touch();
         Ok(())
+    }
+
+    /// Captures that it has lost: sums since it began.
+    ///
+    /// # Errors
+    /// `REPLACED`.
+    pub fn lost(&self, all: impl IntoIterator<Item = (LossOf, Lost)>) -> Result<(), Problem> {
+        if self.is_observer() {
+            return Ok(());
+        }
+        self.with(|member| {
+            for (of, lost) in all {
+                if member.lost.len() < LOST_MAX || member.lost.contains_key(&of) {
+                    member.lost.insert(of, lost);
+                }
+            }
+        })
     }
 
     /// What it has counted of an open deployment.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use acgs_contracts::lifecycle::v1 as proto;
 use acgs_lifecycle::{analysis::Compared, deployment::Deployment, model::Model};
-use acgs_vocabulary::{Problem, problem::Kind};
+use acgs_vocabulary::{Problem, names, problem::Kind};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -17,7 +17,7 @@ use super::{
     route_message::message,
 };
 use crate::routes::{
-    registry::{Health, Hello, RouterSession},
+    registry::{Health, Hello, LossOf, Lost, RouterSession},
     traffic_totals::Sums,
 };
 
@@ -27,6 +27,8 @@ const TOLD_MAX: usize = 64;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Entries of one list of a message.
 const ENTRIES_MAX: usize = 1_000;
+/// Characters of what a loss was about.
+const DETAIL_MAX: usize = 256;
 /// Buckets of one version.
 const BUCKETS_MAX: usize = 640;
 
@@ -187,9 +189,12 @@ impl Session {
             Some(Said::Observed(observed)) => {
                 many("observed.versions", observed.versions.len())?;
                 many("observed.health", observed.health.len())?;
+                many("observed.captures_lost", observed.captures_lost.len())?;
                 for version in observed.versions {
                     self.counted(version)?;
                 }
+                let lost: Vec<_> = observed.captures_lost.into_iter().map(lost).collect::<Result<_, _>>()?;
+                self.router.lost(lost)?;
                 self.router.sees(observed.health.into_iter().map(|health| {
                     let seen = Health { ready: health.ready, warm_checks: health.warm_checks };
                     ((health.model_id, health.version), seen)
@@ -233,4 +238,15 @@ impl Session {
         self.router.counted(&deployment, &observed.version, observed.paired, sums);
         Ok(())
     }
+}
+
+/// As it is kept: within its bounds, and without what could forge a line on somebody's screen.
+fn lost(loss: proto::CaptureLoss) -> Result<(LossOf, Lost), Problem> {
+    let named = |field: &str, name: &str| names::check(&format!("observed.captures_lost.{field}"), name, 1);
+    named("model_id", &loss.model_id)?;
+    named("version", &loss.version)?;
+    named("reason", &loss.reason)?;
+    let plain = |letter: &char| names::is_plain(letter.encode_utf8(&mut [0; 4]));
+    let detail: String = loss.detail.chars().filter(plain).take(DETAIL_MAX).collect();
+    Ok(((loss.model_id, loss.version, loss.reason), Lost { calls: loss.calls, detail }))
 }

@@ -6,7 +6,7 @@ use acgs_vocabulary::{Problem, problem::Kind, text};
 use tonic::{Request, Response, Streaming};
 
 use super::{Answered, ModelsDeps, checks::actor, route_message, router_session};
-use crate::routes::registry::RouterSeen;
+use crate::routes::registry::{LossOf, Lost, RouterSeen};
 
 /// Longest host name of an endpoint, in bytes.
 const HOST_BYTES_MAX: usize = 253;
@@ -82,6 +82,7 @@ impl proto::routing_service_server::RoutingService for RoutingService {
             router_id: seen.router_id.to_string(),
             connected_at: text::rfc3339(seen.connected_at_ms),
             silent_ms: (now_ms - seen.heard_ms).max(0) as u64,
+            captures_lost: seen.lost.into_iter().map(captures_lost).collect(),
             applied: seen
                 .applied
                 .into_iter()
@@ -100,4 +101,9 @@ impl proto::routing_service_server::RoutingService for RoutingService {
     ) -> Answered<Self::WatchRoutesStream> {
         Ok(Response::new(router_session::run(self.0.clone(), request.into_inner()).await?))
     }
+}
+
+fn captures_lost((of, lost): (LossOf, Lost)) -> proto::CaptureLoss {
+    let (model_id, version, reason) = of;
+    proto::CaptureLoss { model_id, version, reason, calls: lost.calls, detail: lost.detail }
 }

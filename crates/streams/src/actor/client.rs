@@ -106,6 +106,7 @@ mod tests {
         let end = ClientEnd {
             id: 1,
             partition: "p".into(),
+            life: String::new(),
             out,
             farewell: Arc::new(OnceLock::new()),
             waiting: Waiting::default(),

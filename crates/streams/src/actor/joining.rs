@@ -70,7 +70,7 @@ impl Actor {
     /// from the next client, or from here when it can be reached again.
     pub(super) fn fail(&mut self, client: u64, origin: &Origin, problem: Problem) {
         self.refuse(client, problem);
-        let Some(Place { accepted_through, join }) = self.core.replace_if(origin) else { return };
+        let Some(Place { accepted_through, join, .. }) = self.core.replace_if(origin) else { return };
         self.say_in_log(&origin.partition, join, accepted_through);
     }
 
@@ -109,7 +109,10 @@ impl Actor {
             let message = "the stream was given up a moment ago; open it again";
             return Err(Problem::new(Kind::Unavailable, "STREAM_ENDED", message));
         }
-        let Place { accepted_through, join } = self.core.join_partition(&end.partition, now_us)?;
+        let known = end.life.strip_prefix(&*self.life).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+        let Place { accepted_through, join, life } =
+            self.core.join_partition(&end.partition, known, now_us)?;
+        let life = format!("{}-{life}", self.life);
         // A client that comes back replaces its former self.
         for former in self.clients.extract_if(.., |known| known.end.partition == end.partition) {
             let message = "another client has opened this partition of the stream";
@@ -134,6 +137,6 @@ impl Actor {
             // Also if this one sends nothing.
             self.say_in_log(&partition, join, accepted_through);
         }
-        Ok(Joined { accepted_through, join, resumed })
+        Ok(Joined { accepted_through, join, life, resumed })
     }
 }

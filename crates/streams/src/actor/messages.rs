@@ -120,6 +120,8 @@ pub struct ClientEnd {
     pub id: u64,
     /// What it delivers.
     pub partition: String,
+    /// Of the partition, when it was here last; empty when it was not.
+    pub life: String,
     /// What it is told.
     pub out: mpsc::Sender<Told>,
     /// Why it is let go, when it is.
@@ -131,12 +133,14 @@ pub struct ClientEnd {
 }
 
 /// What a client gets when it joins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Joined {
     /// The last seq accepted from its partition.
     pub accepted_through: u64,
     /// Which client of the partition this is.
     pub join: u64,
+    /// Of the partition, as this client knows it.
+    pub life: String,
     /// Whether the stream was there already.
     pub resumed: bool,
 }

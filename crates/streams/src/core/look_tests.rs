@@ -44,7 +44,7 @@ fn a_client_that_was_replaced_has_no_say() {
     let core = &mut bench.core;
     let frame = rows_at(core, &[1]);
     let Ok(Look::Fits(looked)) = core.look(&first, &frame, 0, Room::default()) else { panic!() };
-    let place = core.join_partition("p", 0).unwrap();
+    let place = core.join_partition("p", None, 0).unwrap();
     assert_eq!((place.accepted_through, place.join), (0, 2), "what is on its way was not taken");
     assert!(core.take(&first, frame, *looked, Receipt { received_us: 0, now_us: 0 }).is_none());
     core.say_end(&first);

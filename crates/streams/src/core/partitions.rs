@@ -17,6 +17,8 @@ pub(super) struct Partition {
     /// Its end was said; what was sent before may not be in yet.
     pub(super) ends: bool,
     pub(super) ended: bool,
+    /// The join since which one client alone has delivered it, however often it came back.
+    pub(super) life: u64,
 }
 
 /// How a client finds its partition.
@@ -26,6 +28,8 @@ pub struct Place {
     pub accepted_through: u64,
     /// Which client of it this is, counted from 1.
     pub join: u64,
+    /// Since which join this client alone has delivered it.
+    pub life: u64,
 }
 
 /// Where a frame comes from.
@@ -40,17 +44,27 @@ pub struct Origin {
 }
 
 impl Core {
-    /// A client delivers this partition from now on.
+    /// A client delivers this partition from now on; `life` is of its last place, if it had one.
     ///
     /// # Errors
     /// When there are too many partitions.
-    pub fn join_partition(&mut self, partition: &str, now_us: u64) -> Result<Place, Problem> {
+    pub fn join_partition(
+        &mut self,
+        partition: &str,
+        life: Option<u64>,
+        now_us: u64,
+    ) -> Result<Place, Problem> {
         if !self.partitions.contains_key(partition) && self.partitions.len() >= self.config.partitions_max {
             let message = format!("a stream has at most {} partitions", self.config.partitions_max);
             return Err(Problem::exhausted("PARTITIONS", message, 60_000));
         }
         self.windows.watermarks.heard(partition, monotonic_ms(now_us));
-        Ok(self.replace(partition))
+        let place = self.replace(partition);
+        let state = self.partitions.entry(partition.to_owned()).or_default();
+        if life != Some(state.life) || state.life == 0 {
+            state.life = place.join;
+        }
+        Ok(Place { life: state.life, ..place })
     }
 
     /// What its client sent after what was accepted counts no more, whoever the next one is.
@@ -58,7 +72,7 @@ impl Core {
         let state = self.partitions.entry(partition.to_owned()).or_default();
         state.joins += 1;
         (state.looked_through, state.refused, state.ends) = (state.accepted_through, false, state.ended);
-        Place { accepted_through: state.accepted_through, join: state.joins }
+        Place { accepted_through: state.accepted_through, join: state.joins, life: state.life }
     }
 
     /// As when another client joins; `None` when one has.

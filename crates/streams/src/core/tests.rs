@@ -138,7 +138,7 @@ struct Bench {
 impl Bench {
     fn new(spec: StreamSpec) -> Self {
         let mut core = Core::new(spec, CONFIG, evidence).unwrap();
-        core.join_partition("p", 0).unwrap();
+        core.join_partition("p", None, 0).unwrap();
         let mut judges = BTreeMap::new();
         let fed_labels = Arc::<AtomicU64>::default();
         for (lane, open, _) in core.opens() {
@@ -201,7 +201,7 @@ impl Bench {
     /// Its one client opens the stream when it sends for the first time.
     fn origin(&mut self, seq: u64) -> Origin {
         if self.core.partitions.is_empty() {
-            self.core.join_partition("p", 0).unwrap();
+            self.core.join_partition("p", None, 0).unwrap();
         }
         Origin { partition: "p".into(), join: 1, seq }
     }

@@ -108,6 +108,7 @@ pub(super) async fn run(
     let end = ClientEnd {
         id: client,
         partition: partition.clone(),
+        life: message.life,
         out,
         farewell: Arc::clone(&farewell),
         waiting: waiting.clone(),
@@ -118,6 +119,7 @@ pub(super) async fn run(
         accepted_through: joined.accepted_through,
         credit_bytes: deps.config.credit_bytes,
         resumed: joined.resumed,
+        life: joined.life,
     };
     let opened = proto::stream_windows_response::Message::Opened(opened);
     let reader = Reader {
