@@ -80,6 +80,8 @@ struct Shared {
     probe: Probe,
     connections: Connections,
     inner: Mutex<Inner>,
+    /// Who is said to be there; the pool's task may not have heard of it yet.
+    source: watch::Receiver<Addresses>,
     /// Since when nobody takes calls.
     empty: watch::Sender<Option<Instant>>,
     random: AtomicU64,
@@ -135,6 +137,7 @@ impl Pool {
             probe,
             connections: connections.clone(),
             inner,
+            source: source.clone(),
             empty: watch::Sender::new(Some(Instant::now())),
             random,
             _task: stop.clone().drop_guard(),
@@ -177,9 +180,13 @@ impl Pool {
     /// somebody takes calls, when nobody is expected, and when nobody has come for long.
     #[must_use]
     pub fn worth_waiting_until(&self) -> Option<Instant> {
-        let until = (*self.0.empty.borrow())? + EMPTY_PATIENCE;
-        let expected = || !self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).cache.is_empty();
-        (Instant::now() < until && expected()).then_some(until)
+        let since = (*self.0.empty.borrow())?;
+        let is_known = !self.0.inner.lock().unwrap_or_else(PoisonError::into_inner).cache.is_empty();
+        // The pool's task has not heard of those yet.
+        let is_told = !is_known && !self.0.source.borrow().is_empty();
+        let now = Instant::now();
+        let until = if is_told { now } else { since } + EMPTY_PATIENCE;
+        (now < until && (is_known || is_told)).then_some(until)
     }
 
     /// Done when somebody takes calls.

@@ -345,9 +345,7 @@ async fn it_is_worth_waiting_for_who_is_expected() {
     sender.send_modify(|addresses| {
         addresses.insert(free.to_string());
     });
-    while pool.worth_waiting_until().is_none() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    assert!(pool.worth_waiting_until().is_some(), "at once, whether or not the pool's task has heard of it");
     let server = Server::start_at(free, Duration::ZERO).await;
     tokio::time::timeout(PATIENCE, pool.somebody()).await.unwrap();
     assert_eq!(pool.worth_waiting_until(), None, "somebody takes calls");
