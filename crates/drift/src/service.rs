@@ -76,7 +76,7 @@ impl DriftService {
     ) -> Self {
         let keys = store.as_ref().map(ReferenceStore::keys);
         let history = keys.clone().map(|keys| History::start(keys, "detections"));
-        let monitors = Monitors::new(keys, Arc::clone(&clock), "drift");
+        let monitors = Monitors::new(keys, Arc::clone(&clock), "drift", monitor::heap_bytes);
         let computing = Arc::new(Semaphore::new(COMPUTING_MAX));
         Self {
             config,

@@ -82,9 +82,12 @@ impl<R: Serialize + DeserializeOwned> History<R> {
         let home = Arc::clone(&keys);
         tokio::spawn(async move {
             let mut writes: HashMap<String, u64> = HashMap::new();
+            let mut told = false;
             while let Some((group, key, value)) = waiting.recv().await {
                 if !writes.contains_key(&group) && writes.len() >= GROUPS_MAX {
-                    tracing::warn!("records of more than {GROUPS_MAX} groups are not kept");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("records of more than {GROUPS_MAX} groups are not kept");
+                    }
                     continue;
                 }
                 if let Err(error) = home.put(&format!("{group}{key}"), value, None).await {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use acgs_vocabulary::{
     Problem,
+    budget::{self, Reservation, Use},
     constitution::sha256_hex,
     ports::{Clock, KeyValue},
     text,
@@ -28,6 +29,10 @@ const TICK: Duration = Duration::from_millis(250);
 const REFRESH_TICKS: u64 = 20;
 /// Different schemas or references that are gathered apart for one monitor; rows of more are not gathered.
 const APART_MAX: usize = 16;
+/// What one may hold whatever others hold.
+const LITTLE_BYTES: usize = 64 << 10;
+/// Between two lines about rows that are left out.
+const TELL_EVERY_US: u64 = 60_000_000;
 
 /// A monitor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +53,17 @@ pub struct Monitors<P> {
     kind: &'static str,
     monitors: Arc<RwLock<BTreeMap<String, (Monitor, u64)>>>,
     any: Arc<AtomicBool>,
-    gathered: Arc<Mutex<HashMap<String, Vec<P>>>>,
+    gathered: Arc<Mutex<HashMap<String, Vec<Held<P>>>>>,
+    weigh: fn(&P) -> usize,
+    /// When it was last told that rows were left out.
+    told_us: Arc<AtomicU64>,
+}
+
+/// What is gathered, and what it takes of the process's memory.
+#[derive(Debug)]
+struct Held<P> {
+    what: P,
+    room: Reservation,
 }
 
 impl<P> Clone for Monitors<P> {
@@ -60,14 +75,21 @@ impl<P> Clone for Monitors<P> {
             monitors: Arc::clone(&self.monitors),
             any: Arc::clone(&self.any),
             gathered: Arc::clone(&self.gathered),
+            weigh: self.weigh,
+            told_us: Arc::clone(&self.told_us),
         }
     }
 }
 
 impl<P> Monitors<P> {
-    /// Of a kind, in a home; without one, monitors are refused.
+    /// Of a kind, in a home; without one, monitors are refused. `weigh` says what is held on the heap, in bytes.
     #[must_use]
-    pub fn new(keys: Option<Arc<dyn KeyValue>>, clock: Arc<dyn Clock>, kind: &'static str) -> Self {
+    pub fn new(
+        keys: Option<Arc<dyn KeyValue>>,
+        clock: Arc<dyn Clock>,
+        kind: &'static str,
+        weigh: fn(&P) -> usize,
+    ) -> Self {
         Self {
             keys,
             clock,
@@ -75,6 +97,8 @@ impl<P> Monitors<P> {
             monitors: Arc::default(),
             any: Arc::default(),
             gathered: Arc::new(Mutex::new(HashMap::new())),
+            weigh,
+            told_us: Arc::default(),
         }
     }
 
@@ -178,7 +202,7 @@ impl<P> Monitors<P> {
             && self.monitors.read().unwrap_or_else(PoisonError::into_inner).contains_key(about)
     }
 
-    /// Adds to what fits, or begins something new.
+    /// Adds to what fits, or begins something new; rows without room are left out of the next judgement, which is told.
     pub fn gather(
         &self,
         about: &str,
@@ -187,15 +211,35 @@ impl<P> Monitors<P> {
         add: impl FnOnce(&mut P),
     ) {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = budget::process().of(Use::Panes);
         let held = gathered.entry(about.to_owned()).or_default();
-        match held.iter().position(fits) {
-            Some(place) => add(&mut held[place]),
-            None if held.len() < APART_MAX => {
-                let mut new = begin();
-                add(&mut new);
-                held.push(new);
-            }
-            None => {}
+        let place = held.iter().position(|held| fits(&held.what));
+        // One that holds little goes on; what one more frame adds to the others is little beside the share.
+        let is_little = place.is_none_or(|place| held[place].room.bytes() <= LITTLE_BYTES);
+        if place.is_none() && held.len() >= APART_MAX || (!is_little && share.held() >= share.bytes_max()) {
+            drop(gathered);
+            return self.tell_left_out(about);
+        }
+        let place = place.unwrap_or_else(|| {
+            held.push(Held { what: begin(), room: share.nothing() });
+            held.len() - 1
+        });
+        let Held { what, room } = &mut held[place];
+        add(what);
+        room.force((self.weigh)(what));
+    }
+
+    fn tell_left_out(&self, about: &str) {
+        let now_us = self.clock.monotonic_us().max(1);
+        let told_us = self.told_us.load(Ordering::Relaxed);
+        let may = told_us == 0 || now_us.saturating_sub(told_us) >= TELL_EVERY_US;
+        if may && self.told_us.compare_exchange(told_us, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            tracing::warn!(
+                kind = self.kind,
+                about,
+                "a monitor leaves rows out: too many schemas or references, or no memory (memory.panes)"
+            );
         }
     }
 
@@ -231,7 +275,7 @@ impl<P> Monitors<P> {
         let mut found = Vec::new();
         for (about, (monitor, due_us)) in monitors.iter_mut().filter(|(_, (_, due_us))| *due_us <= now_us) {
             *due_us = now_us + u64::from(monitor.interval_seconds) * 1_000_000;
-            found.extend(gathered.remove(about).into_iter().flatten().map(|held| (about.clone(), held)));
+            found.extend(gathered.remove(about).into_iter().flatten().map(|held| (about.clone(), held.what)));
         }
         found
     }

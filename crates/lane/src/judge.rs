@@ -19,6 +19,9 @@ pub trait Judge: Send {
     /// When the message breaks the protocol; the lane is then over.
     fn apply(&mut self, message: LaneDown) -> Result<Vec<LaneUp>, Problem>;
 
+    /// What a message costs by what is held here, in cells, about; beside what it costs by itself.
+    fn cells(&self, message: &LaneDown) -> usize;
+
     /// The state that another judge needs to go on, when the lane was opened with snapshots: what a judge that stops
     /// says last.
     fn hand_over(&mut self) -> Vec<LaneUp>;
@@ -26,15 +29,15 @@ pub trait Judge: Send {
 
 /// Work of a message, in cells, from which it is done aside, so that whoever else needs the thread has it.
 const HEAVY: usize = 1 << 17;
-/// What a pane of a close costs, in cells: it is merged.
-const PANE: usize = 256;
+/// What a pane that is named costs, in cells.
+const PANE: usize = 32;
 
-/// What a message costs, in cells, about.
+/// What a message costs by itself, in cells, about.
 fn work(message: &LaneDown) -> usize {
     match message {
         LaneDown::Rows { batch, runs, .. } => (batch.rows() + runs.len()) * batch.columns().len(),
         LaneDown::Close(close) => close.panes.len() * PANE,
-        LaneDown::Release { panes, .. } => panes.len() * PANE / 8,
+        LaneDown::Release { panes, .. } => panes.len() * PANE,
         LaneDown::Config { content, .. } => content.len() / 8,
         LaneDown::Restore(state) => state.panes.iter().map(|(.., bytes)| bytes.len()).sum::<usize>() / 8,
         LaneDown::Open(_) | LaneDown::OpenPane { .. } | LaneDown::Tick { .. } => 0,
@@ -46,7 +49,8 @@ pub(crate) async fn applied<J: Judge + ?Sized>(
     judge: &mut J,
     message: LaneDown,
 ) -> Result<Vec<LaneUp>, Problem> {
-    if work(&message) < HEAVY { judge.apply(message) } else { heavy(|| judge.apply(message)).await }
+    let cells = work(&message) + judge.cells(&message);
+    if cells < HEAVY { judge.apply(message) } else { heavy(|| judge.apply(message)).await }
 }
 
 /// The orchestrator's end of a lane. Dropping `down` ends it.

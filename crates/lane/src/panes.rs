@@ -27,7 +27,7 @@ use crate::{
 mod held;
 mod state;
 
-use held::{Held, weight};
+use held::{Held, control_bytes, weight};
 
 /// Bytes of rows that may be on their way to a judge.
 pub const CREDIT_BYTES: u64 = 8 << 20;
@@ -39,9 +39,6 @@ pub const PANES_MAX: usize = 1 << 20;
 pub const PANE_BYTES_MAX: usize = 1 << 30;
 /// What a frame counts towards the next snapshot, however small: small frames are kept for replay too.
 const FRAME_BYTES_MIN: u64 = 1 << 10;
-/// What a tick, close or release counts towards the next snapshot, and each pane that it names.
-const CONTROL_BYTES: u64 = 128;
-const PANE_ID_BYTES: u64 = 8;
 
 /// The machine.
 #[derive(Debug)]
@@ -82,10 +79,6 @@ enum Restoring {
 
 fn broken(message: impl Into<String>) -> Problem {
     Problem::new(Kind::Precondition, "LANE_PROTOCOL", message)
-}
-
-fn control_bytes(panes: &[PaneId]) -> u64 {
-    CONTROL_BYTES + PANE_ID_BYTES * panes.len() as u64
 }
 
 fn not_ready() -> Problem {
@@ -282,7 +275,7 @@ impl<A: Assessor> PaneJudge<A> {
         let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
         if fresh {
             self.assessor.tick(plan, &mut self.carried.carry, watermark_ms);
-            self.bytes_since_snapshot += CONTROL_BYTES;
+            self.bytes_since_snapshot += control_bytes(&[]);
         }
         self.snapshot_when_due()
     }
@@ -382,6 +375,10 @@ impl<A: Assessor> Judge for PaneJudge<A> {
             LaneDown::Close(close) => self.close(close),
             LaneDown::Release { seq, panes } => self.release(seq, &panes),
         }
+    }
+
+    fn cells(&self, message: &LaneDown) -> usize {
+        self.cells_of(message)
     }
 
     fn hand_over(&mut self) -> Vec<LaneUp> {

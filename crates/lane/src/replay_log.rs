@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use acgs_vocabulary::Window;
+use acgs_vocabulary::{
+    Window,
+    budget::{Reservation, Share},
+};
 use bytes::Bytes;
 
 use crate::{
@@ -57,6 +60,8 @@ pub struct ReplayLog {
     /// Panes up to here were lost with a judge that was given up.
     blind_through: PaneId,
     absent: bool,
+    /// What the judge's state holds here; frames have a room of their own.
+    room: Option<Reservation>,
 }
 
 impl ReplayLog {
@@ -64,6 +69,25 @@ impl ReplayLog {
     #[must_use]
     pub fn new(keeps: bool) -> Self {
         Self { keeps, ..Self::default() }
+    }
+
+    /// Counts the judge's state in this share.
+    #[must_use]
+    pub fn within(mut self, share: &Share) -> Self {
+        self.room = Some(share.nothing());
+        self
+    }
+
+    fn account(&mut self) {
+        let bytes_of = |piece: &State| {
+            piece.panes.iter().map(|(.., bytes)| bytes.len()).sum::<usize>() + piece.carry.len()
+        };
+        let waiting: usize = self.pieces.iter().map(bytes_of).sum();
+        let bytes = self.state_bytes() + self.carry.len() + waiting;
+        if let Some(room) = &mut self.room {
+            // It stands for frames that need not be kept any more: what is refused for it are new ones.
+            room.force(bytes);
+        }
     }
 
     /// Adds a message to what is to be sent. While the judge is given up, it goes nowhere.
@@ -180,6 +204,7 @@ impl ReplayLog {
         let through_seq = piece.through_seq;
         self.pieces.push(piece);
         if !whole {
+            self.account();
             return;
         }
         let pieces = std::mem::take(&mut self.pieces);
@@ -192,6 +217,7 @@ impl ReplayLog {
         }
         self.through_seq = through_seq;
         self.trim(through_seq);
+        self.account();
     }
 
     /// The newest sequence number that the judge was given.
@@ -250,8 +276,9 @@ impl ReplayLog {
     /// No judge was found for too long: what was kept is let go, and with it the panes there are and what detectors had
     /// come to.
     pub fn abandon(&mut self) {
-        let newest_pane = self.newest_pane;
-        *self = Self { keeps: self.keeps, newest_pane, absent: true, ..Self::default() };
+        let (newest_pane, room) = (self.newest_pane, self.room.take());
+        *self = Self { keeps: self.keeps, newest_pane, absent: true, room, ..Self::default() };
+        self.account();
     }
 
     /// A judge was found after all: it sees panes that are opened from now on. True when the log had been given up.

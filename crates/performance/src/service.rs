@@ -80,7 +80,7 @@ impl PerformanceService {
         stop: CancellationToken,
     ) -> Self {
         let history = keys.clone().map(|keys| History::start(keys, "metrics"));
-        let monitors = Monitors::new(keys.clone(), Arc::clone(&clock), "performance");
+        let monitors = Monitors::new(keys.clone(), Arc::clone(&clock), "performance", monitor::heap_bytes);
         Self {
             config: Arc::new(config),
             constitution,

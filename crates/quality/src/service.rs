@@ -65,7 +65,7 @@ impl QualityService {
         stop: CancellationToken,
     ) -> Self {
         let history = keys.clone().map(|keys| History::start(keys, "assessments"));
-        let monitors = Monitors::new(keys, Arc::clone(&clock), "quality");
+        let monitors = Monitors::new(keys, Arc::clone(&clock), "quality", monitor::heap_bytes);
         Self { config, constitution, clock, sink, stop, monitors, epochs: Epochs::default(), history }
     }
 

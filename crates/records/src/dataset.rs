@@ -28,6 +28,8 @@ use crate::{
 
 /// Chunks read at once.
 const PAGE: usize = 64;
+/// What is noted of a row while its table is made: its id, its place, its label.
+const ROW_BYTES: usize = 128;
 /// Records and labels that are held while a table is made.
 const HELD_MAX: usize = 20_000_000;
 
@@ -105,8 +107,9 @@ impl Gathered {
         }
         let bytes: usize = batches.iter().map(|batch| batch.heap_bytes()).sum();
         let room = self.room.get_or_insert_with(|| budget::process().of(Use::Files).nothing());
-        // What was gathered, and the table that it becomes.
-        room.resize(room.bytes() + 2 * bytes)?;
+        // What was gathered, the table that it becomes, and what is noted of each row meanwhile.
+        let rows: usize = batches.iter().map(RecordBatch::rows).sum();
+        room.resize(room.bytes() + 2 * bytes + ROW_BYTES * rows)?;
         match tags.get(tag::HOLDS).map(String::as_str) {
             Some(tag::NOTHING) => {}
             Some(tag::LABELS) => self.pieces.push((place, Piece::Labels(schema, batches))),
@@ -188,7 +191,8 @@ impl Gathered {
             }
             batches.push(builder.finish().map_err(broken)?);
         }
-        Ok(Dataset { schema, batches, rows: chosen.len() as u64 })
+        let (rows, room) = (chosen.len() as u64, self.room.map(Arc::new));
+        Ok(Dataset { schema, batches, rows, room })
     }
 
     fn chosen(&self, selection: Selection) -> Vec<Chosen> {

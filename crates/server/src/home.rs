@@ -3,11 +3,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_storage::{Durability, Embedded, HomeProbe, JetStream, Options, RecordsKept, jetstream};
+use acgs_storage::{
+    Durability, Embedded, HomeProbe, JetStream, Options, RecordsKept, jetstream,
+    quota::{Quota, Quotas},
+};
 use acgs_vocabulary::ports::{Blobs, Clock, EventLog, KeyValue, Ledger, RecordLog};
 use tokio::sync::watch;
 
 use crate::settings::{HomeDurability, Settings};
+
+/// Keys that callers make by naming something new. Monitors and histories have bounds of their own; leases of streams must never be refused.
+const QUOTAS: [Quota; 4] =
+    [("reference/", 100_000), ("model_reference/", 10_000), ("sla/", 10_000), ("alerts/", 100_000)];
 
 /// A home by its ports.
 #[derive(Clone, Debug)]
@@ -51,7 +58,7 @@ pub(crate) async fn open(
             label: format!("NATS JetStream at {}, shared", home.server()),
             connected: Some(home.connected()),
             log: Arc::clone(&home) as _,
-            keys: Arc::clone(&home) as _,
+            keys: Arc::new(Quotas::new(Arc::clone(&home) as _, &QUOTAS)),
             ledger: Arc::clone(&home) as _,
             probe: Arc::clone(&home) as _,
             records: Arc::clone(&home) as _,
@@ -81,7 +88,7 @@ pub(crate) async fn open(
         label,
         connected: None,
         log: Arc::clone(&home) as _,
-        keys: Arc::clone(&home) as _,
+        keys: Arc::new(Quotas::new(Arc::clone(&home) as _, &QUOTAS)),
         ledger: Arc::clone(&home) as _,
         probe: Arc::clone(&home) as _,
         records: Arc::clone(&home) as _,

@@ -15,6 +15,8 @@ pub mod outbox;
 
 pub mod unsent;
 
+pub mod quota;
+
 pub mod sink;
 
 pub mod consumer;

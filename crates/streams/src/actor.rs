@@ -235,6 +235,8 @@ impl Actor {
             }
             let actions = match turn {
                 Turn::Lane(event) => self.on_lane(event),
+                // To ask for the room of many windows is long.
+                Turn::Input(input) if self.core.is_long(input.rows()) => heavy(|| self.on_input(input)).await,
                 Turn::Input(input) => self.on_input(input),
                 Turn::Step(done) => self.on_step(done),
                 Turn::Unpark => self.unpark(),

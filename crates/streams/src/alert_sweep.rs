@@ -1,5 +1,5 @@
-//! Alerts whose stream nobody runs any more, since its process was killed: they are closed when the stream could not be resumed either. It
-//! must not know how an alert opens.
+//! Alerts whose stream nobody runs any more, since its process was killed: they are closed when the stream could not be resumed either; and
+//! records of alerts that are long over, which are forgotten. It must not know how an alert opens.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,6 +11,8 @@ use acgs_vocabulary::{
     Alert, AlertState, Problem, Severity,
     alert::AlertSubject,
     ports::{Clock, PortError},
+    steady::Steady,
+    text,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,11 +24,15 @@ use crate::{
 };
 
 /// Between two looks, at most.
-const EVERY_MS: u64 = 60_000;
+const EVERY_MS: u64 = 300_000;
 /// Records looked at together.
 const PAGE: usize = 64;
 /// Between two pages.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A record is kept for so long after its alert is over: 30 days.
+const KEEP_MS: i64 = 30 * 86_400_000;
+/// How fast a clock that has jumped is followed.
+const CATCH_UP: u32 = 24;
 
 /// What the sweep needs.
 #[derive(Debug)]
@@ -53,27 +59,35 @@ impl AlertSweep {
         let every = Duration::from_millis((self.absent_ms_max / 2).clamp(1, EVERY_MS));
         // Streams with open alerts that nobody runs, and since when.
         let mut absent: HashMap<String, i64> = HashMap::new();
+        let mut time = Steady::new(self.clock.now_ms(), self.clock.monotonic_us(), CATCH_UP);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
                 () = self.stop.cancelled() => return,
             }
-            if let Err(problem) = self.look(&mut absent).await {
+            let now_ms = time.look(self.clock.now_ms(), self.clock.monotonic_us());
+            if let Err(problem) = self.look(&mut absent, now_ms - KEEP_MS).await {
                 tracing::debug!(%problem, "alerts without a stream could not be looked for");
             }
         }
     }
 
-    async fn look(&self, absent: &mut HashMap<String, i64>) -> Result<(), Problem> {
+    async fn look(&self, absent: &mut HashMap<String, i64>, old_ms: i64) -> Result<(), Problem> {
         let mut runs: HashMap<String, bool> = HashMap::new();
         let mut seen = HashSet::new();
         let mut after = String::new();
         loop {
-            let page = self.alerts.list(&after, PAGE, Some(AlertState::Open), Severity::Low, "").await?;
+            let page = self.alerts.list(&after, PAGE, None, Severity::Low, "").await?;
             let Some(last) = page.last() else { break };
             after.clone_from(&last.alert_id);
             for record in &page {
                 let Some(alert) = record.last() else { continue };
+                if record.state == AlertState::Resolved {
+                    if text::parse_rfc3339(&record.changed_at).is_some_and(|at_ms| at_ms < old_ms) {
+                        self.alerts.forget(record).await?;
+                    }
+                    continue;
+                }
                 let stream_id = &*alert.window.stream_id;
                 let known = runs.get(stream_id).copied();
                 let is_run = match known {

@@ -253,6 +253,21 @@ impl Alerts {
         changed.map(|(record, ())| record).ok_or_else(|| unknown(alert_id))
     }
 
+    /// Forgets a record that is as it was read; one that has changed since stays.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn forget(&self, record: &Record) -> Result<(), PortError> {
+        let Some((revision, now)) = self.read(&record.alert_id).await? else { return Ok(()) };
+        if now != *record {
+            return Ok(());
+        }
+        match self.keys.delete(&format!("{PREFIX}{}", record.alert_id), Some(revision)).await {
+            Err(PortError::Conflict { .. }) => Ok(()),
+            done => done,
+        }
+    }
+
     /// One record.
     ///
     /// # Errors

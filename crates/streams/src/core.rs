@@ -5,6 +5,7 @@ mod frames;
 mod label;
 mod labels;
 mod look;
+mod memory;
 mod partitions;
 mod reports;
 mod told;
@@ -25,6 +26,7 @@ use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
 pub use label::{Label, LabelCounts, labels};
 pub use look::{Held, Look, Looked};
+use memory::{Answer, Memories, Memory};
 use partitions::Partition;
 pub use partitions::{Origin, Place};
 use told::Told;
@@ -36,9 +38,6 @@ use crate::{alert_tracker::AlertTracker, config::Config, projection::Projection,
 
 /// Rows and labels that wait for each other.
 type Join = LabelJoin<RecordId, label::Waiting, OwnedCell>;
-
-/// What a finding or an alert takes, in bytes, about.
-const FOUND: usize = 512;
 
 /// When a frame was received, and when it is taken: waiting for the judges lies between.
 #[derive(Clone, Copy, Debug)]
@@ -104,11 +103,9 @@ impl Report {
     /// Bytes that it holds, about.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let said = |part: &Part| {
-            part.verdict.as_ref().map_or(0, |verdict| verdict.report.len() + verdict.findings.len() * FOUND)
-        };
+        let said = |part: &Part| part.verdict.as_ref().map_or(0, memory::weight);
         let parts: usize = self.parts.iter().map(said).sum();
-        size_of::<Self>() + parts + (self.findings.len() + self.alerts.len()) * FOUND
+        size_of::<Self>() + parts + (self.findings.len() + self.alerts.len()) * memory::FOUND
     }
 }
 
@@ -165,26 +162,6 @@ pub(crate) fn evidence(read: ReadEvidence, parts: &mut [Part]) -> Evidence {
     }
 }
 
-/// What is remembered of a window that may be judged again.
-#[derive(Debug, Default)]
-struct Memory {
-    next_revision: u32,
-    answers: BTreeMap<LaneId, Answer>,
-    pending: u32,
-    finished: bool,
-}
-
-/// What one judge was asked of a window, and what it said.
-#[derive(Clone, Debug, Default)]
-struct Answer {
-    /// Of the newest question.
-    revision: u32,
-    /// The newest answer.
-    verdict: Option<Verdict>,
-    /// The judge was lost before it answered.
-    waived: bool,
-}
-
 #[derive(Debug)]
 struct Pending {
     window: WindowKey,
@@ -207,7 +184,7 @@ pub struct Core {
     join_room: Reservation,
     partitions: HashMap<String, Partition>,
     lanes: BTreeMap<LaneId, Told>,
-    memory: HashMap<WindowKey, Memory>,
+    memory: Memories,
     pending: VecDeque<Pending>,
     awaited: HashSet<(WindowKey, LaneId, u32)>,
     report_seq: u64,
@@ -220,27 +197,14 @@ pub struct Core {
     /// What is being taken, and the work of a first step.
     unfinished: Option<Unfinished>,
     light: usize,
+    /// Reports that could be made are left for the next step.
+    owes_reports: bool,
     /// What became of the labels that were taken last.
     label_counts: LabelCounts,
     /// Late rows, and rows that were in time, when their share was looked at last.
     late_looked: (u64, u64),
     /// What was found then.
     late_found: Option<Finding>,
-}
-
-impl Memory {
-    /// Whether every judge that still can has answered what it was asked last.
-    fn is_answered(&self) -> bool {
-        let answered = |answer: &Answer| {
-            answer.verdict.as_ref().is_some_and(|verdict| verdict.revision == answer.revision)
-        };
-        self.answers.values().all(|answer| answer.waived || answered(answer))
-    }
-
-    /// Whether nothing will be said of the window any more.
-    fn is_over(&self) -> bool {
-        self.finished && self.pending == 0 && self.is_answered()
-    }
 }
 
 impl Core {
@@ -261,7 +225,7 @@ impl Core {
             join_room: budget::process().of(Use::Labels).nothing(),
             partitions: HashMap::new(),
             lanes: spec.judges.iter().map(|judge| (LaneId::whole(*judge), Told::default())).collect(),
-            memory: HashMap::new(),
+            memory: Memories::new(budget::process().of(Use::Reports).nothing()),
             pending: VecDeque::new(),
             awaited: HashSet::new(),
             report_seq: 0,
@@ -271,6 +235,7 @@ impl Core {
             receipt_us: None,
             unfinished: None,
             light: work::LIGHT,
+            owes_reports: false,
             label_counts: LabelCounts::default(),
             late_looked: (0, 0),
             late_found: None,
@@ -337,7 +302,6 @@ impl Core {
 
     /// The watermark may have moved.
     fn move_on(&mut self, now_us: u64) -> Vec<Action> {
-        self.expire_labels();
         self.begin(Unfinished::default(), now_us)
     }
 }

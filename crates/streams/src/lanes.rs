@@ -14,7 +14,10 @@ use std::{
 
 use acgs_columns::{Field, Kind};
 use acgs_lane::{Connector, LaneConfigs, LaneDown, LaneId, LaneUp, ReplayLog, message::Open};
-use acgs_vocabulary::Problem;
+use acgs_vocabulary::{
+    Problem,
+    budget::{self, Use},
+};
 use link::{Link, Said};
 use tokio::time::Instant;
 
@@ -124,7 +127,7 @@ impl Lanes {
             let link = Link::new(Arc::clone(connector), id, open, configs, age_max_ms);
             Lane {
                 id,
-                replay_log: ReplayLog::new(remote),
+                replay_log: ReplayLog::new(remote).within(&budget::process().of(Use::Frames)),
                 link,
                 down_since: Some(Instant::now()),
                 opened_at: Instant::now(),

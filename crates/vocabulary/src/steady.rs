@@ -28,12 +28,6 @@ impl Steady {
         self.now_us = if is_near { wall_us.max(least_us) } else { most_us };
         self.now_us / 1_000
     }
-
-    /// How far it is from a wall clock that says this, in milliseconds; positive while the wall clock is ahead.
-    #[must_use]
-    pub fn behind_ms(&self, wall_ms: i64) -> i64 {
-        wall_ms.saturating_sub(self.now_us / 1_000)
-    }
 }
 
 #[cfg(test)]
@@ -62,7 +56,6 @@ mod tests {
     fn a_jump_ahead_is_followed_slowly() {
         let mut time = Steady::new(0, 0, 24);
         assert_eq!(time.look(2 * YEAR_MS, 1_000_000), 24_000);
-        assert!(time.behind_ms(2 * YEAR_MS) > YEAR_MS);
         assert_eq!(time.look(24_500, 1_000_000), 24_500);
         let mut passed_us = 1_000_000;
         while time.look(86_400_000, passed_us) < 86_400_000 {

@@ -150,11 +150,24 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         }
     }
 
-    /// Gives up what event time has overtaken.
-    pub fn expire(&mut self, watermark: i64) -> Expired<P> {
+    /// Gives up what event time has overtaken, for so much work: one for each id. When some is left, there is more.
+    pub fn expire(&mut self, watermark: i64, work: &mut usize) -> Expired<P> {
         let mut expired = Expired { predictions: Vec::new(), labels: 0 };
-        while self.deadlines.first_key_value().is_some_and(|(&deadline_ms, _)| deadline_ms <= watermark) {
-            let Some((_, ids)) = self.deadlines.pop_first() else { break };
+        while *work > 0
+            && let Some(mut oldest) = self.deadlines.first_entry()
+            && *oldest.key() <= watermark
+        {
+            let ids: Vec<K> = match oldest.get().len() <= *work {
+                true => oldest.remove().into_iter().collect(),
+                false => {
+                    let some: Vec<K> = oldest.get().iter().take(*work).cloned().collect();
+                    for id in &some {
+                        oldest.get_mut().remove(id);
+                    }
+                    some
+                }
+            };
+            *work -= ids.len();
             for id in ids {
                 match self.remove(&id) {
                     Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),

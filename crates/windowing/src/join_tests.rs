@@ -18,8 +18,8 @@ fn labels_find_predictions_either_way_round() {
     assert_eq!(join.predict(&3, "p3", 30), Predicted::Waits);
     assert_eq!(join.predict(&4, "p4", 30), Predicted::Full);
     assert_eq!(join.label(&5, true, 30), Labelled::Full);
-    assert_eq!(join.expire(20), Expired { predictions: vec![], labels: 0 });
-    assert_eq!(join.expire(30), Expired { predictions: vec!["p3"], labels: 0 });
+    assert_eq!(join.expire(20, &mut usize::MAX.clone()), Expired { predictions: vec![], labels: 0 });
+    assert_eq!(join.expire(30, &mut usize::MAX.clone()), Expired { predictions: vec!["p3"], labels: 0 });
     assert!(join.is_empty());
 }
 
@@ -45,7 +45,7 @@ proptest! {
             let both = predicted.contains(&id) && labelled.contains(&id);
             prop_assert_eq!(matched.get(&id).copied().unwrap_or(0), usize::from(both));
         }
-        let expired = join.expire(5);
+        let expired = join.expire(5, &mut usize::MAX.clone());
         prop_assert_eq!(expired.predictions.len(), predicted.difference(&labelled).count());
         prop_assert_eq!(expired.labels, labelled.difference(&predicted).count());
         prop_assert!(join.is_empty());
@@ -64,4 +64,25 @@ fn without_room_what_is_done_is_forgotten_first() {
     assert_eq!((join.predict(&4, 4, 10), join.heap_bytes()), (Predicted::Full, 2 * entry));
     assert_eq!(join.label(&2, 2, 10), Labelled::Matched(2));
     assert_eq!(join.predict(&4, 4, 10), Predicted::Waits);
+}
+
+#[test]
+fn what_is_overtaken_is_given_up_in_steps() {
+    let mut join: LabelJoin<u64, u64, u64> = LabelJoin::new(10_000, |_| 0);
+    for id in 0..1_000 {
+        assert_eq!(join.predict(&id, id, (id % 7) as i64), Predicted::Waits);
+    }
+    let (mut steps, mut given_up) = (0, Vec::new());
+    loop {
+        let mut work = 64;
+        given_up.extend(join.expire(5, &mut work).predictions);
+        steps += 1;
+        if work > 0 {
+            break;
+        }
+    }
+    given_up.sort_unstable();
+    assert_eq!(given_up, (0..1_000).filter(|id| id % 7 <= 5).collect::<Vec<_>>());
+    assert!(steps >= 13, "{steps} steps");
+    assert_eq!(join.len(), 1_000 / 7);
 }

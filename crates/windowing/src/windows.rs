@@ -24,7 +24,7 @@ pub use steps::{Cause, Close, Frame, Full, Limits, PaneId, Room, Rows, Steps, Wi
 
 /// What a window costs to touch, in units of a row's work, and to close, beside its slices.
 const TOUCH: usize = 8;
-const CLOSE: usize = 16;
+const CLOSE: usize = 128;
 
 /// All windows of one stream.
 #[derive(Debug)]

@@ -25,6 +25,11 @@ const MODELS_MAX: usize = 1_000;
 /// Rows of one model against one reference.
 pub type Gathered = (Arc<Reference>, PaneCounts);
 
+/// What is held of them, in bytes.
+pub(super) fn heap_bytes((_, counts): &Gathered) -> usize {
+    counts.heap_bytes()
+}
+
 /// Keeps rows for the order of their model, if there is one.
 pub(super) fn gather(
     monitors: &Monitors<Gathered>,

@@ -102,7 +102,13 @@ impl ReferenceStore {
                     return Ok(reference);
                 }
                 Err(PortError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if let PortError::Full(_) = error {
+                        // Nothing refers to the bytes: they hold name and version.
+                        self.blobs.delete(&blob_name(&digest)).await?;
+                    }
+                    return Err(error.into());
+                }
             }
         }
         Err(Problem::exhausted("CONFLICT", "others keep storing versions of this name", 100))

@@ -1,4 +1,4 @@
-//! A pane as the machine holds it. It must not know what is in it.
+//! A pane as the machine holds it, and what panes and messages count. It must not know what is in them.
 
 use std::sync::Arc;
 
@@ -15,4 +15,9 @@ pub(super) struct Held<P> {
 /// What a pane takes: what it holds, its key, its place.
 pub(super) fn weight<P>(key: &str, heap_bytes: usize) -> usize {
     heap_bytes + key.len() + 2 * size_of::<(PaneId, Held<P>)>()
+}
+
+/// What a tick, close or release counts towards the next snapshot, with the panes that it names.
+pub(super) fn control_bytes(panes: &[PaneId]) -> u64 {
+    128 + 8 * panes.len() as u64
 }

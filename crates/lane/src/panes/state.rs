@@ -10,7 +10,7 @@ use super::{Held, PaneJudge, Restoring, Stage, broken, not_ready, weight};
 use crate::{
     assessor::{Assessor, Feed},
     carry::Carried,
-    message::{LaneUp, State},
+    message::{LaneDown, LaneUp, State},
     pieces,
 };
 
@@ -82,12 +82,30 @@ impl<A: Assessor> PaneJudge<A> {
         Ok(Vec::new())
     }
 
-    /// Not more often than their own size allows: state travels no more than rows do.
-    pub(super) fn snapshot_when_due(&mut self) -> Result<Vec<LaneUp>, Problem> {
-        let Stage::Ready { open, .. } = &self.stage else { return Err(not_ready()) };
+    /// What a message costs by the panes that it has merged or written: bytes are read and written at about eight a cell.
+    pub(super) fn cells_of(&self, message: &LaneDown) -> usize {
+        let bytes_of = |pane| self.panes.get(pane).map_or(0, |held| held.bytes);
+        let (merged, sent) = match message {
+            LaneDown::Close(close) => (close.panes.iter().map(bytes_of).sum(), 0),
+            LaneDown::Rows { batch, .. } => (0, batch.size_bytes() as u64),
+            _ => (0, 0),
+        };
+        let written = if self.is_due(sent) { self.dirty.iter().map(bytes_of).sum() } else { 0 };
+        (merged + written) / 8
+    }
+
+    /// Whether a snapshot is due after so many bytes more. Not more often than their own size allows: state travels no more than rows do.
+    fn is_due(&self, bytes: u64) -> bool {
+        let Stage::Ready { open, .. } = &self.stage else { return false };
         let every_bytes = open.snapshot_every_bytes;
-        let due = every_bytes > 0 && self.bytes_since_snapshot >= every_bytes.max(self.last_snapshot_bytes);
-        if due { self.snapshot() } else { Ok(Vec::new()) }
+        every_bytes > 0 && self.bytes_since_snapshot + bytes >= every_bytes.max(self.last_snapshot_bytes)
+    }
+
+    pub(super) fn snapshot_when_due(&mut self) -> Result<Vec<LaneUp>, Problem> {
+        if !matches!(self.stage, Stage::Ready { .. }) {
+            return Err(not_ready());
+        }
+        if self.is_due(0) { self.snapshot() } else { Ok(Vec::new()) }
     }
 
     /// Panes that changed since the last one, and the carry.

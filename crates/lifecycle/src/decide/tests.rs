@@ -104,6 +104,22 @@ fn a_silent_worker_loses_the_job_and_can_do_no_harm_later() {
 }
 
 #[test]
+fn heartbeats_are_written_down_a_few_times_in_a_lease() {
+    let mut room = Room::with_model("m", policy());
+    room.trigger(TriggerKind::PerformanceDegradation, 500);
+    let held = room.lease(1);
+    room.by("w", "m", Command::Start(held.clone())).unwrap();
+    let before = room.log.len();
+    for _ in 0..10 * 600 {
+        room.now_ms += LIMITS.lease_ms / 600;
+        assert_eq!(room.by("w", "m", Command::Heartbeat(held.clone())), Ok(Answer::Done));
+    }
+    let written = room.log.len() - before;
+    assert!((10..=41).contains(&written), "{written} entries in ten leases");
+    assert_eq!(room.job(1).state, JobState::Running, "and it is never late");
+}
+
+#[test]
 fn what_fails_again_and_again_is_given_up_and_opens_the_circuit() {
     let mut room = Room::with_model("m", policy());
     for round in 0..3 {

@@ -41,7 +41,7 @@ impl Time {
     pub(super) fn now_ms(&mut self) -> i64 {
         let wall_ms = self.clock.now_ms();
         let now_ms = self.steady.look(wall_ms, self.clock.monotonic_us());
-        let behind_ms = self.steady.behind_ms(wall_ms);
+        let behind_ms = wall_ms.saturating_sub(now_ms);
         if behind_ms.abs() > APART_MS && self.may_tell() {
             tracing::warn!(behind_ms, "the wall clock was set: what is due by time follows it slowly");
         }

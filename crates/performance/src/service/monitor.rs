@@ -20,6 +20,8 @@ use crate::{
 
 /// Between two judgements, when nothing is said.
 const INTERVAL_SECONDS: u32 = 60;
+/// What a number takes beside its name.
+const NAMED_BYTES: usize = 96;
 
 /// What arrived for a service.
 #[derive(Clone, Debug)]
@@ -28,6 +30,15 @@ pub enum Gathered {
     Metrics(BTreeMap<String, (f64, u64)>, BTreeMap<String, f64>),
     /// Rows of lanes.
     Rows(Roles, Option<f64>, Box<PerformancePane>),
+}
+
+/// What is held, in bytes, about.
+pub(super) fn heap_bytes(held: &Gathered) -> usize {
+    let named = |name: &String| name.len() + NAMED_BYTES;
+    match held {
+        Gathered::Metrics(sums, targets) => sums.keys().chain(targets.keys()).map(named).sum(),
+        Gathered::Rows(.., pane) => size_of::<PerformancePane>() + pane.heap_bytes(),
+    }
 }
 
 /// Keeps the rows of a lane for the order of its service, if there is one.

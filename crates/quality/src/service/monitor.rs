@@ -18,6 +18,11 @@ const LIMIT: u32 = 10;
 /// Rows of one service and one schema.
 pub type Gathered = (Arc<Schema>, QualityPane);
 
+/// What is held of them, in bytes.
+pub(super) fn heap_bytes((_, pane): &Gathered) -> usize {
+    pane.heap_bytes()
+}
+
 /// Keeps rows for the order of their service, if there is one.
 pub(super) fn gather(monitors: &Monitors<Gathered>, service_id: &str, rows: &RecordBatch) {
     if monitors.watches(service_id) {

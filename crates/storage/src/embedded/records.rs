@@ -1,7 +1,7 @@
 //! Records in the embedded home: by topic for readers, and in the order in which they came for giving the oldest up.
 //! It must not know what is in them.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use acgs_vocabulary::{
     ports::{Chunk, Clock, ENTRY_BYTES_MAX, PortError, RecordLog},
@@ -61,6 +61,8 @@ pub(super) struct Records {
     jumped: bool,
     last: u64,
     bytes: u64,
+    /// Bytes of each topic.
+    by_topic: HashMap<String, u64>,
     /// When the oldest came; nothing is looked up before it may be too old.
     oldest_ms: u64,
 }
@@ -72,11 +74,21 @@ impl Records {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, PortError> {
         let time = Steady::new(clock.now_ms(), clock.monotonic_us(), CATCH_UP);
-        let mut records = Self { kept, clock, time, jumped: false, last: 0, bytes: 0, oldest_ms: u64::MAX };
+        let mut records = Self {
+            kept,
+            clock,
+            time,
+            jumped: false,
+            last: 0,
+            bytes: 0,
+            by_topic: HashMap::new(),
+            oldest_ms: u64::MAX,
+        };
         let mut newest_ms = 0;
         for held in parts.record_order.iter() {
             let (key, value) = held.into_inner().map_err(trouble)?;
-            let (at_ms, bytes, _) = order(&value).unwrap_or((0, 0, ""));
+            let (at_ms, bytes, topic) = order(&value).unwrap_or((0, 0, ""));
+            *records.by_topic.entry(topic.to_owned()).or_default() += bytes;
             records.last = sequence_of(&key);
             records.bytes += bytes;
             records.oldest_ms = records.oldest_ms.min(at_ms);
@@ -97,7 +109,7 @@ impl Records {
     fn now_ms(&mut self) -> u64 {
         let wall_ms = self.clock.now_ms();
         let now_ms = self.time.look(wall_ms, self.clock.monotonic_us());
-        let behind_ms = self.time.behind_ms(wall_ms);
+        let behind_ms = wall_ms.saturating_sub(now_ms);
         if std::mem::replace(&mut self.jumped, behind_ms > JUMP_MS) != self.jumped && self.jumped {
             tracing::warn!(
                 ahead_ms = behind_ms,
@@ -125,6 +137,7 @@ impl Records {
         let place =
             [&at_ms.to_be_bytes()[..], &(value.len() as u64).to_be_bytes(), topic.as_bytes()].concat();
         self.bytes += value.len() as u64;
+        *self.by_topic.entry(topic.to_owned()).or_default() += value.len() as u64;
         self.oldest_ms = self.oldest_ms.min(at_ms);
         batch.insert(&parts.records, key(topic, self.last), value);
         batch.insert(&parts.record_order, self.last.to_be_bytes(), place);
@@ -132,30 +145,79 @@ impl Records {
         self.last
     }
 
-    /// Gives up what is too old, and the oldest when there are too many bytes.
+    /// Gives up what is too old; and when there are too many bytes, the oldest of the topic that has the most: one model's records take no
+    /// other's place.
     pub(super) fn prune(&mut self, parts: &Parts) -> Result<(), PortError> {
         let old_ms = self.now_ms().saturating_sub(self.kept.age.as_millis() as u64);
-        if self.bytes <= self.kept.bytes && self.oldest_ms >= old_ms {
-            return Ok(());
+        if self.oldest_ms < old_ms {
+            self.prune_old(parts, old_ms)?;
         }
+        let mut pruned = 0;
+        while self.bytes > self.kept.bytes && pruned < PRUNE_MAX {
+            let Some(topic) = self.largest() else { break };
+            pruned += self.prune_topic(parts, &topic, PRUNE_MAX - pruned)?.max(1);
+        }
+        Ok(())
+    }
+
+    fn prune_old(&mut self, parts: &Parts, old_ms: u64) -> Result<(), PortError> {
         let mut batch = parts.database.batch();
-        let mut left = self.bytes;
         let mut oldest_ms = u64::MAX;
         for held in parts.record_order.iter().take(PRUNE_MAX) {
             let (place, value) = held.into_inner().map_err(trouble)?;
             let (at_ms, bytes, topic) = order(&value).unwrap_or((0, 0, ""));
-            if left <= self.kept.bytes && at_ms >= old_ms {
-                oldest_ms = at_ms;
+            oldest_ms = at_ms;
+            if at_ms >= old_ms {
                 break;
             }
-            left -= bytes.min(left);
+            self.forget(topic, bytes);
             batch.remove(&parts.records, key(topic, sequence_of(&place)));
             batch.remove(&parts.record_order, place);
-            oldest_ms = at_ms;
         }
         batch.commit().map_err(trouble)?;
-        (self.bytes, self.oldest_ms) = (left, oldest_ms);
+        self.oldest_ms = oldest_ms;
         Ok(())
+    }
+
+    fn largest(&self) -> Option<String> {
+        let largest = self.by_topic.iter().max_by_key(|(topic, bytes)| (**bytes, topic.as_str()));
+        largest.map(|(topic, _)| topic.clone())
+    }
+
+    /// Gives up the oldest of a topic until there is room, or another has more; how many those were.
+    fn prune_topic(&mut self, parts: &Parts, topic: &str, most: usize) -> Result<usize, PortError> {
+        let others = self.by_topic.iter().filter(|(other, _)| *other != topic);
+        let next = others.map(|(_, bytes)| *bytes).max().unwrap_or(0);
+        let mut batch = parts.database.batch();
+        let mut pruned = 0;
+        for held in parts.records.range(key(topic, 0)..=key(topic, u64::MAX)).take(most) {
+            let own = self.by_topic.get(topic).copied().unwrap_or(0);
+            if self.bytes <= self.kept.bytes || own < next {
+                break;
+            }
+            let (key, value) = held.into_inner().map_err(trouble)?;
+            self.forget(topic, value.len() as u64);
+            batch.remove(&parts.record_order, sequence_of(&key).to_be_bytes());
+            batch.remove(&parts.records, key);
+            pruned += 1;
+        }
+        if pruned == 0 {
+            // What is counted is not there: it counts no more.
+            let own = self.by_topic.get(topic).copied().unwrap_or(0);
+            self.forget(topic, own);
+        }
+        batch.commit().map_err(trouble)?;
+        Ok(pruned)
+    }
+
+    fn forget(&mut self, topic: &str, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(own) = self.by_topic.get_mut(topic) {
+            *own = own.saturating_sub(bytes);
+            if *own == 0 {
+                self.by_topic.remove(topic);
+            }
+        }
     }
 }
 

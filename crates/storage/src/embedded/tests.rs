@@ -130,6 +130,24 @@ async fn the_oldest_records_are_given_up_when_there_are_too_many_bytes() {
 }
 
 #[tokio::test]
+async fn one_topic_takes_no_place_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = RecordsKept { bytes: 100_000, ..KEPT };
+    let home = Embedded::open(Options { records, ..options(folder.path(), 10) }).unwrap();
+    for _ in 0..20 {
+        home.record("small", chunk(1_000)).await.unwrap();
+    }
+    for _ in 0..500 {
+        home.record("large", chunk(1_000)).await.unwrap();
+    }
+    home.record("other", chunk(1)).await.unwrap();
+    let kept = async |topic: &str| home.chunks(topic, 0, 1_000).await.unwrap().len();
+    assert_eq!(kept("small").await, 20, "it has less than its part");
+    assert!((70..=80).contains(&kept("large").await), "{}", kept("large").await);
+    assert_eq!(home.chunks("large", 0, 1_000).await.unwrap().last().unwrap().sequence, 520);
+}
+
+#[tokio::test]
 async fn a_clock_that_jumps_gives_no_records_up() {
     const YEAR_MS: i64 = 365 * 86_400_000;
     let folder = tempfile::tempdir().unwrap();

@@ -169,6 +169,17 @@ pub struct Frame {
     pub waits: Option<Waits>,
 }
 
+impl Input {
+    /// Rows that come with it.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Frame(Frame { held: Held::Rows(batch), .. }) => batch.rows(),
+            _ => 0,
+        }
+    }
+}
+
 /// What the task is given.
 #[derive(Debug)]
 pub enum Input {

@@ -95,7 +95,7 @@ impl Core {
         }
         for close in steps.closes {
             let timing = if close.cause == Cause::OnTime { Timing::OnTime } else { Timing::Late };
-            let memory = self.memory.entry(close.window.clone()).or_default();
+            let memory = self.memory.of(&close.window);
             let revision = memory.next_revision;
             memory.next_revision += 1;
             memory.pending += 1;

@@ -208,12 +208,16 @@ impl Core {
         }
     }
 
-    /// Gives up rows and labels that event time has overtaken.
-    pub(super) fn expire_labels(&mut self) {
+    /// Gives up rows and labels that event time has overtaken, as long as there is work left; true when none is left to give up.
+    pub(super) fn expire_labels(&mut self, work: &mut usize) -> bool {
         let watermark = self.windows.watermarks.current();
-        let Some(join) = &mut self.join else { return };
-        let expired = join.expire(watermark);
+        let Some(join) = &mut self.join else { return true };
+        let mut ids = (*work / LABEL).max(usize::from(*work > 0));
+        let before = ids;
+        let expired = join.expire(watermark, &mut ids);
         self.totals.dropped.labels_expired += expired.labels as u64;
+        *work = work.saturating_sub((before - ids) * LABEL);
+        ids > 0
     }
 }
 

@@ -1,4 +1,4 @@
-//! A look at a frame: what it promises, what it refuses, and who has no say any more.
+//! A look at a frame: what it promises, what it refuses, and who has no say any more; and how much is done at once.
 
 use super::*;
 
@@ -55,4 +55,20 @@ fn a_client_that_was_replaced_has_no_say() {
     core.say_end(&again);
     let ended = core.look(&Origin { seq: 2, ..again }, &rows_at(core, &[1]), 0, Room::default()).unwrap_err();
     assert_eq!(ended.reason(), "ENDED");
+}
+
+#[test]
+fn windows_that_nobody_judges_in_time_are_told_in_steps() {
+    let mut spec = spec(10, 10, 0);
+    spec.window = WindowSpec::new(WindowKind::Tumbling { size_ms: 10 }, 0, 0, None).unwrap();
+    spec.late_label = None;
+    let mut bench = Bench::new(spec);
+    let rows: Vec<(i64, i64)> = (0..1_000).map(|row| (row * 10 + 1, row)).collect();
+    bench.rows(1, &rows, 0);
+    let first = bench.core.tick(20_000, 0, |_| false);
+    assert!((1..=256).contains(&first.len()) && bench.core.is_busy(), "{} at once", first.len());
+    bench.take(first);
+    assert_eq!(bench.reports.len(), 999, "all but the window that is open");
+    let seqs: Vec<u64> = bench.reports.iter().map(|report| report.report_seq).collect();
+    assert_eq!(seqs, (1..=999).collect::<Vec<_>>());
 }

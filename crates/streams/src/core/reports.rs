@@ -6,9 +6,13 @@ use acgs_statistics::harm::{Harm, harm};
 use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
 use acgs_windowing::{WindowKey, watermark::BEGINNING};
 
-use super::{Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evidence, frames::window_of};
+use super::{
+    Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evidence, frames::window_of, memory,
+};
 use crate::alert_tracker::Observation;
 
+/// Reports made at once.
+const EMIT_MAX: usize = 256;
 /// Rows from which the share of late ones is looked at.
 const LATE_LOOK_ROWS: u64 = 100;
 
@@ -30,6 +34,7 @@ impl Core {
             return Vec::new();
         }
         let newest = revision == answer.revision;
+        let before = answer.verdict.as_ref().map_or(0, memory::weight);
         match &mut answer.verdict {
             // A judge that has lost the window's panes takes back nothing that was said of them.
             Some(held)
@@ -40,6 +45,7 @@ impl Core {
             }
             held => *held = Some(verdict),
         }
+        let after = answer.verdict.as_ref().map_or(0, memory::weight);
         if !in_time && newest {
             // The window was reported without it: it is reported again.
             let revision = memory.next_revision;
@@ -49,6 +55,7 @@ impl Core {
                 Pending { window, revision, awaited: Vec::new(), deadline_us: now_us, closed_at_us: None };
             self.pending.push_back(pending);
         }
+        self.memory.changed(before, after);
         let mut actions = Vec::new();
         self.emit(now_us, &mut actions);
         actions
@@ -65,7 +72,7 @@ impl Core {
         }
         let mut actions = Vec::new();
         self.emit(now_us, &mut actions);
-        self.memory.retain(|_, memory| !memory.is_over());
+        self.memory.forget_over();
         actions
     }
 
@@ -89,8 +96,10 @@ impl Core {
         actions
     }
 
-    /// Reports from the front for as long as nothing is missing.
+    /// Reports from the front for as long as nothing is missing; so many at once.
     pub(super) fn emit(&mut self, now_us: u64, actions: &mut Vec<Action>) {
+        let mut left = EMIT_MAX;
+        self.owes_reports = false;
         while let Some(front) = self.pending.front() {
             let missing = |(lane, revision): &(LaneId, u32)| {
                 self.awaited.contains(&(front.window.clone(), *lane, *revision))
@@ -98,6 +107,11 @@ impl Core {
             if front.awaited.iter().any(missing) {
                 return;
             }
+            if left == 0 {
+                self.owes_reports = true;
+                return;
+            }
+            left -= 1;
             let Some(pending) = self.pending.pop_front() else { return };
             if let Some(report) = self.report(&pending, now_us) {
                 actions.push(Action::Report(Box::new(report)));

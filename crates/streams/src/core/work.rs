@@ -57,10 +57,16 @@ pub(super) struct Unfinished {
 }
 
 impl Core {
-    /// Whether something is not taken to its end yet.
+    /// Whether something is not taken to its end yet, or told.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.unfinished.is_some()
+        self.unfinished.is_some() || self.owes_reports
+    }
+
+    /// Whether to look at so many rows may take long: each may need as many windows as overlap.
+    #[must_use]
+    pub fn is_long(&self, rows: usize) -> bool {
+        rows.saturating_mul(self.spec.window.overlap()) > LIGHT
     }
 
     /// What became of the labels that were taken last.
@@ -77,7 +83,10 @@ impl Core {
     /// Goes on with what was begun, for so much work.
     pub fn go_on(&mut self, now_us: u64, mut work: usize) -> Vec<Action> {
         let mut actions = Vec::new();
-        let Some(mut unfinished) = self.unfinished.take() else { return actions };
+        let Some(mut unfinished) = self.unfinished.take() else {
+            self.emit(now_us, &mut actions);
+            return actions;
+        };
         self.receipt_us = unfinished.receipt_us;
         self.limit_join();
         let over = self.step(&mut unfinished, now_us, &mut work, &mut actions);
@@ -105,11 +114,7 @@ impl Core {
                 return false;
             }
             self.send_found(&mut unfinished.found, work, actions);
-            if !unfinished.found.is_empty() {
-                return false;
-            }
-            self.expire_labels();
-            return true;
+            return unfinished.found.is_empty() && self.expire_labels(work);
         }
         self.join_labels(&mut unfinished.labels, &mut unfinished.found, work);
         self.send_found(&mut unfinished.found, work, actions);
@@ -120,6 +125,6 @@ impl Core {
         let steps = self.windows.go_on(ingest, None, work).steps;
         let over = ingest.is_over();
         self.follow(steps, now_us, actions);
-        over
+        over && self.expire_labels(work)
     }
 }

@@ -7,7 +7,7 @@ use acgs_columns::{RecordBatch, Schema};
 use async_trait::async_trait;
 
 use super::{Chunk, PortError};
-use crate::Problem;
+use crate::{Problem, budget::Reservation};
 
 /// Whose frames a recorder writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct Dataset {
     pub batches: Vec<RecordBatch>,
     /// The sum over the batches.
     pub rows: u64,
+    /// What it takes of the process's memory.
+    pub room: Option<Arc<Reservation>>,
 }
 
 /// What a frame holds.
