@@ -217,6 +217,7 @@ fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
         quality_severity: None,
         epoch: 0,
         life: String::new(),
+        not_judged: Vec::new(),
     };
     let origin = Origin { service: "bench", at_ms: end_ms, constitutional_hash };
     Envelope::new(EventKind::WindowReported, format!("{model}-{end_ms}"), origin, &reported)

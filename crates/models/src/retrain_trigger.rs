@@ -223,6 +223,7 @@ mod tests {
             quality_severity: None,
             epoch: 0,
             life: String::new(),
+            not_judged: Vec::new(),
         }
     }
 

@@ -4,18 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use acgs_statistics::harm::Harm;
 use acgs_vocabulary::{
-    Alert, Constitution, JudgeKind,
+    Alert, Constitution, JudgeKind, VerdictStatus,
     constitution::sha256_hex,
     event::{
         Envelope, EventKind, Origin,
-        payload::{AlertChanged, HarmFound, WindowReported},
+        payload::{AlertChanged, HarmFound, NotJudged, WhyNot, WindowReported},
     },
     ports::{Clock, EventSink},
 };
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{alerts::Alerts, core::Report};
+use crate::{
+    alerts::Alerts,
+    core::{Part, Report},
+};
 
 /// Changes of alerts that wait for their records; streams wait when it is full.
 const WAITING_MAX: usize = 4_096;
@@ -203,5 +206,20 @@ fn reported(publication: &Publication, report: &Report) -> WindowReported {
         quality_severity: of_quality.map(|(_, finding)| finding.severity).max(),
         epoch: publication.epoch,
         life: publication.life.to_string(),
+        not_judged: report.parts.iter().filter_map(not_judged).collect(),
     }
+}
+
+fn not_judged(part: &Part) -> Option<NotJudged> {
+    let status = match part.status() {
+        VerdictStatus::Ok => return None,
+        VerdictStatus::NotApplicable => WhyNot::NotApplicable,
+        VerdictStatus::Insufficient => WhyNot::Insufficient,
+        VerdictStatus::Unavailable => WhyNot::Unavailable,
+    };
+    let reason = part
+        .verdict
+        .as_ref()
+        .map_or_else(|| "no answer in time".to_owned(), |verdict| verdict.reason.clone());
+    Some(NotJudged { judge: part.judge, status, reason })
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     payload::{
-        AlertChanged, ConstitutionRefused, DriftDetection, HarmFound, PerformanceFound, PerformanceSubmitted,
-        QualityAssessed, ReferenceStored, WindowReported,
+        AlertChanged, ConstitutionRefused, DriftDetection, HarmFound, NotJudged, PerformanceFound,
+        PerformanceSubmitted, QualityAssessed, ReferenceStored, WhyNot, WindowReported,
     },
     *,
 };
@@ -99,6 +99,11 @@ fn reported(harm: HarmFound, performance: Option<PerformanceFound>) -> WindowRep
         quality_severity: Some(Severity::Critical),
         epoch: 3,
         life: "01".into(),
+        not_judged: vec![NotJudged {
+            judge: JudgeKind::Performance,
+            status: WhyNot::NotApplicable,
+            reason: "no labels".into(),
+        }],
     }
 }
 

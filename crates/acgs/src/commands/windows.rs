@@ -9,7 +9,7 @@ use acgs_server::Settings;
 use acgs_vocabulary::{
     event::{
         Envelope, EventKind,
-        payload::{HarmFound, PerformanceFound, WindowReported},
+        payload::{HarmFound, PerformanceFound, WhyNot, WindowReported},
     },
     text,
 };
@@ -44,11 +44,18 @@ pub struct Windows {
     json: bool,
 }
 
+/// Who was asked and did not answer: that is not who has found nothing.
+fn absent(reported: &WindowReported) -> String {
+    let silent = reported.not_judged.iter().filter(|judge| judge.status == WhyNot::Unavailable);
+    let silent: Vec<&str> = silent.map(|judge| judge.judge.as_str()).collect();
+    if silent.is_empty() { String::new() } else { format!("  ABSENT {}", silent.join(", ")) }
+}
+
 fn line(reported: &WindowReported) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
     let window = &reported.window;
     format!(
-        "{:<20} {:<10} {} .. {}  rows {:<7} quality {:<6} drift {:<6} harm {:<9} brier {:<6} {:<10} rev {}",
+        "{:<20} {:<10} {} .. {}  rows {:<7} quality {:<6} drift {:<6} harm {:<9} brier {:<6} {:<10} rev {}{}",
         window.stream_id,
         window.key,
         text::rfc3339(window.start_ms),
@@ -71,6 +78,7 @@ fn line(reported: &WindowReported) -> String {
             Some(PerformanceFound::Decayed) => "decayed",
         },
         reported.revision,
+        absent(reported),
     )
 }
 
@@ -161,7 +169,7 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
-    use acgs_vocabulary::Window;
+    use acgs_vocabulary::{JudgeKind, Window, event::payload::NotJudged};
 
     use super::*;
 
@@ -182,6 +190,7 @@ mod tests {
             quality_severity: None,
             epoch: 0,
             life: life.into(),
+            not_judged: Vec::new(),
         };
         let mut shown = VecDeque::new();
         for (start_ms, life, score) in [(0, "a", 0.5), (10, "a", 0.9), (0, "b", 0.8)] {
@@ -191,5 +200,13 @@ mod tests {
             shown.iter().map(|it| (it.newest.window.start_ms, it.newest.overall_score)).collect();
         assert_eq!(told, [(10, Some(0.9)), (0, Some(0.8))]);
         assert_eq!(shown[1].before[0].overall_score, Some(0.5));
+        let mut alone = reported(0, "a", 0.5);
+        assert!(line(&alone).ends_with("rev 0"));
+        for (judge, status) in
+            [(JudgeKind::Drift, WhyNot::Unavailable), (JudgeKind::Performance, WhyNot::NotApplicable)]
+        {
+            alone.not_judged.push(NotJudged { judge, status, reason: "gone".into() });
+        }
+        assert!(line(&alone).ends_with("rev 0  ABSENT drift"), "{}", line(&alone));
     }
 }

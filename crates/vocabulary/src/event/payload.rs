@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    JudgeKind,
     alert::Alert,
     finding::{Finding, Severity, Window},
 };
@@ -72,6 +73,31 @@ pub enum PerformanceFound {
     Decayed,
 }
 
+/// Why a judge did not judge a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhyNot {
+    /// There is nothing to judge by.
+    #[serde(rename = "VERDICT_STATUS_NOT_APPLICABLE")]
+    NotApplicable,
+    /// Too few rows.
+    #[serde(rename = "VERDICT_STATUS_INSUFFICIENT")]
+    Insufficient,
+    /// No answer in time.
+    #[serde(rename = "VERDICT_STATUS_UNAVAILABLE")]
+    Unavailable,
+}
+
+/// A judge that did not judge a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotJudged {
+    /// The judge.
+    pub judge: JudgeKind,
+    /// In a word.
+    pub status: WhyNot,
+    /// In a sentence; may be empty.
+    pub reason: String,
+}
+
 /// A window is reported, with all verdicts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowReported {
@@ -105,6 +131,9 @@ pub struct WindowReported {
     /// Unique to one life of the stream: one that is opened anew from the start tells its windows again.
     #[serde(default)]
     pub life: String,
+    /// Judges that were wanted and did not judge.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_judged: Vec<NotJudged>,
 }
 
 /// An alert opens, gets graver or ends.
