@@ -155,6 +155,7 @@ struct Watched {
     health: Vec<proto::VersionHealth>,
     /// Captures that were lost, in all.
     lost: u64,
+    lost_at: Option<Instant>,
     at: Option<Instant>,
 }
 
@@ -177,7 +178,7 @@ impl Watched {
         if all {
             self.at = Some(Instant::now());
         }
-        let captures_lost = self.lost(losses, all);
+        let captures_lost = self.lost(losses);
         if versions.is_empty() && captures_lost.is_empty() && !changed {
             return Vec::new();
         }
@@ -202,13 +203,13 @@ impl Watched {
         messages
     }
 
-    /// Captures that were lost, when there are more of them than were told, or everything is told.
-    fn lost(&mut self, losses: &Losses, all: bool) -> Vec<proto::CaptureLoss> {
+    /// Captures that were lost, when there are more of them than were told.
+    fn lost(&mut self, losses: &Losses) -> Vec<proto::CaptureLoss> {
         let lost = losses.all();
-        if lost == 0 || (!all && lost == self.lost) {
+        if lost == self.lost || self.lost_at.is_some_and(|at| at.elapsed() < QUIET) {
             return Vec::new();
         }
-        self.lost = lost;
+        (self.lost, self.lost_at) = (lost, Some(Instant::now()));
         let message = |loss: Loss| proto::CaptureLoss {
             model_id: loss.model_id.to_string(),
             version: loss.version.to_string(),

@@ -13,7 +13,7 @@ use std::{
 /// The same is told again after so long.
 const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Models, versions and reasons that are told apart; calls of others count in all.
-const KINDS_MAX: usize = 10_000;
+const KINDS_MAX: usize = 1_000;
 /// Characters of what a loss was about.
 const DETAIL_MAX: usize = 256;
 

@@ -36,6 +36,10 @@ impl Entry {
     }
 }
 
+fn bytes_of(piece: &State) -> usize {
+    piece.panes.iter().map(|(.., bytes)| bytes.len()).sum::<usize>() + piece.carry.len()
+}
+
 /// The log.
 #[derive(Debug, Default)]
 pub struct ReplayLog {
@@ -79,9 +83,6 @@ impl ReplayLog {
     }
 
     fn account(&mut self) {
-        let bytes_of = |piece: &State| {
-            piece.panes.iter().map(|(.., bytes)| bytes.len()).sum::<usize>() + piece.carry.len()
-        };
         let waiting: usize = self.pieces.iter().map(bytes_of).sum();
         let bytes = self.state_bytes() + self.carry.len() + waiting;
         if let Some(room) = &mut self.room {
@@ -204,7 +205,10 @@ impl ReplayLog {
         let through_seq = piece.through_seq;
         self.pieces.push(piece);
         if !whole {
-            self.account();
+            let bytes = self.pieces.last().map_or(0, bytes_of);
+            if let Some(room) = &mut self.room {
+                room.force(room.bytes() + bytes);
+            }
             return;
         }
         let pieces = std::mem::take(&mut self.pieces);

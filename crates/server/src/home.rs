@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use crate::settings::{HomeDurability, Settings};
 
-/// Keys that callers make by naming something new. Monitors and histories have bounds of their own; leases of streams must never be refused.
-const QUOTAS: [Quota; 4] =
-    [("reference/", 100_000), ("model_reference/", 10_000), ("sla/", 10_000), ("alerts/", 100_000)];
+/// Keys that callers make by naming something new. Monitors, histories and alerts of streams have bounds of their own; leases of streams must
+/// never be refused.
+const QUOTAS: [Quota; 3] = [("reference/", 100_000), ("model_reference/", 10_000), ("sla/", 10_000)];
 
 /// A home by its ports.
 #[derive(Clone, Debug)]

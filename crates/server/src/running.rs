@@ -122,12 +122,13 @@ impl Running {
         let audit = self.audit.await.context("the audit's task was lost");
         // Refusals of connections that were still open are told too.
         self.refusals.publish(&*self.sink, self.clock.now_ms());
-        if let Some(outbox) = &self.outbox
-            && timeout_at(end.max(Instant::now() + FLUSH_LEAST), outbox.flush()).await.is_err()
-        {
+        if let Some(outbox) = &self.outbox {
+            let _what_is_left_is_kept =
+                timeout_at(end.max(Instant::now() + FLUSH_LEAST), outbox.flush()).await;
+            // Also of those who still wait for a place in it.
             let left = outbox.close().await;
             if !unsent::keep(self.unsent.as_ref(), &left, self.clock.now_ms()) {
-                trouble.get_or_insert(anyhow::anyhow!("{} events are lost", left.len()));
+                trouble.get_or_insert(anyhow::anyhow!("{} events are lost", left.events.len()));
             }
         }
         trouble.map_or(audit, Err)

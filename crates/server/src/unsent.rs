@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use acgs_storage::{
     Outbox,
-    unsent::{Unsent, missing},
+    unsent::{Left, Unsent, missing},
 };
 use acgs_streams::alerts::Alerts;
 use acgs_vocabulary::{
@@ -18,13 +18,14 @@ use crate::{home::Home, settings::Settings};
 const NAMED_MAX: usize = 1_000;
 
 /// Keeps what did not reach the log. False when events are lost.
-pub(crate) fn keep(unsent: Option<&Unsent>, events: &[Envelope], now_ms: i64) -> bool {
+pub(crate) fn keep(unsent: Option<&Unsent>, left: &Left, now_ms: i64) -> bool {
+    let events = &left.events;
     if events.is_empty() {
         return true;
     }
     let mut subjects: BTreeMap<&str, usize> = BTreeMap::new();
     events.iter().for_each(|event| *subjects.entry(&event.subject).or_default() += 1);
-    let kept = unsent.map(|unsent| unsent.keep(events, now_ms));
+    let kept = unsent.map(|unsent| unsent.keep(left, now_ms));
     match kept {
         Some(Ok(file)) => {
             tracing::error!(
@@ -76,16 +77,21 @@ async fn tell(unsent: &Unsent, log: &dyn EventLog, alerts: &Alerts, outbox: &Out
         Vec::new()
     });
     for (file, events) in kept {
+        for event in &events.events {
+            note(alerts, event).await;
+        }
         match missing(log, events).await {
             Ok(events) => {
                 tracing::info!(events = events.len(), file = %file.display(), "events of a former process are told");
                 for event in events {
-                    note(alerts, &event).await;
                     outbox.send(event).await;
                 }
                 let outbox = outbox.clone();
                 tokio::spawn(async move {
-                    outbox.flush().await;
+                    if !outbox.flushed().await {
+                        // The next start tells them.
+                        return;
+                    }
                     if let Err(error) = std::fs::remove_file(&file) {
                         tracing::warn!(%error, file = %file.display(), "told events could not be removed");
                     }
@@ -100,7 +106,9 @@ async fn tell(unsent: &Unsent, log: &dyn EventLog, alerts: &Alerts, outbox: &Out
 
 async fn note(alerts: &Alerts, event: &Envelope) {
     if let Ok(changed) = event.read::<AlertChanged>()
-        && let Err(problem) = alerts.note(&changed.alert, &changed.model_id, &changed.service_id).await
+        // Those of calls have no records.
+        && event.correlation_id.as_deref() == Some(&*changed.alert.window.stream_id)
+        && let Err(problem) = alerts.note_late(&changed.alert, &changed.model_id, &changed.service_id).await
     {
         tracing::error!(%problem, id = event.event_id, "an alert's record was not written");
     }

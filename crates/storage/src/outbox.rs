@@ -23,6 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::unsent::Left;
+
 /// What the task is given.
 #[derive(Debug)]
 enum Item {
@@ -62,7 +64,7 @@ pub struct Outbox {
     capacity: usize,
     closing: CancellationToken,
     /// Ends with what did not reach the log.
-    task: Arc<Mutex<Option<JoinHandle<Vec<Envelope>>>>>,
+    task: Arc<Mutex<Option<JoinHandle<Left>>>>,
 }
 
 impl Outbox {
@@ -132,13 +134,19 @@ impl Outbox {
         self.counts.slowest_us.swap(0, Ordering::Relaxed)
     }
 
+    /// Whether all that was handed over before is in the log; false when the outbox was closed before.
+    pub async fn flushed(&self) -> bool {
+        let (done, written) = oneshot::channel();
+        self.items.send(Item::Flush(done)).await.is_ok() && written.await.is_ok()
+    }
+
     /// Takes nothing more, and gives back what is not known to be in the log, in its order.
-    pub async fn close(&self) -> Vec<Envelope> {
+    pub async fn close(&self) -> Left {
         self.closing.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         match task {
             Some(task) => task.await.unwrap_or_default(),
-            None => Vec::new(),
+            None => Left::default(),
         }
     }
 
@@ -168,10 +176,7 @@ impl EventSink for Outbox {
     }
 
     async fn flush(&self) {
-        let (done, written) = oneshot::channel();
-        if self.items.send(Item::Flush(done)).await.is_ok() {
-            let _task_ended = written.await;
-        }
+        let _or_closed = self.flushed().await;
     }
 }
 

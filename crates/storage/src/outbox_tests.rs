@@ -101,6 +101,23 @@ async fn nothing_is_lost_while_the_log_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_passes_one_that_has_no_answer_for_long() {
+    let log = Arc::new(Flaky::default());
+    // The first is lost on its way, and that is known after two seconds.
+    log.failing.lock().unwrap().insert(0, false);
+    let outbox = Outbox::start(log.clone(), Arc::new(Still), 1_000);
+    outbox.send(envelope("open", "acgs.x")).await;
+    for number in 0..100 {
+        tokio::time::sleep(Duration::from_millis(260)).await;
+        outbox.send(envelope(&number.to_string(), "acgs.x")).await;
+    }
+    outbox.flush().await;
+    let expected: Vec<String> =
+        std::iter::once("open".to_owned()).chain((0..100).map(|number| number.to_string())).collect();
+    assert_eq!(*log.held.lock().unwrap(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_did_not_reach_the_log_comes_back_in_order() {
     let log = Arc::new(Flaky::default());
     let outbox = Outbox::start(log.clone(), Arc::new(Still), 1_000);
@@ -112,7 +129,8 @@ async fn what_did_not_reach_the_log_comes_back_in_order() {
     }
     tokio::time::sleep(Duration::from_secs(30)).await;
     let left = outbox.close().await;
-    let ids: Vec<&str> = left.iter().map(|event| event.event_id.as_str()).collect();
+    assert_eq!(left.after, Some(1));
+    let ids: Vec<&str> = left.events.iter().map(|event| event.event_id.as_str()).collect();
     let expected: Vec<String> = (0..600).map(|number| number.to_string()).collect();
     assert_eq!(ids, expected);
     outbox.send(envelope("late", "acgs.x")).await;

@@ -195,6 +195,7 @@ impl Actor {
         drop(inputs);
         self.clients.clear();
         self.lease = None;
+        self.void_rest();
         self.publishing.rest().await;
     }
 
@@ -216,14 +217,17 @@ impl Actor {
                 event = self.lanes.next() => Turn::Lane(event),
                 input = inputs.recv(), if takes => match input {
                     Some(input) => Turn::Input(input),
-                    None => return,
+                    None => {
+                        self.close_alerts();
+                        return;
+                    }
                 },
                 done = self.recording.next(), if goes_on => Turn::Step(done),
                 () = std::future::ready(()), if unparks => Turn::Unpark,
                 () = std::future::ready(()), if busy && ready => Turn::GoOn,
                 () = self.publishing.next() => Turn::Nothing,
                 _ = ticks.tick() => Turn::Tick,
-                () = standing.needed(), if self.detached_since_us.is_some() && inputs.is_empty() => Turn::Nothing,
+                () = standing.needed(), if self.may_be_given_up(inputs.is_empty()) => Turn::Nothing,
                 () = disowned.cancelled() => Turn::Disowned,
                 () = stop.cancelled(), if draining_since_us.is_none() => {
                     draining_since_us = Some(self.now_us());
@@ -245,7 +249,7 @@ impl Actor {
                     let now_us = self.now_us();
                     heavy(|| self.core.go_on(now_us, HEAVY)).await
                 }
-                Turn::Tick => self.on_tick(!takes && !inputs.is_empty()),
+                Turn::Tick => self.on_tick(self.has_steps() || (!takes && !inputs.is_empty())),
                 Turn::Disowned => {
                     self.is_outdated = true;
                     Vec::new()
@@ -275,7 +279,7 @@ impl Actor {
                 return;
             }
             // Who waits at the door is there.
-            if inputs.is_empty() && !self.has_steps() && self.is_abandoned() {
+            if self.may_be_given_up(inputs.is_empty()) && self.is_abandoned() {
                 tracing::info!(stream = %self.core.spec().stream_id, "a detached stream was given up");
                 self.close_alerts();
                 return;
@@ -285,6 +289,11 @@ impl Actor {
 
     fn now_us(&self) -> u64 {
         self.deps.clock.monotonic_us()
+    }
+
+    /// Whether nobody is there, and nothing of anybody waits.
+    fn may_be_given_up(&self, nobody_waits: bool) -> bool {
+        self.detached_since_us.is_some() && nobody_waits && !self.has_steps()
     }
 
     /// Whether something was looked at that is not done yet.

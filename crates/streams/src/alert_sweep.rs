@@ -8,7 +8,7 @@ use std::{
 };
 
 use acgs_vocabulary::{
-    Alert, AlertState, Problem, Severity,
+    Alert, AlertState, Problem,
     alert::AlertSubject,
     ports::{Clock, PortError},
     steady::Steady,
@@ -25,6 +25,8 @@ use crate::{
 
 /// Between two looks, at most.
 const EVERY_MS: u64 = 300_000;
+/// And at least.
+const EVERY_MS_MIN: u64 = 200;
 /// Records looked at together.
 const PAGE: usize = 64;
 /// Between two pages.
@@ -56,7 +58,7 @@ pub struct AlertSweep {
 impl AlertSweep {
     /// Looks again and again.
     pub async fn run(self) {
-        let every = Duration::from_millis((self.absent_ms_max / 2).clamp(1, EVERY_MS));
+        let every = Duration::from_millis((self.absent_ms_max / 2).clamp(EVERY_MS_MIN, EVERY_MS));
         // Streams with open alerts that nobody runs, and since when.
         let mut absent: HashMap<String, i64> = HashMap::new();
         let mut time = Steady::new(self.clock.now_ms(), self.clock.monotonic_us(), CATCH_UP);
@@ -73,39 +75,31 @@ impl AlertSweep {
     }
 
     async fn look(&self, absent: &mut HashMap<String, i64>, old_ms: i64) -> Result<(), Problem> {
-        let mut runs: HashMap<String, bool> = HashMap::new();
         let mut seen = HashSet::new();
-        let mut after = String::new();
-        loop {
-            let page = self.alerts.list(&after, PAGE, None, Severity::Low, "").await?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.alert_id);
-            for record in &page {
-                let Some(alert) = record.last() else { continue };
-                if record.state == AlertState::Resolved {
-                    if text::parse_rfc3339(&record.changed_at).is_some_and(|at_ms| at_ms < old_ms) {
-                        self.alerts.forget(record).await?;
-                    }
-                    continue;
-                }
-                let stream_id = &*alert.window.stream_id;
-                let known = runs.get(stream_id).copied();
-                let is_run = match known {
-                    Some(is_run) => is_run,
-                    None => self.is_run(stream_id).await?,
-                };
-                runs.insert(stream_id.to_owned(), is_run);
-                if is_run {
-                    continue;
-                }
-                seen.insert(stream_id.to_owned());
-                let now_ms = self.clock.monotonic_ms();
-                let since_ms = *absent.entry(stream_id.to_owned()).or_insert(now_ms);
-                if now_ms - since_ms >= self.absent_ms_max as i64 {
-                    self.close(record, alert).await;
-                }
+        for (place, alert_id) in self.alerts.ids().await?.into_iter().enumerate() {
+            if place % PAGE == PAGE - 1 {
+                tokio::time::sleep(PAUSE).await;
             }
-            tokio::time::sleep(PAUSE).await;
+            let Some(record) = self.alerts.find(&alert_id).await? else { continue };
+            let Some(alert) = record.last() else { continue };
+            if record.state == AlertState::Resolved {
+                if text::parse_rfc3339(&record.changed_at).is_some_and(|at_ms| at_ms < old_ms) {
+                    self.alerts.forget(&record).await?;
+                }
+                continue;
+            }
+            let stream_id = &*alert.window.stream_id;
+            // Asked for each: one that is opened again meanwhile keeps what its new owner says.
+            if self.is_run(stream_id).await? {
+                absent.remove(stream_id);
+                continue;
+            }
+            seen.insert(stream_id.to_owned());
+            let now_ms = self.clock.monotonic_ms();
+            let since_ms = *absent.entry(stream_id.to_owned()).or_insert(now_ms);
+            if now_ms - since_ms >= self.absent_ms_max as i64 {
+                self.close(&record, alert).await;
+            }
         }
         absent.retain(|stream_id, _| seen.contains(stream_id));
         Ok(())

@@ -190,16 +190,43 @@ impl Alerts {
         Err(Problem::exhausted("CONFLICT", "many write to this alert at once; try again", 100))
     }
 
-    /// Takes a change of an alert; the same one again changes nothing.
+    /// Takes a change of an alert; the newest one again changes nothing. An older one again is said anew: its stream runs again from the start.
     ///
     /// # Errors
     /// The home's trouble.
     pub async fn note(&self, alert: &Alert, model_id: &str, service_id: &str) -> Result<(), Problem> {
+        let is_known = |record: &Record| {
+            let newest = record.last().is_some_and(|newest| newest.alert_id == alert.alert_id);
+            let before = || record.changes.iter().any(|known| known.alert_id == alert.alert_id);
+            newest || (record.state == alert.state && before())
+        };
+        self.note_unless(is_known, alert, model_id, service_id).await
+    }
+
+    /// Takes a change that was said some time ago, and may have been taken then; one that is older than what is known changes nothing.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn note_late(&self, alert: &Alert, model_id: &str, service_id: &str) -> Result<(), Problem> {
+        let is_known = |record: &Record| {
+            let later = record.last().is_some_and(|newest| newest.window.end_ms > alert.window.end_ms);
+            later || record.changes.iter().any(|known| known.alert_id == alert.alert_id)
+        };
+        self.note_unless(is_known, alert, model_id, service_id).await
+    }
+
+    async fn note_unless(
+        &self,
+        is_known: impl Fn(&Record) -> bool,
+        alert: &Alert,
+        model_id: &str,
+        service_id: &str,
+    ) -> Result<(), Problem> {
         let id = record_id(alert);
         let now = text::rfc3339(self.clock.now_ms());
         let absent = Record::new(id.clone(), model_id, service_id);
         let apply = |record: &mut Record| {
-            if record.changes.iter().any(|known| known.alert_id == alert.alert_id) {
+            if is_known(record) {
                 return None;
             }
             if alert.state == AlertState::Open && record.state == AlertState::Resolved {
@@ -251,6 +278,23 @@ impl Alerts {
         };
         let changed = self.change(alert_id, None, apply).await?;
         changed.map(|(record, ())| record).ok_or_else(|| unknown(alert_id))
+    }
+
+    /// Ids of all records.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn ids(&self) -> Result<Vec<String>, PortError> {
+        let keys = self.keys.list(PREFIX, "", usize::MAX).await?;
+        Ok(keys.iter().map(|key| key.trim_start_matches(PREFIX).to_owned()).collect())
+    }
+
+    /// A record that may be there.
+    ///
+    /// # Errors
+    /// The home's trouble.
+    pub async fn find(&self, alert_id: &str) -> Result<Option<Record>, PortError> {
+        Ok(self.read(alert_id).await?.map(|(_, record)| record))
     }
 
     /// Forgets a record that is as it was read; one that has changed since stays.

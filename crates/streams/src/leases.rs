@@ -29,7 +29,7 @@ use crate::ownership::Ownership;
 const RENEWALS: u64 = 3;
 /// Leases taken between two looks for those that nobody took again.
 const SWEEP_EVERY: u64 = 256;
-/// Leases of others that are looked at, at most; the ones not looked at for the longest are forgotten.
+/// Leases of others that are looked at, at most; those that nobody asks for any more are forgotten.
 const SEEN_MAX: usize = 4_096;
 /// A lease that nobody renewed is forgotten after this long.
 const FORGET_MS: i64 = 86_400_000;
@@ -64,6 +64,8 @@ struct Seen {
     revision: u64,
     /// When it had this revision for the first time.
     since_us: u64,
+    /// When it was asked for last.
+    looked_us: u64,
 }
 
 /// Takes leases for one orchestrator.
@@ -156,18 +158,21 @@ impl Leases {
         }
         let now_us = self.clock.monotonic_us();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= SEEN_MAX
-            && !seen.contains_key(key)
-            && let Some(oldest) =
-                seen.iter().min_by_key(|(_, seen)| seen.since_us).map(|(key, _)| key.clone())
-        {
-            seen.remove(&oldest);
+        let life_us = held.life_ms.max(self.life_ms) * 1_000;
+        if seen.len() >= SEEN_MAX && !seen.contains_key(key) {
+            // Those whom nobody asks for any more; else this one is looked at when there is room.
+            seen.retain(|_, seen| now_us.saturating_sub(seen.looked_us) < 2 * life_us);
+            if seen.len() >= SEEN_MAX {
+                return true;
+            }
         }
-        let last = seen.entry(key.to_owned()).or_insert(Seen { revision, since_us: now_us });
+        let now = Seen { revision, since_us: now_us, looked_us: now_us };
+        let last = seen.entry(key.to_owned()).or_insert(now);
         if last.revision != revision {
-            *last = Seen { revision, since_us: now_us };
+            *last = now;
         }
-        now_us.saturating_sub(last.since_us) < held.life_ms.max(self.life_ms) * 1_000
+        last.looked_us = now_us;
+        now_us.saturating_sub(last.since_us) < life_us
     }
 
     /// What a client is told of a stream that another has.
@@ -318,13 +323,13 @@ impl Leases {
                 () = tokio::time::sleep(pause) => false,
                 () = ownership.wanted() => false,
             };
-            ownership.look();
+            let asked = ownership.look();
             held.let_go = over;
             held.expires_ms = self.clock.now_ms() + if over { 0 } else { self.life_ms as i64 };
             match self.renewed(&key, &held, revision).await {
                 Ok(Some(written)) => {
                     revision = written;
-                    ownership.confirmed();
+                    ownership.confirmed(asked);
                 }
                 Ok(None) => {
                     tracing::warn!(stream = held.stream_id, "another orchestrator owns a stream of ours");
@@ -335,7 +340,7 @@ impl Leases {
                 // of another: events are known by their window, so what both say of one is one.
                 Err(error) => {
                     tracing::warn!(%error, stream = held.stream_id, "a lease could not be renewed");
-                    ownership.tried();
+                    ownership.tried(asked);
                 }
             }
             if over {

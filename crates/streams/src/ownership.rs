@@ -23,6 +23,13 @@ pub struct Ownership {
     told: Notify,
 }
 
+/// When it was asked, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    at_us: u64,
+    at_ms: i64,
+}
+
 impl Ownership {
     /// It has just been taken; unsure after so long without a word.
     #[must_use]
@@ -42,9 +49,8 @@ impl Ownership {
     /// Whether it was known within the life of a lease.
     #[must_use]
     pub fn is_sure(&self) -> bool {
-        let steady_us = self.clock.monotonic_us().saturating_sub(self.known_us.load(Ordering::Acquire));
-        let wall_ms = self.clock.now_ms().saturating_sub(self.known_ms.load(Ordering::Acquire));
-        steady_us <= self.life_ms * 1_000 && wall_ms <= self.life_ms as i64
+        let (at_us, at_ms) = (self.known_us.load(Ordering::Acquire), self.known_ms.load(Ordering::Acquire));
+        !self.is_old(Asked { at_us, at_ms })
     }
 
     /// Asks, and waits until it is sure.
@@ -64,29 +70,39 @@ impl Ownership {
         self.wanted.notified().await;
     }
 
-    /// It is about to be asked: whether it has stood still is known now.
-    pub fn look(&self) {
+    /// It is about to be asked: whether it has stood still is known now. What is answered is true of this moment, however late it comes.
+    pub fn look(&self) -> Asked {
         if !self.is_sure() {
             self.slept.store(true, Ordering::Release);
         }
+        Asked { at_us: self.clock.monotonic_us(), at_ms: self.clock.now_ms() }
     }
 
-    /// It is ours.
-    pub fn confirmed(&self) {
+    /// It was ours then.
+    pub fn confirmed(&self, asked: Asked) {
         self.slept.store(false, Ordering::Release);
-        self.note();
+        self.note(asked);
     }
 
-    /// Nobody could be asked. That is not known to be lost, unless it stood still before.
-    pub fn tried(&self) {
+    /// Nobody could be asked. That is not known to be lost, unless it stood still before, or meanwhile.
+    pub fn tried(&self, asked: Asked) {
+        if self.is_old(asked) {
+            self.slept.store(true, Ordering::Release);
+        }
         if !self.slept.load(Ordering::Acquire) {
-            self.note();
+            self.note(asked);
         }
     }
 
-    fn note(&self) {
-        self.known_us.store(self.clock.monotonic_us(), Ordering::Release);
-        self.known_ms.store(self.clock.now_ms(), Ordering::Release);
+    fn is_old(&self, asked: Asked) -> bool {
+        let steady_us = self.clock.monotonic_us().saturating_sub(asked.at_us);
+        let wall_ms = self.clock.now_ms().saturating_sub(asked.at_ms);
+        steady_us > self.life_ms * 1_000 || wall_ms > self.life_ms as i64
+    }
+
+    fn note(&self, asked: Asked) {
+        self.known_us.store(asked.at_us, Ordering::Release);
+        self.known_ms.store(asked.at_ms, Ordering::Release);
         self.told.notify_waiters();
     }
 }

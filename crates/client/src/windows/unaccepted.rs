@@ -145,7 +145,9 @@ impl Unaccepted {
     /// is more than was ever sent.
     pub(super) fn life(&self, accepted_through: u64, life: &str) -> Life {
         let known = self.accepted_through..=self.accepted_through + self.sent_ever as u64;
-        let another = !self.life.is_empty() && !life.is_empty() && *life != self.life;
+        // Where nothing was accepted, before and now, nothing can be mistaken.
+        let nothing = (accepted_through, self.accepted_through) == (0, 0);
+        let another = !nothing && !self.life.is_empty() && !life.is_empty() && *life != self.life;
         if !self.is_numbered || (known.contains(&accepted_through) && !another) {
             Life::Same
         } else {

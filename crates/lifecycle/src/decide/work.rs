@@ -81,7 +81,9 @@ impl Draft<'_> {
         };
         // An entry of the ledger is for ever: one for each quarter of a lease, however often a worker says that it is there.
         let left_ms = job.lease.as_ref().map_or(0, |lease| lease.deadline_ms - self.now_ms());
-        if job.state != JobState::Evaluating && left_ms * 4 <= self.limits.lease_ms * 3 {
+        // A deadline of another machine's clock may lie further ahead.
+        let is_fresh = left_ms <= self.limits.lease_ms && left_ms * 4 > self.limits.lease_ms * 3;
+        if job.state != JobState::Evaluating && !is_fresh {
             let deadline_ms = self.now_ms() + self.limits.lease_ms;
             self.move_job(held.job, JobMoved::Renew { deadline_ms }, Vec::new())?;
         }

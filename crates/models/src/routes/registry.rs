@@ -20,7 +20,7 @@ use super::traffic_totals::{Source, Sums, TrafficTotals};
 /// Versions whose endpoints one router tells of.
 const HEALTH_MAX: usize = 10_000;
 /// Kinds of captures that one router has lost.
-const LOST_MAX: usize = 10_000;
+const LOST_MAX: usize = 1_000;
 /// Models whose routes one router confirms.
 const APPLIED_MAX: usize = 100_000;
 /// Lives of one router that are remembered.

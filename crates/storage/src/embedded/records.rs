@@ -20,6 +20,8 @@ const READ_MAX: usize = 256;
 const PRUNE_MAX: usize = 1_000;
 /// Where the last number is kept among the subjects; no subject is named so.
 const RECORDS_KEY: &[u8] = b"\0records";
+/// Models whose records are kept.
+const TOPICS_MAX: usize = 10_000;
 /// How fast a clock that has jumped is followed: what is a week old by it is not given up before seven hours have passed.
 const CATCH_UP: u32 = 24;
 /// A clock that is ahead of what is believed by more is told of, once.
@@ -51,7 +53,7 @@ fn sequence_of(key: &[u8]) -> u64 {
 }
 
 /// What the writer knows of all records.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Records {
     kept: RecordsKept,
     clock: Arc<dyn Clock>,
@@ -124,13 +126,22 @@ impl Records {
         self.last
     }
 
+    /// What was appended after it is not there.
+    pub(super) fn go_back(&mut self, last: u64) {
+        self.last = last;
+    }
+
     pub(super) fn append(
         &mut self,
         parts: &Parts,
         batch: &mut WriteBatch,
         topic: &str,
         chunk: &Chunk,
-    ) -> u64 {
+    ) -> Result<u64, PortError> {
+        if !self.by_topic.contains_key(topic) && self.by_topic.len() >= TOPICS_MAX {
+            let message = format!("records of {TOPICS_MAX} models are kept already");
+            return Err(PortError::Invalid(message));
+        }
         self.last += 1;
         let value = encode(chunk);
         let at_ms = self.now_ms();
@@ -142,7 +153,7 @@ impl Records {
         batch.insert(&parts.records, key(topic, self.last), value);
         batch.insert(&parts.record_order, self.last.to_be_bytes(), place);
         batch.insert(&parts.subjects, RECORDS_KEY, self.last.to_be_bytes());
-        self.last
+        Ok(self.last)
     }
 
     /// Gives up what is too old; and when there are too many bytes, the oldest of the topic that has the most: one model's records take no

@@ -182,7 +182,7 @@ impl Writer {
         }
         // What the group would leave behind, should its commit fail.
         let before = (self.last, self.revision, self.digest.clone(), self.entries);
-        let records_before = self.records.clone();
+        let records_before = self.records.last();
         for job in waiting.drain(..) {
             match self.space.check(job.bytes(), job.gives_room()) {
                 Ok(()) => self.decide(&mut batch, job),
@@ -204,7 +204,8 @@ impl Writer {
             }
             Err(_) => {
                 (self.last, self.revision, self.digest, self.entries) = before;
-                self.records = records_before;
+                // The rest is counted anew when the store is opened again.
+                self.records.go_back(records_before);
             }
         }
         group.answers.into_iter().for_each(|answer| answer(committed.as_ref().err()));
@@ -248,8 +249,8 @@ impl Writer {
                 self.answer(entered, reply);
             }
             Job::Record { topic, chunk, reply } => {
-                let sequence = self.records.append(&self.parts, batch, &topic, &chunk);
-                self.answer(Ok(sequence), reply);
+                let appended = self.records.append(&self.parts, batch, &topic, &chunk);
+                self.answer(appended, reply);
             }
         }
     }

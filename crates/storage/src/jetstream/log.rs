@@ -193,8 +193,10 @@ impl EventLog for JetStream {
         self.reachable()?;
         match self.events.get_last_raw_message_by_subject(filter).await {
             Ok(message) => {
-                let envelope = serde_json::from_slice(&message.payload).map_err(trouble)?;
-                Ok(Some(Logged { sequence: message.sequence, envelope }))
+                let envelope = serde_json::from_slice(&message.payload).inspect_err(|error| {
+                    tracing::warn!(%filter, sequence = message.sequence, %error, "not an event of ours");
+                });
+                Ok(envelope.ok().map(|envelope| Logged { sequence: message.sequence, envelope }))
             }
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(trouble(error)),

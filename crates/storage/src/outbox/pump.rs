@@ -14,14 +14,20 @@ use acgs_vocabulary::{
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Counts, Item, NOBODY, Waiting};
+use crate::unsent::Left;
 
 /// Events that are sent and not yet acknowledged.
 const IN_FLIGHT_MAX: usize = 256;
+/// While the oldest has had no answer for so long, nothing more is sent: a log that elects who leads it, say, takes what is sent after those that
+/// are lost.
+const STALL: Duration = Duration::from_millis(250);
+/// How long those who hand over are waited for at the end.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Between attempts.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -40,6 +46,10 @@ pub(super) struct Pump {
     counts: Arc<Counts>,
     /// Sent, and not known to have arrived; the oldest first.
     unacknowledged: VecDeque<Waiting>,
+    /// When they were sent.
+    sent: VecDeque<Instant>,
+    /// Was to be sent after them when the oldest had no answer.
+    held: Option<Waiting>,
     /// A place in the log before which nothing of `unacknowledged` is, and when it was true.
     place: Option<(u64, Instant)>,
     said: Option<Instant>,
@@ -47,43 +57,48 @@ pub(super) struct Pump {
 
 impl Pump {
     pub(super) fn new(log: Arc<dyn EventLog>, counts: Arc<Counts>, clock: Arc<dyn Clock>) -> Self {
-        Self { log, clock, counts, unacknowledged: VecDeque::new(), place: None, said: None }
+        Self {
+            log,
+            clock,
+            counts,
+            unacknowledged: VecDeque::new(),
+            sent: VecDeque::new(),
+            held: None,
+            place: None,
+            said: None,
+        }
     }
 
     /// Until nobody can hand anything over and all is written, or until it is closed; what is not known to be written then comes back.
-    pub(super) async fn run(
-        mut self,
-        mut items: mpsc::Receiver<Item>,
-        closing: CancellationToken,
-    ) -> Vec<Envelope> {
+    pub(super) async fn run(mut self, mut items: mpsc::Receiver<Item>, closing: CancellationToken) -> Left {
         tokio::select! {
-            () = self.write(&mut items) => return Vec::new(),
-            () = closing.cancelled() => items.close(),
+            () = self.write(&mut items) => return Left::default(),
+            () = closing.cancelled() => {}
         }
-        while let Ok(item) = items.try_recv() {
-            if let Item::Event(waiting) = item {
-                self.unacknowledged.push_back(waiting);
-            }
+        self.unacknowledged.extend(self.held.take());
+        // Who waits for a place hands over too, and what comes after that.
+        let end = Instant::now() + CLOSING;
+        while let Ok(Some(item)) = timeout_at(end.min(Instant::now() + CLOSING / 4), items.recv()).await {
+            self.unacknowledged.extend(event_of(item));
         }
-        self.unacknowledged.into_iter().map(|waiting| *waiting.envelope).collect()
+        items.close();
+        while let Some(item) = items.recv().await {
+            self.unacknowledged.extend(event_of(item));
+        }
+        let events = self.unacknowledged.into_iter().map(|waiting| *waiting.envelope).collect();
+        Left { events, after: self.place.map(|(place, _)| place) }
     }
 
     async fn write(&mut self, items: &mut mpsc::Receiver<Item>) {
         let mut answers = FuturesOrdered::new();
         let mut flushes: Vec<oneshot::Sender<()>> = Vec::new();
         let mut open = true;
-        while open || !self.unacknowledged.is_empty() {
+        while open || self.held.is_some() || !self.unacknowledged.is_empty() {
+            let takes = open && self.held.is_none() && answers.len() < IN_FLIGHT_MAX && flushes.is_empty();
             tokio::select! {
                 // A flush waits for what is in flight; nothing new is taken meanwhile, so that it ends.
-                item = items.recv(), if open && answers.len() < IN_FLIGHT_MAX && flushes.is_empty() => match item {
-                    Some(Item::Event(waiting)) => {
-                        if self.unacknowledged.is_empty() {
-                            self.refresh_place().await;
-                        }
-                        answers.push_back(append(Arc::clone(&self.log), Envelope::clone(&waiting.envelope)));
-                        self.unacknowledged.push_back(waiting);
-                        self.note_oldest();
-                    }
+                item = items.recv(), if takes => match item {
+                    Some(Item::Event(waiting)) => self.held = Some(waiting),
                     Some(Item::Flush(done)) => flushes.push(done),
                     None => open = false,
                 },
@@ -94,12 +109,27 @@ impl Pump {
                     self.recover(error, rest).await;
                 }
             }
+            if self.held.is_some() && self.unacknowledged.is_empty() {
+                self.refresh_place().await;
+            }
+            if !self.is_stalled()
+                && let Some(waiting) = self.held.take()
+            {
+                answers.push_back(append(Arc::clone(&self.log), Envelope::clone(&waiting.envelope)));
+                self.unacknowledged.push_back(waiting);
+                self.sent.push_back(Instant::now());
+                self.note_oldest();
+            }
             if self.unacknowledged.is_empty() {
                 for done in flushes.drain(..) {
                     let _nobody_waits = done.send(());
                 }
             }
         }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.sent.front().is_some_and(|sent| sent.elapsed() >= STALL)
     }
 
     /// What became of the oldest; an error when it may or may not have arrived.
@@ -118,6 +148,7 @@ impl Pump {
 
     fn arrived(&mut self) {
         if let Some(waiting) = self.unacknowledged.pop_front() {
+            self.sent.pop_front();
             self.count(&waiting);
         }
         self.note_oldest();
@@ -132,6 +163,7 @@ impl Pump {
 
     fn lose(&mut self, error: &PortError) {
         if let Some(waiting) = self.unacknowledged.pop_front() {
+            self.sent.pop_front();
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
             tracing::error!(%error, id = waiting.envelope.event_id, "an event was lost: no log takes it");
@@ -156,6 +188,8 @@ impl Pump {
 
     /// Goes on with the oldest that has not arrived. `rest` is what became of the others.
     async fn recover(&mut self, first: PortError, rest: Vec<Result<Appended, PortError>>) {
+        // Nothing is on its way from here on.
+        self.sent.clear();
         self.complain(&first);
         self.drop_decided(rest);
         let mut pause = RETRY_FIRST;
@@ -231,6 +265,13 @@ impl Pump {
         let oldest = self.unacknowledged.front().map_or("", |waiting| waiting.envelope.event_id.as_str());
         let waiting = self.counts.waiting.load(Ordering::Relaxed);
         tracing::warn!(%error, waiting, oldest, "events wait in the outbox");
+    }
+}
+
+fn event_of(item: Item) -> Option<Waiting> {
+    match item {
+        Item::Event(waiting) => Some(waiting),
+        Item::Flush(_) => None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! A client as the stream's task sees it: what it has been told, what it is owed, and whether it keeps up.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::sync::mpsc;
 
@@ -19,8 +22,8 @@ pub(super) struct Client {
     pub(super) owes_answer: bool,
     /// Since when it has not been told all that there is, or since when it was looked at last.
     pub(super) lagging_since_us: Option<u64>,
-    /// Reports that it took meanwhile.
-    pub(super) taken: usize,
+    /// The last report that its connection had taken then.
+    pub(super) handed_then: u64,
 }
 
 impl Client {
@@ -38,10 +41,7 @@ impl Client {
         let start = (self.told_through + 1).saturating_sub(first) as usize;
         for report in kept.iter().skip(start) {
             match self.end.out.try_send(Told::Report(Arc::clone(report))) {
-                Ok(()) => {
-                    self.told_through = report.report_seq;
-                    self.taken += 1;
-                }
+                Ok(()) => self.told_through = report.report_seq,
                 Err(Full(_)) => {
                     self.lags(now_us);
                     return true;
@@ -64,14 +64,20 @@ impl Client {
                 Err(Closed(_)) => return false,
             }
         }
-        (self.lagging_since_us, self.taken) = (None, 0);
+        // What waits for its connection is not taken yet.
+        if self.end.handed.load(Ordering::Relaxed) < self.told_through {
+            self.lags(now_us);
+        } else {
+            self.lagging_since_us = None;
+        }
         !self.end.out.is_closed()
     }
 
     /// It is not told all that there is; what it took before does not count.
     fn lags(&mut self, now_us: u64) {
         if self.lagging_since_us.is_none() {
-            (self.lagging_since_us, self.taken) = (Some(now_us), 0);
+            self.lagging_since_us = Some(now_us);
+            self.handed_then = self.end.handed.load(Ordering::Relaxed);
         }
     }
 
@@ -82,8 +88,9 @@ impl Client {
         if now_us.saturating_sub(since_us) <= stalled_us {
             return false;
         }
-        let keeps_up = self.taken >= CLIENT_QUEUE;
-        (self.lagging_since_us, self.taken) = (Some(now_us), 0);
+        let handed = self.end.handed.load(Ordering::Relaxed);
+        let keeps_up = handed - self.handed_then >= CLIENT_QUEUE as u64;
+        (self.lagging_since_us, self.handed_then) = (Some(now_us), handed);
         !keeps_up
     }
 }
@@ -108,6 +115,7 @@ mod tests {
             partition: "p".into(),
             life: String::new(),
             out,
+            handed: Arc::default(),
             farewell: Arc::new(OnceLock::new()),
             waiting: Waiting::default(),
             reader: tokio_util::sync::CancellationToken::new().drop_guard(),
@@ -120,7 +128,7 @@ mod tests {
             owed_bytes: 0,
             owes_answer: false,
             lagging_since_us: None,
-            taken: 0,
+            handed_then: 0,
         };
         let report = |report_seq| Report {
             report_seq,
@@ -139,11 +147,10 @@ mod tests {
             if client.has_stalled(30 * SECOND_US, second * SECOND_US) {
                 return true;
             }
-            for _ in 0..taken_per_second {
-                told.try_recv().unwrap();
-            }
-            if taken_per_second == 0 && second % 29 == 28 {
-                told.try_recv().unwrap();
+            let now_and_then = usize::from(taken_per_second == 0 && second % 29 == 28);
+            for _ in 0..taken_per_second + now_and_then {
+                let Told::Report(report) = told.try_recv().unwrap() else { panic!("only reports") };
+                client.end.handed.store(report.report_seq, Ordering::Relaxed);
             }
         }
         false

@@ -1,5 +1,7 @@
 //! How clients come to a stream, what follows from a frame for the one that sent it, and how it is refused. It must not know lanes.
 
+use std::sync::atomic::Ordering;
+
 use acgs_vocabulary::{Problem, ports::records::FramePlace, problem::Kind};
 
 use tokio::sync::oneshot;
@@ -74,6 +76,15 @@ impl Actor {
         self.say_in_log(&origin.partition, join, accepted_through);
     }
 
+    /// What was kept and is not taken any more does not count: its clients send it again, into another life of the stream.
+    pub(super) fn void_rest(&mut self) {
+        for origin in self.recording.give_up() {
+            if let Some(Place { accepted_through, join, .. }) = self.core.replace_if(&origin) {
+                self.say_in_log(&origin.partition, join, accepted_through);
+            }
+        }
+    }
+
     /// What earlier clients of a partition sent after that does not count.
     fn say_in_log(&self, partition: &str, join: u64, joined_after: u64) {
         let Some(recorder) = self.recorder.clone() else { return };
@@ -123,15 +134,17 @@ impl Actor {
         let acked = self.acked.entry(partition.clone()).or_default();
         *acked = (*acked).max(resume_after);
         let resumed = std::mem::replace(&mut self.had_clients, true);
+        let told_through = resume_after.max(self.forgotten_through);
+        end.handed.store(told_through, Ordering::Relaxed);
         self.clients.push(Client {
             end,
             join,
-            told_through: resume_after.max(self.forgotten_through),
+            told_through,
             accepted_through,
             owed_bytes: 0,
             owes_answer: false,
             lagging_since_us: None,
-            taken: 0,
+            handed_then: told_through,
         });
         if join > 1 {
             // Also if this one sends nothing.

@@ -124,6 +124,8 @@ pub struct ClientEnd {
     pub life: String,
     /// What it is told.
     pub out: mpsc::Sender<Told>,
+    /// The last report that its connection has taken: what waits before it may be lost with it.
+    pub handed: Arc<AtomicU64>,
     /// Why it is let go, when it is.
     pub farewell: Arc<OnceLock<Problem>>,
     /// Its frames of rows that were received and are not taken yet.

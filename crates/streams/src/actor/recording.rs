@@ -1,7 +1,7 @@
 //! What a stream has looked at and not done yet, in the order in which it came: a frame waits until it is in the record log, and what comes
 //! after a frame waits behind it. It must not take frames itself, or know what the log is.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc};
 
 use acgs_vocabulary::{
     Problem,
@@ -49,6 +49,8 @@ pub(super) struct Recording {
     steps: FuturesOrdered<Waiting>,
     /// Promised to frames that wait.
     reserved: Room,
+    /// Of the frames that wait.
+    origins: VecDeque<Origin>,
 }
 
 struct Waiting(Pin<Box<dyn Future<Output = Done> + Send>>);
@@ -71,6 +73,9 @@ impl Recording {
     /// Puts a step at the end; what it needs in the log goes there now.
     pub(super) fn push(&mut self, step: Step, chunks: Vec<Chunk>, recorder: Option<Arc<dyn FrameRecorder>>) {
         self.reserved = self.reserved + step.room();
+        if let Step::Take(_, origin, _) = &step {
+            self.origins.push_back(origin.clone());
+        }
         self.steps.push_back(Waiting(Box::pin(async move {
             let kept = match recorder {
                 Some(recorder) if !chunks.is_empty() => recorder.keep(chunks).await,
@@ -85,10 +90,19 @@ impl Recording {
         match self.steps.next().await {
             Some((step, kept)) => {
                 self.reserved = self.reserved - step.room();
+                if let Step::Take(..) = &step {
+                    self.origins.pop_front();
+                }
                 (step, kept)
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// Where frames come from that may be in the log and will not be taken.
+    pub(super) fn give_up(&mut self) -> VecDeque<Origin> {
+        self.steps = FuturesOrdered::new();
+        std::mem::take(&mut self.origins)
     }
 
     pub(super) fn reserved(&self) -> Room {

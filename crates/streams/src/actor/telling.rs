@@ -1,6 +1,10 @@
 //! What clients are told, how long reports are kept for them, and how they are let go. It must not know lanes.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use acgs_vocabulary::Problem;
 use tokio::time::timeout;
@@ -33,7 +37,8 @@ impl Actor {
     pub(super) fn forget(&mut self) {
         let most = self.deps.config.reports_kept;
         let acked = self.acked.values().copied().min().unwrap_or(0);
-        let told = self.clients.iter().map(|client| client.told_through).min().unwrap_or(u64::MAX);
+        let handed = |client: &Client| client.end.handed.load(Ordering::Relaxed);
+        let told = self.clients.iter().map(handed).min().unwrap_or(u64::MAX);
         while let Some(oldest) = self.kept.front() {
             let much = self.kept.len() > most || self.keeps_much();
             let over = much && oldest.report_seq <= told;

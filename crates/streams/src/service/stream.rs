@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -44,6 +47,7 @@ const FRAME_HEAP_MAX: usize = 16 << 20;
 pub struct Answers {
     opened: Option<proto::StreamWindowsResponse>,
     told: mpsc::Receiver<Told>,
+    handed: Arc<AtomicU64>,
     farewell: Arc<OnceLock<Problem>>,
     closed: bool,
     over: bool,
@@ -62,6 +66,9 @@ impl Stream for Answers {
         match self.told.poll_recv(context) {
             Poll::Ready(Some(told)) => {
                 self.closed |= matches!(told, Told::Closed(_));
+                if let Told::Report(report) = &told {
+                    self.handed.store(report.report_seq, Ordering::Relaxed);
+                }
                 Poll::Ready(Some(Ok(messages::told(told))))
             }
             Poll::Ready(None) => {
@@ -101,7 +108,7 @@ pub(super) async fn run(
         None => None,
     };
     let (out, told) = mpsc::channel(CLIENT_QUEUE);
-    let farewell = Arc::new(OnceLock::new());
+    let (farewell, handed) = (Arc::new(OnceLock::new()), Arc::<AtomicU64>::default());
     let client = streams.client_id();
     let partition = message.partition_id;
     let (waiting, let_go) = (Waiting::default(), CancellationToken::new());
@@ -110,6 +117,7 @@ pub(super) async fn run(
         partition: partition.clone(),
         life: message.life,
         out,
+        handed: Arc::clone(&handed),
         farewell: Arc::clone(&farewell),
         waiting: waiting.clone(),
         reader: let_go.clone().drop_guard(),
@@ -142,6 +150,7 @@ pub(super) async fn run(
     Ok(Answers {
         opened: Some(proto::StreamWindowsResponse { message: Some(opened) }),
         told,
+        handed,
         farewell,
         closed: false,
         over: false,
