@@ -55,7 +55,7 @@ async fn an_owner_that_slept_acknowledges_nothing() {
     window(&mut stream, 1).await;
     while !matches!(stream.next().await.unwrap().unwrap(), Message::Accepted(it) if it.through_seq == 1) {}
     let asleep = std::mem::replace(&mut fleet.orchestrator, second);
-    asleep.signal("STOP");
+    asleep.freeze().await;
     for seq in 2..10 {
         window(&mut stream, seq).await;
     }
@@ -103,4 +103,47 @@ async fn alerts_of_a_stream_whose_process_was_killed_are_closed() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(count(AlertState::Resolved).await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_of_a_former_life_are_closed_while_the_stream_runs_anew() {
+    let flags = ["mesh.stream_lease_ms=2000", "orchestrator.detached_keep_ms=1000"];
+    let mut fleet = Fleet::start_with(1, &flags).await;
+    let mut own = vec![format!("nats.url={}", fleet.nats.url())];
+    own.extend(flags.map(str::to_owned));
+    let mut stream = Stream::open(fleet.client().await, open("anew", WINDOW_MS)).await.unwrap();
+    for seq in 1..=4 {
+        window(&mut stream, seq).await;
+    }
+    let count = async |fleet: &Fleet, state: AlertState| {
+        let request = ListAlertsRequest { state: state.into(), ..Default::default() };
+        fleet.client().await.list_alerts(request).await.unwrap().into_inner().alerts.len()
+    };
+    let since = Instant::now();
+    while count(&fleet, AlertState::Open).await == 0 {
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let port = fleet.orchestrator.address.port();
+    let spare = Process::start("quality", 0, &[]).await;
+    std::mem::replace(&mut fleet.orchestrator, spare).kill().await;
+    fleet.orchestrator = Process::start("orchestrator", port, &own).await;
+    fleet.wait_for(3).await;
+    let mut stream = loop {
+        match Stream::open(fleet.client().await, open("anew", WINDOW_MS)).await {
+            Ok(stream) => break stream,
+            Err(status) => assert_eq!(reason(&status).0, "LEASE_HELD"),
+        }
+        assert!(since.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    // It runs, and what was found before is not found again.
+    for seq in 1..=2 {
+        window(&mut stream, seq).await;
+    }
+    while count(&fleet, AlertState::Open).await > 0 {
+        assert!(since.elapsed() < PATIENCE, "they stand for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(count(&fleet, AlertState::Resolved).await > 0);
 }

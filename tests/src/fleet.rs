@@ -119,6 +119,22 @@ impl Process {
         assert!(status.expect("kill").success());
     }
 
+    /// SIGSTOP, until every thread of it stands still: the signal is handled by one of them, and the others go on until then.
+    pub async fn freeze(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_still = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+            // After the name in parentheses comes the state.
+            stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        };
+        let since = std::time::Instant::now();
+        while !std::fs::read_dir(&tasks).expect("it is there").all(is_still) {
+            assert!(since.elapsed() < PATIENCE, "it does not stop");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("ends");

@@ -340,6 +340,10 @@ impl Actor {
                 self.settling = Some(Settling::Labels(reply));
                 actions
             }
+            Input::Stands { subject, reply } => {
+                let _nobody_asks = reply.send(self.core.stands(&subject));
+                Vec::new()
+            }
             Input::Ack { client, through } => {
                 if let Some(client) = self.clients.iter_mut().find(|known| known.end.id == client) {
                     let acked = self.acked.entry(client.end.partition.clone()).or_default();

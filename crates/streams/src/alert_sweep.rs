@@ -1,5 +1,5 @@
-//! Alerts whose stream nobody runs any more, since its process was killed: they are closed when the stream could not be resumed either; and
-//! records of alerts that are long over, which are forgotten. It must not know how an alert opens.
+//! Alerts whose stream nobody runs any more, since its process was killed, or runs anew without them: they are closed when the stream could
+//! not be resumed either; and records of alerts that are long over, which are forgotten. It must not know how an alert opens.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,9 +14,11 @@ use acgs_vocabulary::{
     steady::Steady,
     text,
 };
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    actor::Input,
     alerts::{Alerts, Record},
     leases::Leases,
     publish::{Publication, Publisher, Said},
@@ -59,7 +61,7 @@ impl AlertSweep {
     /// Looks again and again.
     pub async fn run(self) {
         let every = Duration::from_millis((self.absent_ms_max / 2).clamp(EVERY_MS_MIN, EVERY_MS));
-        // Streams with open alerts that nobody runs, and since when.
+        // Alerts that nobody looks at, and since when.
         let mut absent: HashMap<String, i64> = HashMap::new();
         let mut time = Steady::new(self.clock.now_ms(), self.clock.monotonic_us(), CATCH_UP);
         loop {
@@ -88,47 +90,48 @@ impl AlertSweep {
                 }
                 continue;
             }
-            let stream_id = &*alert.window.stream_id;
             // Asked for each: one that is opened again meanwhile keeps what its new owner says.
-            if self.is_run(stream_id).await? {
-                absent.remove(stream_id);
+            let Some(why) = self.why_over(alert).await? else {
+                absent.remove(&alert_id);
                 continue;
-            }
-            seen.insert(stream_id.to_owned());
+            };
             let now_ms = self.clock.monotonic_ms();
-            let since_ms = *absent.entry(stream_id.to_owned()).or_insert(now_ms);
+            let since_ms = *absent.entry(alert_id.clone()).or_insert(now_ms);
             if now_ms - since_ms >= self.absent_ms_max as i64 {
-                self.close(&record, alert).await;
+                self.close(&record, alert, why).await;
             }
+            seen.insert(alert_id);
         }
-        absent.retain(|stream_id, _| seen.contains(stream_id));
+        absent.retain(|alert_id, _| seen.contains(alert_id));
         Ok(())
     }
 
-    async fn is_run(&self, stream_id: &str) -> Result<bool, PortError> {
-        if self.streams.find(stream_id).await.is_some() {
-            return Ok(true);
+    /// Why an alert is over; `None` while somebody looks at what it is about and has not said so.
+    async fn why_over(&self, alert: &Alert) -> Result<Option<&'static str>, PortError> {
+        let stream_id = &*alert.window.stream_id;
+        if let Some(stream) = self.streams.find(stream_id).await {
+            let (reply, stands) = oneshot::channel();
+            // One that has no time for it is asked again later.
+            let asked = stream.inputs.try_send(Input::Stands { subject: subject_of(alert), reply });
+            let stands = asked.is_err() || stands.await.unwrap_or(true);
+            return Ok((!stands).then_some("its stream began anew, and it does not stand there"));
         }
-        match &self.leases {
-            Some(leases) => leases.is_run(stream_id).await,
-            None => Ok(false),
-        }
+        let is_run = match &self.leases {
+            Some(leases) => leases.is_run(stream_id).await?,
+            None => false,
+        };
+        Ok((!is_run).then_some("nobody runs its stream any more"))
     }
 
-    async fn close(&self, record: &Record, open: &Alert) {
-        let subject = AlertSubject {
-            judge: open.judge,
-            rule: open.rule.clone(),
-            subject: open.subject.clone(),
-            key: open.window.key.to_string(),
-        };
+    async fn close(&self, record: &Record, open: &Alert, why: &str) {
+        let subject = subject_of(open);
         let alert = Alert {
             alert_id: subject.change(&open.window, open.severity, AlertState::Resolved),
             state: AlertState::Resolved,
-            message: "nobody runs its stream any more".to_owned(),
+            message: why.to_owned(),
             ..open.clone()
         };
-        tracing::info!(id = record.alert_id, stream = %open.window.stream_id, "an alert is closed: nobody runs its stream any more");
+        tracing::info!(id = record.alert_id, stream = %open.window.stream_id, why, "an alert is closed");
         let publication = Publication {
             said: Said::End([alert].into()),
             stream_id: Arc::clone(&open.window.stream_id),
@@ -139,5 +142,14 @@ impl AlertSweep {
             traceparent: None,
         };
         self.publisher.publish(publication).await;
+    }
+}
+
+fn subject_of(alert: &Alert) -> AlertSubject {
+    AlertSubject {
+        judge: alert.judge,
+        rule: alert.rule.clone(),
+        subject: alert.subject.clone(),
+        key: alert.window.key.to_string(),
     }
 }

@@ -55,6 +55,12 @@ impl AlertTracker {
         self.suppressed
     }
 
+    /// Whether an alert stands.
+    #[must_use]
+    pub fn stands(&self, subject: &AlertSubject) -> bool {
+        self.alerts.get(subject).is_some_and(|standing| standing.open)
+    }
+
     /// Takes what a window says; findings below medium are notes, not alerts.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Vec<Alert> {
         let mut changes = Vec::new();

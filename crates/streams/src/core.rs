@@ -18,7 +18,7 @@ use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
 use acgs_lane::{LaneDown, LaneId, message::Verdict};
 use acgs_statistics::harm::{Harm, Risk};
 use acgs_vocabulary::{
-    Alert, Finding, JudgeKind, VerdictStatus, Window,
+    Alert, AlertSubject, Finding, JudgeKind, VerdictStatus, Window,
     budget::{self, Reservation, Use},
     event::payload::PerformanceFound,
 };
@@ -281,6 +281,12 @@ impl Core {
         !self.partitions.is_empty()
             && self.partitions.values().all(|partition| partition.ended)
             && self.is_quiet()
+    }
+
+    /// Whether an alert stands.
+    #[must_use]
+    pub fn stands(&self, subject: &AlertSubject) -> bool {
+        self.tracker.stands(subject)
     }
 
     /// Nobody looks any more: what stood is closed.

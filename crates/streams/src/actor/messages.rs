@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use acgs_vocabulary::{Problem, budget::Reservation, ports::Chunk};
+use acgs_vocabulary::{AlertSubject, Problem, budget::Reservation, ports::Chunk};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -204,6 +204,13 @@ pub enum Input {
         labels: Vec<Label>,
         /// Where the counts go.
         reply: oneshot::Sender<LabelCounts>,
+    },
+    /// Whether an alert stands.
+    Stands {
+        /// Which.
+        subject: AlertSubject,
+        /// Where the answer goes.
+        reply: oneshot::Sender<bool>,
     },
     /// A client has reports.
     Ack {
