@@ -238,7 +238,9 @@ async fn two_orchestrators_share_models_and_one_goes_on_without_the_other() {
         assert!(since.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    // A freeze that was answered as unavailable may have been written all the same, and nothing goes into service under it.
+    // A freeze that was answered as unavailable may be written all the same, also now, and nothing goes into service under it: after another
+    // entry it cannot be any more.
+    other.models.set_freeze(freeze(true)).await.unwrap();
     other.models.set_freeze(freeze(false)).await.unwrap();
     let mut fake = Fake::join(&mut other, "w").await.unwrap();
     fake.taken(completed(&given, &digest)).await;

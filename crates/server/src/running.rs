@@ -126,9 +126,14 @@ impl Running {
             let _what_is_left_is_kept =
                 timeout_at(end.max(Instant::now() + FLUSH_LEAST), outbox.flush()).await;
             // Also of those who still wait for a place in it.
+            let lost_before = outbox.lost();
             let left = outbox.close().await;
             if !unsent::keep(self.unsent.as_ref(), &left, self.clock.now_ms()) {
                 trouble.get_or_insert(anyhow::anyhow!("{} events are lost", left.events.len()));
+            }
+            let late = outbox.lost() - lost_before;
+            if late > 0 {
+                trouble.get_or_insert(anyhow::anyhow!("{late} events came after the end and are lost"));
             }
         }
         trouble.map_or(audit, Err)

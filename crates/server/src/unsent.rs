@@ -8,6 +8,7 @@ use acgs_storage::{
 };
 use acgs_streams::alerts::Alerts;
 use acgs_vocabulary::{
+    Problem,
     event::{Envelope, payload::AlertChanged},
     ports::{Clock, EventLog, EventSink},
 };
@@ -77,8 +78,9 @@ async fn tell(unsent: &Unsent, log: &dyn EventLog, alerts: &Alerts, outbox: &Out
         Vec::new()
     });
     for (file, events) in kept {
-        for event in &events.events {
-            note(alerts, event).await;
+        if let Err(problem) = note_all(alerts, &events.events).await {
+            tracing::error!(%problem, file = %file.display(), "events of a former process wait for the next start");
+            continue;
         }
         match missing(log, events).await {
             Ok(events) => {
@@ -104,12 +106,21 @@ async fn tell(unsent: &Unsent, log: &dyn EventLog, alerts: &Alerts, outbox: &Out
     }
 }
 
-async fn note(alerts: &Alerts, event: &Envelope) {
-    if let Ok(changed) = event.read::<AlertChanged>()
+/// Writes the records of alerts of streams; what can never be written is told and left out.
+async fn note_all(alerts: &Alerts, events: &[Envelope]) -> Result<(), Problem> {
+    for event in events {
+        let Ok(changed) = event.read::<AlertChanged>() else { continue };
         // Those of calls have no records.
-        && event.correlation_id.as_deref() == Some(&*changed.alert.window.stream_id)
-        && let Err(problem) = alerts.note_late(&changed.alert, &changed.model_id, &changed.service_id).await
-    {
-        tracing::error!(%problem, id = event.event_id, "an alert's record was not written");
+        if event.correlation_id.as_deref() != Some(&*changed.alert.window.stream_id) {
+            continue;
+        }
+        match alerts.note_late(&changed.alert, &changed.model_id, &changed.service_id).await {
+            Err(problem) if problem.is_passing() => return Err(problem),
+            Err(problem) => {
+                tracing::error!(%problem, id = event.event_id, "an alert's record was not written");
+            }
+            Ok(()) => {}
+        }
     }
+    Ok(())
 }

@@ -235,6 +235,9 @@ impl Actor {
                 }
             };
             if !self.is_owner().await {
+                if let Turn::Step((Step::Take(_, origin, _), _)) = turn {
+                    self.recording.put_back(origin);
+                }
                 return;
             }
             let actions = match turn {
@@ -273,6 +276,8 @@ impl Actor {
                 && ((self.core.is_quiet() && !self.has_steps())
                     || self.now_us().saturating_sub(since_us) > DRAIN_US)
             {
+                // Also what was taken meanwhile: who is not told of it sends it again, into another life of the stream.
+                self.tell(true);
                 let left_us = DRAIN_US.saturating_sub(self.now_us().saturating_sub(since_us));
                 Self::tell_rest(&self.clients, &self.kept, Duration::from_micros(left_us)).await;
                 self.farewell(&Problem::new(Kind::Unavailable, "DRAINING", DRAINING));
@@ -293,7 +298,7 @@ impl Actor {
 
     /// Whether nobody is there, and nothing of anybody waits.
     fn may_be_given_up(&self, nobody_waits: bool) -> bool {
-        self.detached_since_us.is_some() && nobody_waits && !self.has_steps()
+        self.detached_since_us.is_some() && nobody_waits && !self.has_steps() && !self.core.is_busy()
     }
 
     /// Whether something was looked at that is not done yet.

@@ -31,6 +31,8 @@ const EVERY_MS: u64 = 300_000;
 const EVERY_MS_MIN: u64 = 200;
 /// Records looked at together.
 const PAGE: usize = 64;
+/// How long a stream is waited for that is asked.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two pages.
 const PAUSE: Duration = Duration::from_millis(100);
 /// A record is kept for so long after its alert is over: 30 days.
@@ -113,7 +115,8 @@ impl AlertSweep {
             let (reply, stands) = oneshot::channel();
             // One that has no time for it is asked again later.
             let asked = stream.inputs.try_send(Input::Stands { subject: subject_of(alert), reply });
-            let stands = asked.is_err() || stands.await.unwrap_or(true);
+            let answer = tokio::time::timeout(PATIENCE, stands);
+            let stands = asked.is_err() || !matches!(answer.await, Ok(Ok(false)));
             return Ok((!stands).then_some("its stream began anew, and it does not stand there"));
         }
         let is_run = match &self.leases {

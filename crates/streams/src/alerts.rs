@@ -198,7 +198,9 @@ impl Alerts {
         let is_known = |record: &Record| {
             let newest = record.last().is_some_and(|newest| newest.alert_id == alert.alert_id);
             let before = || record.changes.iter().any(|known| known.alert_id == alert.alert_id);
-            newest || (record.state == alert.state && before())
+            // Graver than it is said to be, it is told anew too.
+            let adds_nothing = alert.state == AlertState::Resolved || alert.severity <= record.severity();
+            newest || (record.state == alert.state && adds_nothing && before())
         };
         self.note_unless(is_known, alert, model_id, service_id).await
     }

@@ -23,7 +23,7 @@ use acgs_vocabulary::{
 use serde::{Deserialize, Serialize};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::ownership::Ownership;
+use crate::ownership::{Asked, Ownership};
 
 /// Renewals within the life of a lease.
 const RENEWALS: u64 = 3;
@@ -145,6 +145,12 @@ impl Leases {
         }
     }
 
+    /// How long a lease lives without a renewal, in milliseconds.
+    #[must_use]
+    pub fn life_ms(&self) -> u64 {
+        self.life_ms
+    }
+
     async fn read(&self, key: &str) -> Result<(u64, Option<Held>), PortError> {
         let Some(found) = self.keys.get(key).await? else { return Ok((0, None)) };
         // What cannot be read was not written by this version: it holds nothing that we know how to keep.
@@ -234,12 +240,13 @@ impl Leases {
                 epoch: last.map_or(self.clock.now_ms().max(0) as u64, |held| held.epoch) + 1,
                 expires_ms: self.clock.now_ms() + self.life_ms as i64,
             };
+            let asked = Asked::now(&*self.clock);
             match self.write(&key, &held, revision).await {
                 Ok(revision) => {
                     if self.taken.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
                         self.tasks.spawn(self.clone().sweep());
                     }
-                    return Ok(self.keep(key, held, revision));
+                    return Ok(self.keep(key, held, revision, asked));
                 }
                 // Another was faster: look who.
                 Err(PortError::Conflict { .. }) => (revision, last) = self.read(&key).await?,
@@ -295,9 +302,9 @@ impl Leases {
         own || self.is_anothers(key, revision, held)
     }
 
-    fn keep(&self, key: String, held: Held, revision: u64) -> Lease {
+    fn keep(&self, key: String, held: Held, revision: u64, asked: Asked) -> Lease {
         let (lost, let_go) = (CancellationToken::new(), CancellationToken::new());
-        let ownership = Arc::new(Ownership::new(Arc::clone(&self.clock), self.life_ms));
+        let ownership = Arc::new(Ownership::new(Arc::clone(&self.clock), self.life_ms, asked));
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let lease = Lease {
             epoch: held.epoch,

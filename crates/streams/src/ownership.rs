@@ -30,11 +30,19 @@ pub struct Asked {
     at_ms: i64,
 }
 
-impl Ownership {
-    /// It has just been taken; unsure after so long without a word.
+impl Asked {
+    /// It is asked now.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, life_ms: u64) -> Self {
-        let (known_us, known_ms) = (clock.monotonic_us().into(), clock.now_ms().into());
+    pub fn now(clock: &dyn Clock) -> Self {
+        Self { at_us: clock.monotonic_us(), at_ms: clock.now_ms() }
+    }
+}
+
+impl Ownership {
+    /// It has just been taken, by who asked for it then; unsure after so long without a word.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, life_ms: u64, asked: Asked) -> Self {
+        let (known_us, known_ms) = (asked.at_us.into(), asked.at_ms.into());
         Self {
             clock,
             life_ms,
@@ -75,7 +83,7 @@ impl Ownership {
         if !self.is_sure() {
             self.slept.store(true, Ordering::Release);
         }
-        Asked { at_us: self.clock.monotonic_us(), at_ms: self.clock.now_ms() }
+        Asked::now(&*self.clock)
     }
 
     /// It was ours then.

@@ -114,7 +114,7 @@ impl OrchestratorService {
             leases: deps.leases.clone(),
             publisher: publisher.clone(),
             clock: Arc::clone(&deps.clock),
-            absent_ms_max: deps.config.detached_keep_ms,
+            absent_ms_max: deps.config.detached_keep_ms.max(deps.leases.as_ref().map_or(0, Leases::life_ms)),
             stop: deps.stop.clone(),
         };
         tokio::spawn(sweep.run());

@@ -35,3 +35,12 @@ fn kinds_are_inferred() {
     assert_eq!(whole(1e300), None);
     assert_eq!(whole(f64::NAN), None);
 }
+
+#[test]
+fn a_double_is_an_integer_where_it_can_be_no_other() {
+    assert_eq!(whole(9_007_199_254_740_991.0), Some(9_007_199_254_740_991));
+    assert_eq!(whole(-9_007_199_254_740_991.0), Some(-9_007_199_254_740_991));
+    // 2^53 + 1 is this one too: which of the two was meant, nobody knows.
+    assert_eq!((whole(9_007_199_254_740_992.0), whole(-9_007_199_254_740_992.0)), (None, None));
+    assert_eq!((whole(0.5), whole(f64::NAN), whole(f64::INFINITY)), (None, None, None));
+}

@@ -98,11 +98,17 @@ impl ReferenceStore {
             match self.keys.put(&version_key(&reference.name, reference.version), value, Some(0)).await {
                 Ok(_) => {
                     let key = model_key(&reference.model_id);
-                    if let Err(error) = self.keys.put(&key, reference.name.clone().into_bytes(), None).await {
-                        // A version that its caller is not told of would be stored again with each attempt.
-                        self.keys.delete(&version_key(&reference.name, reference.version), None).await?;
-                        self.blobs.delete(&blob_name(&digest)).await?;
-                        return Err(error.into());
+                    match self.keys.put(&key, reference.name.clone().into_bytes(), None).await {
+                        Ok(_) => {}
+                        Err(error) => {
+                            if let PortError::Full(_) = error {
+                                // A version that its caller is not told of would be stored again with each attempt.
+                                let version = version_key(&reference.name, reference.version);
+                                self.keys.delete(&version, None).await?;
+                                self.blobs.delete(&blob_name(&digest)).await?;
+                            }
+                            return Err(error.into());
+                        }
                     }
                     return Ok(reference);
                 }

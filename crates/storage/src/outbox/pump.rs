@@ -78,11 +78,14 @@ impl Pump {
         self.unacknowledged.extend(self.held.take());
         // Who waits for a place hands over too, and what comes after that.
         let end = Instant::now() + CLOSING;
-        while let Ok(Some(item)) = timeout_at(end.min(Instant::now() + CLOSING / 4), items.recv()).await {
+        while Instant::now() < end
+            && let Ok(Some(item)) = timeout_at(end.min(Instant::now() + CLOSING / 4), items.recv()).await
+        {
             self.unacknowledged.extend(event_of(item));
         }
         items.close();
-        while let Some(item) = items.recv().await {
+        // One that was given a place and does not use it holds nobody.
+        while let Ok(Some(item)) = timeout_at(end + CLOSING, items.recv()).await {
             self.unacknowledged.extend(event_of(item));
         }
         let events = self.unacknowledged.into_iter().map(|waiting| *waiting.envelope).collect();

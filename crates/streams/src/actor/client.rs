@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{CLIENT_QUEUE, ClientEnd, Told};
+use super::{ClientEnd, Told};
 use crate::core::{Report, Totals};
 
 /// One client.
@@ -22,8 +22,8 @@ pub(super) struct Client {
     pub(super) owes_answer: bool,
     /// Since when it has not been told all that there is, or since when it was looked at last.
     pub(super) lagging_since_us: Option<u64>,
-    /// The last report that its connection had taken then.
-    pub(super) handed_then: u64,
+    /// The last report that it had been told then: one that keeps up has taken it by now.
+    pub(super) due: u64,
 }
 
 impl Client {
@@ -77,7 +77,7 @@ impl Client {
     fn lags(&mut self, now_us: u64) {
         if self.lagging_since_us.is_none() {
             self.lagging_since_us = Some(now_us);
-            self.handed_then = self.end.handed.load(Ordering::Relaxed);
+            self.due = self.told_through;
         }
     }
 
@@ -88,9 +88,8 @@ impl Client {
         if now_us.saturating_sub(since_us) <= stalled_us {
             return false;
         }
-        let handed = self.end.handed.load(Ordering::Relaxed);
-        let keeps_up = handed - self.handed_then >= CLIENT_QUEUE as u64;
-        (self.lagging_since_us, self.handed_then) = (Some(now_us), handed);
+        let keeps_up = self.end.handed.load(Ordering::Relaxed) >= self.due;
+        (self.lagging_since_us, self.due) = (Some(now_us), self.told_through);
         !keeps_up
     }
 }
@@ -103,7 +102,10 @@ mod tests {
     use acgs_vocabulary::Window;
 
     use super::*;
-    use crate::{actor::messages::Waiting, core::Summary};
+    use crate::{
+        actor::{CLIENT_QUEUE, messages::Waiting},
+        core::Summary,
+    };
 
     const SECOND_US: u64 = 1_000_000;
 
@@ -128,7 +130,7 @@ mod tests {
             owed_bytes: 0,
             owes_answer: false,
             lagging_since_us: None,
-            handed_then: 0,
+            due: 0,
         };
         let report = |report_seq| Report {
             report_seq,

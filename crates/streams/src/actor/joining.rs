@@ -144,7 +144,7 @@ impl Actor {
             owed_bytes: 0,
             owes_answer: false,
             lagging_since_us: None,
-            handed_then: told_through,
+            due: told_through,
         });
         if join > 1 {
             // Also if this one sends nothing.

@@ -99,6 +99,11 @@ impl Recording {
         }
     }
 
+    /// A frame that was at its turn is not taken either.
+    pub(super) fn put_back(&mut self, origin: Origin) {
+        self.origins.push_front(origin);
+    }
+
     /// Where frames come from that may be in the log and will not be taken.
     pub(super) fn give_up(&mut self) -> VecDeque<Origin> {
         self.steps = FuturesOrdered::new();
