@@ -34,7 +34,7 @@ pub fn report_line(report: &WindowReport) -> String {
         .filter(silent)
         .map(|verdict| word(verdict.judge().as_str_name(), "JUDGE_"))
         .collect();
-    let absent = if silent.is_empty() { String::new() } else { format!("  ABSENT {}", silent.join(", ")) };
+    let absent = absent(&silent);
     let rows = report.quality.as_ref().map_or("-".into(), |quality| quality.row_count.to_string());
     let alerts = told("ALERT", AlertState::Open) + &told("over", AlertState::Resolved);
     format!(
@@ -43,6 +43,12 @@ pub fn report_line(report: &WindowReport) -> String {
         rfc3339(window.end_ms),
         report.revision
     )
+}
+
+/// Judges that were asked and did not answer, as the end of a window's line.
+#[must_use]
+pub fn absent(judges: &[String]) -> String {
+    if judges.is_empty() { String::new() } else { format!("  ABSENT {}", judges.join(", ")) }
 }
 
 /// Harm in one word.

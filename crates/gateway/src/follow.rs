@@ -191,9 +191,11 @@ impl Watched {
         let (mut versions, mut health) = (versions.into_iter().peekable(), health.into_iter().peekable());
         let mut lost = captures_lost.into_iter().peekable();
         let mut messages = Vec::new();
-        let mut first = true;
-        while versions.peek().is_some() || health.peek().is_some() || lost.peek().is_some() || first {
-            first = false;
+        while versions.peek().is_some()
+            || health.peek().is_some()
+            || lost.peek().is_some()
+            || messages.is_empty()
+        {
             messages.push(proto::RouterObserved {
                 versions: versions.by_ref().take(ENTRIES_MAX).collect(),
                 health: health.by_ref().take(ENTRIES_MAX).collect(),

@@ -16,7 +16,10 @@ use acgs_vocabulary::{
 use clap::Args;
 
 use super::probe;
-use acgs_console::connect::{channel, explain};
+use acgs_console::{
+    connect::{channel, explain},
+    render,
+};
 
 /// The log has been read to its end when nothing more has come for this long.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -47,8 +50,7 @@ pub struct Windows {
 /// Who was asked and did not answer: that is not who has found nothing.
 fn absent(reported: &WindowReported) -> String {
     let silent = reported.not_judged.iter().filter(|judge| judge.status == WhyNot::Unavailable);
-    let silent: Vec<&str> = silent.map(|judge| judge.judge.as_str()).collect();
-    if silent.is_empty() { String::new() } else { format!("  ABSENT {}", silent.join(", ")) }
+    render::absent(&silent.map(|judge| judge.judge.as_str().to_owned()).collect::<Vec<_>>())
 }
 
 fn line(reported: &WindowReported) -> String {

@@ -95,32 +95,26 @@ impl ReferenceStore {
                 created_ms: reference.created_ms,
             };
             let value = [&digest[..], &summary.encode_to_vec()].concat();
-            match self.keys.put(&version_key(&reference.name, reference.version), value, Some(0)).await {
-                Ok(_) => {
-                    let key = model_key(&reference.model_id);
-                    match self.keys.put(&key, reference.name.clone().into_bytes(), None).await {
-                        Ok(_) => {}
-                        Err(error) => {
-                            if let PortError::Full(_) = error {
-                                // A version that its caller is not told of would be stored again with each attempt.
-                                let version = version_key(&reference.name, reference.version);
-                                self.keys.delete(&version, None).await?;
-                                self.blobs.delete(&blob_name(&digest)).await?;
-                            }
-                            return Err(error.into());
-                        }
-                    }
-                    return Ok(reference);
-                }
-                Err(PortError::Conflict { .. }) => {}
-                Err(error) => {
-                    if let PortError::Full(_) = error {
-                        // Nothing refers to the bytes: they hold name and version.
-                        self.blobs.delete(&blob_name(&digest)).await?;
-                    }
-                    return Err(error.into());
+            let (version, model) =
+                (version_key(&reference.name, reference.version), model_key(&reference.model_id));
+            let name = reference.name.clone().into_bytes();
+            let mut stored = self.keys.put(&version, value, Some(0)).await;
+            if let Err(PortError::Conflict { .. }) = stored {
+                continue;
+            }
+            if stored.is_ok() {
+                stored = self.keys.put(&model, name, None).await;
+                if let Err(PortError::Full(_)) = stored {
+                    // A version that its caller is not told of would be stored again with each attempt.
+                    self.keys.delete(&version, None).await?;
                 }
             }
+            if let Err(PortError::Full(_)) = stored {
+                // Nothing refers to the bytes: they hold name and version.
+                self.blobs.delete(&blob_name(&digest)).await?;
+            }
+            stored?;
+            return Ok(reference);
         }
         Err(Problem::exhausted("CONFLICT", "others keep storing versions of this name", 100))
     }

@@ -152,15 +152,8 @@ async fn a_clock_that_jumps_gives_no_records_up() {
     const YEAR_MS: i64 = 365 * 86_400_000;
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(At::new(YEAR_MS));
-    let opened = || {
-        let clock: Arc<dyn Clock> = Arc::<At>::clone(&clock);
-        loop {
-            match Embedded::open(Options { clock: Arc::clone(&clock), ..options(folder.path(), 10) }) {
-                Ok(home) => break home,
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    };
+    let options = Options { clock: Arc::<At>::clone(&clock), ..options(folder.path(), 10) };
+    let opened = || open_when_free(&options).unwrap();
     let mut home = opened();
     home.record("t", chunk(10)).await.unwrap();
     for jump_ms in [2 * YEAR_MS, -3 * YEAR_MS, YEAR_MS] {
@@ -185,8 +178,12 @@ async fn a_clock_that_jumps_gives_no_records_up() {
 
 /// Opens a store whose writer may still be letting go of it.
 fn open_again(folder: &Path) -> Result<Embedded, PortError> {
+    open_when_free(&options(folder, 100_000))
+}
+
+fn open_when_free(options: &Options) -> Result<Embedded, PortError> {
     loop {
-        match Embedded::open(options(folder, 100_000)) {
+        match Embedded::open(options.clone()) {
             Err(PortError::Unavailable(_)) => std::thread::sleep(Duration::from_millis(1)),
             opened => return opened,
         }
