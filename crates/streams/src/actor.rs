@@ -235,8 +235,8 @@ impl Actor {
                 }
             };
             if !self.is_owner().await {
-                if let Turn::Step((Step::Take(_, origin, _), _)) = turn {
-                    self.recording.put_back(origin);
+                if let Turn::Step((step, _)) = turn {
+                    self.recording.put_back(step);
                 }
                 return;
             }

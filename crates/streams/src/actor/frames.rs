@@ -91,11 +91,8 @@ impl Actor {
         }
     }
 
-    /// A frame that had to wait for room is looked at again when nothing is before it.
+    /// A frame that had to wait for room is looked at again.
     pub(super) fn unpark(&mut self) -> Vec<Action> {
-        match self.parked.take_if(|_| self.recording.is_empty()) {
-            Some(frame) => self.on_frame(frame),
-            None => Vec::new(),
-        }
+        self.parked.take().map_or_else(Vec::new, |frame| self.on_frame(frame))
     }
 }

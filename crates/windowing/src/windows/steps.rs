@@ -112,14 +112,6 @@ impl std::ops::Add for Room {
     }
 }
 
-impl std::ops::Sub for Room {
-    type Output = Self;
-
-    fn sub(self, other: Self) -> Self {
-        Self { panes: self.panes - other.panes, windows: self.windows - other.windows }
-    }
-}
-
 /// Most panes and windows of one stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
