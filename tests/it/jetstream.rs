@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use acgs_storage::{
-    JetStream, RecordsKept,
+    HomeProbe, JetStream, RecordsKept,
     conformance::{self, envelope},
     jetstream::Options,
 };
@@ -11,7 +11,7 @@ use acgs_tests::{PATIENCE, nats::Nats};
 use acgs_vocabulary::{
     Severity,
     event::EventKind,
-    ports::{EventLog, KeyValue, PortError},
+    ports::{Chunk, EventLog, KeyValue, PortError, RecordLog},
 };
 
 fn options(url: String) -> Options {
@@ -28,6 +28,29 @@ async fn passes_the_suite() {
     conformance::blobs(home.clone()).await;
     conformance::ledger(home.clone()).await;
     conformance::records(home).await;
+}
+
+#[tokio::test]
+async fn one_topic_takes_no_place_of_another() {
+    let nats = Nats::start().await;
+    let records = RecordsKept { age: Duration::from_secs(3_600), bytes: 1 << 20 };
+    let home = JetStream::open(&Options { records, ..options(nats.url()) }).await.unwrap();
+    let chunk = || Chunk { sequence: 0, from_ms: 0, until_ms: 1, content: vec![7; 4_000].into() };
+    for _ in 0..20 {
+        home.record("small", chunk()).await.unwrap();
+    }
+    for _ in 0..50 {
+        for _ in 0..10 {
+            home.record("large", chunk()).await.unwrap();
+        }
+        // As health does, every second.
+        HomeProbe::probe(&home).await.unwrap();
+    }
+    let kept = async |topic: &str| home.chunks(topic, 0, 1_000).await.unwrap();
+    assert_eq!(kept("small").await.len(), 20, "it has less than its part");
+    let large = kept("large").await;
+    assert!((190..240).contains(&large.len()), "{}", large.len());
+    assert_eq!(large.last().unwrap().sequence, 520, "the oldest go first");
 }
 
 #[tokio::test]
@@ -169,7 +192,7 @@ async fn a_stream_of_others_that_holds_our_subjects_is_named_or_not_in_the_way()
 
 #[tokio::test]
 async fn what_was_lost_is_made_again_and_a_ledger_that_was_read_is_not() {
-    use acgs_storage::{HomeProbe, HomeState};
+    use acgs_storage::HomeState;
     let mut nats = Nats::start().await;
     let home = JetStream::open(&options(nats.url())).await.unwrap();
     home.append(envelope("a", "acgs.x"), None).await.unwrap();

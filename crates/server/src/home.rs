@@ -4,7 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use acgs_storage::{
-    Durability, Embedded, HomeProbe, JetStream, Options, RecordsKept, jetstream,
+    Durability, Embedded, HomeProbe, JetStream, Options, RecordsKept,
+    blob_quota::BlobQuota,
+    jetstream,
     quota::{Quota, Quotas},
 };
 use acgs_vocabulary::ports::{Blobs, Clock, EventLog, KeyValue, Ledger, RecordLog};
@@ -62,7 +64,7 @@ pub(crate) async fn open(
             ledger: Arc::clone(&home) as _,
             probe: Arc::clone(&home) as _,
             records: Arc::clone(&home) as _,
-            blobs: home,
+            blobs: Arc::new(BlobQuota::new(home, settings.home.blobs_bytes_max)),
         }));
     }
     if !owns {
@@ -92,7 +94,7 @@ pub(crate) async fn open(
         ledger: Arc::clone(&home) as _,
         probe: Arc::clone(&home) as _,
         records: Arc::clone(&home) as _,
-        blobs: home,
+        blobs: Arc::new(BlobQuota::new(home, settings.home.blobs_bytes_max)),
     }))
 }
 

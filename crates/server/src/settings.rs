@@ -177,6 +177,8 @@ pub struct Home {
     pub records_ms_max: u64,
     /// Bytes of records that are kept.
     pub records_bytes_max: u64,
+    /// Bytes of artifacts, data sets and scores; more are refused (`HOME_FULL`).
+    pub blobs_bytes_max: u64,
 }
 
 /// When an acknowledged write is safe.

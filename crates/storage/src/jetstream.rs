@@ -9,6 +9,7 @@ mod ledger;
 mod log;
 mod made;
 mod pages;
+mod record_shares;
 mod records;
 mod state;
 
@@ -250,7 +251,12 @@ impl HomeProbe for JetStream {
             );
             self.generation.send_modify(|generation| *generation += 1);
         }
-        KeyValue::put(self, PROBE, Vec::new(), None).await.map(drop)
+        KeyValue::put(self, PROBE, Vec::new(), None).await?;
+        // What does not go now goes later: it is no reason to be unwell.
+        if let Err(error) = record_shares::give_up(&self.records, self.options.records.bytes).await {
+            tracing::warn!(%error, "the oldest records could not be given up yet");
+        }
+        Ok(())
     }
 
     fn state(&self) -> HomeState {

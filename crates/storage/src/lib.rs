@@ -17,6 +17,8 @@ pub mod unsent;
 
 pub mod quota;
 
+pub mod blob_quota;
+
 pub mod sink;
 
 pub mod consumer;

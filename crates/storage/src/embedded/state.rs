@@ -5,7 +5,10 @@ use async_trait::async_trait;
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use super::{Embedded, job::Job, trouble, writer::decode};
-use crate::bounds::{BLOB_BYTES_MAX, VALUE_BYTES_MAX, check_key, check_size};
+use crate::{
+    blob_quota::BlobBytes,
+    bounds::{BLOB_BYTES_MAX, VALUE_BYTES_MAX, check_key, check_size},
+};
 
 /// Changes that wait for a watcher.
 const WATCHER_QUEUE: usize = 64;
@@ -123,5 +126,18 @@ impl Blobs for Embedded {
             }
         }
         Ok(names)
+    }
+}
+
+#[async_trait]
+impl BlobBytes for Embedded {
+    /// Reads all of them.
+    async fn blob_bytes(&self) -> Result<u64, PortError> {
+        let blobs = self.parts()?.blobs.clone();
+        let counting = move || blobs.iter().map(|held| held.size().map(u64::from)).sum::<Result<u64, _>>();
+        tokio::task::spawn_blocking(counting)
+            .await
+            .map_err(|error| PortError::Unavailable(format!("blobs could not be counted: {error}")))?
+            .map_err(trouble)
     }
 }

@@ -7,7 +7,10 @@ use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 
 use super::{JetStream, trouble};
-use crate::bounds::{BLOB_BYTES_MAX, check_key, check_size};
+use crate::{
+    blob_quota::BlobBytes,
+    bounds::{BLOB_BYTES_MAX, check_key, check_size},
+};
 
 #[async_trait]
 impl Blobs for JetStream {
@@ -70,5 +73,18 @@ impl Blobs for JetStream {
             }
         }
         Ok(names.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl BlobBytes for JetStream {
+    async fn blob_bytes(&self) -> Result<u64, PortError> {
+        self.reachable()?;
+        let mut objects = self.objects.list().await.map_err(trouble)?;
+        let mut bytes = 0;
+        while let Some(object) = objects.next().await {
+            bytes += object.map_err(trouble)?.size as u64;
+        }
+        Ok(bytes)
     }
 }

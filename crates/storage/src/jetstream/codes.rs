@@ -37,7 +37,7 @@ pub(super) fn meaning(code: Option<u64>, told: &str) -> PortError {
              back with a restart"
         )),
         Some(code) if FULL.contains(&code) => PortError::Full(format!(
-            "NATS has no room ({told}): give JetStream more storage, or keep less (home.records_bytes_max, home.events_max)"
+            "NATS has no room ({told}): give JetStream more storage, or keep less (home.records_bytes_max, home.events_max, home.blobs_bytes_max)"
         )),
         _ => PortError::Unavailable(format!("NATS failed: {told}")),
     }
