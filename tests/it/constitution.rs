@@ -14,7 +14,7 @@ use acgs_contracts::{
     orchestrator::v1::{SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient},
     quality::v1::{AssessRequest, quality_service_client::QualityServiceClient},
 };
-use acgs_tests::{Mesh, reason};
+use acgs_tests::{Mesh, PATIENCE, reason};
 use acgs_vocabulary::constitution::{HEADER, PLATFORM};
 use tonic::{Code, Request, metadata::MetadataValue};
 
@@ -126,8 +126,14 @@ async fn health_and_metrics_are_open() {
     let serving = health.check(check("acgs.orchestrator.v1.OrchestratorService")).await.unwrap().into_inner();
     assert_eq!(serving.status(), ServingStatus::Serving);
     assert_eq!(health.check(check("nobody")).await.unwrap_err().code(), Code::NotFound);
-    let all = health.list(HealthListRequest {}).await.unwrap().into_inner();
-    assert_eq!(all.statuses.len(), 11);
+    // Each is there when it has been asked how it is.
+    tokio::time::timeout(PATIENCE, async {
+        while health.list(HealthListRequest {}).await.unwrap().into_inner().statuses.len() != 11 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("all services are listed");
     let mut unknown = health.watch(check("nobody")).await.unwrap().into_inner();
     assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let mut watch = health.watch(check("")).await.unwrap().into_inner();

@@ -159,6 +159,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             snapshot_every_bytes: 1_000,
             model_id: "m".into(),
             service_id: String::new(),
+            pane_ms: 0,
         }),
         LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false },
         LaneDown::OpenPane { pane: 2, key: "k".into(), labels_only: false },

@@ -188,8 +188,12 @@ async fn a_judge_without_a_home_says_so() {
     assert_eq!(client.assess(assess).await.unwrap().into_inner().report.unwrap().row_count, 10);
 
     let mut client = DriftServiceClient::new(channel(&started[1]).await);
-    let register =
-        RegisterModelRequest { model_id: "m".into(), reference_data: records(10, 0.0), schema: None };
+    let register = RegisterModelRequest {
+        model_id: "m".into(),
+        reference_data: records(10, 0.0),
+        schema: None,
+        window_ms: 0,
+    };
     refused!(client.register_model(register), FailedPrecondition, "HOME_REQUIRED");
     refused!(client.list_models(ListModelsRequest {}), FailedPrecondition, "HOME_REQUIRED");
     refused!(

@@ -207,6 +207,7 @@ fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
         overall_score: None,
         drift_detected: Some(true),
         score_drift: None,
+        drifted_features: Vec::new(),
         brier: Some(0.3),
         performance: Some(PerformanceFound::Decayed),
         harm: HarmFound::Harmful,

@@ -15,7 +15,15 @@ pub fn report_line(report: &WindowReport) -> String {
     let quality =
         report.quality.as_ref().map_or("-".into(), |quality| format!("{:.3}", quality.overall_score));
     let drift = report.drift.as_ref().map_or("-".into(), |drift| {
-        if drift.drift_detected { format!("yes ({})", harm_word(report.harm())) } else { "no".to_owned() }
+        let stands = drift.monitor.as_ref().filter(|monitor| monitor.standing);
+        let names = stands.map_or(&drift.drifted_features, |monitor| &monitor.features);
+        if drift.drift_detected || stands.is_some() {
+            format!("{} ({})", named(names), harm_word(report.harm()))
+        } else if report.harm() == Harm::Decay {
+            "no (decay)".to_owned()
+        } else {
+            "no".to_owned()
+        }
     });
     let performance = report.performance.as_ref();
     let brier = performance.and_then(|performance| performance.brier.as_ref());
@@ -45,6 +53,17 @@ pub fn report_line(report: &WindowReport) -> String {
     )
 }
 
+/// The first names, and how many more there are.
+fn named(names: &[String]) -> String {
+    const NAMED: usize = 3;
+    let first = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "yes".to_owned(),
+        count if count > NAMED => format!("{first} and {} more", count - NAMED),
+        _ => first,
+    }
+}
+
 /// Judges that were asked and did not answer, as the end of a window's line.
 #[must_use]
 pub fn absent(judges: &[String]) -> String {
@@ -58,6 +77,7 @@ pub fn harm_word(harm: Harm) -> &'static str {
         Harm::None => "none",
         Harm::Harmless => "harmless",
         Harm::Harmful => "harmful",
+        Harm::Decay => "decay",
         Harm::Unknown | Harm::Unspecified => "unknown",
     }
 }
@@ -76,8 +96,9 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "overall_score": report.quality.as_ref().map(|quality| quality.overall_score),
         "drift_detected": drift.map(|drift| drift.drift_detected),
         "score_drift": drift.map(|drift| drift.score_drift),
-        "drifted_features": drift.map(|drift| drift.features.iter().filter(|feature| feature.drifted)
-            .map(|feature| feature.name.clone()).collect::<Vec<_>>()),
+        "drifted_features": drift.map(|drift| drift.drifted_features.clone()),
+        "drift_stands": drift.and_then(|drift| drift.monitor.as_ref()).map(|monitor| monitor.standing),
+        "schema_changes": drift.map(|drift| drift.schema_changes.iter().map(|change| change.field.clone()).collect::<Vec<_>>()),
         "harm": harm_word(report.harm()),
         "performance": performance.map(|performance| state_word(performance.state)),
         "labelled": performance.map(|performance| performance.labelled_count),

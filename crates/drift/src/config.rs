@@ -1,19 +1,61 @@
 //! What counts as drift.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+/// Most keys with a monitor of their own.
+pub const MONITOR_KEYS_MAX: usize = 16;
+
+/// How many features it takes until rows have drifted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Any.
+    #[default]
+    Any,
+    /// A share of them; score or prediction alone.
+    Share,
+    /// As many as have a share of all importance; score or prediction alone.
+    Importance,
+}
+
+impl Decision {
+    /// As settings have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Share => "share",
+            Self::Importance => "importance",
+        }
+    }
+}
+
 /// Thresholds; deploy/acgs.toml holds the defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Level of the tests after Benjamini-Hochberg, in (0, 1).
+    /// Level of the decision about rows by themselves, over all features, in (0, 1).
     pub alpha: f64,
-    /// Least effect size that counts: Wasserstein / standard deviation, or total variation.
-    pub effect_size_min: f64,
-    /// An effect also has to exceed the reference's own mean between spans by this many standard deviations.
-    pub span_deviations: f64,
-    /// Share of drifted features from which the whole counts as drifted, in [0, 1].
+    /// How many features it takes.
+    pub decision: Decision,
+    /// Share of features, or of their importance, that it takes where `decision` says so, in (0, 1].
     pub drift_share: f64,
+    /// Importance by feature, where `decision` says so; others have 1.
+    pub importance: BTreeMap<String, f64>,
+    /// Move of numbers that is tolerated: Wasserstein distance in standard deviations of the reference.
+    pub tolerance_deviations: f64,
+    /// Move of categories that is tolerated: total variation distance.
+    pub tolerance_variation: f64,
+    /// Change of a rate of nulls or unseen values that is tolerated: Cohen's h.
+    pub tolerance_rate: f64,
+    /// Days of event time for which at most one false alarm of a stream's monitor is to be expected.
+    pub false_alarm_days: f64,
+    /// The same in windows, where they have no length in time.
+    pub false_alarm_windows: f64,
+    /// Keys of keyed streams that have a monitor of their own, at most 16; all share one budget.
+    pub monitor_keys: Vec<String>,
     /// Fewest rows to judge.
     pub rows_min: u64,
 }

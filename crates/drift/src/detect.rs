@@ -1,35 +1,40 @@
-//! From counts to verdicts: tests, distances, effect sizes, and which of them together are drift.
+//! From counts to a verdict about some rows: which features have drifted, whether that is drift of the whole, and how grave it is.
 //! It must not know protobuf.
 //!
-//! Drift takes two things: a p-value that survives Benjamini-Hochberg over all features, and an effect size above
-//! both a floor and the reference's own variation between spans of the same length. The first guards small windows,
-//! the second large ones and data that always moves.
+//! Drift of a feature takes two things: a p-value that survives correction over all features, and an effect above its tolerance and what noise
+//! adds to it. The first guards small windows, the second large ones.
 
 use acgs_columns::Role;
-use acgs_reference::{
-    FeatureReference, Reference, Shape,
-    counts::{FeatureCounts, PaneCounts},
-    effect::{categories, effect_size, scale},
-};
-use acgs_statistics::{
-    categorical::{chi_square_homogeneity, jensen_shannon, psi, psi_null_mean},
-    multiple::benjamini_hochberg,
-    two_sample::{kolmogorov_survival, ks_p_value, ks_statistic, ks_statistic_of_cells, wasserstein},
-};
+use acgs_reference::{Reference, counts::PaneCounts};
+use acgs_statistics::multiple::benjamini_hochberg;
 use acgs_vocabulary::{Finding, Severity, finding::gravest};
 
-use crate::config::Config;
+use crate::{
+    config::{Config, Decision},
+    frozen::Frozen,
+    measure::{self, Cause, FeatureDrift, Looked, Samples},
+    schema_changes::SchemaChange,
+    sequential::MonitorState,
+};
 
-/// Bins of the index and the Jensen-Shannon distance.
-const BINS: usize = 10;
 /// Corrected index above which a feature is named, the original's limit.
 pub const PSI_MAX: f64 = 0.2;
+/// Windows' worth of rows that a reference has to have until it shows how they hang together.
+const SPANS_MIN: f64 = 30.0;
+/// Features that a sentence names.
+const NAMED_MAX: usize = 5;
+/// Effects, in tolerances, from which drift is HIGH and CRITICAL.
+const HIGH_FROM: f64 = 5.0;
+const CRITICAL_FROM: f64 = 30.0;
+/// Looks that drift has stood after which it is one step graver.
+const PERSISTENT_LOOKS: u64 = 24;
+
 /// What was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Rows.
     pub row_count: u64,
-    /// Whether the whole has drifted.
+    /// Whether the rows, by themselves, have drifted.
     pub drift_detected: bool,
     /// Whether score or prediction has drifted.
     pub score_drift: bool,
@@ -37,54 +42,12 @@ pub struct Report {
     pub drifted_share: f64,
     /// In the reference's order.
     pub features: Vec<FeatureDrift>,
-}
-
-/// One feature.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FeatureDrift {
-    /// The field.
-    pub name: String,
-    /// What it means.
-    pub role: Role,
-    /// Whether it drifted.
-    pub drifted: bool,
-    /// `ks` or `chi_square`.
-    pub test: &'static str,
-    /// The statistic.
-    pub statistic: f64,
-    /// Its p-value.
-    pub p_value: f64,
-    /// After Benjamini-Hochberg.
-    pub adjusted_p_value: f64,
-    /// Wasserstein / standard deviation, or total variation.
-    pub effect_size: f64,
-    /// The effect that counts.
-    pub effect_threshold: f64,
-    /// Population stability index.
-    pub psi: f64,
-    /// Less its expectation without drift.
-    pub psi_corrected: f64,
-    /// Jensen-Shannon distance.
-    pub jensen_shannon: f64,
-    /// Nulls then.
-    pub reference_null_rate: f64,
-    /// Nulls now.
-    pub null_rate: f64,
-    /// Outside the range, or unseen categories.
-    pub unseen_rate: f64,
-    /// Values now.
-    pub row_count: u64,
-    /// How it was computed.
-    pub method: String,
-}
-
-/// Sorted samples of a numeric feature, for exact tests.
-#[derive(Clone, Copy, Debug)]
-pub struct Samples<'a> {
-    /// Reference.
-    pub reference: &'a [f64],
-    /// Current.
-    pub current: &'a [f64],
+    /// Columns that are not what the reference had.
+    pub schema_changes: Vec<SchemaChange>,
+    /// Of the stream.
+    pub monitor: Option<MonitorState>,
+    /// What was taken for granted; empty for nothing.
+    pub assumption: String,
 }
 
 /// Judges a pane against its reference. `samples` gives the sorted samples of a numeric feature where they are at
@@ -92,177 +55,222 @@ pub struct Samples<'a> {
 #[must_use]
 pub fn report<'a>(
     config: &Config,
-    reference: &Reference,
+    frozen: &Frozen,
     pane: &PaneCounts,
     samples: impl Fn(usize) -> Option<Samples<'a>>,
 ) -> Report {
-    let mut features: Vec<FeatureDrift> = Vec::with_capacity(reference.features.len());
-    for (index, (feature, counts)) in reference.features.iter().zip(&pane.features).enumerate() {
-        features.push(measure(config, feature, counts, pane.row_count, samples(index)));
+    let looks = frozen.reference.features.iter().zip(&*frozen.outcomes).zip(&pane.features);
+    let mut features: Vec<FeatureDrift> = Vec::with_capacity(pane.features.len());
+    let expected: Vec<_> =
+        frozen.outcomes.iter().map(|outcomes| outcomes.expected(&pane.phase_rows)).collect();
+    let looked: Vec<Looked<'_>> = looks
+        .zip(&expected)
+        .map(|(((feature, outcomes), counts), expected)| Looked {
+            feature,
+            outcomes,
+            expected,
+            counts,
+            rows: pane.row_count,
+        })
+        .collect();
+    for (index, looked) in looked.iter().enumerate() {
+        features.push(measure::measure(config, looked, samples(index)));
     }
-    let p_values: Vec<f64> = features.iter().map(|feature| feature.p_value).collect();
-    for (feature, adjusted) in features.iter_mut().zip(benjamini_hochberg(&p_values)) {
-        feature.adjusted_p_value = adjusted;
-        feature.drifted = adjusted < config.alpha && feature.effect_size > feature.effect_threshold;
+    let p_values: Vec<f64> = features.iter().map(FeatureDrift::least_p_value).collect();
+    for ((feature, adjusted), looked) in features.iter_mut().zip(benjamini_hochberg(&p_values)).zip(&looked) {
+        feature.decide(config, adjusted);
+        if feature.drifted() {
+            feature.outcomes = measure::outcome_shares(looked);
+        }
     }
-    let inputs = features.iter().filter(|feature| feature.role == Role::Feature);
-    let (drifted, all) =
-        inputs.fold((0, 0), |(drifted, all), feature| (drifted + u32::from(feature.drifted), all + 1));
-    let drifted_share = if all == 0 { 0.0 } else { f64::from(drifted) / f64::from(all) };
-    let score_drift = features.iter().any(|feature| feature.drifted && feature.role != Role::Feature);
-    let drift_detected = score_drift || (all > 0 && drifted_share >= config.drift_share);
-    Report { row_count: pane.row_count, drift_detected, score_drift, drifted_share, features }
-}
-
-fn measure(
-    config: &Config,
-    feature: &FeatureReference,
-    counts: &FeatureCounts,
-    rows: u64,
-    samples: Option<Samples<'_>>,
-) -> FeatureDrift {
-    let (n, m) = (feature.present(), counts.present());
-    let (bins_then, bins_now) = bins(feature, counts);
-    let index = psi(&bins_then, &bins_now);
-    let (test, statistic, p_value, method) = match (&feature.shape, samples) {
-        (Shape::Numeric { .. }, Some(samples)) => {
-            let statistic = ks_statistic(samples.reference, samples.current);
-            let p_value = ks_p_value(statistic, samples.reference.len(), samples.current.len());
-            ("ks", statistic, p_value, "exact".to_owned())
-        }
-        (Shape::Numeric { cells, counts: then, .. }, None) => {
-            let statistic = ks_statistic_of_cells(then, &counts.cells);
-            let effective = n as f64 * m as f64 / (n + m).max(1) as f64;
-            (
-                "ks",
-                statistic,
-                kolmogorov_survival(statistic * effective.sqrt()),
-                format!("binned:{}", cells.len()),
-            )
-        }
-        (Shape::Categorical { .. }, _) => {
-            let (then, now) = categories(feature, counts);
-            let test = chi_square_homogeneity(&then, &now);
-            let (statistic, p_value) = test.map_or((0.0, 1.0), |test| (test.statistic, test.p_value));
-            ("chi_square", statistic, p_value, format!("binned:{}", then.len()))
-        }
-    };
-    let effect = match (&feature.shape, samples) {
-        (Shape::Numeric { mean, standard_deviation, .. }, Some(samples)) => {
-            wasserstein(samples.reference, samples.current) / scale(*mean, *standard_deviation)
-        }
-        _ => effect_size(feature, counts).unwrap_or(0.0),
-    };
-    let own = feature.span_effect.map_or(0.0, |(mean, deviation)| mean + config.span_deviations * deviation);
-    let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
-    FeatureDrift {
-        name: feature.field.name.clone(),
-        role: feature.field.role,
-        drifted: false,
-        test,
-        statistic,
-        p_value: if m == 0 { 1.0 } else { p_value },
-        adjusted_p_value: 1.0,
-        effect_size: effect,
-        effect_threshold: config.effect_size_min.max(own),
-        psi: index,
-        psi_corrected: (index - psi_null_mean(&bins_then, &bins_now)).max(0.0),
-        jensen_shannon: jensen_shannon(&bins_then, &bins_now),
-        reference_null_rate: share(feature.null_count, feature.null_count + n),
-        null_rate: share(counts.null_count, rows),
-        unseen_rate: unseen_rate(feature, counts),
-        row_count: m,
-        method,
+    let score_drift = features.iter().any(|feature| feature.drifted() && feature.role != Role::Feature);
+    let (drift_detected, drifted_share) = decide(config, &features, score_drift);
+    Report {
+        row_count: pane.row_count,
+        drift_detected,
+        score_drift,
+        drifted_share,
+        features,
+        schema_changes: Vec::new(),
+        monitor: None,
+        assumption: assumption(&frozen.reference, pane.row_count),
     }
 }
 
-/// At most ten bins of about equal reference mass, and bins for below, above or unseen, and null.
-fn bins(feature: &FeatureReference, counts: &FeatureCounts) -> (Vec<u64>, Vec<u64>) {
-    let (mut then, mut now) = match &feature.shape {
-        Shape::Numeric { cells, counts: of_cells, .. } => {
-            let groups = cells.groups(of_cells, BINS);
-            let sum = |of: &[u64]| {
-                let mut sums = vec![0; BINS];
-                groups.iter().zip(of).for_each(|(group, count)| sums[*group] += count);
-                sums
-            };
-            let (mut then, mut now) = (sum(of_cells), sum(&counts.cells.counts));
-            then.extend([0, 0]);
-            now.extend([counts.cells.below, counts.cells.above]);
-            (then, now)
-        }
-        Shape::Categorical { .. } => {
-            let (mut then, mut now) = categories(feature, counts);
-            // The rarer categories share a bin, the unseen ones keep theirs.
-            let unseen = (then.pop().unwrap_or(0), now.pop().unwrap_or(0));
-            if then.len() > BINS {
-                let rest = (then.split_off(BINS).iter().sum(), now.split_off(BINS).iter().sum());
-                then.push(rest.0);
-                now.push(rest.1);
+/// Whether the whole has drifted, and the share of features that have.
+fn decide(config: &Config, features: &[FeatureDrift], score_drift: bool) -> (bool, f64) {
+    let inputs = || features.iter().filter(|feature| feature.role == Role::Feature);
+    let importance = |feature: &FeatureDrift| match config.decision {
+        Decision::Importance => config.importance.get(&feature.name).copied().unwrap_or(1.0),
+        Decision::Any | Decision::Share => 1.0,
+    };
+    let all: f64 = inputs().map(importance).sum();
+    let drifted: f64 = inputs().filter(|feature| feature.drifted()).map(importance).sum();
+    let weighed = if all > 0.0 { drifted / all } else { 0.0 };
+    let count = inputs().count().max(1) as f64;
+    let share = inputs().filter(|feature| feature.drifted()).count() as f64 / count;
+    let by_share = match config.decision {
+        Decision::Any => features.iter().any(FeatureDrift::drifted),
+        Decision::Share | Decision::Importance => all > 0.0 && weighed >= config.drift_share,
+    };
+    (score_drift || by_share, share)
+}
+
+/// What has to be believed of rows because the reference does not show it.
+fn assumption(reference: &Reference, rows: u64) -> String {
+    let spans = reference.timed_count as f64 / rows.max(1) as f64;
+    if reference.timed_count == 0 {
+        "assumes independent rows: the reference has no event times".to_owned()
+    } else if spans < SPANS_MIN {
+        format!(
+            "assumes independent rows beyond {} in a row: the reference has {spans:.1} times as many rows as this, \
+             {SPANS_MIN} times would show how they hang together",
+            reference.timed_count / 30
+        )
+    } else {
+        String::new()
+    }
+}
+
+impl Report {
+    /// Features that have drifted, the worst first.
+    #[must_use]
+    pub fn worst(&self) -> Vec<&FeatureDrift> {
+        let mut drifted: Vec<&FeatureDrift> =
+            self.features.iter().filter(|feature| feature.drifted()).collect();
+        drifted.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
+        drifted
+    }
+
+    /// How grave the drift of the rows by themselves is; `None` when there is none.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        let worst = self.worst().first().map(|feature| severity(feature.in_tolerances, 0));
+        let of_rows = worst.filter(|_| self.drift_detected);
+        let of_schema = (!self.schema_changes.is_empty()).then_some(Severity::Medium);
+        of_rows
+            .max(of_schema)
+            .or_else(|| self.features.iter().any(FeatureDrift::drifted).then_some(Severity::Low))
+    }
+}
+
+/// How grave a drift is that is so large and has stood for so many looks.
+#[must_use]
+pub fn severity(in_tolerances: f64, looks: u64) -> Severity {
+    let persistent = looks >= PERSISTENT_LOOKS;
+    match in_tolerances {
+        size if size >= CRITICAL_FROM || (persistent && size >= HIGH_FROM) => Severity::Critical,
+        size if size >= HIGH_FROM || persistent => Severity::High,
+        _ => Severity::Medium,
+    }
+}
+
+/// One feature in words.
+fn words(feature: &FeatureDrift) -> String {
+    let mut parts = Vec::new();
+    for cause in &feature.causes {
+        parts.push(match cause {
+            Cause::Values => {
+                format!(
+                    "{} has moved by {:.3}, normal is up to {:.3}",
+                    feature.name, feature.effect_size, feature.effect_threshold
+                )
             }
-            then.push(unseen.0);
-            now.push(unseen.1);
-            (then, now)
-        }
-    };
-    then.push(feature.null_count);
-    now.push(counts.null_count);
-    (then, now)
+            Cause::Nulls => format!(
+                "{} is null in {:.2} % of rows, in the reference in {:.2} %",
+                feature.name,
+                100.0 * feature.null_rate,
+                100.0 * feature.reference_null_rate
+            ),
+            Cause::Unseen => format!(
+                "{} has {:.2} % of values that the reference never had, {:.2} % were to be expected",
+                feature.name,
+                100.0 * feature.unseen_rate,
+                100.0 * feature.expected_unseen_rate
+            ),
+        });
+    }
+    if parts.is_empty() {
+        format!("{} moves, by {:.3} in this window", feature.name, feature.effect_size)
+    } else {
+        parts.join("; ")
+    }
 }
 
-fn unseen_rate(feature: &FeatureReference, counts: &FeatureCounts) -> f64 {
-    let present = counts.present();
-    if present == 0 {
-        return 0.0;
+/// The first features in words, and how many more.
+fn sentence(features: &[&FeatureDrift]) -> String {
+    let mut told =
+        features.iter().take(NAMED_MAX).map(|feature| words(feature)).collect::<Vec<_>>().join("; ");
+    if features.len() > NAMED_MAX {
+        let more = features.len() - NAMED_MAX;
+        told.push_str("; and ");
+        told.push_str(&more.to_string());
+        told.push_str(" more");
     }
-    match &feature.shape {
-        Shape::Numeric { .. } => (counts.cells.below + counts.cells.above) as f64 / present as f64,
-        Shape::Categorical { other_count, .. } => {
-            // Where the reference lumps rare categories together, only what exceeds their share is new.
-            let known = *other_count as f64 / feature.present().max(1) as f64;
-            (counts.other_count as f64 / present as f64 - known).max(0.0)
-        }
-    }
+    told
 }
 
 /// What has drifted, gravest first.
 #[must_use]
-pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
+pub fn findings(report: &Report) -> Vec<Finding> {
     let mut found = Vec::new();
-    if report.drift_detected {
-        let score = report.features.iter().find(|feature| feature.drifted && feature.role != Role::Feature);
-        let (subject, value, threshold, description) = match score {
-            Some(score) => (
-                score.name.clone(),
-                score.effect_size,
-                score.effect_threshold,
-                format!(
-                    "{} has moved by {:.2}, normal is up to {:.2}",
-                    score.name, score.effect_size, score.effect_threshold
-                ),
-            ),
-            None => (
-                String::new(),
-                report.drifted_share,
-                config.drift_share,
-                format!("{:.0} % of the features have drifted", report.drifted_share * 100.0),
-            ),
-        };
-        let rule = "drift".to_owned();
-        found.push(Finding { rule, subject, severity: Severity::Medium, value, threshold, description });
+    for change in &report.schema_changes {
+        found.push(Finding {
+            rule: "schema".into(),
+            subject: change.field.clone(),
+            severity: Severity::Medium,
+            value: 1.0,
+            threshold: 0.0,
+            description: format!("{} {}: {}", change.field, change.kind.words(), change.detail),
+        });
     }
-    for feature in report.features.iter().filter(|feature| feature.drifted && feature.role == Role::Feature) {
+    found.extend(match &report.monitor {
+        Some(monitor) => of_monitor(report, monitor),
+        None => of_rows(report),
+    });
+    for feature in report.worst() {
         found.push(Finding {
             rule: "feature_drift".into(),
             subject: feature.name.clone(),
             severity: Severity::Low,
             value: feature.effect_size,
             threshold: feature.effect_threshold,
-            description: format!(
-                "{} has moved by {:.2}, normal is up to {:.2}",
-                feature.name, feature.effect_size, feature.effect_threshold
-            ),
+            description: words(feature),
         });
     }
     gravest(found)
+}
+
+fn of_rows(report: &Report) -> Vec<Finding> {
+    if report.drift_detected { drifts(&report.worst(), 0) } else { Vec::new() }
+}
+
+/// The drift that the monitor says stands, whatever these rows say by themselves.
+fn of_monitor(report: &Report, monitor: &MonitorState) -> Vec<Finding> {
+    if !monitor.tells {
+        return Vec::new();
+    }
+    let of = monitor.standing.iter().filter_map(|place| report.features.get(*place));
+    let mut standing: Vec<&FeatureDrift> = of.collect();
+    standing.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
+    drifts(&standing, monitor.standing_looks)
+}
+
+/// One finding for what has moved; nulls alone are one of their own each, since quality may speak of them, too.
+fn drifts(worst: &[&FeatureDrift], looks: u64) -> Vec<Finding> {
+    let (nulls, moved): (Vec<&FeatureDrift>, Vec<&FeatureDrift>) =
+        worst.iter().partition(|feature| feature.causes == [Cause::Nulls]);
+    let drift = |rule: &str, subject: &str, features: &[&FeatureDrift]| {
+        let size = features.first()?.in_tolerances;
+        Some(Finding {
+            rule: rule.to_owned(),
+            subject: subject.to_owned(),
+            severity: severity(size, looks),
+            value: size,
+            threshold: 1.0,
+            description: sentence(features),
+        })
+    };
+    let of_nulls = nulls.iter().filter_map(|feature| drift("null_drift", &feature.name, &[feature]));
+    drift("drift", "", &moved).into_iter().chain(of_nulls).collect()
 }

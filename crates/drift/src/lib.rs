@@ -1,11 +1,19 @@
 //! The judge of drift: has the data moved away from a frozen reference, by more than it always moves?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`detect`], [`compare`], [`record`], [`service`].
+//! Reading order: [`config`], [`frozen`], [`measure`], [`detect`], [`schema_changes`], [`sequential`], [`compare`], [`record`], [`service`].
 
 pub mod config;
 
+pub mod frozen;
+
+pub mod measure;
+
 pub mod detect;
+
+pub mod schema_changes;
+
+pub mod sequential;
 
 pub mod compare;
 

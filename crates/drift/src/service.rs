@@ -11,6 +11,7 @@ mod freeze;
 mod report_message;
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc,
@@ -33,7 +34,14 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{config::Config, detect, record::DetectionRecord, service::store::ReferenceStore};
+use crate::{
+    config::Config,
+    detect,
+    frozen::Frozen,
+    record::DetectionRecord,
+    sequential::{Budget, Monitor},
+    service::store::ReferenceStore,
+};
 
 /// Longest id that a caller gives, in bytes.
 const ID_BYTES_MAX: usize = 128;
@@ -43,7 +51,7 @@ const COMPUTING_MAX: usize = 2;
 /// Answers `DriftService`.
 #[derive(Clone)]
 pub struct DriftService {
-    config: Config,
+    config: Arc<Config>,
     constitution: Constitution,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn FindingSink>,
@@ -54,6 +62,12 @@ pub struct DriftService {
     history: Option<History<DetectionRecord>>,
     retrainings: Arc<AtomicU64>,
     computing: Arc<Semaphore>,
+}
+
+/// What is known of a model that a monitor watches, from one interval to the next.
+struct Looked {
+    frozen: Frozen,
+    monitor: Monitor,
 }
 
 impl fmt::Debug for DriftService {
@@ -79,7 +93,7 @@ impl DriftService {
         let monitors = Monitors::new(keys, Arc::clone(&clock), "drift", monitor::heap_bytes);
         let computing = Arc::new(Semaphore::new(COMPUTING_MAX));
         Self {
-            config,
+            config: Arc::new(config),
             constitution,
             clock,
             sink,
@@ -108,23 +122,37 @@ impl DriftService {
     /// A judge for one lane, whose rows monitors see too.
     #[must_use]
     pub fn lane_judge(&self) -> PaneJudge<judge::DriftAssessor> {
-        judge::monitored(self.config, self.monitors.clone(), self.epochs.clone())
+        judge::monitored(Arc::clone(&self.config), self.monitors.clone(), self.epochs.clone())
     }
 
     /// Judges what is gathered for monitors when it is due, until the end.
     pub async fn run_monitors(self) {
+        let mut looked: HashMap<String, Looked> = HashMap::new();
         let judge = |about: String, (reference, pane): Gathered| {
+            let same =
+                |(held, _): &Gathered| held.name == reference.name && held.version == reference.version;
             if pane.row_count < self.config.rows_min {
                 // Too few to say anything: they wait for more.
-                let same =
-                    |(held, _): &Gathered| held.name == reference.name && held.version == reference.version;
                 let begin = || (Arc::clone(&reference), PaneCounts::new(&reference));
                 self.monitors.gather(&about, same, begin, |(_, held)| held.merge(&pane));
-            } else {
-                let report = detect::report(&self.config, &reference, &pane, |_| None);
-                let request = proto::DetectRequest { model_id: about, ..Default::default() };
-                self.conclude(&request, &report);
+                return;
             }
+            looked.retain(|about, _| self.monitors.watches(about));
+            let interval_ms = u64::from(self.monitors.interval_seconds(&about)) * 1_000;
+            let budget = Budget::new(&self.config, interval_ms, 1);
+            let known = looked
+                .remove(&about)
+                .filter(|known| same(&(Arc::clone(&known.frozen.reference), PaneCounts::default())));
+            let mut known = known.unwrap_or_else(|| Looked {
+                frozen: Frozen::new(Arc::clone(&reference)),
+                monitor: Monitor::default(),
+            });
+            known.monitor.take(&self.config, &known.frozen, budget, &pane);
+            let mut report = detect::report(&self.config, &known.frozen, &pane, |_| None);
+            report.monitor = Some(known.monitor.state(budget, true));
+            looked.insert(about.clone(), known);
+            let request = proto::DetectRequest { model_id: about, ..Default::default() };
+            self.conclude(&request, &report);
         };
         self.monitors.run(self.stop.cancelled(), judge).await;
     }

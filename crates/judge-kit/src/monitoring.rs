@@ -202,6 +202,13 @@ impl<P> Monitors<P> {
             && self.monitors.read().unwrap_or_else(PoisonError::into_inner).contains_key(about)
     }
 
+    /// Between two judgements of somebody, in seconds; 0 when nothing is gathered.
+    #[must_use]
+    pub fn interval_seconds(&self, about: &str) -> u32 {
+        let monitors = self.monitors.read().unwrap_or_else(PoisonError::into_inner);
+        monitors.get(about).map_or(0, |(monitor, _)| monitor.interval_seconds)
+    }
+
     /// Adds to what fits, or begins something new; rows without room are left out of the next judgement, which is told.
     pub fn gather(
         &self,
@@ -244,7 +251,7 @@ impl<P> Monitors<P> {
     }
 
     /// Has what is due judged, and looks at the monitors anew now and then, until `stop` is done.
-    pub async fn run(&self, stop: impl Future<Output = ()>, judge: impl Fn(String, P)) {
+    pub async fn run(&self, stop: impl Future<Output = ()>, mut judge: impl FnMut(String, P)) {
         tokio::pin!(stop);
         let mut ticks = tokio::time::interval(TICK);
         let mut rounds = 0_u64;

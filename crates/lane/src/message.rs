@@ -145,6 +145,8 @@ pub struct Open {
     pub model_id: String,
     /// The service; may be empty.
     pub service_id: String,
+    /// How long panes are in event time, in milliseconds; 0 where they have no length.
+    pub pane_ms: u64,
 }
 
 /// State of a judge.

@@ -34,6 +34,7 @@ impl Script {
             snapshot_every_bytes,
             model_id: "model".into(),
             service_id: "service".into(),
+            pane_ms: 0,
         }
     }
 

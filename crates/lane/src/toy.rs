@@ -91,6 +91,7 @@ pub(crate) fn open(snapshot_every_bytes: u64) -> Open {
         snapshot_every_bytes,
         model_id: String::new(),
         service_id: String::new(),
+        pane_ms: 0,
     }
 }
 

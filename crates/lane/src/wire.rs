@@ -106,6 +106,7 @@ impl DownReader {
             snapshot_every_bytes: open.snapshot_every_bytes,
             model_id: open.model_id,
             service_id: open.service_id,
+            pane_ms: open.pane_ms,
         })
     }
 }
@@ -128,6 +129,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
             snapshot_every_bytes: open.snapshot_every_bytes,
             model_id: open.model_id,
             service_id: open.service_id,
+            pane_ms: open.pane_ms,
         }),
         LaneDown::Config { digest, content } => {
             Message::Config(proto::Config { digest: digest.to_vec().into(), content })

@@ -213,6 +213,7 @@ mod tests {
             overall_score: None,
             drift_detected: None,
             score_drift: None,
+            drifted_features: Vec::new(),
             brier: None,
             performance: None,
             harm: HarmFound::None,

@@ -1,7 +1,7 @@
 //! From a pane to estimates, a state and findings. It must not know protobuf.
 
 use acgs_statistics::{
-    harm::{Risk, risk},
+    harm::{Risk, Tolerated, risk},
     score::Estimate,
 };
 use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
@@ -84,6 +84,8 @@ pub fn report(
     let enough = pane.scores.count() >= config.labelled_min;
     let brier = pane.scores.brier();
     let interval = brier.filter(|_| enough).map(|brier| brier.interval());
+    let tolerated =
+        baseline_loss.map(|baseline| Tolerated { baseline, margin: config.loss_margin, useless: None });
     Report {
         row_count: pane.row_count,
         throughput_rps: if span_ms > 0 { pane.row_count as f64 * 1_000.0 / span_ms as f64 } else { 0.0 },
@@ -101,7 +103,7 @@ pub fn report(
         means: pane.scores.means(),
         baseline_loss,
         loss_margin: config.loss_margin,
-        state: match (risk(interval, baseline_loss, config.loss_margin), interval, baseline_loss) {
+        state: match (risk(interval, tolerated), interval, baseline_loss) {
             (Risk::Worse, ..) => State::Decayed,
             (_, Some(_), Some(_)) => State::Ok,
             _ => State::Unknown,

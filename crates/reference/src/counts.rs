@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::{Column, Kind, RecordBatch, Schema, numbers::numbers};
-use acgs_statistics::cells::CellCounts;
+use acgs_columns::{Column, Kind, RecordBatch, Role, Schema, numbers::numbers};
+use acgs_statistics::{cells::CellCounts, distinct::hash_text};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     categories::for_each_category,
     reference::{FeatureReference, Reference, Shape},
+    season::Season,
 };
 
 /// Counts of some rows.
@@ -18,6 +19,8 @@ pub struct PaneCounts {
     pub row_count: u64,
     /// In the reference's order.
     pub features: Vec<FeatureCounts>,
+    /// Rows by phase of the reference's season; empty without one.
+    pub phase_rows: Vec<u64>,
 }
 
 /// Counts of one feature.
@@ -29,6 +32,8 @@ pub struct FeatureCounts {
     pub cells: CellCounts,
     /// Rows of categories that the reference does not tell apart.
     pub other_count: u64,
+    /// Of those, rows of categories that it has never seen.
+    pub unseen_count: u64,
 }
 
 impl PaneCounts {
@@ -36,7 +41,9 @@ impl PaneCounts {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let cells: usize = self.features.iter().map(|feature| feature.cells.heap_bytes()).sum();
-        self.features.capacity() * size_of::<FeatureCounts>() + cells
+        self.features.capacity() * size_of::<FeatureCounts>()
+            + cells
+            + self.phase_rows.capacity() * size_of::<u64>()
     }
 
     /// Without rows.
@@ -51,7 +58,21 @@ impl PaneCounts {
             },
             ..FeatureCounts::default()
         };
-        Self { row_count: 0, features: reference.features.iter().map(empty).collect() }
+        let phases = if reference.season == Season::None { 0 } else { reference.season.phases() };
+        Self {
+            row_count: 0,
+            features: reference.features.iter().map(empty).collect(),
+            phase_rows: vec![0; phases],
+        }
+    }
+
+    /// Whether it counts the same things.
+    #[must_use]
+    pub fn has_the_form_of(&self, other: &Self) -> bool {
+        let cells = |pane: &Self| -> Vec<usize> {
+            pane.features.iter().map(|feature| feature.cells.counts.len()).collect()
+        };
+        self.phase_rows.len() == other.phase_rows.len() && cells(self) == cells(other)
     }
 
     /// Adds rows, finding the columns by name.
@@ -64,10 +85,16 @@ impl PaneCounts {
     pub fn push_at(&mut self, reference: &Reference, places: &Places, rows: &RecordBatch) {
         self.row_count += rows.rows() as u64;
         let features = reference.features.iter().zip(&mut self.features);
-        for ((feature, pane), place) in features.zip(&places.0) {
+        for ((feature, pane), place) in features.zip(&places.features) {
             match place {
                 Some(place) => pane.push(feature, &place.1, &rows.columns()[place.0]),
                 None => pane.null_count += rows.rows() as u64,
+            }
+        }
+        if let Some(time) = places.time.filter(|_| !self.phase_rows.is_empty()) {
+            let column = &rows.columns()[time];
+            for time_ms in (0..rows.rows()).filter_map(|row| column.integer(row)) {
+                self.phase_rows[reference.season.phase(time_ms)] += 1;
             }
         }
     }
@@ -79,7 +106,9 @@ impl PaneCounts {
             own.null_count += theirs.null_count;
             own.cells.merge(&theirs.cells);
             own.other_count += theirs.other_count;
+            own.unseen_count += theirs.unseen_count;
         }
+        self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);
     }
 }
 
@@ -97,20 +126,35 @@ impl FeatureCounts {
                 self.null_count += (found.null_count + found.not_finite_count) as u64;
                 cells.count_slice(&found.finite, &mut self.cells);
             }
-            Shape::Categorical { .. } => {
+            Shape::Categorical { seen, .. } => {
                 self.null_count += column.null_count() as u64;
                 for_each_category(column, |category, rows| match known.get(category) {
                     Some(&place) => self.cells.counts[place] += rows,
-                    None => self.other_count += rows,
+                    None => {
+                        self.other_count += rows;
+                        if seen.binary_search(&short_hash(category)).is_err() {
+                            self.unseen_count += rows;
+                        }
+                    }
                 });
             }
         }
     }
 }
 
+/// What is kept of a category that was seen: two of many are taken for one in a few of a million cases.
+#[must_use]
+pub fn short_hash(category: &str) -> u32 {
+    (hash_text(category) >> 32) as u32
+}
+
 /// Where the reference's features are in a schema, and the places of their categories.
 #[derive(Clone, Debug)]
-pub struct Places(Vec<Option<Place>>);
+pub struct Places {
+    features: Vec<Option<Place>>,
+    /// The column of event times.
+    time: Option<usize>,
+}
 
 /// A column, and the places of its categories.
 type Place = (usize, HashMap<Arc<str>, usize>);
@@ -136,12 +180,21 @@ impl Places {
             };
             same_kind.then_some((index, known))
         };
-        Self(reference.features.iter().map(place).collect())
+        Self {
+            features: reference.features.iter().map(place).collect(),
+            time: schema.index_of_role(Role::Timestamp),
+        }
     }
 
     /// Whether the schema has any of the reference's features.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.0.iter().any(Option::is_some)
+        self.features.iter().any(Option::is_some)
+    }
+
+    /// Whether the schema has a feature of the reference, by its number.
+    #[must_use]
+    pub fn has(&self, feature: usize) -> bool {
+        self.features.get(feature).is_some_and(Option::is_some)
     }
 }

@@ -1,7 +1,5 @@
 //! Rows into a reference: cells, categories, and how much it varies between its own spans. It must not know where it is kept.
 
-use std::{collections::HashMap, sync::Arc};
-
 use acgs_columns::{Column, Field, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_statistics::{
     cells::Cells,
@@ -11,51 +9,41 @@ use acgs_statistics::{
 };
 
 use crate::{
-    categories::for_each_category,
-    counts::{PaneCounts, Places},
-    effect::effect_size,
-    reference::{
-        CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, Shape, is_categorical, is_judged,
-    },
+    chosen::categories,
+    reference::{FeatureReference, LossBaseline, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
+    season::Season,
+    spans,
 };
 
-/// Most spans of one reference.
-pub const SPANS_MAX: usize = 1_000;
-/// Spans that it takes to know how much the reference varies.
-const SPANS_MIN: usize = 4;
-/// A span counts when it has at least this share of the median span's rows.
-const SPAN_SHARE_MIN: f64 = 0.5;
-
-/// A span so short that the reference has too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is so short that the reference has more than {SPANS_MAX} spans")]
-pub struct TooManySpans;
-
-/// Freezes batches of one schema into a reference.
-///
-/// # Errors
-/// When the rows fall into too many spans.
-pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Result<Reference, TooManySpans> {
+/// Freezes batches of one schema into a reference. With `window_ms` above 0, how far spans of that length lie from the whole is measured, too.
+#[must_use]
+pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Reference {
+    let judged = || schema.fields().iter().enumerate().filter(|(_, field)| is_judged(field));
+    let seen_max = SEEN_SUM_MAX / judged().filter(|(_, field)| is_categorical(field)).count().max(1);
     let mut features = Vec::new();
-    for (index, field) in schema.fields().iter().enumerate().filter(|(_, field)| is_judged(field)) {
-        let columns: Vec<&Column> = batches.iter().map(|batch| &batch.columns()[index]).collect();
-        let frozen = if is_categorical(field) { categories(field, &columns) } else { cells(field, &columns) };
-        features.extend(frozen);
+    for (index, field) in judged() {
+        features.extend(if is_categorical(field) {
+            categories(field, index, batches, seen_max)
+        } else {
+            let columns: Vec<&Column> = batches.iter().map(|batch| &batch.columns()[index]).collect();
+            cells(field, &columns)
+        });
     }
-    let row_count = batches.iter().map(|batch| batch.rows() as u64).sum();
     let mut reference = Reference {
         name: String::new(),
         version: 0,
         model_id: String::new(),
-        row_count,
+        row_count: batches.iter().map(|batch| batch.rows() as u64).sum(),
         window_ms,
         features,
         baseline: baseline(schema, batches),
         created_ms: 0,
         constitutional_hash: String::new(),
+        season: Season::None,
+        timed_count: 0,
     };
-    measure_spans(&mut reference, schema, batches)?;
-    Ok(reference)
+    spans::measure(&mut reference, schema, batches);
+    reference
 }
 
 /// `None` when the field has no finite number at all. Numbers that cannot be meant count as null.
@@ -83,7 +71,7 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
         // Beyond what a double holds there is nothing to measure by: such a reference is refused where it is kept.
         standard_deviation: moments.population_standard_deviation().unwrap_or(f64::INFINITY),
     };
-    Some(FeatureReference { field: field.clone(), shape, null_count, span_effect: None })
+    Some(FeatureReference::new(field.clone(), shape, null_count))
 }
 
 /// Takes out of sorted values those whose magnitude cannot be meant beside the others; says how many.
@@ -103,25 +91,6 @@ fn cut_far(values: &mut Vec<f64>) -> u64 {
     let all = values.len();
     values.retain(|value| value.abs() <= limit);
     (all - values.len()) as u64
-}
-
-fn categories(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
-    let mut counts: HashMap<Arc<str>, u64> = HashMap::new();
-    let mut null_count = 0;
-    for column in columns {
-        null_count += column.null_count() as u64;
-        for_each_category(column, |category, rows| *counts.entry(Arc::clone(category)).or_default() += rows);
-    }
-    let mut ranked: Vec<(Arc<str>, u64)> = counts.into_iter().collect();
-    if ranked.is_empty() {
-        return None;
-    }
-    ranked.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let rare = ranked.split_off(ranked.len().min(CATEGORIES_MAX));
-    let other_count = rare.iter().map(|(_, count)| count).sum();
-    let (categories, counts) = ranked.into_iter().unzip();
-    let shape = Shape::Categorical { categories, counts, other_count };
-    Some(FeatureReference { field: field.clone(), shape, null_count, span_effect: None })
 }
 
 fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
@@ -151,59 +120,14 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
     })
 }
 
-/// How far spans of the windows' length lie from the whole: what is normal here is not drift.
-fn measure_spans(
-    reference: &mut Reference,
-    schema: &Schema,
-    batches: &[RecordBatch],
-) -> Result<(), TooManySpans> {
-    let Some(time) = schema.index_of_role(Role::Timestamp).filter(|_| reference.window_ms > 0) else {
-        return Ok(());
-    };
-    let places = Places::new(reference, schema);
-    let mut spans: HashMap<i64, PaneCounts> = HashMap::new();
-    for batch in batches {
-        let span_of =
-            |row: usize| batch.columns()[time].integer(row).map(|ms| ms.div_euclid(reference.window_ms));
-        let mut start = 0;
-        while start < batch.rows() {
-            let span = span_of(start);
-            let length = (start..batch.rows()).take_while(|&row| span_of(row) == span).count();
-            if let Some(span) = span {
-                if spans.len() >= SPANS_MAX && !spans.contains_key(&span) {
-                    return Err(TooManySpans);
-                }
-                let pane = spans.entry(span).or_insert_with(|| PaneCounts::new(reference));
-                pane.push_at(reference, &places, &batch.slice(start, length));
-            }
-            start += length;
-        }
-    }
-    let mut rows: Vec<u64> = spans.values().map(|pane| pane.row_count).collect();
-    rows.sort_unstable();
-    let median = rows.get(rows.len() / 2).copied().unwrap_or(0) as f64;
-    let full: Vec<&PaneCounts> =
-        spans.values().filter(|pane| pane.row_count as f64 >= SPAN_SHARE_MIN * median).collect();
-    if full.len() < SPANS_MIN {
-        return Ok(());
-    }
-    for (index, feature) in reference.features.iter_mut().enumerate() {
-        let effects: Vec<f64> =
-            full.iter().filter_map(|pane| effect_size(feature, &pane.features[index])).collect();
-        if effects.len() >= SPANS_MIN {
-            let mut moments = Moments::default();
-            moments.push_slice(&effects);
-            feature.span_effect = moments.mean().zip(moments.sample_standard_deviation());
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use acgs_columns::{Cell, Kind, builder::BatchBuilder};
 
     use super::*;
+    use crate::{counts::PaneCounts, effect::effect_size};
 
     #[test]
     fn an_absurd_value_does_not_widen_a_reference() {
@@ -213,7 +137,7 @@ mod tests {
             for value in (0..1_000).map(f64::from).chain(absurd) {
                 builder.push(&[Cell::Number(value)]).unwrap();
             }
-            freeze(&schema, &[builder.finish().unwrap()], 0).unwrap().features.remove(0)
+            freeze(&schema, &[builder.finish().unwrap()], 0).features.remove(0)
         };
         let sound = freeze_with(None);
         for absurd in [1e25, -1e300] {
@@ -242,7 +166,7 @@ mod tests {
         let frozen = |absurd: Option<f64>| {
             let spans: Vec<RecordBatch> =
                 (0..10).map(|span| rows(span * 1_000, 0.0, absurd.filter(|_| span == 3))).collect();
-            freeze(&schema, &spans, 1_000).unwrap()
+            freeze(&schema, &spans, 1_000)
         };
         let effect = |reference: &Reference, shift, absurd| {
             let mut pane = PaneCounts::new(reference);

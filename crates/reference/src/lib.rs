@@ -2,13 +2,24 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`counts`], [`effect`], [`freeze`](mod@freeze), [`message`].
+//! Reading order: [`reference`](mod@reference), [`categories`], [`counts`], [`season`], [`variation`], [`outcomes`], [`effect`],
+//! [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
 
 pub mod categories;
 
 pub mod counts;
+
+pub mod season;
+
+pub mod variation;
+
+pub mod outcomes;
+
+mod chosen;
+
+mod spans;
 
 pub mod effect;
 

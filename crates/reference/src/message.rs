@@ -8,10 +8,17 @@ use acgs_statistics::cells::Cells;
 use acgs_vocabulary::{Problem, convert::schema};
 use prost::Message;
 
-use crate::reference::{CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, Shape, is_categorical};
+use crate::{
+    outcomes::Outcomes,
+    reference::{CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, SEEN_MAX, Shape, is_categorical},
+    season::Season,
+    variation::Variation,
+};
 
 /// More rows than any reference has, and few enough to add without care.
 const COUNT_MAX: u64 = 1 << 48;
+/// Lengths of stretches that a feature may bring.
+const VARIATIONS_MAX: usize = 32;
 
 /// The message of a reference.
 #[must_use]
@@ -32,7 +39,31 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         }),
         created_ms: reference.created_ms,
         constitutional_hash: reference.constitutional_hash.clone(),
+        season: season_to_proto(reference.season).into(),
+        timed_count: reference.timed_count,
     }
+}
+
+fn season_to_proto(season: Season) -> proto::Season {
+    match season {
+        Season::None => proto::Season::Unspecified,
+        Season::HourOfDay => proto::Season::HourOfDay,
+        Season::DayOfWeek => proto::Season::DayOfWeek,
+        Season::HourOfWeek => proto::Season::HourOfWeek,
+    }
+}
+
+fn season(season: proto::Season) -> Season {
+    match season {
+        proto::Season::Unspecified => Season::None,
+        proto::Season::HourOfDay => Season::HourOfDay,
+        proto::Season::DayOfWeek => Season::DayOfWeek,
+        proto::Season::HourOfWeek => Season::HourOfWeek,
+    }
+}
+
+fn variation_to_proto(variation: &[Variation]) -> Vec<proto::Variation> {
+    variation.iter().map(|it| proto::Variation { rows: it.rows, factor: it.factor }).collect()
 }
 
 fn feature_to_proto(feature: &FeatureReference) -> proto::FeatureReference {
@@ -41,6 +72,9 @@ fn feature_to_proto(feature: &FeatureReference) -> proto::FeatureReference {
         null_count: feature.null_count,
         effect_mean: feature.span_effect.map(|(mean, _)| mean),
         effect_standard_deviation: feature.span_effect.map(|(_, deviation)| deviation),
+        variation: variation_to_proto(&feature.variation),
+        null_variation: variation_to_proto(&feature.null_variation),
+        phases: feature.phases.iter().map(|counts| proto::PhaseCounts { counts: counts.clone() }).collect(),
         ..proto::FeatureReference::default()
     };
     match &feature.shape {
@@ -51,10 +85,12 @@ fn feature_to_proto(feature: &FeatureReference) -> proto::FeatureReference {
             (message.minimum, message.maximum) = (cells.minimum(), cells.maximum());
             (message.mean, message.standard_deviation) = (*mean, *standard_deviation);
         }
-        Shape::Categorical { categories, counts, other_count } => {
+        Shape::Categorical { categories, counts, other_count, unseen_count, seen } => {
             message.categories = categories.iter().map(ToString::to_string).collect();
             message.counts.clone_from(counts);
             message.other_count = *other_count;
+            message.unseen_count = *unseen_count;
+            message.seen_hashes.clone_from(seen);
         }
     }
     message
@@ -72,7 +108,9 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         let what = format!("has more than {FIELDS_MAX} features");
         return Err(Problem::field("reference.features", "BAD_REFERENCE", what));
     }
-    let features = message.features.into_iter().map(feature).collect::<Result<Vec<_>, Problem>>()?;
+    let season = season(message.season());
+    let features =
+        message.features.into_iter().map(|it| feature(it, season)).collect::<Result<Vec<_>, Problem>>()?;
     Ok(Reference {
         name: message.name,
         version: message.version,
@@ -89,10 +127,12 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         }),
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
+        season,
+        timed_count: message.timed_count,
     })
 }
 
-fn feature(message: proto::FeatureReference) -> Result<FeatureReference, Problem> {
+fn feature(message: proto::FeatureReference, season: Season) -> Result<FeatureReference, Problem> {
     let field = message.field.unwrap_or_default();
     let path = format!("reference.features[{}]", field.name);
     let bad = |what: &str| Problem::field(path.clone(), "BAD_REFERENCE", what);
@@ -107,7 +147,19 @@ fn feature(message: proto::FeatureReference) -> Result<FeatureReference, Problem
             return Err(bad("does not have one count for each of at most 255 categories"));
         }
         let categories = message.categories.iter().map(|category| Arc::from(category.as_str())).collect();
-        Shape::Categorical { categories, counts: message.counts, other_count: message.other_count }
+        if message.unseen_count > message.other_count {
+            return Err(bad("has seen fewer other categories than it has not seen"));
+        }
+        if !message.seen_hashes.is_sorted() || message.seen_hashes.len() > SEEN_MAX {
+            return Err(bad("does not have at most 16,384 ascending hashes of categories"));
+        }
+        Shape::Categorical {
+            categories,
+            counts: message.counts,
+            other_count: message.other_count,
+            unseen_count: message.unseen_count,
+            seen: message.seen_hashes,
+        }
     } else {
         if message.counts.len() != message.edges.len() + 1 {
             return Err(bad("does not have one count more than edges"));
@@ -120,6 +172,29 @@ fn feature(message: proto::FeatureReference) -> Result<FeatureReference, Problem
         }
         Shape::Numeric { cells, counts: message.counts, mean, standard_deviation }
     };
-    let span_effect = message.effect_mean.zip(message.effect_standard_deviation);
-    Ok(FeatureReference { field, shape, null_count: message.null_count, span_effect })
+    let variation = |of: Vec<proto::Variation>| {
+        let of: Vec<Variation> = of.iter().map(|it| Variation { rows: it.rows, factor: it.factor }).collect();
+        let known = |it: &Variation| {
+            it.rows.is_finite() && it.rows >= 1.0 && it.factor.is_finite() && it.factor >= 1.0
+        };
+        let sound = of.len() <= VARIATIONS_MAX
+            && of.iter().all(known)
+            && of.windows(2).all(|it| it[0].rows < it[1].rows);
+        sound.then_some(of).ok_or_else(|| bad("does not have variations of at least 1 by ascending rows"))
+    };
+    let feature = FeatureReference {
+        span_effect: message.effect_mean.zip(message.effect_standard_deviation),
+        variation: variation(message.variation)?,
+        null_variation: variation(message.null_variation)?,
+        phases: message.phases.into_iter().map(|phase| phase.counts).collect(),
+        ..FeatureReference::new(field, shape, message.null_count)
+    };
+    let phases = if season == Season::None { 0 } else { season.phases() };
+    let outcomes = Outcomes::new(&FeatureReference { phases: Vec::new(), ..feature.clone() }).len();
+    let rows = |counts: &Vec<u64>| counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    let sound = |counts: &Vec<u64>| counts.len() == outcomes + 1 && rows(counts) <= COUNT_MAX;
+    if feature.phases.len() != phases || !feature.phases.iter().all(sound) {
+        return Err(bad("does not have counts by outcome for each phase of its season"));
+    }
+    Ok(feature)
 }

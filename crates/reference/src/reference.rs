@@ -6,8 +6,14 @@ use std::sync::Arc;
 use acgs_columns::{Field, Kind, Role};
 use acgs_statistics::cells::Cells;
 
+use crate::{season::Season, variation::Variation};
+
 /// Most categories of a field that are told apart.
 pub const CATEGORIES_MAX: usize = 255;
+/// Most others of a field that are known to have been seen.
+pub const SEEN_MAX: usize = 16_384;
+/// Most others of all fields that are known to have been seen.
+pub const SEEN_SUM_MAX: usize = 131_072;
 /// Most rows of a reference.
 pub const ROWS_MAX: u64 = 2_000_000;
 /// Most bytes of a reference's columns.
@@ -33,6 +39,10 @@ pub struct Reference {
     pub created_ms: i64,
     /// The constitution that it was frozen under; empty until it is stored.
     pub constitutional_hash: String,
+    /// What its rows vary with.
+    pub season: Season,
+    /// Rows with an event time; how rows hang together in time is known of them alone.
+    pub timed_count: u64,
 }
 
 /// One field.
@@ -46,6 +56,12 @@ pub struct FeatureReference {
     pub null_count: u64,
     /// Mean and standard deviation of the effect size between spans and the whole.
     pub span_effect: Option<(f64, f64)>,
+    /// How much more its rows vary together than independent ones, by the length of stretches.
+    pub variation: Vec<Variation>,
+    /// The same for whether they are null.
+    pub null_variation: Vec<Variation>,
+    /// Rows by phase of the season and outcome (see [`crate::outcomes`]), nulls last; empty without a season.
+    pub phases: Vec<Vec<u64>>,
 }
 
 /// Numbers or categories.
@@ -70,6 +86,10 @@ pub enum Shape {
         counts: Vec<u64>,
         /// Rows of all others.
         other_count: u64,
+        /// Of those, rows whose category was not seen when the categories were chosen.
+        unseen_count: u64,
+        /// Hashes of the others that were, ascending.
+        seen: Vec<u32>,
     },
 }
 
@@ -102,6 +122,20 @@ pub fn is_categorical(field: &Field) -> bool {
 }
 
 impl FeatureReference {
+    /// Without what time shows of it.
+    #[must_use]
+    pub fn new(field: Field, shape: Shape, null_count: u64) -> Self {
+        Self {
+            field,
+            shape,
+            null_count,
+            span_effect: None,
+            variation: Vec::new(),
+            null_variation: Vec::new(),
+            phases: Vec::new(),
+        }
+    }
+
     /// Cells or categories that are counted apart.
     #[must_use]
     pub fn cells(&self) -> usize {

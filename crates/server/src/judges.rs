@@ -48,7 +48,7 @@ impl Tools<'_> {
             }
             JudgeKind::Drift => {
                 let service = acgs_drift::DriftService::new(
-                    settings.drift,
+                    settings.drift.clone(),
                     constitution,
                     clock,
                     sink,
@@ -81,10 +81,11 @@ impl Tools<'_> {
 /// The three judges, each lane its own, as no service has them: nothing is gathered for monitors.
 #[must_use]
 pub fn in_process(settings: &Settings) -> InProcess {
-    let (quality, drift, performance) = (settings.quality, settings.drift, settings.performance.clone());
+    let (quality, drift, performance) =
+        (settings.quality, settings.drift.clone(), settings.performance.clone());
     let factories: [(JudgeKind, JudgeFactory); 3] = [
         (JudgeKind::Quality, Arc::new(move || Box::new(acgs_quality::judge(quality)))),
-        (JudgeKind::Drift, Arc::new(move || Box::new(acgs_drift::judge(drift)))),
+        (JudgeKind::Drift, Arc::new(move || Box::new(acgs_drift::judge(drift.clone())))),
         (JudgeKind::Performance, Arc::new(move || Box::new(acgs_performance::judge(performance.clone())))),
     ];
     InProcess::new(HashMap::from(factories))

@@ -162,7 +162,8 @@ impl Cells {
 
     /// The cell of a value within the range.
     #[inline]
-    fn cell_of(&self, value: f64) -> usize {
+    #[must_use]
+    pub fn cell_of(&self, value: f64) -> usize {
         self.edges.partition_point(|&edge| edge < value)
     }
 

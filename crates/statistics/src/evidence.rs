@@ -14,7 +14,8 @@ pub(crate) const ODDS_RATIOS: [f64; 6] = [1.5, 2.0, 3.0, 5.0, 10.0, 40.0];
 const STAKES: [f64; 8] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8];
 
 /// The logarithm of the mean of exponentials, without overflow.
-pub(crate) fn ln_mean_exp(terms: &[f64]) -> f64 {
+#[must_use]
+pub fn ln_mean_exp(terms: &[f64]) -> f64 {
     let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if most == f64::NEG_INFINITY {
         return most;

@@ -1,18 +1,20 @@
-//! Does drift do harm? Decided where the evidence of drift meets the interval of the loss.
+//! Does drift do harm, and is there harm without drift? What is known of the inputs on one side, and of the loss on the other, made one verdict.
 //! It must not know how either came about.
 //!
 //! A change of the inputs that leaves the loss alone is no reason to act; a rise of the loss is. The question of the
 //! harmful shift is that of Podkopaev and Ramdas (ICLR 2022); here it is asked of one window with a fixed interval.
 
-/// Whether drift does harm.
+/// What drift and loss come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
-    /// No drift.
+    /// No drift, and the loss is not surely above what is tolerated.
     None,
     /// Drift, and the loss is surely not above what is tolerated.
     Harmless,
     /// Drift, and the loss is surely above what is tolerated.
     Harmful,
+    /// No drift of inputs or score, and the loss is surely above what is tolerated: what the inputs mean has changed.
+    Decay,
     /// Drift, but the loss cannot tell; or drift was not judged.
     Unknown,
 }
@@ -22,19 +24,33 @@ pub enum Harm {
 pub enum Risk {
     /// The whole interval is above.
     Worse,
-    /// The whole interval is at or below.
+    /// The whole interval is at or below, and a model that knows nothing would be above.
     NotWorse,
-    /// The interval holds the bound, or there is none.
+    /// The interval holds the bound, there is none, or no loss could be told from a sound one.
     Unclear,
 }
 
-/// Places an interval of the loss against `baseline + margin`.
+/// What the loss is held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerated {
+    /// The loss of the reference.
+    pub baseline: f64,
+    /// How much above it is tolerated.
+    pub margin: f64,
+    /// The loss of a model that knows nothing, on these rows.
+    pub useless: Option<f64>,
+}
+
+/// Places an interval of the loss against what is tolerated.
 #[must_use]
-pub fn risk(interval: Option<(f64, f64)>, baseline: Option<f64>, margin: f64) -> Risk {
-    let (Some((lower, upper)), Some(baseline)) = (interval, baseline) else { return Risk::Unclear };
-    if lower > baseline + margin {
+pub fn risk(interval: Option<(f64, f64)>, tolerated: Option<Tolerated>) -> Risk {
+    let (Some((lower, upper)), Some(tolerated)) = (interval, tolerated) else { return Risk::Unclear };
+    let bound = tolerated.baseline + tolerated.margin;
+    // Where even a useless model would not be above the bound, being below it says nothing.
+    let would_be_seen = tolerated.useless.is_some_and(|useless| useless > bound);
+    if lower > bound {
         Risk::Worse
-    } else if upper <= baseline + margin {
+    } else if upper <= bound && would_be_seen {
         Risk::NotWorse
     } else {
         Risk::Unclear
@@ -45,7 +61,8 @@ pub fn risk(interval: Option<(f64, f64)>, baseline: Option<f64>, margin: f64) ->
 #[must_use]
 pub fn harm(drifted: Option<bool>, risk: Risk) -> Harm {
     match (drifted, risk) {
-        (Some(false), _) => Harm::None,
+        (Some(false), Risk::Worse) => Harm::Decay,
+        (Some(false), Risk::NotWorse | Risk::Unclear) => Harm::None,
         (Some(true), Risk::Worse) => Harm::Harmful,
         (Some(true), Risk::NotWorse) => Harm::Harmless,
         (Some(true), Risk::Unclear) | (None, _) => Harm::Unknown,
@@ -58,15 +75,34 @@ mod tests {
 
     #[test]
     fn every_side_of_the_bound() {
-        assert_eq!(risk(Some((0.16, 0.2)), Some(0.14), 0.01), Risk::Worse);
-        assert_eq!(risk(Some((0.1, 0.15)), Some(0.14), 0.01), Risk::NotWorse);
-        assert_eq!(risk(Some((0.1, 0.2)), Some(0.14), 0.01), Risk::Unclear);
-        assert_eq!(risk(None, Some(0.14), 0.01), Risk::Unclear);
-        assert_eq!(risk(Some((0.1, 0.2)), None, 0.01), Risk::Unclear);
-        assert_eq!(harm(Some(true), Risk::Worse), Harm::Harmful);
-        assert_eq!(harm(Some(true), Risk::NotWorse), Harm::Harmless);
-        assert_eq!(harm(Some(true), Risk::Unclear), Harm::Unknown);
-        assert_eq!(harm(Some(false), Risk::Worse), Harm::None);
-        assert_eq!(harm(None, Risk::Worse), Harm::Unknown);
+        let tolerated = Some(Tolerated { baseline: 0.14, margin: 0.01, useless: Some(0.25) });
+        assert_eq!(risk(Some((0.16, 0.2)), tolerated), Risk::Worse);
+        assert_eq!(risk(Some((0.1, 0.15)), tolerated), Risk::NotWorse);
+        assert_eq!(risk(Some((0.1, 0.2)), tolerated), Risk::Unclear);
+        assert_eq!(risk(None, tolerated), Risk::Unclear);
+        assert_eq!(risk(Some((0.1, 0.2)), None), Risk::Unclear);
+    }
+
+    #[test]
+    fn without_power_there_is_no_all_clear() {
+        // One positive in a hundred: a model that knows nothing has a Brier score of 0.0099, far below 0.012 + 0.01.
+        let rare = Tolerated { baseline: 0.009, margin: 0.01, useless: Some(0.0099) };
+        assert_eq!(risk(Some((0.008, 0.011)), Some(rare)), Risk::Unclear);
+        assert_eq!(risk(Some((0.008, 0.011)), Some(Tolerated { useless: None, ..rare })), Risk::Unclear);
+        assert_eq!(risk(Some((0.02, 0.03)), Some(rare)), Risk::Worse, "what is above is above");
+    }
+
+    #[test]
+    fn the_truth_table() {
+        use Harm::{Decay, Harmful, Harmless, None as No, Unknown};
+        for (drifted, [worse, not_worse, unclear]) in [
+            (Some(true), [Harmful, Harmless, Unknown]),
+            (Some(false), [Decay, No, No]),
+            (None, [Unknown, Unknown, Unknown]),
+        ] {
+            assert_eq!(harm(drifted, Risk::Worse), worse);
+            assert_eq!(harm(drifted, Risk::NotWorse), not_worse);
+            assert_eq!(harm(drifted, Risk::Unclear), unclear);
+        }
     }
 }

@@ -140,6 +140,7 @@ async fn ask(
         snapshot_every_bytes: 0,
         model_id: String::new(),
         service_id: String::new(),
+        pane_ms: 0,
     };
     let mut last = None;
     for _ in 0..ATTEMPTS {

@@ -120,6 +120,8 @@ pub struct Summary {
     pub drift_detected: Option<bool>,
     /// Whether the score itself did.
     pub score_drift: Option<bool>,
+    /// What did, worst first.
+    pub drifted_features: Vec<String>,
     /// Brier score.
     pub brier: Option<f64>,
     /// How the model keeps its promise.

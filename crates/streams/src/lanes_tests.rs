@@ -65,6 +65,7 @@ fn open() -> Vec<(LaneId, Open, LaneConfigs)> {
         snapshot_every_bytes: 0,
         model_id: String::new(),
         service_id: String::new(),
+        pane_ms: 0,
     };
     vec![(QUALITY, open, LaneConfigs::default())]
 }

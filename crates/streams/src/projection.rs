@@ -29,7 +29,10 @@ impl Projection {
     pub fn new(judge: JudgeKind, rows: &Schema, late_label: Option<&Field>) -> Result<Self, SchemaError> {
         let wanted = |field: &Field| match judge {
             JudgeKind::Quality => true,
-            JudgeKind::Drift => matches!(field.role, Role::Feature | Role::Score | Role::Prediction),
+            // Event times say which phase of a season rows are of.
+            JudgeKind::Drift => {
+                matches!(field.role, Role::Feature | Role::Score | Role::Prediction | Role::Timestamp)
+            }
             JudgeKind::Performance => {
                 matches!(
                     field.role,

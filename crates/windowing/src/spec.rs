@@ -119,6 +119,13 @@ impl WindowSpec {
         self.slide_ms
     }
 
+    /// How long slices are, in milliseconds; their mean where they are of two lengths.
+    #[must_use]
+    pub fn pane_ms(&self) -> u64 {
+        let slices = if self.size_ms.rem_euclid(self.slide_ms) == 0 { 1 } else { 2 };
+        u64::try_from(self.slide_ms / slices).unwrap_or(0)
+    }
+
     /// The slice that holds this time: [start, end).
     #[must_use]
     pub fn slice(&self, time_ms: i64) -> (i64, i64) {

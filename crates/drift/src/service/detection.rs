@@ -11,7 +11,7 @@ use acgs_reference::{
 };
 use acgs_statistics::sketch::FAR;
 use acgs_vocabulary::{
-    Problem,
+    Problem, Severity,
     convert::{rows, schema},
     event::payload::DriftDetection,
     names,
@@ -22,8 +22,11 @@ use acgs_vocabulary::{
 
 use super::{DriftService, ID_BYTES_MAX, monitor, report_message};
 use crate::{
-    detect::{self, PSI_MAX, Samples},
+    detect::{self, PSI_MAX},
+    frozen::Frozen,
+    measure::{Cause, FeatureDrift, Samples},
     record::DetectionRecord,
+    schema_changes,
 };
 
 impl DriftService {
@@ -78,7 +81,7 @@ impl DriftService {
             id: response.detection_id.clone(),
             about: request.model_id.clone(),
             judged: Judged::Drift(detection),
-            findings: detect::findings(&self.config, report),
+            findings: detect::findings(report),
         });
         response
     }
@@ -91,52 +94,57 @@ impl DriftService {
         for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
             names::check_short(path, value, ID_BYTES_MAX)?;
         }
-        let (mut report, name, version) = match self.stored_reference(&request).await? {
-            Some(reference) => {
-                let report = self.against_stored(&reference, &request)?;
-                (report, reference.name.clone(), reference.version)
-            }
-            None => {
-                let (service, asked) = (self.clone(), Arc::clone(&request));
-                let report = self.apart(move || service.against_sample(&asked)).await??;
-                (report, String::new(), 0)
-            }
-        };
+        let stored = self.stored_reference(&request).await?;
+        let (service, asked) = (self.clone(), Arc::clone(&request));
+        let (mut report, reference) = self
+            .apart(move || match stored {
+                Some(reference) => service.against_stored(reference, &asked),
+                None => service.against_sample(&asked),
+            })
+            .await??;
         report
             .features
             .iter_mut()
             .for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
         let response = self.conclude(&request, &report);
         Ok(proto::DetectResponse {
-            report: Some(report_message::report(&self.config, &report, &name, version)),
+            report: Some(report_message::report(&self.config, &report, &reference)),
             ..response
         })
     }
 
     fn against_stored(
         &self,
-        reference: &Arc<Reference>,
+        reference: Arc<Reference>,
         request: &proto::DetectRequest,
-    ) -> Result<detect::Report, Problem> {
+    ) -> Result<(detect::Report, Arc<Reference>), Problem> {
         let schema = match &request.schema {
             Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
             None => rows::infer(&request.current_data, rows::NamedRoles::default(), "current_data")?,
         };
         let current = rows::batches(&request.current_data, &schema, "current_data")?;
-        if !Places::new(reference, &schema).any() {
+        let places = Places::new(&reference, &schema);
+        if !places.any() {
             let message = format!("holds no field of reference {}", reference.name);
             return Err(Problem::field("current_data", "MISSING_FIELD", message));
         }
-        let mut pane = PaneCounts::new(reference);
+        let mut pane = PaneCounts::new(&reference);
         for batch in &current {
-            pane.push(reference, batch);
-            monitor::gather(&self.monitors, &request.model_id, reference, batch);
+            pane.push_at(&reference, &places, batch);
+            monitor::gather(&self.monitors, &request.model_id, &reference, batch);
         }
-        Ok(detect::report(&self.config, reference, &pane, |_| None))
+        let frozen = Frozen::new(Arc::clone(&reference));
+        let mut report = detect::report(&self.config, &frozen, &pane, |_| None);
+        report.schema_changes = schema_changes::of_schema(&reference, &places, &schema);
+        report.schema_changes.extend(schema_changes::all_null(&reference, &places, &pane));
+        Ok((report, reference))
     }
 
     /// Both samples are here, so tests are exact.
-    fn against_sample(&self, request: &proto::DetectRequest) -> Result<detect::Report, Problem> {
+    fn against_sample(
+        &self,
+        request: &proto::DetectRequest,
+    ) -> Result<(detect::Report, Arc<Reference>), Problem> {
         let named = rows::NamedRoles::default();
         let schema = match &request.schema {
             Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
@@ -156,10 +164,10 @@ impl DriftService {
         };
         let then = rows::batches(&request.reference_data, &schema, "reference_data")?;
         let now = rows::batches(&request.current_data, &schema, "current_data")?;
-        let reference = acgs_reference::freeze(&schema, &then, 0)
-            .map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
-        let mut pane = PaneCounts::new(&reference);
-        now.iter().for_each(|batch| pane.push(&reference, batch));
+        let frozen = Frozen::new(Arc::new(acgs_reference::freeze(&schema, &then, 0)));
+        let reference = &frozen.reference;
+        let mut pane = PaneCounts::new(reference);
+        now.iter().for_each(|batch| pane.push(reference, batch));
         let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
             .features
             .iter()
@@ -169,7 +177,11 @@ impl DriftService {
             let (reference, current) = &samples[index];
             (!reference.is_empty() && !current.is_empty()).then_some(Samples { reference, current })
         };
-        Ok(detect::report(&self.config, &reference, &pane, of))
+        let mut report = detect::report(&self.config, &frozen, &pane, of);
+        let places = Places::new(reference, &schema);
+        report.schema_changes = schema_changes::of_schema(reference, &places, &schema);
+        report.schema_changes.extend(schema_changes::all_null(reference, &places, &pane));
+        Ok((report, frozen.reference))
     }
 
     fn response(
@@ -178,7 +190,7 @@ impl DriftService {
         report: &detect::Report,
         now_ms: i64,
     ) -> proto::DetectResponse {
-        let names = |wanted: &dyn Fn(&detect::FeatureDrift) -> bool| {
+        let names = |wanted: &dyn Fn(&FeatureDrift) -> bool| {
             report
                 .features
                 .iter()
@@ -187,13 +199,7 @@ impl DriftService {
                 .collect()
         };
         let retraining_required = report.drift_detected && report.score_drift;
-        let any = report.features.iter().any(|feature| feature.drifted);
-        let severity = match (retraining_required, report.drift_detected, any) {
-            (true, ..) => "HIGH",
-            (false, true, _) => "MEDIUM",
-            (false, false, true) => "LOW",
-            (false, false, false) => "NONE",
-        };
+        let severity = report.severity();
         let mut recommendations = Vec::new();
         if retraining_required {
             recommendations.push(
@@ -202,17 +208,23 @@ impl DriftService {
         } else if report.drift_detected {
             recommendations
                 .push("Inputs have moved: watch the loss; retraining on drift alone can be wrong.".into());
-        } else if any {
+        } else if severity.is_some() {
             recommendations.push("Some features have moved: look at their source.".into());
+        }
+        if !report.schema_changes.is_empty() {
+            recommendations
+                .push("Columns are not those of the reference: see the report's schema_changes.".into());
         }
         proto::DetectResponse {
             detection_id: text::unique_id("drift-", now_ms),
             model_id: request.model_id.clone(),
             drift_detected: report.drift_detected,
             retraining_required,
-            features_with_ks_drift: names(&|feature| feature.test == "ks" && feature.drifted),
+            features_with_ks_drift: names(&|feature| {
+                feature.test == "ks" && feature.causes.contains(&Cause::Values)
+            }),
             features_with_psi_drift: names(&|feature| feature.psi_corrected > PSI_MAX),
-            drift_severity: severity.into(),
+            drift_severity: severity.map_or("NONE", Severity::as_str).into(),
             recommendations,
             constitutional_hash: self.constitution.current().to_owned(),
             timestamp: text::rfc3339(now_ms),

@@ -17,8 +17,8 @@ use super::{DriftService, store};
 /// A client that sends nothing for this long is let go.
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Bytes of a row of the column that is sorted.
-const SORTED: usize = 16;
+/// Bytes of a row while a column is sorted, and rows are put in order of time.
+const SORTED: usize = 48;
 
 fn silent() -> Problem {
     Problem::exhausted("STALLED_CLIENT", "no batch came for too long; send the reference again", 1_000)
@@ -64,10 +64,7 @@ impl DriftService {
             return Err(Problem::field("batch", "EMPTY_DATA", "a reference needs rows").into());
         }
         let window_ms = header.window_ms;
-        let mut frozen = self
-            .apart(move || acgs_reference::freeze(&schema, &batches, window_ms))
-            .await?
-            .map_err(|error| Problem::field("header.window_ms", "BAD_WINDOW", error))?;
+        let mut frozen = self.apart(move || acgs_reference::freeze(&schema, &batches, window_ms)).await?;
         frozen.name = header.name;
         frozen.model_id = header.model_id;
         frozen.created_ms = self.clock.now_ms();

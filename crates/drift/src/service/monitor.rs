@@ -75,14 +75,20 @@ impl DriftService {
         let header = proto::ReferenceHeader {
             name: request.model_id.clone(),
             model_id: request.model_id.clone(),
+            window_ms: request.window_ms,
             ..proto::ReferenceHeader::default()
         };
-        store::check_header(&header, &schema).map_err(|problem| {
-            if problem.field_path() == Some("header.name") { named(&request) } else { problem }
+        store::check_header(&header, &schema).map_err(|problem| match problem.field_path() {
+            Some("header.name") => named(&request),
+            Some("header.window_ms") => {
+                let message = "is negative, or there is no field with the role TIMESTAMP";
+                Problem::field("window_ms", "BAD_SCHEMA", message)
+            }
+            _ => problem,
         })?;
         let batches = rows::batches(&request.reference_data, &schema, "reference_data")?;
-        let frozen = self.apart(move || acgs_reference::freeze(&schema, &batches, 0)).await?;
-        let mut frozen = frozen.map_err(|error| Problem::field("reference_data", "BAD_SCHEMA", error))?;
+        let window_ms = request.window_ms;
+        let mut frozen = self.apart(move || acgs_reference::freeze(&schema, &batches, window_ms)).await?;
         frozen.name.clone_from(&request.model_id);
         frozen.model_id.clone_from(&request.model_id);
         frozen.created_ms = now_ms;

@@ -1,33 +1,94 @@
 //! Reports as messages.
 
 use acgs_contracts::drift::v1 as proto;
+use acgs_reference::Reference;
 use acgs_vocabulary::convert::schema::role_to_proto;
 
 use crate::{
     compare::Outcome,
     config::Config,
-    detect::{FeatureDrift, Report},
+    detect::Report,
+    measure::{Cause, FeatureDrift},
+    schema_changes::{ChangeKind, SchemaChange},
+    sequential::MonitorState,
 };
 
+/// Names in a list.
+const NAMES_MAX: usize = 100;
+
 /// The message of a report.
-pub(super) fn report(config: &Config, report: &Report, name: &str, version: u64) -> proto::DriftReport {
-    proto::DriftReport {
+pub(super) fn report(config: &Config, report: &Report, reference: &Reference) -> proto::DriftReport {
+    let worst = report.worst();
+    let mut message = proto::DriftReport {
         row_count: report.row_count,
         drift_detected: report.drift_detected,
         score_drift: report.score_drift,
         drifted_share: report.drifted_share,
         drift_share_threshold: config.drift_share,
         features: report.features.iter().map(feature).collect(),
-        reference_name: name.to_owned(),
-        reference_version: version,
+        reference_name: reference.name.clone(),
+        reference_version: reference.version,
+        decision: config.decision.as_str().to_owned(),
+        alpha: config.alpha,
+        schema_changes: report.schema_changes.iter().map(schema_change).collect(),
+        monitor: report.monitor.as_ref().map(|state| monitor(state, report)),
+        assumption: report.assumption.clone(),
+        drifted_features: worst.iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
+    };
+    if let Some(state) = &report.monitor {
+        for (feature, ln) in message.features.iter_mut().zip(&state.ln_features) {
+            feature.ln_evidence = Some(*ln);
+        }
+    }
+    message
+}
+
+fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {
+    let mut standing: Vec<&FeatureDrift> =
+        state.standing.iter().filter_map(|place| report.features.get(*place)).collect();
+    standing.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
+    proto::DriftMonitor {
+        ln_evidence: state.ln_evidence,
+        ln_bound: state.budget.ln_bound,
+        looks: state.looks,
+        looks_per_false_alarm: state.budget.looks,
+        alarm: state.alarm,
+        standing: !state.standing.is_empty(),
+        features: standing.into_iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
+        alarms: state.alarms,
+        standing_looks: state.standing_looks,
+    }
+}
+
+fn schema_change(change: &SchemaChange) -> proto::SchemaChange {
+    let kind = match change.kind {
+        ChangeKind::Missing => proto::SchemaChangeKind::Missing,
+        ChangeKind::New => proto::SchemaChangeKind::New,
+        ChangeKind::Retyped => proto::SchemaChangeKind::Retyped,
+        ChangeKind::Renamed => proto::SchemaChangeKind::Renamed,
+        ChangeKind::AllNull => proto::SchemaChangeKind::AllNull,
+    };
+    proto::SchemaChange { field: change.field.clone(), kind: kind.into(), detail: change.detail.clone() }
+}
+
+fn cause(cause: Cause) -> proto::DriftCause {
+    match cause {
+        Cause::Values => proto::DriftCause::Values,
+        Cause::Nulls => proto::DriftCause::Nulls,
+        Cause::Unseen => proto::DriftCause::Unseen,
     }
 }
 
 fn feature(feature: &FeatureDrift) -> proto::FeatureDrift {
+    let outcome = |(outcome, expected_share, share): &(String, f64, f64)| proto::OutcomeShare {
+        outcome: outcome.clone(),
+        expected_share: *expected_share,
+        share: *share,
+    };
     proto::FeatureDrift {
         name: feature.name.clone(),
         role: role_to_proto(feature.role).into(),
-        drifted: feature.drifted,
+        drifted: feature.drifted(),
         test: feature.test.to_owned(),
         statistic: feature.statistic,
         p_value: feature.p_value,
@@ -42,6 +103,17 @@ fn feature(feature: &FeatureDrift) -> proto::FeatureDrift {
         unseen_rate: feature.unseen_rate,
         row_count: feature.row_count,
         method: feature.method.clone(),
+        ln_evidence: None,
+        causes: feature.causes.iter().map(|it| cause(*it).into()).collect(),
+        null_p_value: feature.null_p_value,
+        unseen_p_value: feature.unseen_p_value,
+        expected_unseen_rate: feature.expected_unseen_rate,
+        effective_row_count: feature.effective_rows,
+        reference_effective_row_count: feature.reference_effective_rows,
+        null_effect: feature.null_effect,
+        unseen_effect: feature.unseen_effect,
+        effect_in_tolerances: feature.in_tolerances,
+        outcomes: feature.outcomes.iter().map(outcome).collect(),
     }
 }
 

@@ -186,7 +186,7 @@ impl Core {
     }
 }
 
-/// All findings; drift is as grave as the harm that it does.
+/// All findings; drift is as grave as the harm that it does, and nulls that quality speaks of are its to alert on.
 fn findings(parts: &[Part], harm: Harm) -> Vec<(JudgeKind, Finding)> {
     let mut all = Vec::new();
     for part in parts {
@@ -195,16 +195,33 @@ fn findings(parts: &[Part], harm: Harm) -> Vec<(JudgeKind, Finding)> {
             all.push((part.judge, weigh(part.judge, finding, harm)));
         }
     }
+    let of_quality: Vec<(String, String)> = all
+        .iter()
+        .filter(|(judge, finding)| *judge == JudgeKind::Quality && finding.severity > Severity::Low)
+        .map(|(_, finding)| (finding.subject.clone(), finding.rule.clone()))
+        .collect();
+    for (_, finding) in
+        all.iter_mut().filter(|(judge, finding)| *judge == JudgeKind::Drift && finding.rule == "null_drift")
+    {
+        if let Some((_, rule)) = of_quality.iter().find(|(subject, _)| *subject == finding.subject) {
+            finding.severity = Severity::Low;
+            finding.description.push_str(&format!("; quality tells of it as {rule}"));
+        }
+    }
     all
 }
 
 fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
     if judge == JudgeKind::Drift && finding.rule == "drift" {
         let (severity, what) = match harm {
-            Harm::Harmful => (Severity::High, "; the loss is worse: retrain"),
+            Harm::Harmful => (finding.severity.max(Severity::High), "; the loss is worse: retrain"),
+            // Two steps less grave than its size.
+            Harm::Harmless if finding.severity == Severity::Critical => {
+                (Severity::Medium, "; the loss is not worse: no reason to retrain, but look at its source")
+            }
             Harm::Harmless => (Severity::Low, "; the loss is not worse: no reason to retrain"),
-            Harm::Unknown => (Severity::Medium, "; the labels cannot tell yet whether it does harm"),
-            Harm::None => (finding.severity, ""),
+            Harm::Unknown => (finding.severity, "; the labels cannot tell yet whether it does harm"),
+            Harm::None | Harm::Decay => (finding.severity, ""),
         };
         finding.severity = severity;
         finding.description.push_str(what);

@@ -34,6 +34,7 @@ impl Core {
                 stream_id: Arc::clone(&self.spec.stream_id),
                 slot: lane.slot,
                 epoch: 0,
+                pane_ms: self.spec.window.pane_ms(),
                 schema: self.projections.get(&lane.judge).map(|it| Arc::clone(&it.schema))?,
                 configs: configs.references(),
                 snapshot_every_bytes: 0,

@@ -5,11 +5,14 @@ use acgs_contracts::{
     performance::v1::{PerformanceReport, PerformanceState},
     quality::v1::QualityReport,
 };
-use acgs_statistics::harm::risk;
+use acgs_statistics::harm::{Tolerated, risk};
 use acgs_vocabulary::{JudgeKind, VerdictStatus, event::payload::PerformanceFound};
 use prost::Message;
 
 use crate::core::{Evidence, Part, Summary};
+
+/// Features that a summary names.
+const NAMES_MAX: usize = 16;
 
 /// A judge's report, when it judged.
 ///
@@ -21,6 +24,22 @@ pub(super) fn report<M: Message + Default>(parts: &[Part], judge: JudgeKind) -> 
         return Ok(None);
     };
     M::decode(verdict.report.clone()).map(Some).map_err(|_| judge)
+}
+
+/// Whether rows have drifted by themselves, or the monitor says that drift stands.
+fn has_drifted(report: &DriftReport) -> bool {
+    report.drift_detected || report.monitor.as_ref().is_some_and(|monitor| monitor.standing)
+}
+
+/// What has: by the monitor, then by the rows themselves.
+fn drifted_features(report: &DriftReport) -> Vec<String> {
+    let mut names: Vec<String> =
+        report.monitor.iter().flat_map(|monitor| &monitor.features).cloned().collect();
+    names.extend(
+        report.drifted_features.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>(),
+    );
+    names.truncate(NAMES_MAX);
+    names
 }
 
 fn found(state: PerformanceState) -> PerformanceFound {
@@ -43,20 +62,26 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
     let interval =
         performance.as_ref().and_then(|report| report.brier).map(|brier| (brier.lower, brier.upper));
     let baseline = performance.as_ref().and_then(|report| report.baseline_loss);
-    let margin = performance.as_ref().map_or(0.0, |report| report.loss_margin);
+    let tolerated = performance.as_ref().zip(baseline).map(|(report, baseline)| Tolerated {
+        baseline,
+        margin: report.loss_margin,
+        // Who says the base rate of all.
+        useless: report.positive_rate.map(|rate| rate * (1.0 - rate)),
+    });
     // Before the judge has enough labels its state is unknown, and so is the risk.
     let judged = performance.as_ref().is_some_and(|report| report.state() != PerformanceState::Unknown);
     let summary = Summary {
         row_count: quality.as_ref().map(|report| report.row_count),
         overall_score: quality.as_ref().map(|report| report.overall_score),
-        drift_detected: drift.as_ref().map(|report| report.drift_detected),
+        drift_detected: drift.as_ref().map(has_drifted),
         score_drift: drift.as_ref().map(|report| report.score_drift),
+        drifted_features: drift.as_ref().map_or_else(Vec::new, drifted_features),
         brier: performance.as_ref().and_then(|report| report.brier).map(|brier| brier.value),
         performance: performance.as_ref().map(|report| found(report.state())),
     };
     Ok(Evidence {
-        drifted: drift.map(|report| report.drift_detected),
-        risk: risk(interval.filter(|_| judged), baseline, margin),
+        drifted: drift.as_ref().map(has_drifted),
+        risk: risk(interval.filter(|_| judged), tolerated),
         summary,
     })
 }

@@ -28,6 +28,7 @@ pub(super) fn harm(harm: Harm) -> proto::Harm {
         Harm::None => proto::Harm::None,
         Harm::Harmless => proto::Harm::Harmless,
         Harm::Harmful => proto::Harm::Harmful,
+        Harm::Decay => proto::Harm::Decay,
         Harm::Unknown => proto::Harm::Unknown,
     }
 }

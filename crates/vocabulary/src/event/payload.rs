@@ -51,6 +51,9 @@ pub enum HarmFound {
     /// Drift, and the loss is surely worse.
     #[serde(rename = "HARMFUL")]
     Harmful,
+    /// No drift, and the loss is surely worse.
+    #[serde(rename = "DECAY")]
+    Decay,
     /// The loss cannot tell, or drift was not judged.
     #[serde(rename = "UNKNOWN")]
     Unknown,
@@ -109,6 +112,9 @@ pub struct WindowReported {
     pub drift_detected: Option<bool>,
     /// Whether the score itself drifted; null when drift did not judge.
     pub score_drift: Option<bool>,
+    /// What has drifted, worst first, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifted_features: Vec<String>,
     /// Brier score; null without labels.
     pub brier: Option<f64>,
     /// Null when performance did not judge.

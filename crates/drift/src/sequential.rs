@@ -1,0 +1,200 @@
+//! The monitor of a stream: evidence of every feature, looked at after every pane, with a budget of false alarms that holds over all of them.
+//! It must not know how panes are made.
+//!
+//! The mean evidence over features has mean at most 1 at each look while nothing has changed ([`acgs_statistics::detector`]), so that an alarm at
+//! twice the looks of the budget keeps it, also as the mean run length to a false alarm. Between the reference and rows that are like it a
+//! tolerance is allowed: shares may differ as those of two samples of so many rows do.
+
+use std::collections::BTreeMap;
+
+use acgs_reference::{counts::PaneCounts, variation::factor_at};
+use acgs_statistics::{detector::Detector, evidence::ln_mean_exp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::Config,
+    frozen::Frozen,
+    measure::{self, Looked},
+};
+
+/// Rows of the law by which shares may differ from the reference's without being drift: 0.6 points at 50 %.
+const TOLERATED_ROWS: f64 = 8_000.0;
+/// Fewest looks of a budget.
+const LOOKS_MIN: f64 = 20.0;
+/// Milliseconds of a day.
+const DAY_MS: f64 = 86_400_000.0;
+
+/// What the monitor of a stream, or of one of its keys, carries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Monitor {
+    looks: u64,
+    detectors: Vec<Detector>,
+    /// Rows that are too few for a look by themselves.
+    waiting: Option<PaneCounts>,
+    ln_evidence: f64,
+    ln_features: Vec<f64>,
+    alarms: u64,
+    /// Whether the last look alarmed.
+    alarmed: bool,
+    /// Features whose drift stands, and the look since which it does.
+    standing: BTreeMap<usize, u64>,
+}
+
+/// The bound that keeps a budget.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget {
+    /// Looks for which one false alarm is to be expected.
+    pub looks: f64,
+    /// The logarithm of the evidence at which to alarm.
+    pub ln_bound: f64,
+}
+
+impl Budget {
+    /// For panes of a length, in milliseconds; 0 where they have none. All `monitors` share it.
+    #[must_use]
+    pub fn new(config: &Config, pane_ms: u64, monitors: usize) -> Self {
+        let looks = if pane_ms == 0 {
+            config.false_alarm_windows
+        } else {
+            config.false_alarm_days * DAY_MS / pane_ms as f64
+        };
+        let looks = looks.max(LOOKS_MIN);
+        Self { looks, ln_bound: (2.0 * looks * monitors.max(1) as f64).ln() }
+    }
+}
+
+/// What a monitor says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MonitorState {
+    /// Over all features, not below 0.
+    pub ln_evidence: f64,
+    /// Of each feature, not below 0.
+    pub ln_features: Vec<f64>,
+    /// Its bound.
+    pub budget: Budget,
+    /// Looks so far.
+    pub looks: u64,
+    /// Alarms so far.
+    pub alarms: u64,
+    /// Whether the last look alarmed.
+    pub alarm: bool,
+    /// Features whose drift stands.
+    pub standing: Vec<usize>,
+    /// Looks since the first of them.
+    pub standing_looks: u64,
+    /// Whether this window is the one that tells of the monitor: of a stream with keys one key does.
+    pub tells: bool,
+}
+
+impl Monitor {
+    /// Takes rows; a look needs some.
+    pub fn take(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
+        self.wait(pane);
+        self.look_when_enough(config, frozen, budget);
+    }
+
+    /// Keeps rows for the next look.
+    pub fn wait(&mut self, pane: &PaneCounts) {
+        if pane.row_count > 0 {
+            match &mut self.waiting {
+                Some(waiting) => waiting.merge(pane),
+                none => *none = Some(pane.clone()),
+            }
+        }
+    }
+
+    /// Looks, when enough rows have come.
+    pub fn look_when_enough(&mut self, config: &Config, frozen: &Frozen, budget: Budget) {
+        if let Some(pane) = self.waiting.take_if(|pane| pane.row_count >= config.rows_min) {
+            self.look(config, frozen, budget, &pane);
+        }
+    }
+
+    fn look(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
+        let features = &frozen.reference.features;
+        self.detectors.resize_with(features.len(), Detector::default);
+        self.looks += 1;
+        let looks = self.looks;
+        self.ln_features.clear();
+        for (((feature, outcomes), counts), detector) in
+            features.iter().zip(&*frozen.outcomes).zip(&pane.features).zip(&mut self.detectors)
+        {
+            let expected = outcomes.expected(&pane.phase_rows);
+            let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
+            let factor = |variation| factor_at(variation, pane.row_count as f64);
+            let worth = 1.0 / factor(&feature.variation);
+            let mut look = outcomes.look(counts, &expected, worth, within(expected.reference_rows));
+            // Whether rows are null may hang together in another way than their values.
+            let nulls = worth * factor(&feature.null_variation);
+            if let (Some(found), Some(expected)) = (look.found.last_mut(), look.expected.last_mut())
+                && nulls > 1.0
+            {
+                *found = *expected + (*found - *expected) / nulls.sqrt();
+            }
+            detector.push(looks, &look);
+            self.ln_features
+                .push(detector.ln_evidence(outcomes.components(), within(outcomes.reference_rows())));
+        }
+        self.ln_evidence = ln_mean_exp(&self.ln_features);
+        self.alarmed = self.ln_evidence >= budget.ln_bound;
+        self.end_what_is_over(config, frozen, pane);
+        if self.alarmed {
+            self.alarms += 1;
+            let most = self.ln_features.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            // Who has as much evidence as it would take alone, and in any case who has the most.
+            let moved = |ln: f64| ln >= budget.ln_bound + (self.ln_features.len() as f64).ln() || ln >= most;
+            for (place, _) in self.ln_features.iter().enumerate().filter(|(_, ln)| moved(**ln)) {
+                self.standing.entry(place).or_insert(looks);
+            }
+            self.detectors.iter_mut().for_each(Detector::clear);
+        }
+    }
+
+    /// Drift stands until a look is within tolerances.
+    fn end_what_is_over(&mut self, config: &Config, frozen: &Frozen, pane: &PaneCounts) {
+        self.standing.retain(|&place, _| {
+            let (Some(feature), Some(counts)) =
+                (frozen.reference.features.get(place), pane.features.get(place))
+            else {
+                return false;
+            };
+            let outcomes = &frozen.outcomes[place];
+            let expected = outcomes.expected(&pane.phase_rows);
+            let looked = Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count };
+            measure::measure(config, &looked, None).in_tolerances > 1.0
+        });
+    }
+
+    /// What it says; `tells` as in [`MonitorState::tells`].
+    #[must_use]
+    pub fn state(&self, budget: Budget, tells: bool) -> MonitorState {
+        let since = self.standing.values().min().copied();
+        MonitorState {
+            ln_evidence: self.ln_evidence.max(0.0),
+            ln_features: self.ln_features.iter().map(|ln| ln.max(0.0)).collect(),
+            budget,
+            looks: self.looks,
+            alarms: self.alarms,
+            alarm: self.alarmed,
+            standing: self.standing.keys().copied().collect(),
+            standing_looks: since.map_or(0, |since| self.looks - since),
+            tells,
+        }
+    }
+
+    /// Whether what came back from outside can be used.
+    #[must_use]
+    pub fn fits(&self, frozen: &Frozen) -> bool {
+        let features = frozen.outcomes.len();
+        let fits = |(detector, outcomes): (&Detector, &acgs_reference::outcomes::Outcomes)| {
+            detector.fits(outcomes.components().len())
+        };
+        let fresh = PaneCounts::new(&frozen.reference);
+        let same = |pane: &PaneCounts| pane.has_the_form_of(&fresh);
+        (self.detectors.is_empty() || self.detectors.len() == features)
+            && self.detectors.iter().zip(&*frozen.outcomes).all(fits)
+            && self.waiting.as_ref().is_none_or(same)
+            && self.standing.iter().all(|(place, since)| *place < features && *since <= self.looks)
+            && self.ln_features.len() <= features
+    }
+}

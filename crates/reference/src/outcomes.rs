@@ -1,0 +1,341 @@
+//! A feature as a few outcomes that are tested: at most ten parts of its numbers and what lies beyond, or its frequent categories, groups of the
+//! others and what was never seen. Which they are depends on the reference alone. It must not know any test.
+
+use acgs_statistics::{
+    detector::{Component, Look},
+    shares::proxy_variance,
+};
+
+use crate::{
+    counts::FeatureCounts,
+    reference::{FeatureReference, Shape},
+    variation::factor_at,
+};
+
+/// Parts of a numeric feature.
+const PARTS: usize = 10;
+/// Categories that are watched alone.
+const ALONE: usize = 8;
+/// Groups of the other categories that are told apart.
+const GROUPS: usize = 4;
+/// Rows of the whole that a phase is given, so that one of few rows is not taken for its few.
+const SHRUNK_BY: f64 = 2.0;
+/// Rows that a category may have had and did not (Jeffreys 1946).
+const UNSURE: f64 = 0.5;
+
+/// The outcomes of a feature.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    numeric: bool,
+    /// The outcome of each cell or kept category.
+    of_cell: Vec<usize>,
+    /// How many outcomes.
+    len: usize,
+    /// Shares of present rows by phase; one without a season.
+    shares: Vec<Vec<f64>>,
+    /// Shares of nulls by phase.
+    nulls: Vec<f64>,
+    /// Rows of each phase, as many as count.
+    rows: Vec<f64>,
+    scores: Vec<Vec<f64>>,
+    components: Vec<Component>,
+}
+
+/// What is expected of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// Shares of the rows that have a value.
+    pub shares: Vec<f64>,
+    /// The share of nulls.
+    pub null_share: f64,
+    /// Rows of the reference that say so, as many as count.
+    pub reference_rows: f64,
+}
+
+impl Outcomes {
+    /// Of a feature.
+    #[must_use]
+    pub fn new(feature: &FeatureReference) -> Self {
+        let (numeric, of_cell, len) = outcomes(feature);
+        let counts = of_reference(feature, &of_cell, len);
+        let total: f64 = counts.iter().sum();
+        let overall: Vec<f64> = counts.iter().map(|count| count / total.max(f64::MIN_POSITIVE)).collect();
+        let rows = (feature.present() + feature.null_count) as f64;
+        let null = (feature.null_count as f64 + 0.5) / (rows + 1.0);
+        let worth = |rows: f64| rows / factor_at(&feature.variation, rows);
+        let mut this = Self {
+            numeric,
+            of_cell,
+            len,
+            shares: vec![overall.clone()],
+            nulls: vec![null],
+            rows: vec![worth(rows).max(1.0)],
+            scores: Vec::new(),
+            components: Vec::new(),
+        };
+        if !feature.phases.is_empty() {
+            let phases: Vec<Phase> =
+                feature.phases.iter().map(|counts| phase(counts, &overall, null)).collect();
+            this.shares = phases.iter().map(|phase| phase.shares.clone()).collect();
+            this.nulls = phases.iter().map(|phase| phase.null).collect();
+            this.rows = phases
+                .iter()
+                .map(|phase| (phase.rows / factor_at(&feature.variation, rows)).max(1.0))
+                .collect();
+        }
+        this.watch(&overall);
+        this
+    }
+
+    /// What is watched: see [`Self::found`].
+    fn watch(&mut self, overall: &[f64]) {
+        if self.numeric {
+            // Mid-ranks, and how far from the middle: what moves a place and what moves a spread.
+            let ranks = mid_ranks(overall);
+            let spread: Vec<f64> = ranks.iter().map(|rank| (2.0 * rank - 1.0).abs()).collect();
+            self.scores = vec![ranks, spread];
+            self.components
+                .extend(self.scores.iter().map(|score| Component::Score(proxy_variance(score, overall))));
+            self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len));
+        } else {
+            self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len));
+        }
+        self.components.push(Component::OfAll);
+    }
+
+    /// What is watched.
+    #[must_use]
+    pub fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// How many outcomes there are, nulls not among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: there are at least two.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether outcomes are in order.
+    #[must_use]
+    pub fn is_numeric(&self) -> bool {
+        self.numeric
+    }
+
+    /// The outcome of a cell or kept category.
+    #[must_use]
+    pub fn of_cell(&self, cell: usize) -> usize {
+        self.of_cell.get(cell).copied().unwrap_or(0)
+    }
+
+    /// Rows of the law about the whole reference.
+    #[must_use]
+    pub fn reference_rows(&self) -> f64 {
+        self.rows.iter().sum()
+    }
+
+    /// Scores of outcomes whose means are watched.
+    #[must_use]
+    pub fn scores(&self) -> &[Vec<f64>] {
+        &self.scores
+    }
+
+    /// A name for each outcome, for a person.
+    #[must_use]
+    pub fn names(&self, feature: &FeatureReference) -> Vec<String> {
+        match &feature.shape {
+            Shape::Numeric { cells, .. } => {
+                let upper = |outcome: usize| {
+                    let last = self.of_cell.iter().rposition(|of| *of == outcome);
+                    last.and_then(|cell| cells.edges().get(cell).copied()).unwrap_or(cells.maximum())
+                };
+                let mut from = cells.minimum();
+                let mut names = vec![format!("below {from}")];
+                for outcome in 1..self.len - 1 {
+                    let to = upper(outcome);
+                    names.push(format!("{from} to {to}"));
+                    from = to;
+                }
+                names.push(format!("above {}", cells.maximum()));
+                names
+            }
+            Shape::Categorical { categories, .. } => {
+                let alone = categories.iter().take(ALONE).map(ToString::to_string);
+                let groups = (self.len - 2).saturating_sub(categories.len().min(ALONE));
+                let groups = (1..=groups).map(|group| format!("other categories, group {group}"));
+                alone.chain(groups).chain(["other categories".to_owned(), "never seen".to_owned()]).collect()
+            }
+        }
+    }
+
+    /// Rows by outcome.
+    #[must_use]
+    pub fn counts(&self, counts: &FeatureCounts) -> Vec<f64> {
+        let mut found = vec![0.0; self.len];
+        for (cell, &rows) in counts.cells.counts.iter().enumerate() {
+            found[self.of_cell(cell)] += rows as f64;
+        }
+        if self.numeric {
+            found[0] += counts.cells.below as f64;
+            found[self.len - 1] += counts.cells.above as f64;
+        } else {
+            found[self.len - 2] += counts.other_count.saturating_sub(counts.unseen_count) as f64;
+            found[self.len - 1] += counts.unseen_count as f64;
+        }
+        found
+    }
+
+    /// What is expected of rows with these phases; without phases, of any.
+    #[must_use]
+    pub fn expected(&self, phase_rows: &[u64]) -> Expected {
+        let all: u64 = phase_rows.iter().sum();
+        if self.shares.len() == 1 || phase_rows.len() != self.shares.len() || all == 0 {
+            return Expected {
+                shares: mean(&self.shares, &self.rows, self.len),
+                null_share: weighted(&self.nulls, &self.rows),
+                reference_rows: self.reference_rows(),
+            };
+        }
+        let weights: Vec<f64> = phase_rows.iter().map(|rows| *rows as f64 / all as f64).collect();
+        let error: f64 = weights.iter().zip(&self.rows).map(|(weight, rows)| weight * weight / rows).sum();
+        Expected {
+            shares: mean(&self.shares, &weights, self.len),
+            null_share: weighted(&self.nulls, &weights),
+            reference_rows: 1.0 / error,
+        }
+    }
+
+    /// A look for a detector: rows counted by what they are worth.
+    #[must_use]
+    pub fn look(&self, counts: &FeatureCounts, expected: &Expected, worth: f64, concentration: f64) -> Look {
+        let of = self.counts(counts);
+        let present: f64 = of.iter().sum::<f64>() * worth;
+        let all = present + counts.null_count as f64 * worth;
+        let sums = |of: &[f64], rows: f64, null: f64, total: f64| {
+            let mut sums: Vec<f64> = Vec::with_capacity(self.components.len());
+            for score in &self.scores {
+                sums.push(score.iter().zip(of).map(|(score, share)| score * share * rows).sum());
+            }
+            if self.numeric {
+                let mut below = 0.0;
+                for share in &of[..of.len() - 1] {
+                    below += share * rows;
+                    sums.push(below);
+                }
+                sums.push(of[of.len() - 1] * rows);
+            } else {
+                sums.extend(of.iter().map(|share| share * rows));
+            }
+            sums.push(null * total);
+            sums
+        };
+        Look {
+            all,
+            present,
+            concentration,
+            found: sums(&of, worth, counts.null_count as f64, worth),
+            expected: sums(&expected.shares, present, expected.null_share, all),
+        }
+    }
+}
+
+struct Phase {
+    shares: Vec<f64>,
+    null: f64,
+    rows: f64,
+}
+
+/// A phase's shares, from its counts by outcome with nulls last.
+fn phase(counts: &[u64], overall: &[f64], null: f64) -> Phase {
+    let nulls = counts.last().copied().unwrap_or(0) as f64;
+    let of = &counts[..counts.len().saturating_sub(1)];
+    let present: f64 = of.iter().map(|count| *count as f64).sum();
+    let share =
+        |(count, overall): (&u64, &f64)| (*count as f64 + SHRUNK_BY * overall) / (present + SHRUNK_BY);
+    Phase {
+        shares: of.iter().zip(overall).map(share).collect(),
+        null: (nulls + SHRUNK_BY * null) / (present + nulls + SHRUNK_BY),
+        rows: present + nulls + SHRUNK_BY,
+    }
+}
+
+fn mean(shares: &[Vec<f64>], weights: &[f64], len: usize) -> Vec<f64> {
+    let all: f64 = weights.iter().sum();
+    let mut mean = vec![0.0; len];
+    for (shares, weight) in shares.iter().zip(weights) {
+        mean.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share * weight / all);
+    }
+    mean
+}
+
+fn weighted(values: &[f64], weights: &[f64]) -> f64 {
+    let all: f64 = weights.iter().sum();
+    values.iter().zip(weights).map(|(value, weight)| value * weight).sum::<f64>() / all
+}
+
+/// The share below each outcome and half of its own.
+fn mid_ranks(shares: &[f64]) -> Vec<f64> {
+    let mut below = 0.0;
+    let rank = |share: &f64| {
+        let rank = below + share / 2.0;
+        below += share;
+        rank
+    };
+    shares.iter().map(rank).collect()
+}
+
+/// Whether numeric, the outcome of each cell, and how many: beyond, the parts and beyond; or categories alone, groups, others, unseen.
+fn outcomes(feature: &FeatureReference) -> (bool, Vec<usize>, usize) {
+    match &feature.shape {
+        Shape::Numeric { cells, counts, .. } => {
+            let groups = cells.groups(counts, PARTS);
+            let mut last = 0;
+            let mut place = 0;
+            // Groups that no cell reaches are no outcomes.
+            let of_cell: Vec<usize> = groups
+                .iter()
+                .map(|&group| {
+                    if group != last {
+                        place += 1;
+                        last = group;
+                    }
+                    place + 1
+                })
+                .collect();
+            (true, of_cell, place + 3)
+        }
+        Shape::Categorical { counts, .. } => {
+            let alone = counts.len().min(ALONE);
+            let of_cell = (0..counts.len())
+                .map(|place| if place < alone { place } else { alone + (place - alone) % GROUPS });
+            let groups = (counts.len() - alone).min(GROUPS);
+            (false, of_cell.collect(), alone + groups + 2)
+        }
+    }
+}
+
+/// Counts of the reference by outcome, with what one may expect beside them: what lies beyond order statistics has the mass of one row, a
+/// category that of half a row more.
+fn of_reference(feature: &FeatureReference, of_cell: &[usize], len: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; len];
+    match &feature.shape {
+        Shape::Numeric { cells, counts, .. } => {
+            counts.iter().enumerate().for_each(|(cell, rows)| sums[of_cell[cell]] += *rows as f64);
+            let beyond = if cells.is_discrete() { 0.5 } else { 1.0 };
+            sums[0] += beyond;
+            sums[len - 1] += beyond;
+        }
+        Shape::Categorical { counts, other_count, unseen_count, .. } => {
+            counts.iter().enumerate().for_each(|(cell, rows)| sums[of_cell[cell]] += *rows as f64);
+            sums[len - 2] += other_count.saturating_sub(*unseen_count) as f64;
+            sums[len - 1] += *unseen_count as f64;
+            sums.iter_mut().for_each(|sum| *sum += UNSURE);
+        }
+    }
+    sums
+}

@@ -1,0 +1,73 @@
+//! Seasons that a reference can show, and the phase of a moment. It must not know what varies with them.
+
+/// Milliseconds of an hour.
+const HOUR_MS: i64 = 3_600_000;
+
+/// What the rows of a reference vary with, in UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Season {
+    /// Nothing that it shows.
+    #[default]
+    None,
+    /// The hour of the day.
+    HourOfDay,
+    /// The day of the week.
+    DayOfWeek,
+    /// The hour of the week.
+    HourOfWeek,
+}
+
+impl Season {
+    /// How many phases it has; 1 for none.
+    #[must_use]
+    pub fn phases(self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::HourOfDay => 24,
+            Self::DayOfWeek => 7,
+            Self::HourOfWeek => 168,
+        }
+    }
+
+    /// How long a phase is, in milliseconds; `None` without phases.
+    #[must_use]
+    pub fn phase_ms(self) -> Option<i64> {
+        match self {
+            Self::None => None,
+            Self::HourOfDay | Self::HourOfWeek => Some(HOUR_MS),
+            Self::DayOfWeek => Some(24 * HOUR_MS),
+        }
+    }
+
+    /// The phase of a moment, in milliseconds since the epoch: from midnight, and from Monday.
+    #[must_use]
+    pub fn phase(self, time_ms: i64) -> usize {
+        let hour = time_ms.div_euclid(HOUR_MS);
+        // The epoch is a Thursday.
+        let phase = match self {
+            Self::None => 0,
+            Self::HourOfDay => hour.rem_euclid(24),
+            Self::DayOfWeek => (hour.div_euclid(24) + 3).rem_euclid(7),
+            Self::HourOfWeek => (hour + 3 * 24).rem_euclid(168),
+        };
+        usize::try_from(phase).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_of_known_moments() {
+        // Sunday, 2013-12-29 23:59:59.999 UTC, and the millisecond after it.
+        for (ms, hour, day, both) in
+            [(1_388_361_599_999, 23, 6, 167), (1_388_361_600_000, 0, 0, 0), (-1, 23, 2, 71)]
+        {
+            assert_eq!(Season::HourOfDay.phase(ms), hour, "{ms}");
+            assert_eq!(Season::DayOfWeek.phase(ms), day, "{ms}");
+            assert_eq!(Season::HourOfWeek.phase(ms), both, "{ms}");
+            assert_eq!(Season::None.phase(ms), 0);
+        }
+    }
+}

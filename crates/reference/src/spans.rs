@@ -1,0 +1,361 @@
+//! What a reference shows of time: how far spans lie from the whole, which season its rows vary with, and how they hang together. It must not
+//! know where a reference is kept.
+
+use std::collections::{BTreeMap, HashMap};
+
+use acgs_columns::{Column, RecordBatch, Role, Schema, Values};
+use acgs_statistics::moments::Moments;
+use statrs::distribution::{ContinuousCDF, FisherSnedecor};
+
+use crate::{
+    chosen::is_of_first_half,
+    counts::{PaneCounts, Places, short_hash},
+    effect::effect_size,
+    outcomes::{Expected, Outcomes},
+    reference::{FeatureReference, Reference, Shape},
+    season::Season,
+    variation::{Stretch, Variation, larger, variations},
+};
+
+/// Spans whose effects are measured; of more, evenly chosen ones.
+const SPANS_MAX: usize = 2_000;
+/// Spans that it takes to know how much effects vary.
+const SPANS_MIN: usize = 4;
+/// A span counts when it has at least this share of the median span's rows.
+const SPAN_SHARE_MIN: f64 = 0.5;
+/// Stretches of rows whose variation is measured, at most, and the rows of the shortest.
+const STRETCHES: usize = 512;
+const STRETCH_ROWS_MIN: usize = 4;
+/// Chance at which a season is taken for one, over all features.
+const SEASON_ALPHA: f64 = 1e-4;
+/// Rows of a day or week that recur, less their phases, from which a season can be told.
+const RECURRING_MIN: usize = 10;
+/// Outcomes of smaller share say little of how rows hang together.
+const SHARE_MIN: f64 = 0.02;
+/// Features up to which each hour of the week is kept.
+const WEEKLY_FEATURES_MAX: usize = 200;
+
+/// Completes a reference by what its rows show.
+pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch]) {
+    let time = schema.index_of_role(Role::Timestamp);
+    measure_effects(reference, schema, batches, time);
+    // Without times the order of rows may be any, and says nothing.
+    let Some(time) = time else { return };
+    let order = Order::of(batches, time);
+    reference.timed_count = order.rows.len() as u64;
+    if order.times.first() == order.times.last() {
+        return;
+    }
+    let sources: Vec<usize> =
+        reference.features.iter().filter_map(|feature| schema.index_of(&feature.field.name)).collect();
+    let coded = |feature: &FeatureReference, source: usize| {
+        let outcomes = Outcomes::new(feature);
+        let (codes, times) = order.codes(feature, &outcomes, batches, source);
+        (outcomes, codes, times)
+    };
+    let mut found = Seasonal::default();
+    for (feature, &source) in reference.features.iter().zip(&sources) {
+        let (outcomes, codes, times) = coded(feature, source);
+        for watched in watched(&outcomes) {
+            found.look(&times, &codes, &watched.scores);
+        }
+    }
+    let season = found.season(reference.features.len());
+    reference.season = season;
+    for (feature, &source) in reference.features.iter_mut().zip(&sources) {
+        let (outcomes, codes, times) = coded(feature, source);
+        if season != Season::None {
+            let mut phases = vec![vec![0; outcomes.len() + 1]; season.phases()];
+            codes
+                .iter()
+                .zip(&times)
+                .for_each(|(code, time)| phases[season.phase(*time)][*code as usize] += 1);
+            feature.phases = phases;
+        }
+        measure_variation(feature, season, &times, &codes);
+    }
+}
+
+/// How far spans of the windows' length lie from the whole.
+fn measure_effects(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch], time: Option<usize>) {
+    let Some(time) = time.filter(|_| reference.window_ms > 0) else { return };
+    let places = Places::new(reference, schema);
+    // Where the rows of each span are: batch, start and length.
+    let mut spans: BTreeMap<i64, Vec<(usize, usize, usize)>> = BTreeMap::new();
+    for (number, batch) in batches.iter().enumerate() {
+        let span_of =
+            |row: usize| batch.columns()[time].integer(row).map(|ms| ms.div_euclid(reference.window_ms));
+        let mut start = 0;
+        while start < batch.rows() {
+            let span = span_of(start);
+            let length = (start..batch.rows()).take_while(|&row| span_of(row) == span).count();
+            if let Some(span) = span {
+                spans.entry(span).or_default().push((number, start, length));
+            }
+            start += length;
+        }
+    }
+    let rows = |runs: &[(usize, usize, usize)]| runs.iter().map(|(.., length)| *length).sum::<usize>();
+    let mut sizes: Vec<usize> = spans.values().map(|runs| rows(runs)).collect();
+    sizes.sort_unstable();
+    let median = sizes.get(sizes.len() / 2).copied().unwrap_or(0) as f64;
+    let full: Vec<_> = spans.values().filter(|runs| rows(runs) as f64 >= SPAN_SHARE_MIN * median).collect();
+    let mut effects: Vec<Vec<f64>> = vec![Vec::new(); reference.features.len()];
+    for runs in full.iter().step_by(full.len().div_ceil(SPANS_MAX).max(1)) {
+        let mut pane = PaneCounts::new(reference);
+        for &(batch, start, length) in *runs {
+            pane.push_at(reference, &places, &batches[batch].slice(start, length));
+        }
+        for ((effects, feature), counts) in effects.iter_mut().zip(&reference.features).zip(&pane.features) {
+            effects.extend(effect_size(feature, counts));
+        }
+    }
+    for (feature, effects) in reference.features.iter_mut().zip(effects) {
+        if effects.len() >= SPANS_MIN {
+            let mut moments = Moments::default();
+            moments.push_slice(&effects);
+            feature.span_effect = moments.mean().zip(moments.sample_standard_deviation());
+        }
+    }
+}
+
+/// Rows in order of event time; those without are left out.
+struct Order {
+    /// Batch and row.
+    rows: Vec<(u32, u32)>,
+    /// Their times, in milliseconds since the epoch.
+    times: Vec<i64>,
+}
+
+impl Order {
+    fn of(batches: &[RecordBatch], time: usize) -> Self {
+        let mut timed: Vec<(i64, u32, u32)> = Vec::new();
+        for (number, batch) in batches.iter().enumerate() {
+            for row in 0..batch.rows() {
+                let time_ms = batch.columns()[time].integer(row);
+                timed.extend(time_ms.map(|time_ms| (time_ms, number as u32, row as u32)));
+            }
+        }
+        timed.sort_unstable();
+        Self {
+            times: timed.iter().map(|(time_ms, ..)| *time_ms).collect(),
+            rows: timed.into_iter().map(|(_, batch, row)| (batch, row)).collect(),
+        }
+    }
+
+    /// The outcome of a feature in each row, one beyond the outcomes for null, and the row's time. Rows on which categories were chosen are left
+    /// out: they would look like others.
+    fn codes(
+        &self,
+        feature: &FeatureReference,
+        outcomes: &Outcomes,
+        batches: &[RecordBatch],
+        source: usize,
+    ) -> (Vec<u8>, Vec<i64>) {
+        let of_batch: Vec<Vec<u8>> = batches
+            .iter()
+            .map(|batch| codes_of(feature, outcomes, &batch.columns()[source], batch.rows()))
+            .collect();
+        let starts: Vec<usize> = batches
+            .iter()
+            .scan(0, |before, batch| {
+                let start = *before;
+                *before += batch.rows();
+                Some(start)
+            })
+            .collect();
+        let all: usize = batches.iter().map(RecordBatch::rows).sum();
+        let halved = (feature.present() + feature.null_count) < all as u64 && !outcomes.is_numeric();
+        let counts =
+            |batch: u32, row: u32| !halved || !is_of_first_half(starts[batch as usize] + row as usize, all);
+        let rows = self.rows.iter().zip(&self.times).filter(|((batch, row), _)| counts(*batch, *row));
+        rows.map(|((batch, row), time)| (of_batch[*batch as usize][*row as usize], *time)).unzip()
+    }
+}
+
+fn codes_of(feature: &FeatureReference, outcomes: &Outcomes, column: &Column, rows: usize) -> Vec<u8> {
+    let null = outcomes.len();
+    let code = |outcome: usize| u8::try_from(outcome).unwrap_or(u8::MAX);
+    match &feature.shape {
+        Shape::Numeric { cells, .. } => (0..rows)
+            .map(|row| match column.number(row).filter(|value| value.is_finite()) {
+                None => code(null),
+                Some(value) if value < cells.minimum() => 0,
+                Some(value) if value > cells.maximum() => code(null - 1),
+                Some(value) => code(outcomes.of_cell(cells.cell_of(value))),
+            })
+            .collect(),
+        Shape::Categorical { categories, seen, .. } => {
+            let known: HashMap<&str, usize> =
+                categories.iter().enumerate().map(|(place, category)| (&**category, place)).collect();
+            let outcome = |category: &str| match known.get(category) {
+                Some(&place) => code(outcomes.of_cell(place)),
+                None if seen.binary_search(&short_hash(category)).is_ok() => code(null - 2),
+                None => code(null - 1),
+            };
+            let of_dictionary: Vec<u8> = match &column.values {
+                Values::Text { dictionary, .. } => {
+                    dictionary.iter().map(|category| outcome(category)).collect()
+                }
+                Values::Boolean(_) | Values::Integer(_) | Values::Double(_) => Vec::new(),
+            };
+            (0..rows)
+                .map(|row| match &column.values {
+                    _ if !column.is_valid(row) => code(null),
+                    Values::Text { codes, .. } => of_dictionary[codes[row] as usize],
+                    Values::Boolean(bits) => outcome(if bits.get(row) { "true" } else { "false" }),
+                    Values::Integer(values) => outcome(&values[row].to_string()),
+                    Values::Double(_) => code(null),
+                })
+                .collect()
+        }
+    }
+}
+
+/// A score of outcomes, and of null, whose sums over rows are watched.
+struct Watched {
+    scores: Vec<Option<f64>>,
+}
+
+/// What is watched of a feature's values: scores of numbers, frequent categories.
+fn watched(outcomes: &Outcomes) -> Vec<Watched> {
+    let with = |scores: Vec<f64>| Watched { scores: scores.into_iter().map(Some).chain([None]).collect() };
+    if outcomes.is_numeric() {
+        return outcomes.scores().iter().cloned().map(with).collect();
+    }
+    let shares = outcomes.expected(&[]).shares;
+    let frequent =
+        shares.iter().enumerate().filter(|(_, share)| **share >= SHARE_MIN && **share < 1.0 - SHARE_MIN);
+    frequent
+        .map(|(at, _)| with((0..shares.len()).map(|place| f64::from(u8::from(place == at))).collect()))
+        .collect()
+}
+
+/// How surely rows vary with the hour of the day and the day of the week.
+#[derive(Default)]
+struct Seasonal {
+    hour: f64,
+    day: f64,
+    looks: usize,
+    weeks: bool,
+}
+
+impl Seasonal {
+    fn look(&mut self, times: &[i64], codes: &[u8], scores: &[Option<f64>]) {
+        const DAY_MS: i64 = 86_400_000;
+        let (Some(first), Some(last)) = (times.first(), times.last()) else { return };
+        self.weeks = last.saturating_sub(*first) >= 14 * DAY_MS;
+        let sure = |season: Season, cycle_ms: i64| {
+            // A run is the rows of one phase in one cycle.
+            let mut runs: Vec<(usize, f64, f64)> = Vec::new();
+            let mut current = (i64::MIN, usize::MAX);
+            for (time, score) in
+                times.iter().zip(codes).filter_map(|(time, code)| Some((time, scores[*code as usize]?)))
+            {
+                let here = (time.div_euclid(cycle_ms), season.phase(*time));
+                if here != current || runs.is_empty() {
+                    current = here;
+                    runs.push((here.1, 0.0, 0.0));
+                }
+                if let Some(run) = runs.last_mut() {
+                    run.1 += 1.0;
+                    run.2 += score;
+                }
+            }
+            -ln_chance(&runs, season.phases())
+        };
+        self.looks += 1;
+        self.hour = self.hour.max(sure(Season::HourOfDay, DAY_MS));
+        self.day = self.day.max(sure(Season::DayOfWeek, 7 * DAY_MS));
+    }
+
+    fn season(&self, features: usize) -> Season {
+        let needed = -(SEASON_ALPHA / (2.0 * self.looks.max(1) as f64)).ln();
+        match (self.hour > needed, self.day > needed && self.weeks) {
+            (true, true) if features <= WEEKLY_FEATURES_MAX => Season::HourOfWeek,
+            (true, _) => Season::HourOfDay,
+            (false, true) => Season::DayOfWeek,
+            (false, false) => Season::None,
+        }
+    }
+}
+
+/// The logarithm of the chance that means differ between phases as they do, were it chance: an analysis of variance of runs.
+fn ln_chance(runs: &[(usize, f64, f64)], phases: usize) -> f64 {
+    let mut sums = vec![(0.0, 0.0, 0_usize); phases];
+    for (phase, rows, sum) in runs {
+        let of = &mut sums[*phase];
+        *of = (of.0 + rows, of.1 + sum, of.2 + 1);
+    }
+    let (rows, sum) = sums.iter().fold((0.0, 0.0), |all, of| (all.0 + of.0, all.1 + of.1));
+    let seen = sums.iter().filter(|of| of.2 > 0).count();
+    let (between_free, within_free) = (seen.saturating_sub(1), runs.len() - seen);
+    // Most phases have to have come again.
+    if between_free == 0 || within_free < RECURRING_MIN.max(seen * 3 / 4) {
+        return 0.0;
+    }
+    let mean = sum / rows;
+    let between: f64 =
+        sums.iter().filter(|of| of.0 > 0.0).map(|of| of.0 * (of.1 / of.0 - mean).powi(2)).sum();
+    let within: f64 = runs
+        .iter()
+        .map(|(phase, rows, sum)| rows * (sum / rows - sums[*phase].1 / sums[*phase].0).powi(2))
+        .sum();
+    let ratio = (between / between_free as f64) / (within / within_free as f64).max(f64::MIN_POSITIVE);
+    let law = FisherSnedecor::new(between_free as f64, within_free as f64);
+    law.map_or(0.0, |law| law.sf(ratio).max(f64::MIN_POSITIVE).ln())
+}
+
+/// Mean and variance of a score where these shares are expected.
+fn moments(scores: &[Option<f64>], expected: &Expected) -> (f64, f64) {
+    let present = expected.shares.iter().map(|share| share * (1.0 - expected.null_share));
+    let of = || scores.iter().zip(present.clone().chain([expected.null_share]));
+    let of = || of().filter_map(|(score, share)| Some(((*score)?, share)));
+    let all: f64 = of().map(|(_, share)| share).sum();
+    let mean = of().map(|(score, share)| score * share).sum::<f64>() / all;
+    (mean, of().map(|(score, share)| share * (score - mean).powi(2)).sum::<f64>() / all)
+}
+
+fn measure_variation(feature: &mut FeatureReference, season: Season, times: &[i64], codes: &[u8]) {
+    let outcomes = Outcomes::new(feature);
+    let length = codes.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+    let mut phase_rows = vec![0.0; season.phases()];
+    times.iter().for_each(|time| phase_rows[season.phase(*time)] += 1.0);
+    let by_phase: Vec<_> = (0..season.phases())
+        .map(|phase| {
+            let rows: Vec<u64> = (0..season.phases()).map(|at| u64::from(at == phase)).collect();
+            outcomes.expected(&rows)
+        })
+        .collect();
+    let measured = |scores: &[Option<f64>]| {
+        let moments: Vec<(f64, f64)> = by_phase.iter().map(|expected| moments(scores, expected)).collect();
+        let stretches =
+            codes.chunks(length).zip(times.chunks(length)).filter(|(codes, _)| codes.len() == length);
+        let stretches = stretches.map(|(codes, times)| {
+            let mut stretch = Stretch::default();
+            for (code, time) in codes.iter().zip(times) {
+                stretch.row(season.phase(*time));
+                let score = scores.get(*code as usize).copied().flatten();
+                let Some(score) = score else { continue };
+                let (mean, variance) = moments[season.phase(*time)];
+                stretch.found += score;
+                stretch.expected += mean;
+                stretch.variance += variance;
+            }
+            stretch
+        });
+        variations(stretches.collect(), &phase_rows)
+    };
+    let of_values: Vec<Vec<Variation>> =
+        watched(&outcomes).iter().map(|watched| measured(&watched.scores)).collect();
+    feature.variation = of_values.iter().fold(Vec::new(), |all, one| larger(all, one));
+    if feature.null_count > 0 && feature.present() > 0 {
+        let scores: Vec<Option<f64>> =
+            (0..=outcomes.len()).map(|code| Some(f64::from(u8::from(code == outcomes.len())))).collect();
+        feature.null_variation = measured(&scores);
+    }
+}
+
+#[cfg(test)]
+#[path = "spans_tests.rs"]
+mod tests;
