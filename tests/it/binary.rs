@@ -67,12 +67,24 @@ async fn the_demo_tells_three_chapters() {
     };
     assert_eq!(verdict(7), ("harmful".into(), true, "decayed".into()));
     assert_eq!(verdict(9), ("harmless".into(), true, "ok".into()));
-    assert_eq!(verdict(12), ("none".into(), false, "decayed".into()));
+    // The share of one carrier has trebled by then.
+    assert_eq!(verdict(12), ("harmful".into(), false, "decayed".into()));
     assert!((month(7)["brier"].as_f64().unwrap() - 0.24).abs() < 0.01);
     assert!((month(9)["brier"].as_f64().unwrap() - 0.114).abs() < 0.01);
     assert!(month(7)["alerts"].as_u64().unwrap() > 0);
     let (ok, output, _) = run(&["demo"]).await;
-    assert!(ok && output.contains("July:") && output.contains("September:") && output.contains("December:"));
+    assert!(ok && output.contains("July:") && output.contains("September:"), "{output}");
+    assert!(output.contains("decay") && output.contains("the season is not in the reference"), "{output}");
+    let december =
+        lines.iter().filter(|line| line["start"].as_str().is_some_and(|at| at.starts_with("2013-12")));
+    assert!(december.clone().count() > 3);
+    assert!(
+        december.clone().all(|line| line["drifted_features"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|name| name == "carrier"))
+    );
 }
 
 /// A mesh in a process of its own.

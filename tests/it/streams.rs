@@ -368,7 +368,7 @@ async fn reports_and_alerts_are_events() {
         SubscribeRequest { after_sequence: Some(0), subject_filter: "acgs.drift.detected.*".into() };
     let mut alerts = client.subscribe(request).await.unwrap().into_inner();
     let alert = alerts.message().await.unwrap().unwrap();
-    assert_eq!(alert.subject, "acgs.drift.detected.medium");
+    assert_eq!(alert.subject, "acgs.drift.detected.high");
     let envelope: serde_json::Value = serde_json::from_str(&alert.envelope_json).unwrap();
     assert_eq!(envelope["event_id"], reports[0].alerts[0].alert_id);
     assert_eq!(envelope["correlation_id"], "s");
@@ -380,7 +380,7 @@ async fn reports_and_alerts_are_events() {
         assert_eq!(event.sequence, expected);
         kinds.push(event.subject);
     }
-    assert_eq!(kinds, ["acgs.drift.reference", "acgs.window.reported", "acgs.drift.detected.medium"]);
+    assert_eq!(kinds, ["acgs.drift.reference", "acgs.window.reported", "acgs.drift.detected.high"]);
     let request = SubscribeRequest { after_sequence: None, subject_filter: "a..b".into() };
     let refused = client.subscribe(request).await.unwrap_err();
     assert_eq!(reason(&refused), ("BAD_FILTER".into(), "subject_filter".into()));

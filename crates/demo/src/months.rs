@@ -112,9 +112,8 @@ impl Months {
         };
         let harmful = pick(&|of| of.drift() == "harmful" && of.performance() == "decayed", &Month::brier);
         let harmless = pick(&|of| of.drift() == "harmless" && of.has_score_drift(), &|of| -of.brier());
-        let quiet =
-            |of: &Month| f64::from(of.harms.get("none").copied().unwrap_or(0)) / f64::from(of.windows.max(1));
-        let silent = pick(&|of| of.drift() == "none" && of.performance() == "decayed", &quiet);
+        let quiet = |of: &Month| f64::from(of.harms.get("decay").copied().unwrap_or(0));
+        let silent = pick(&|of| of.harms.contains_key("decay"), &quiet);
         let mut chapters = Vec::new();
         if let Some((month, of)) = harmful {
             chapters.push(format!(
@@ -128,10 +127,10 @@ impl Months {
                 of.brier()
             ));
         }
-        if let Some((month, of)) = silent {
+        if let Some((month, _)) = silent {
             chapters.push(format!(
-                "{month}: no drift to see, and the model has decayed (Brier {:.3}): watching drift alone misses it.",
-                of.brier()
+                "{month}: windows without drift in which the model is surely worse (decay): watching drift alone misses them; \
+                 so does a reference that has not seen their season.",
             ));
         }
         chapters
@@ -141,7 +140,7 @@ impl Months {
 impl Month {
     /// The verdict of most windows.
     fn drift(&self) -> &'static str {
-        let order = ["harmful", "unknown", "harmless", "none"];
+        let order = ["harmful", "decay", "unknown", "harmless", "none"];
         let count = |word: &&str| self.harms.get(*word).copied().unwrap_or(0);
         order.into_iter().rev().max_by_key(count).unwrap_or(harm_word(Harm::Unknown))
     }

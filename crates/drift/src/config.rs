@@ -50,7 +50,8 @@ pub struct Config {
     pub tolerance_variation: f64,
     /// Change of a rate of nulls or unseen values that is tolerated: Cohen's h.
     pub tolerance_rate: f64,
-    /// Days of event time for which at most one false alarm of a stream's monitor is to be expected.
+    /// Days of event time for which at most one false alarm of a stream's monitor is to be expected; 0 = no monitor, so that alerts come from
+    /// windows by themselves.
     pub false_alarm_days: f64,
     /// The same in windows, where they have no length in time.
     pub false_alarm_windows: f64,

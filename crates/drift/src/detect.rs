@@ -12,7 +12,8 @@ use acgs_vocabulary::{Finding, Severity, finding::gravest};
 use crate::{
     config::{Config, Decision},
     frozen::Frozen,
-    measure::{self, Cause, FeatureDrift, Looked, Samples},
+    looked::{Looked, Samples},
+    measure::{self, Cause, FeatureDrift},
     schema_changes::SchemaChange,
     sequential::MonitorState,
 };
@@ -48,6 +49,8 @@ pub struct Report {
     pub monitor: Option<MonitorState>,
     /// What was taken for granted; empty for nothing.
     pub assumption: String,
+    /// Whether the reference has rows of this time of year; `None` where either has no times.
+    pub season_known: Option<bool>,
 }
 
 /// Judges a pane against its reference. `samples` gives the sorted samples of a numeric feature where they are at
@@ -94,6 +97,7 @@ pub fn report<'a>(
         schema_changes: Vec::new(),
         monitor: None,
         assumption: assumption(&frozen.reference, pane.row_count),
+        season_known: None,
     }
 }
 

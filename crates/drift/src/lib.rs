@@ -1,11 +1,17 @@
 //! The judge of drift: has the data moved away from a frozen reference, by more than it always moves?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`frozen`], [`measure`], [`detect`], [`schema_changes`], [`sequential`], [`compare`], [`record`], [`service`].
+//! Reading order: [`config`], [`frozen`], [`looked`], `rate`, `values`, [`measure`], [`detect`], [`schema_changes`], [`sequential`], [`compare`], [`record`], [`service`].
 
 pub mod config;
 
 pub mod frozen;
+
+pub mod looked;
+
+mod rate;
+
+mod values;
 
 pub mod measure;
 

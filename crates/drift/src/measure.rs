@@ -11,20 +11,19 @@ use acgs_reference::{
     variation::factor_at,
 };
 use acgs_statistics::{
-    categorical::{chi_square_survival, jensen_shannon, psi, psi_null_mean},
-    shares::{Trials, share_tails},
-    two_sample::{
-        kolmogorov_survival, ks_p_value, ks_statistic, ks_statistic_of_cells, wasserstein,
-        wasserstein_of_cells,
-    },
+    categorical::{jensen_shannon, psi, psi_null_mean},
+    two_sample::{wasserstein, wasserstein_of_cells},
 };
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    looked::{Looked, Samples},
+    rate::Rate,
+    values,
+};
 
 /// Bins of the index and the Jensen-Shannon distance.
 const BINS: usize = 10;
-/// Rows to be expected of a category from which it is tested alone (Cochran 1954).
-const EXPECTED_MIN: f64 = 5.0;
 /// Tests of a feature: values, nulls, unseen values.
 const TESTS: f64 = 3.0;
 /// A whole, in counts that stand for shares.
@@ -98,15 +97,6 @@ pub struct FeatureDrift {
     pub outcomes: Vec<(String, f64, f64)>,
 }
 
-/// Sorted samples of a numeric feature, for exact tests.
-#[derive(Clone, Copy, Debug)]
-pub struct Samples<'a> {
-    /// Reference.
-    pub reference: &'a [f64],
-    /// Current.
-    pub current: &'a [f64],
-}
-
 impl FeatureDrift {
     /// Whether it drifted.
     #[must_use]
@@ -135,21 +125,6 @@ impl FeatureDrift {
     }
 }
 
-/// Cohen's h of two shares (1988).
-#[must_use]
-pub fn cohens_h(then: f64, now: f64) -> f64 {
-    2.0 * now.clamp(0.0, 1.0).sqrt().asin() - 2.0 * then.clamp(0.0, 1.0).sqrt().asin()
-}
-
-/// What is looked at.
-pub(crate) struct Looked<'a> {
-    pub(crate) feature: &'a FeatureReference,
-    pub(crate) outcomes: &'a Outcomes,
-    pub(crate) expected: &'a Expected,
-    pub(crate) counts: &'a FeatureCounts,
-    pub(crate) rows: u64,
-}
-
 /// Measures a feature; nothing is decided yet.
 pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samples<'_>>) -> FeatureDrift {
     let Looked { feature, outcomes, expected, counts, rows } = looked;
@@ -158,7 +133,7 @@ pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samp
     let effective = m as f64 * worth(&feature.variation);
     let concentration = expected.reference_rows;
     let then = then_counts(feature, outcomes, expected);
-    let (test, statistic, p_value, method) = values_test(looked, samples, &then, effective);
+    let (test, statistic, p_value, method) = values::test(looked, samples, &then, effective);
     let noise = noise_of_effect(looked, &then, effective);
     let (effect, tolerance) = match (&feature.shape, samples) {
         (Shape::Numeric { mean, standard_deviation, .. }, Some(samples)) => (
@@ -220,27 +195,6 @@ pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samp
     }
 }
 
-/// A rate of some rows.
-struct Rate {
-    then: f64,
-    now: f64,
-    upper: f64,
-    two_sided: f64,
-    effect: f64,
-}
-
-impl Rate {
-    fn of(hits: f64, effective: f64, rows: f64, then: f64, concentration: f64) -> Self {
-        if rows == 0.0 {
-            return Self { then, now: 0.0, upper: 1.0, two_sided: 1.0, effect: 0.0 };
-        }
-        let now = hits / rows;
-        let (upper, lower) = share_tails(now * effective, Trials { count: effective, concentration }, then);
-        let two_sided = (2.0 * upper.min(lower)).min(1.0);
-        Self { then, now, upper, two_sided, effect: cohens_h(then, now) }
-    }
-}
-
 fn unseen(looked: &Looked<'_>, effective: f64) -> Rate {
     let Looked { feature, expected, counts, .. } = looked;
     let shares = &expected.shares;
@@ -266,80 +220,6 @@ fn then_counts(feature: &FeatureReference, outcomes: &Outcomes, expected: &Expec
         (WHOLE * expected.shares[outcome] * within).round() as u64
     };
     counts.iter().enumerate().map(share).collect()
-}
-
-fn values_test(
-    looked: &Looked<'_>,
-    samples: Option<Samples<'_>>,
-    then: &[u64],
-    effective: f64,
-) -> (&'static str, f64, f64, String) {
-    let Looked { feature, outcomes, expected, counts, .. } = looked;
-    match (&feature.shape, samples) {
-        (Shape::Numeric { .. }, Some(samples)) => {
-            let statistic = ks_statistic(samples.reference, samples.current);
-            let p_value = ks_p_value(statistic, samples.reference.len(), samples.current.len());
-            ("ks", statistic, p_value, "exact".to_owned())
-        }
-        (Shape::Numeric { cells, .. }, None) => {
-            let statistic = ks_statistic_of_cells(then, &counts.cells);
-            let both = expected.reference_rows * effective / (expected.reference_rows + effective).max(1.0);
-            ("ks", statistic, kolmogorov_survival(statistic * both.sqrt()), format!("binned:{}", cells.len()))
-        }
-        (Shape::Categorical { .. }, _) => {
-            // With a season its phases are known by outcome only. What was never seen has a test of its own.
-            let (then, now) = if feature.phases.is_empty() {
-                let (then, mut now) = categories(feature, counts);
-                now.pop();
-                now.push(counts.other_count.saturating_sub(counts.unseen_count));
-                let mut then: Vec<f64> = then.iter().map(|count| *count as f64).collect();
-                if let (Some(other), Shape::Categorical { unseen_count, .. }) =
-                    (then.last_mut(), &feature.shape)
-                {
-                    *other -= *unseen_count as f64;
-                }
-                (then, now.iter().map(|count| *count as f64).collect())
-            } else {
-                let (mut then, mut now) = (expected.shares.clone(), outcomes.counts(counts));
-                (then.pop(), now.pop());
-                (then, now)
-            };
-            let (statistic, p_value, columns) = homogeneity(&then, &now, expected.reference_rows, effective);
-            ("chi_square", statistic, p_value, format!("binned:{columns}"))
-        }
-    }
-}
-
-/// Pearson's test of homogeneity of two samples that are worth so many rows. Which categories are joined depends on the reference alone.
-fn homogeneity(then: &[f64], now: &[f64], n: f64, m: f64) -> (f64, f64, usize) {
-    let (all_then, all_now) = (then.iter().sum::<f64>(), now.iter().sum::<f64>());
-    if all_then <= 0.0 || all_now <= 0.0 {
-        return (0.0, 1.0, 0);
-    }
-    let mut columns: Vec<(f64, f64)> = Vec::new();
-    let mut rare = (0.0, 0.0);
-    for (then, now) in then.iter().zip(now) {
-        let (then, now) = (then / all_then, now / all_now);
-        if then * m.min(n) >= EXPECTED_MIN {
-            columns.push((then, now));
-        } else {
-            rare = (rare.0 + then, rare.1 + now);
-        }
-    }
-    if rare.0 * m.min(n) >= EXPECTED_MIN {
-        columns.push(rare);
-    } else if let Some(smallest) = columns.iter_mut().min_by(|a, b| a.0.total_cmp(&b.0)) {
-        *smallest = (smallest.0 + rare.0, smallest.1 + rare.1);
-    }
-    if columns.len() < 2 {
-        return (0.0, 1.0, columns.len());
-    }
-    let of = |(then, now): &(f64, f64)| {
-        let both = (n * then + m * now) / (n + m);
-        if both > 0.0 { (now - then).powi(2) / (both * (1.0 / n + 1.0 / m)) } else { 0.0 }
-    };
-    let statistic: f64 = columns.iter().map(of).sum();
-    (statistic, chi_square_survival(statistic, (columns.len() - 1) as f64), columns.len())
 }
 
 /// What the effect averages when nothing has moved: mean absolute differences of normal laws.

@@ -11,11 +11,7 @@ use acgs_reference::{counts::PaneCounts, variation::factor_at};
 use acgs_statistics::{detector::Detector, evidence::ln_mean_exp};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::Config,
-    frozen::Frozen,
-    measure::{self, Looked},
-};
+use crate::{config::Config, frozen::Frozen, looked::Looked, measure};
 
 /// Rows of the law by which shares may differ from the reference's without being drift: 0.6 points at 50 %.
 const TOLERATED_ROWS: f64 = 8_000.0;
@@ -50,16 +46,19 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// For panes of a length, in milliseconds; 0 where they have none. All `monitors` share it.
+    /// For panes of a length, in milliseconds; 0 where they have none. All `monitors` share it. `None` when nothing is to be monitored.
     #[must_use]
-    pub fn new(config: &Config, pane_ms: u64, monitors: usize) -> Self {
+    pub fn new(config: &Config, pane_ms: u64, monitors: usize) -> Option<Self> {
+        if config.false_alarm_days <= 0.0 {
+            return None;
+        }
         let looks = if pane_ms == 0 {
             config.false_alarm_windows
         } else {
             config.false_alarm_days * DAY_MS / pane_ms as f64
         };
         let looks = looks.max(LOOKS_MIN);
-        Self { looks, ln_bound: (2.0 * looks * monitors.max(1) as f64).ln() }
+        Some(Self { looks, ln_bound: (2.0 * looks * monitors.max(1) as f64).ln() })
     }
 }
 
@@ -116,38 +115,46 @@ impl Monitor {
         self.looks += 1;
         let looks = self.looks;
         self.ln_features.clear();
-        for (((feature, outcomes), counts), detector) in
-            features.iter().zip(&*frozen.outcomes).zip(&pane.features).zip(&mut self.detectors)
-        {
-            let expected = outcomes.expected(&pane.phase_rows);
-            let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
-            let factor = |variation| factor_at(variation, pane.row_count as f64);
-            let worth = 1.0 / factor(&feature.variation);
-            let mut look = outcomes.look(counts, &expected, worth, within(expected.reference_rows));
-            // Whether rows are null may hang together in another way than their values.
-            let nulls = worth * factor(&feature.null_variation);
-            if let (Some(found), Some(expected)) = (look.found.last_mut(), look.expected.last_mut())
-                && nulls > 1.0
-            {
-                *found = *expected + (*found - *expected) / nulls.sqrt();
-            }
-            detector.push(looks, &look);
-            self.ln_features
-                .push(detector.ln_evidence(outcomes.components(), within(outcomes.reference_rows())));
+        self.end_what_is_over(config, frozen, pane);
+        for place in 0..features.len() {
+            // Of what stands nothing new is to be found; it begins anew when it is over.
+            let is_known = self.standing.contains_key(&place);
+            let ln = if is_known { f64::NEG_INFINITY } else { self.look_at(place, frozen, pane) };
+            self.ln_features.push(ln);
         }
         self.ln_evidence = ln_mean_exp(&self.ln_features);
         self.alarmed = self.ln_evidence >= budget.ln_bound;
-        self.end_what_is_over(config, frozen, pane);
         if self.alarmed {
             self.alarms += 1;
             let most = self.ln_features.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             // Who has as much evidence as it would take alone, and in any case who has the most.
-            let moved = |ln: f64| ln >= budget.ln_bound + (self.ln_features.len() as f64).ln() || ln >= most;
-            for (place, _) in self.ln_features.iter().enumerate().filter(|(_, ln)| moved(**ln)) {
-                self.standing.entry(place).or_insert(looks);
+            let alone = budget.ln_bound + (self.ln_features.len() as f64).ln();
+            for place in (0..features.len()).filter(|place| self.ln_features[*place] >= alone.min(most)) {
+                self.standing.insert(place, looks);
+                self.detectors[place].clear();
             }
-            self.detectors.iter_mut().for_each(Detector::clear);
         }
+    }
+
+    /// What a feature's detector comes to with these rows.
+    fn look_at(&mut self, place: usize, frozen: &Frozen, pane: &PaneCounts) -> f64 {
+        let (feature, outcomes) = (&frozen.reference.features[place], &frozen.outcomes[place]);
+        let expected = outcomes.expected(&pane.phase_rows);
+        let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
+        let factor = |variation| factor_at(variation, pane.row_count as f64);
+        let worth = 1.0 / factor(&feature.variation);
+        let concentration = within(expected.reference_rows);
+        let mut look = outcomes.look(&pane.features[place], &expected, worth, concentration);
+        // Whether rows are null may hang together in another way than their values.
+        let nulls = worth * factor(&feature.null_variation);
+        if let (Some(found), Some(expected)) = (look.found.last_mut(), look.expected.last_mut())
+            && nulls > 1.0
+        {
+            *found = *expected + (*found - *expected) / nulls.sqrt();
+        }
+        let detector = &mut self.detectors[place];
+        detector.push(self.looks, &look);
+        detector.ln_evidence(outcomes.components(), within(outcomes.reference_rows()))
     }
 
     /// Drift stands until a look is within tolerances.

@@ -147,9 +147,11 @@ impl DriftService {
                 frozen: Frozen::new(Arc::clone(&reference)),
                 monitor: Monitor::default(),
             });
-            known.monitor.take(&self.config, &known.frozen, budget, &pane);
             let mut report = detect::report(&self.config, &known.frozen, &pane, |_| None);
-            report.monitor = Some(known.monitor.state(budget, true));
+            report.monitor = budget.map(|budget| {
+                known.monitor.take(&self.config, &known.frozen, budget, &pane);
+                known.monitor.state(budget, true)
+            });
             looked.insert(about.clone(), known);
             let request = proto::DetectRequest { model_id: about, ..Default::default() };
             self.conclude(&request, &report);

@@ -55,10 +55,21 @@ pub struct Report {
     pub means: Option<(f64, f64)>,
     /// The reference's Brier score.
     pub baseline_loss: Option<f64>,
+    /// The reference's area under the ROC curve.
+    pub baseline_auc: Option<f64>,
     /// What is tolerated beyond it.
     pub loss_margin: f64,
     /// The verdict.
     pub state: State,
+}
+
+/// How good the model was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Baseline {
+    /// Brier score.
+    pub brier: f64,
+    /// Area under the ROC curve, if it is known.
+    pub auc: Option<f64>,
 }
 
 /// Measures a pane over `span_ms` of event time (0 = none).
@@ -67,7 +78,7 @@ pub fn report(
     config: &Config,
     roles: &Roles,
     pane: &PerformancePane,
-    baseline_loss: Option<f64>,
+    baseline: Option<Baseline>,
     span_ms: i64,
 ) -> Report {
     let (has_latency, has_errors) = roles.service();
@@ -84,8 +95,13 @@ pub fn report(
     let enough = pane.scores.count() >= config.labelled_min;
     let brier = pane.scores.brier();
     let interval = brier.filter(|_| enough).map(|brier| brier.interval());
-    let tolerated =
-        baseline_loss.map(|baseline| Tolerated { baseline, margin: config.loss_margin, useless: None });
+    let baseline_loss = baseline.map(|baseline| baseline.brier);
+    let tolerated = baseline_loss.map(|baseline| Tolerated {
+        baseline,
+        margin: config.loss_margin,
+        useless: None,
+        ranking: None,
+    });
     Report {
         row_count: pane.row_count,
         throughput_rps: if span_ms > 0 { pane.row_count as f64 * 1_000.0 / span_ms as f64 } else { 0.0 },
@@ -102,6 +118,7 @@ pub fn report(
         calibration_error: pane.scores.calibration_error(),
         means: pane.scores.means(),
         baseline_loss,
+        baseline_auc: baseline.and_then(|baseline| baseline.auc),
         loss_margin: config.loss_margin,
         state: match (risk(interval, tolerated), interval, baseline_loss) {
             (Risk::Worse, ..) => State::Decayed,

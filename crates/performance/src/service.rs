@@ -38,7 +38,8 @@ use crate::{
     config::Config,
     pane::{PerformancePane, Roles},
     record::MetricsRecord,
-    report, sla,
+    report::{self, Baseline},
+    sla,
 };
 
 /// Most metrics of one submission.
@@ -243,7 +244,8 @@ impl PerformanceService {
             )])
             .map_err(|error| Problem::internal(error.to_string()))?,
         );
-        let mut report = report::report(&self.config, &roles, &pane, request.baseline_brier, 0);
+        let baseline = request.baseline_brier.map(|brier| Baseline { brier, auc: None });
+        let mut report = report::report(&self.config, &roles, &pane, baseline, 0);
         report.auc = area_exact(&scores, &labels);
         Ok(report_message::report(&report))
     }

@@ -41,6 +41,8 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         constitutional_hash: String::new(),
         season: Season::None,
         timed_count: 0,
+        from_ms: 0,
+        until_ms: 0,
     };
     spans::measure(&mut reference, schema, batches);
     reference
@@ -117,6 +119,7 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
         brier_standard_error: brier.standard_error,
         accuracy: sums.accuracy()?.value,
         calibration_error: sums.calibration_error()?,
+        auc: sums.area().map(|area| area.value),
     })
 }
 

@@ -36,11 +36,14 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
             brier_standard_error: baseline.brier_standard_error,
             accuracy: baseline.accuracy,
             calibration_error: baseline.calibration_error,
+            auc: baseline.auc,
         }),
         created_ms: reference.created_ms,
         constitutional_hash: reference.constitutional_hash.clone(),
         season: season_to_proto(reference.season).into(),
         timed_count: reference.timed_count,
+        from_ms: reference.from_ms,
+        until_ms: reference.until_ms,
     }
 }
 
@@ -124,11 +127,14 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
             brier_standard_error: baseline.brier_standard_error,
             accuracy: baseline.accuracy,
             calibration_error: baseline.calibration_error,
+            auc: baseline.auc,
         }),
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,
         timed_count: message.timed_count,
+        from_ms: message.from_ms,
+        until_ms: message.until_ms,
     })
 }
 

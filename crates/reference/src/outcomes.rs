@@ -9,7 +9,6 @@ use acgs_statistics::{
 use crate::{
     counts::FeatureCounts,
     reference::{FeatureReference, Shape},
-    variation::factor_at,
 };
 
 /// Parts of a numeric feature.
@@ -62,14 +61,15 @@ impl Outcomes {
         let overall: Vec<f64> = counts.iter().map(|count| count / total.max(f64::MIN_POSITIVE)).collect();
         let rows = (feature.present() + feature.null_count) as f64;
         let null = (feature.null_count as f64 + 0.5) / (rows + 1.0);
-        let worth = |rows: f64| rows / factor_at(&feature.variation, rows);
+        // Beyond the longest stretches that were measured, rows are taken to be independent of each other.
+        let factor = feature.variation.last().map_or(1.0, |longest| longest.factor);
         let mut this = Self {
             numeric,
             of_cell,
             len,
             shares: vec![overall.clone()],
             nulls: vec![null],
-            rows: vec![worth(rows).max(1.0)],
+            rows: vec![(rows / factor).max(1.0)],
             scores: Vec::new(),
             components: Vec::new(),
         };
@@ -78,10 +78,7 @@ impl Outcomes {
                 feature.phases.iter().map(|counts| phase(counts, &overall, null)).collect();
             this.shares = phases.iter().map(|phase| phase.shares.clone()).collect();
             this.nulls = phases.iter().map(|phase| phase.null).collect();
-            this.rows = phases
-                .iter()
-                .map(|phase| (phase.rows / factor_at(&feature.variation, rows)).max(1.0))
-                .collect();
+            this.rows = phases.iter().map(|phase| (phase.rows / factor).max(1.0)).collect();
         }
         this.watch(&overall);
         this

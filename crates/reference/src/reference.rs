@@ -43,6 +43,10 @@ pub struct Reference {
     pub season: Season,
     /// Rows with an event time; how rows hang together in time is known of them alone.
     pub timed_count: u64,
+    /// Their first and last time, in milliseconds since the epoch; 0 without any.
+    pub from_ms: i64,
+    /// See `from_ms`.
+    pub until_ms: i64,
 }
 
 /// One field.
@@ -106,6 +110,8 @@ pub struct LossBaseline {
     pub accuracy: f64,
     /// Expected calibration error.
     pub calibration_error: f64,
+    /// Area under the ROC curve; `None` with one class only.
+    pub auc: Option<f64>,
 }
 
 /// Whether drift is judged on a field.

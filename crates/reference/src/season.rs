@@ -54,9 +54,44 @@ impl Season {
     }
 }
 
+/// Whether rows of these times have the time of year of a moment, all in milliseconds since the epoch: within two weeks.
+#[must_use]
+pub fn has_time_of_year(from_ms: i64, until_ms: i64, moment_ms: i64) -> bool {
+    const DAY_MS: i64 = 24 * HOUR_MS;
+    const YEAR_MS: i64 = 365 * DAY_MS + 6 * HOUR_MS;
+    const NEAR_MS: i64 = 14 * DAY_MS;
+    let span_ms = until_ms.saturating_sub(from_ms);
+    if span_ms >= YEAR_MS - 2 * NEAR_MS {
+        return true;
+    }
+    let after_ms = moment_ms.saturating_sub(from_ms).rem_euclid(YEAR_MS);
+    after_ms <= span_ms + NEAR_MS || after_ms >= YEAR_MS - NEAR_MS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_year_come_again() {
+        const DAY_MS: i64 = 24 * HOUR_MS;
+        // January and February 2013.
+        let (from, until) = (1_356_998_400_000, 1_356_998_400_000 + 58 * DAY_MS);
+        for (days, known) in [
+            (0, true),
+            (70, true),
+            (100, false),
+            (200, false),
+            (340, false),
+            (355, true),
+            (365, true),
+            (730, true),
+            (-200, false),
+        ] {
+            assert_eq!(has_time_of_year(from, until, from + days * DAY_MS), known, "{days}");
+        }
+        assert!(has_time_of_year(from, from + 350 * DAY_MS, from + 200 * DAY_MS));
+    }
 
     #[test]
     fn phases_of_known_moments() {

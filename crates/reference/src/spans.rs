@@ -14,7 +14,7 @@ use crate::{
     outcomes::{Expected, Outcomes},
     reference::{FeatureReference, Reference, Shape},
     season::Season,
-    variation::{Stretch, Variation, larger, variations},
+    variation::{Stretch, variations},
 };
 
 /// Spans whose effects are measured; of more, evenly chosen ones.
@@ -43,6 +43,9 @@ pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[Rec
     let Some(time) = time else { return };
     let order = Order::of(batches, time);
     reference.timed_count = order.rows.len() as u64;
+    if let (Some(first), Some(last)) = (order.times.first(), order.times.last()) {
+        (reference.from_ms, reference.until_ms) = (*first, *last);
+    }
     if order.times.first() == order.times.last() {
         return;
     }
@@ -327,7 +330,7 @@ fn measure_variation(feature: &mut FeatureReference, season: Season, times: &[i6
             outcomes.expected(&rows)
         })
         .collect();
-    let measured = |scores: &[Option<f64>]| {
+    let stretches = |scores: &[Option<f64>]| -> Vec<Stretch> {
         let moments: Vec<(f64, f64)> = by_phase.iter().map(|expected| moments(scores, expected)).collect();
         let stretches =
             codes.chunks(length).zip(times.chunks(length)).filter(|(codes, _)| codes.len() == length);
@@ -344,15 +347,14 @@ fn measure_variation(feature: &mut FeatureReference, season: Season, times: &[i6
             }
             stretch
         });
-        variations(stretches.collect(), &phase_rows)
+        stretches.collect()
     };
-    let of_values: Vec<Vec<Variation>> =
-        watched(&outcomes).iter().map(|watched| measured(&watched.scores)).collect();
-    feature.variation = of_values.iter().fold(Vec::new(), |all, one| larger(all, one));
+    let of_values = watched(&outcomes).iter().map(|watched| stretches(&watched.scores)).collect();
+    feature.variation = variations(of_values, &phase_rows);
     if feature.null_count > 0 && feature.present() > 0 {
         let scores: Vec<Option<f64>> =
             (0..=outcomes.len()).map(|code| Some(f64::from(u8::from(code == outcomes.len())))).collect();
-        feature.null_variation = measured(&scores);
+        feature.null_variation = variations(vec![stretches(&scores)], &phase_rows);
     }
 }
 

@@ -1,7 +1,10 @@
 //! How much more rows that follow each other vary than independent ones: what a sample of so many is worth. It must not know rows.
 
-/// Stretches of at least this many make a length that can be judged.
-pub const STRETCHES_MIN: usize = 30;
+/// Stretches of at least this many make a length that is measured.
+pub const STRETCHES_MIN: usize = 8;
+/// Standard deviations of its noise from which a design effect is one: of all that is watched, and of one thing among it.
+const SURE: f64 = 2.5;
+const SURE_OF_ONE: f64 = 4.5;
 
 /// Stretches of one length.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,7 +37,8 @@ pub fn factor_at(measured: &[Variation], rows: f64) -> f64 {
         }
         _ if place < measured.len() => between(&measured[place - 1], &measured[place]),
         _ => {
-            let before = if measured.len() > 1 { measured[measured.len() - 2] } else { *last };
+            // Over two doublings, since each is noisy.
+            let before = measured[measured.len().saturating_sub(3)];
             let doublings = (last.rows / before.rows).log2().max(1.0);
             // No faster than rows that all move together.
             let growth = (last.factor / before.factor).powf(1.0 / doublings).clamp(1.0, 2.0);
@@ -91,42 +95,58 @@ impl Stretch {
     }
 }
 
-/// The design effects of stretches, of their pairs, of pairs of those and so on, while there are [`STRETCHES_MIN`]; `phase_rows` are
-/// all rows of each phase. What noise alone could make is 1.
+/// The design effects of stretches, of their pairs, of pairs of those and so on, while there are [`STRETCHES_MIN`]: over all that is watched, or
+/// of what hangs together most when it surely does. `watched` are the stretches of each; `phase_rows` are all rows of each phase. What noise
+/// alone could make is 1.
 #[must_use]
-pub fn variations(mut stretches: Vec<Stretch>, phase_rows: &[f64]) -> Vec<Variation> {
+pub fn variations(mut watched: Vec<Vec<Stretch>>, phase_rows: &[f64]) -> Vec<Variation> {
     let mut measured = Vec::new();
-    while stretches.len() >= STRETCHES_MIN {
-        let counted: Vec<&Stretch> = stretches.iter().filter(|stretch| stretch.variance > 0.0).collect();
-        if counted.len() >= STRETCHES_MIN {
-            let squares: f64 = counted.iter().map(|it| (it.found - it.expected).powi(2) / it.variance).sum();
-            let free: f64 = counted.iter().map(|it| it.free(phase_rows)).sum();
-            let free = free.max(counted.len() as f64 / 4.0);
-            let factor = squares / free;
-            let noise = 2.0 * (2.0 / free).sqrt();
-            let rows = counted.iter().map(|it| it.rows).sum::<f64>() / counted.len() as f64;
-            measured.push(Variation { rows, factor: if factor > 1.0 + noise { factor } else { 1.0 } });
+    while watched.iter().any(|stretches| stretches.len() >= STRETCHES_MIN) {
+        let looked: Vec<Looked> =
+            watched.iter().filter_map(|stretches| Looked::at(stretches, phase_rows)).collect();
+        if let Some(first) = looked.first() {
+            let many = looked.len() as f64;
+            let mean = looked.iter().map(|it| it.factor).sum::<f64>() / many;
+            let most = looked.iter().map(|it| it.factor).fold(0.0, f64::max);
+            let noise = (2.0 / first.free).sqrt();
+            // Longer stretches are fewer, and hang together no less than their halves.
+            let mut factor = measured.last().map_or(1.0, |shorter: &Variation| shorter.factor);
+            if mean > 1.0 + SURE * noise / many.sqrt() {
+                factor = factor.max(mean);
+            }
+            if most > 1.0 + SURE_OF_ONE * noise {
+                factor = factor.max(most);
+            }
+            measured.push(Variation { rows: first.rows, factor });
         }
-        stretches = stretches
-            .chunks(2)
-            .filter(|pair| pair.len() == 2)
-            .map(|pair| pair[0].clone().join(&pair[1]))
-            .collect();
+        let pairs = |stretches: Vec<Stretch>| -> Vec<Stretch> {
+            let pairs = stretches.chunks(2).filter(|pair| pair.len() == 2);
+            pairs.map(|pair| pair[0].clone().join(&pair[1])).collect()
+        };
+        watched = watched.into_iter().map(pairs).collect();
     }
     measured
 }
 
-/// The larger of both at each length.
-#[must_use]
-pub fn larger(first: Vec<Variation>, second: &[Variation]) -> Vec<Variation> {
-    if first.is_empty() {
-        return second.to_vec();
+/// Stretches of one length of one thing that is watched.
+struct Looked {
+    rows: f64,
+    factor: f64,
+    free: f64,
+}
+
+impl Looked {
+    fn at(stretches: &[Stretch], phase_rows: &[f64]) -> Option<Self> {
+        let counted: Vec<&Stretch> = stretches.iter().filter(|stretch| stretch.variance > 0.0).collect();
+        if counted.len() < STRETCHES_MIN {
+            return None;
+        }
+        let squares: f64 = counted.iter().map(|it| (it.found - it.expected).powi(2) / it.variance).sum();
+        let free: f64 = counted.iter().map(|it| it.free(phase_rows)).sum();
+        let free = free.max(counted.len() as f64 / 4.0);
+        let rows = counted.iter().map(|it| it.rows).sum::<f64>() / counted.len() as f64;
+        Some(Self { rows, factor: squares / free, free })
     }
-    let with = |variation: Variation| Variation {
-        factor: variation.factor.max(factor_at(second, variation.rows)),
-        ..variation
-    };
-    first.into_iter().map(with).collect()
 }
 
 #[cfg(test)]
@@ -158,10 +178,10 @@ mod tests {
 
     #[test]
     fn independent_rows_count_in_full_and_others_less() {
-        let free = variations(chain(0.0, 1), &[16_384.0]);
+        let free = variations(vec![chain(0.0, 1)], &[16_384.0]);
         assert!(free.iter().all(|variation| variation.factor < 1.6), "{free:?}");
         // Runs of 10: (1 + 0.9) / (1 - 0.9) = 19 in long stretches.
-        let bound = variations(chain(0.9, 2), &[16_384.0]);
+        let bound = variations(vec![chain(0.9, 2)], &[16_384.0]);
         let long = factor_at(&bound, 256.0);
         assert!((12.0..26.0).contains(&long), "{bound:?}");
         assert!(factor_at(&bound, 1.0) < 1.01 && factor_at(&bound, 4.0) < factor_at(&bound, 16.0));
@@ -174,7 +194,5 @@ mod tests {
         let measured = [Variation { rows: 50.0, factor: 10.0 }, Variation { rows: 100.0, factor: 20.0 }];
         assert!((factor_at(&measured, 400.0) - 80.0).abs() < 1e-6);
         assert!((factor_at(&measured, 70.0) - 14.0).abs() < 0.1);
-        let joined = larger(measured.to_vec(), &[Variation { rows: 50.0, factor: 15.0 }]);
-        assert!((joined[0].factor - 15.0).abs() < 1e-9 && (joined[1].factor - 20.0).abs() < 1e-9);
     }
 }

@@ -4,6 +4,9 @@
 //! A change of the inputs that leaves the loss alone is no reason to act; a rise of the loss is. The question of the
 //! harmful shift is that of Podkopaev and Ramdas (ICLR 2022); here it is asked of one window with a fixed interval.
 
+/// How much less well a model may tell classes apart than it did.
+const RANKING_MARGIN: f64 = 0.1;
+
 /// What drift and loss come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
@@ -39,6 +42,30 @@ pub struct Tolerated {
     pub margin: f64,
     /// The loss of a model that knows nothing, on these rows.
     pub useless: Option<f64>,
+    /// How well the model tells the classes apart.
+    pub ranking: Option<Ranking>,
+}
+
+/// Area under the ROC curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ranking {
+    /// Its interval now.
+    pub interval: (f64, f64),
+    /// Of the reference.
+    pub baseline: Option<f64>,
+}
+
+impl Tolerated {
+    /// Whether harm would be seen: a useless model's loss would be above the bound, or the model surely knows something, and not surely less than it
+    /// did.
+    fn would_show(&self) -> bool {
+        let by_loss = self.useless.is_some_and(|useless| useless > self.baseline + self.margin);
+        let by_ranking = self.ranking.is_some_and(|ranking| {
+            let (lower, upper) = ranking.interval;
+            lower > 0.5 && ranking.baseline.is_none_or(|baseline| upper >= baseline - RANKING_MARGIN)
+        });
+        by_loss || by_ranking
+    }
 }
 
 /// Places an interval of the loss against what is tolerated.
@@ -47,10 +74,9 @@ pub fn risk(interval: Option<(f64, f64)>, tolerated: Option<Tolerated>) -> Risk 
     let (Some((lower, upper)), Some(tolerated)) = (interval, tolerated) else { return Risk::Unclear };
     let bound = tolerated.baseline + tolerated.margin;
     // Where even a useless model would not be above the bound, being below it says nothing.
-    let would_be_seen = tolerated.useless.is_some_and(|useless| useless > bound);
     if lower > bound {
         Risk::Worse
-    } else if upper <= bound && would_be_seen {
+    } else if upper <= bound && tolerated.would_show() {
         Risk::NotWorse
     } else {
         Risk::Unclear
@@ -75,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_side_of_the_bound() {
-        let tolerated = Some(Tolerated { baseline: 0.14, margin: 0.01, useless: Some(0.25) });
+        let tolerated = Some(Tolerated { baseline: 0.14, margin: 0.01, useless: Some(0.25), ranking: None });
         assert_eq!(risk(Some((0.16, 0.2)), tolerated), Risk::Worse);
         assert_eq!(risk(Some((0.1, 0.15)), tolerated), Risk::NotWorse);
         assert_eq!(risk(Some((0.1, 0.2)), tolerated), Risk::Unclear);
@@ -86,10 +112,19 @@ mod tests {
     #[test]
     fn without_power_there_is_no_all_clear() {
         // One positive in a hundred: a model that knows nothing has a Brier score of 0.0099, far below 0.012 + 0.01.
-        let rare = Tolerated { baseline: 0.009, margin: 0.01, useless: Some(0.0099) };
+        let rare = Tolerated { baseline: 0.009, margin: 0.01, useless: Some(0.0099), ranking: None };
         assert_eq!(risk(Some((0.008, 0.011)), Some(rare)), Risk::Unclear);
         assert_eq!(risk(Some((0.008, 0.011)), Some(Tolerated { useless: None, ..rare })), Risk::Unclear);
         assert_eq!(risk(Some((0.02, 0.03)), Some(rare)), Risk::Worse, "what is above is above");
+        let ranked =
+            |interval| Some(Tolerated { ranking: Some(Ranking { interval, baseline: Some(0.85) }), ..rare });
+        assert_eq!(
+            risk(Some((0.008, 0.011)), ranked((0.8, 0.88))),
+            Risk::NotWorse,
+            "it still knows what it knew"
+        );
+        assert_eq!(risk(Some((0.008, 0.011)), ranked((0.45, 0.61))), Risk::Unclear, "it may know nothing");
+        assert_eq!(risk(Some((0.008, 0.011)), ranked((0.6, 0.7))), Risk::Unclear, "it knows less");
     }
 
     #[test]

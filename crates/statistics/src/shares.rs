@@ -20,8 +20,6 @@ const WORTH: f64 = 1.5;
 
 /// Rarer hits than that are counted by the exact law.
 const NORMAL_FROM: f64 = 100.0;
-/// What a sum of doubles can tell of a small tail.
-const TAIL_LEAST: f64 = 1e-15;
 
 /// What is the same in all shares of a sample.
 #[derive(Clone, Copy, Debug)]
@@ -65,18 +63,28 @@ pub fn share_tails(hits: f64, trials: Trials, share: f64) -> (f64, f64) {
         let tail = |distance: f64| erfc((distance - 0.5) / (2.0 * variance).sqrt()) / 2.0;
         return (tail(hits - mean), tail(mean - hits));
     }
-    // The rarer of hits and misses is summed from its end.
+    // Of hits and misses, the rarer; away from the mean, so that small tails are sums of small terms.
     let rare_hits = mean <= n - mean;
     let (rare, share) = if rare_hits { (hits, share) } else { (n - hits, 1.0 - share) };
     let (a, b) = (trials.concentration * share, trials.concentration * (1.0 - share));
-    let mut term = (ln_beta(a, b + n) - ln_beta(a, b)).exp();
-    let (mut below, mut count) = (0.0, 0.0);
-    while count < rare && term > 0.0 {
-        below += term;
-        term *= (n - count) * (a + count) / ((count + 1.0) * (b + n - count - 1.0));
-        count += 1.0;
+    let ln_choose = ln_gamma(n + 1.0) - ln_gamma(rare + 1.0) - ln_gamma(n - rare + 1.0);
+    let here = (ln_choose + ln_beta(a + rare, b + n - rare) - ln_beta(a, b)).exp();
+    let is_upper = rare > n * share;
+    let (mut tail, mut term, mut at) = (here, here, rare);
+    while term > tail * 1e-12 {
+        if is_upper {
+            term *= (n - at) * (a + at) / ((at + 1.0) * (b + n - at - 1.0));
+            at += 1.0;
+        } else if at > 0.0 {
+            term *= at * (b + n - at) / ((n - at + 1.0) * (a + at - 1.0));
+            at -= 1.0;
+        } else {
+            break;
+        }
+        tail += term;
     }
-    let (upper, lower) = ((1.0 - below).clamp(TAIL_LEAST, 1.0), (below + term).clamp(TAIL_LEAST, 1.0));
+    let (tail, other) = (tail.min(1.0), (1.0 - tail + here).clamp(0.0, 1.0));
+    let (upper, lower) = if is_upper { (tail, other) } else { (other, tail) };
     if rare_hits { (upper, lower) } else { (lower, upper) }
 }
 
@@ -170,7 +178,7 @@ mod tests {
         );
         // All are hits, and the same the other way round.
         let (all, _) = share_tails(50.0, Trials { count: 50.0, concentration: 1e6 }, 0.5);
-        assert!((all / 0.5_f64.powi(50) - 1.0).abs() < 0.01 || all <= TAIL_LEAST, "{all}");
+        assert!((all / 0.5_f64.powi(50) - 1.0).abs() < 0.01, "{all}");
         let (up, down) = share_tails(620.0, Trials { count: 1_000.0, concentration: 1e9 }, 0.5);
         assert!(up < 1e-13 && down > 0.999, "{up}");
     }

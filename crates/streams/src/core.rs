@@ -122,6 +122,8 @@ pub struct Summary {
     pub score_drift: Option<bool>,
     /// What did, worst first.
     pub drifted_features: Vec<String>,
+    /// Whether the reference has rows of this time of year, where that is known.
+    pub season_known: Option<bool>,
     /// Brier score.
     pub brier: Option<f64>,
     /// How the model keeps its promise.

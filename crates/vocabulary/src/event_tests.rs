@@ -89,6 +89,7 @@ fn reported(harm: HarmFound, performance: Option<PerformanceFound>) -> WindowRep
         overall_score: Some(0.5),
         drift_detected: Some(true),
         score_drift: Some(false),
+        drifted_features: Vec::new(),
         brier: Some(0.25),
         performance,
         harm,

@@ -21,7 +21,8 @@ fn main() -> ExitCode {
     let asked: Vec<String> = env::args().skip(1).collect();
     let done = match asked.first().map(String::as_str) {
         Some("test") => test(),
-        Some("calibrate") => times::calibrate(),
+        Some("pace") => times::pace(),
+        Some("calibrate") => calibrate(&asked[1..]),
         Some("timed") => timed(&asked[1..]),
         Some("times") => times::report(),
         Some("soak") => soak(),
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         Some("deny") => deny::check(),
         Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate | timed PART COMMAND… | times".to_owned()),
+        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | power] [--long] | pace | timed PART COMMAND… | times".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,6 +75,7 @@ fn test() -> Result<(), Failure> {
     })?;
     times::timed("rust", || cargo(&["test", "--workspace", "--all-features"]))?;
     times::timed("contract", || buf(&tools))?;
+    times::timed("calibration", || calibrate(&[]))?;
     for (part, script) in
         [("python", "clients/python/tests/run.py"), ("mesh", "clients/python/tests/mesh.py")]
     {
@@ -87,6 +89,12 @@ fn test() -> Result<(), Failure> {
         })?;
     }
     Ok(())
+}
+
+/// How often drift is called where there is none, and how soon where there is: docs/calibration.md.
+fn calibrate(arguments: &[String]) -> Result<(), Failure> {
+    let command = ["run", "--release", "--package", "acgs-drift", "--example", "calibration", "--"];
+    run(Command::new(env!("CARGO")).args(command).args(arguments))
 }
 
 /// The measurements, as the shipped binary is built.
@@ -126,5 +134,6 @@ fn soak() -> Result<(), Failure> {
         .env("ACGS_SIMULATIONS", "1000")
         .env("PROPTEST_CASES", "20000"))?;
     cargo(&["run", "--release", "--", "demo", "loop"])?;
+    calibrate(&["--long".to_owned()])?;
     bench(&[])
 }

@@ -51,11 +51,11 @@ pub(crate) fn timed<T>(part: &str, run: impl FnOnce() -> Result<T, Failure>) -> 
 }
 
 /// Forgets what was noted, and measures this machine.
-pub(crate) fn calibrate() -> Result<(), Failure> {
+pub(crate) fn pace() -> Result<(), Failure> {
     let before_s = cpu_s(OWN);
     (0..ROUNDS).for_each(|_| workload());
     let seconds = (cpu_s(OWN) - before_s) / f64::from(ROUNDS);
-    eprintln!("xtask: the calibration workload takes {seconds:.2} CPU seconds here");
+    eprintln!("xtask: the workload that costs are told by takes {seconds:.2} CPU seconds here");
     write(&[Time { part: CALIBRATION.to_owned(), cpu_s: seconds, wall_s: seconds }])
 }
 

@@ -24,7 +24,8 @@ use super::{DriftService, ID_BYTES_MAX, monitor, report_message};
 use crate::{
     detect::{self, PSI_MAX},
     frozen::Frozen,
-    measure::{Cause, FeatureDrift, Samples},
+    looked::Samples,
+    measure::{Cause, FeatureDrift},
     record::DetectionRecord,
     schema_changes,
 };

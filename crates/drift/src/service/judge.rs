@@ -8,6 +8,7 @@ use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, mes
 use acgs_reference::{
     counts::{PaneCounts, Places},
     message,
+    season::has_time_of_year,
 };
 use acgs_vocabulary::{
     Problem, VerdictStatus, Window,
@@ -50,7 +51,8 @@ struct Against {
     frozen: Frozen,
     places: Places,
     changes: Vec<SchemaChange>,
-    budget: Budget,
+    /// `None` when nothing is monitored.
+    budget: Option<Budget>,
 }
 
 /// Monitors of a lane: of the whole stream, and of the keys that have their own.
@@ -157,7 +159,7 @@ impl Assessor for DriftAssessor {
     }
 
     fn feed(&self, plan: &Self::Plan, carry: &mut Self::Carry, fed: Fed<'_, Self::Pane>) {
-        let Some(Against { frozen, budget, .. }) = &plan.against else { return };
+        let Some(Against { frozen, budget: Some(budget), .. }) = &plan.against else { return };
         if fed.key.is_empty() {
             carry.whole.take(&self.config, frozen, *budget, fed.held);
             return;
@@ -175,7 +177,7 @@ impl Assessor for DriftAssessor {
     }
 
     fn tick(&self, plan: &Self::Plan, carry: &mut Self::Carry, _watermark_ms: i64) {
-        let Some(Against { frozen, budget, .. }) = &plan.against else { return };
+        let Some(Against { frozen, budget: Some(budget), .. }) = &plan.against else { return };
         if carry.next_teller.is_some() {
             carry.teller = carry.next_teller.take();
             carry.whole.look_when_enough(&self.config, frozen, *budget);
@@ -199,7 +201,11 @@ impl Assessor for DriftAssessor {
         let mut report = detect::report(&self.config, frozen, pane, |_| None);
         report.schema_changes.clone_from(changes);
         report.schema_changes.extend(schema_changes::all_null(&frozen.reference, places, pane));
-        report.monitor = Some(carried.carry.state(&window.key, *budget));
+        let reference = &frozen.reference;
+        let middle_ms = window.start_ms + window.end_ms.saturating_sub(window.start_ms) / 2;
+        report.season_known = (reference.timed_count > 0)
+            .then(|| has_time_of_year(reference.from_ms, reference.until_ms, middle_ms));
+        report.monitor = budget.map(|budget| carried.carry.state(&window.key, budget));
         let message = report_message::report(&self.config, &report, &frozen.reference);
         Assessment {
             status: VerdictStatus::Ok,

@@ -1,5 +1,6 @@
 //! Reports as messages.
 
+use acgs_columns::Role;
 use acgs_contracts::drift::v1 as proto;
 use acgs_reference::Reference;
 use acgs_vocabulary::convert::schema::role_to_proto;
@@ -22,7 +23,7 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
     let mut message = proto::DriftReport {
         row_count: report.row_count,
         drift_detected: report.drift_detected,
-        score_drift: report.score_drift,
+        score_drift: report.score_drift || score_stands(report),
         drifted_share: report.drifted_share,
         drift_share_threshold: config.drift_share,
         features: report.features.iter().map(feature).collect(),
@@ -33,6 +34,7 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
         schema_changes: report.schema_changes.iter().map(schema_change).collect(),
         monitor: report.monitor.as_ref().map(|state| monitor(state, report)),
         assumption: report.assumption.clone(),
+        season_known: report.season_known,
         drifted_features: worst.iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
     };
     if let Some(state) = &report.monitor {
@@ -41,6 +43,13 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
         }
     }
     message
+}
+
+/// Whether drift of score or prediction stands.
+fn score_stands(report: &Report) -> bool {
+    let standing = report.monitor.iter().flat_map(|state| &state.standing);
+    let mut features = standing.filter_map(|place| report.features.get(*place));
+    features.any(|feature| feature.role != Role::Feature)
 }
 
 fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::Config,
     pane::{PerformancePane, Roles},
-    report,
+    report::{self, Baseline},
 };
 
 /// Says what a pane holds and what a window comes to.
@@ -33,7 +33,7 @@ pub struct PerformanceAssessor {
 pub struct Plan {
     service_id: String,
     roles: Roles,
-    baseline_loss: Option<f64>,
+    baseline: Option<Baseline>,
 }
 
 /// A judge for one lane.
@@ -70,7 +70,7 @@ impl Assessor for PerformanceAssessor {
         Ok(Plan {
             service_id: open.service_id.clone(),
             roles: Roles::new(&open.schema),
-            baseline_loss: baseline.map(|baseline| baseline.brier),
+            baseline: baseline.map(|known| Baseline { brier: known.brier, auc: known.auc }),
         })
     }
 
@@ -94,7 +94,7 @@ impl Assessor for PerformanceAssessor {
     fn noticed(&self, plan: &Self::Plan, pane: &Self::Pane, rows: &RecordBatch) {
         // The rows of such a pane were seen before; only their labels are new.
         if let Some(monitors) = self.monitors.as_ref().filter(|_| !pane.labels_only) {
-            monitor::gather_rows(monitors, &plan.service_id, plan.roles, plan.baseline_loss, rows);
+            monitor::gather_rows(monitors, &plan.service_id, plan.roles, plan.baseline, rows);
         }
     }
 
@@ -114,7 +114,7 @@ impl Assessor for PerformanceAssessor {
             return Assessment::without(VerdictStatus::NotApplicable, reason);
         }
         let span_ms = window.end_ms.saturating_sub(window.start_ms);
-        let report = report::report(&self.config, &plan.roles, pane, plan.baseline_loss, span_ms);
+        let report = report::report(&self.config, &plan.roles, pane, plan.baseline, span_ms);
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),

@@ -15,7 +15,8 @@ use acgs_vocabulary::{
 use super::{PerformanceService, finding, targets::check_service};
 use crate::{
     pane::{PerformancePane, Roles},
-    report, sla,
+    report::{self, Baseline},
+    sla,
 };
 
 /// Between two judgements, when nothing is said.
@@ -29,7 +30,7 @@ pub enum Gathered {
     /// Submitted metrics: sums and counts by name, and the targets that were in force last.
     Metrics(BTreeMap<String, (f64, u64)>, BTreeMap<String, f64>),
     /// Rows of lanes.
-    Rows(Roles, Option<f64>, Box<PerformancePane>),
+    Rows(Roles, Option<Baseline>, Box<PerformancePane>),
 }
 
 /// What is held, in bytes, about.
@@ -46,12 +47,12 @@ pub(super) fn gather_rows(
     monitors: &Monitors<Gathered>,
     service_id: &str,
     roles: Roles,
-    baseline_loss: Option<f64>,
+    baseline: Option<Baseline>,
     rows: &RecordBatch,
 ) {
     if monitors.watches(service_id) {
-        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if *known == roles && *loss == baseline_loss);
-        let begin = || Gathered::Rows(roles, baseline_loss, Box::default());
+        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if *known == roles && *loss == baseline);
+        let begin = || Gathered::Rows(roles, baseline, Box::default());
         monitors.gather(service_id, same, begin, |held| {
             if let Gathered::Rows(_, _, pane) = held {
                 pane.push(&roles, rows);
@@ -129,8 +130,8 @@ impl PerformanceService {
                 };
                 (submitted, violations.iter().map(finding).collect())
             }
-            Gathered::Rows(roles, baseline_loss, pane) => {
-                let report = report::report(&self.config, &roles, &pane, baseline_loss, 0);
+            Gathered::Rows(roles, baseline, pane) => {
+                let report = report::report(&self.config, &roles, &pane, baseline, 0);
                 let submitted = PerformanceSubmitted::Rows {
                     row_count: report.row_count,
                     error_rate: report.error_rate,

@@ -33,6 +33,7 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         mean_score: report.means.map(|(mean, _)| mean),
         positive_rate: report.means.map(|(_, rate)| rate),
         baseline_loss: report.baseline_loss,
+        baseline_auc: report.baseline_auc,
         loss_margin: report.loss_margin,
         state: state.into(),
         latency_invalid_count: report.latency_invalid_count,

@@ -135,7 +135,7 @@ impl Core {
         let window = window_of(&self.spec.stream_id, &pending.window);
         let Evidence { drifted, risk, summary } = evidence(self.read_evidence, &mut parts);
         let harm = harm(drifted, risk);
-        let mut findings = findings(&parts, harm);
+        let mut findings = findings(&parts, harm, summary.season_known);
         let mut judged: Vec<JudgeKind> =
             parts.iter().filter(|part| part.status() == VerdictStatus::Ok).map(|part| part.judge).collect();
         let is_revision = pending.revision > 0;
@@ -187,12 +187,19 @@ impl Core {
 }
 
 /// All findings; drift is as grave as the harm that it does, and nulls that quality speaks of are its to alert on.
-fn findings(parts: &[Part], harm: Harm) -> Vec<(JudgeKind, Finding)> {
+fn findings(parts: &[Part], harm: Harm, season_known: Option<bool>) -> Vec<(JudgeKind, Finding)> {
     let mut all = Vec::new();
     for part in parts {
         let found = part.verdict.iter().flat_map(|verdict| &verdict.findings);
         for finding in found.cloned() {
             all.push((part.judge, weigh(part.judge, finding, harm)));
+        }
+    }
+    if season_known == Some(false) {
+        // What is only winter is neither drift nor decay to a reference that has seen one.
+        let seasonal = |finding: &Finding| ["drift", "performance_decay"].contains(&finding.rule.as_str());
+        for (_, finding) in all.iter_mut().filter(|(_, finding)| seasonal(finding)) {
+            finding.description.push_str("; the season is not in the reference");
         }
     }
     let of_quality: Vec<(String, String)> = all

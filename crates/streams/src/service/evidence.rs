@@ -5,7 +5,7 @@ use acgs_contracts::{
     performance::v1::{PerformanceReport, PerformanceState},
     quality::v1::QualityReport,
 };
-use acgs_statistics::harm::{Tolerated, risk};
+use acgs_statistics::harm::{Ranking, Tolerated, risk};
 use acgs_vocabulary::{JudgeKind, VerdictStatus, event::payload::PerformanceFound};
 use prost::Message;
 
@@ -67,6 +67,9 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         margin: report.loss_margin,
         // Who says the base rate of all.
         useless: report.positive_rate.map(|rate| rate * (1.0 - rate)),
+        ranking: report
+            .auc
+            .map(|auc| Ranking { interval: (auc.lower, auc.upper), baseline: report.baseline_auc }),
     });
     // Before the judge has enough labels its state is unknown, and so is the risk.
     let judged = performance.as_ref().is_some_and(|report| report.state() != PerformanceState::Unknown);
@@ -76,6 +79,7 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         drift_detected: drift.as_ref().map(has_drifted),
         score_drift: drift.as_ref().map(|report| report.score_drift),
         drifted_features: drift.as_ref().map_or_else(Vec::new, drifted_features),
+        season_known: drift.as_ref().and_then(|report| report.season_known),
         brier: performance.as_ref().and_then(|report| report.brier).map(|brier| brier.value),
         performance: performance.as_ref().map(|report| found(report.state())),
     };

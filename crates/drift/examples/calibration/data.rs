@@ -1,0 +1,150 @@
+//! Rows to draw: independent, heavy-tailed, rounded, seasonal, dependent, of many categories. It must not know what is said of them.
+
+use std::sync::Arc;
+
+use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values};
+use acgs_statistics::draws::Draws;
+
+/// How values come about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Law {
+    /// Standard normal.
+    Normal,
+    /// The exponential of that.
+    Lognormal,
+    /// Student's t with two degrees of freedom.
+    HeavyTails,
+    /// Standard normal, to tenths.
+    Rounded,
+    /// Four of five are 0, the others standard normal.
+    ZeroInflated,
+    /// Autoregressive, 0.9, standard normal in the long run.
+    Dependent,
+    /// Standard normal about a daily sine of amplitude 1.
+    Daily,
+    /// Standard normal, one more at weekends.
+    Weekly,
+    /// So many categories alike.
+    Uniform(u64),
+    /// So many categories, frequencies by rank to the power of -1.1.
+    Zipf(u64),
+}
+
+impl Law {
+    fn is_text(self) -> bool {
+        matches!(self, Self::Uniform(_) | Self::Zipf(_))
+    }
+}
+
+/// A source of rows of some features, one after the other.
+#[derive(Debug)]
+pub(crate) struct Source {
+    draws: Draws,
+    law: Law,
+    states: Vec<f64>,
+    cumulated: Vec<f64>,
+    names: Arc<[Arc<str>]>,
+    schema: Arc<Schema>,
+    time_ms: i64,
+    every_ms: f64,
+    row: u64,
+}
+
+impl Source {
+    /// Of a law, with so many features and rows an hour, from a seed.
+    pub(crate) fn new(law: Law, features: usize, rows_per_hour: u64, seed: u64) -> Self {
+        let kind = if law.is_text() { Kind::Text } else { Kind::Double };
+        let mut fields = vec![Field::new("ts", Kind::Timestamp, Role::Timestamp)];
+        fields.extend((0..features).map(|place| Field::new(format!("f{place}"), kind, Role::Feature)));
+        let count = match law {
+            Law::Uniform(count) | Law::Zipf(count) => count,
+            _ => 0,
+        };
+        let mut sum = 0.0;
+        let weight = |rank: u64| if matches!(law, Law::Zipf(_)) { (rank as f64).powf(-1.1) } else { 1.0 };
+        let cumulated: Vec<f64> = (1..=count)
+            .map(|rank| {
+                sum += weight(rank);
+                sum
+            })
+            .collect();
+        let mut draws = Draws::new(seed);
+        let states = (0..features).map(|_| normal(&mut draws)).collect();
+        Self {
+            draws,
+            law,
+            states,
+            cumulated,
+            names: (0..count).map(|place| Arc::from(format!("c{place}"))).collect(),
+            schema: Arc::new(Schema::new(fields).expect("sound fields")),
+            // A Monday.
+            time_ms: 1_388_361_600_000,
+            every_ms: 3_600_000.0 / rows_per_hour as f64,
+            row: 0,
+        }
+    }
+
+    /// The columns.
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The next rows.
+    pub(crate) fn rows(&mut self, count: usize) -> RecordBatch {
+        let times: Vec<i64> = (0..count as u64)
+            .map(|row| self.time_ms + ((self.row + row) as f64 * self.every_ms) as i64)
+            .collect();
+        self.row += count as u64;
+        let mut columns = Vec::with_capacity(self.states.len() + 1);
+        for feature in 0..self.states.len() {
+            let values = if self.law.is_text() {
+                let codes: Vec<u32> = (0..count).map(|_| self.category()).collect();
+                Values::Text { codes: codes.into(), dictionary: Arc::clone(&self.names) }
+            } else {
+                let of: Vec<f64> = times.iter().map(|time_ms| self.number(feature, *time_ms)).collect();
+                Values::Double(of.into())
+            };
+            columns.push(Column { values, validity: None });
+        }
+        columns.insert(0, Column { values: Values::Integer(times.into()), validity: None });
+        RecordBatch::new(Arc::clone(&self.schema), count, columns).expect("sound columns")
+    }
+
+    fn category(&mut self) -> u32 {
+        let at = self.draws.unit() * self.cumulated.last().copied().unwrap_or(1.0);
+        self.cumulated.partition_point(|upto| *upto <= at) as u32
+    }
+
+    fn number(&mut self, feature: usize, time_ms: i64) -> f64 {
+        let z = normal(&mut self.draws);
+        match self.law {
+            Law::Normal | Law::Uniform(_) | Law::Zipf(_) => z,
+            Law::Lognormal => z.exp(),
+            Law::HeavyTails => z / (-self.draws.unit().max(1e-300).ln()).sqrt(),
+            Law::Rounded => (10.0 * z).round() / 10.0,
+            Law::ZeroInflated => {
+                if self.draws.unit() < 0.8 {
+                    0.0
+                } else {
+                    z
+                }
+            }
+            Law::Dependent => {
+                let state = &mut self.states[feature];
+                *state = 0.9 * *state + (1.0_f64 - 0.81).sqrt() * z;
+                *state
+            }
+            Law::Daily => z + (std::f64::consts::TAU * time_ms as f64 / 86_400_000.0).sin(),
+            Law::Weekly => {
+                let day = (time_ms.div_euclid(86_400_000) + 3).rem_euclid(7);
+                z + f64::from(u8::from(day >= 5))
+            }
+        }
+    }
+}
+
+/// A standard normal number (Box and Muller 1958).
+pub(crate) fn normal(draws: &mut Draws) -> f64 {
+    let radius = (-2.0 * draws.unit().max(1e-300).ln()).sqrt();
+    radius * (std::f64::consts::TAU * draws.unit()).cos()
+}
