@@ -9,6 +9,7 @@ mod latency;
 mod lifecycle;
 mod memory;
 mod mesh;
+mod monitor;
 mod pool;
 mod processes;
 mod profile;
@@ -50,6 +51,8 @@ enum What {
     Unary,
     /// Resident memory, idle and under load.
     Memory,
+    /// What the monitor of drift costs, in windows of a thousand rows.
+    Monitor,
     /// Rows per CPU second through a mesh of processes; needs nats-server.
     Mesh,
     /// What the pool adds to a unary call.
@@ -122,6 +125,9 @@ impl Bench {
         }
         if wanted(What::Memory) {
             figures.extend(memory::measure(10_000_000 / scale).await?);
+        }
+        if wanted(What::Monitor) {
+            figures.extend(monitor::measure(&settings, 3_000 / scale).await?);
         }
         if wanted(What::Mesh) {
             figures.extend(mesh::measure(&settings, 4_000 / scale).await?);

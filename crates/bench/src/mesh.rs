@@ -47,7 +47,8 @@ pub(super) async fn measure(settings: &Settings, batches: usize) -> anyhow::Resu
     let used =
         |processes: &[Process]| processes.iter().map(Process::cpu_seconds).sum::<anyhow::Result<f64>>();
     let before = used(&processes)?;
-    let own = throughput::send((&address, constitution), batches, "processes").await?;
+    let own =
+        throughput::send((&address, constitution), batches, ("processes", throughput::WINDOW_MS)).await?;
     let others_s = used(&processes)? - before;
     let rows = own.per_cpu_second * own.cpu_seconds;
     let per_cpu_second = rows / (own.cpu_seconds + others_s);

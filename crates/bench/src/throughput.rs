@@ -20,14 +20,16 @@ use acgs_console::{
 
 const BATCH_ROWS: usize = 1_024;
 /// Event time of one batch: a window of a second takes 100 batches.
-const BATCH_MS: i64 = 10;
+pub(super) const BATCH_MS: i64 = 10;
+/// Length of windows.
+pub(super) const WINDOW_MS: i64 = 1_000;
 /// Different batches, sent over and over with new times, so that making rows costs nothing.
 const DISTINCT: usize = 64;
 
 /// Measures both, and their ratio.
 pub(super) async fn measure(settings: &Settings, batches: usize) -> anyhow::Result<Vec<Figure>> {
     let bare = through_bare(settings, batches).await?;
-    let mesh = through_mesh(settings, batches).await?;
+    let mesh = through_mesh(settings, batches, WINDOW_MS).await?;
     Ok(vec![
         Figure::new("rows per CPU second, bare stream that discards", bare.per_cpu_second, "rows/CPU s"),
         Figure::new("rows per CPU second, client and server together", mesh.per_cpu_second, "rows/CPU s")
@@ -46,13 +48,18 @@ pub(super) struct Speed {
     pub(super) cpu_seconds: f64,
 }
 
-async fn through_mesh(settings: &Settings, batches: usize) -> anyhow::Result<Speed> {
+/// Windows of so many milliseconds; a batch has the event time of [`BATCH_MS`].
+pub(super) async fn through_mesh(
+    settings: &Settings,
+    batches: usize,
+    window_ms: i64,
+) -> anyhow::Result<Speed> {
     let home = tempfile::tempdir()?;
     let running = acgs_server::serve_all(&settings.alone(home.path())).await?;
     Rows::put_reference(channel(&running.addresses.drift.to_string(), running.constitution.clone()).await?)
         .await?;
     let orchestrator = running.addresses.orchestrator.to_string();
-    let speed = send((&orchestrator, running.constitution.clone()), batches, "mesh").await;
+    let speed = send((&orchestrator, running.constitution.clone()), batches, ("mesh", window_ms)).await;
     running.stop().await?;
     speed
 }
@@ -68,7 +75,7 @@ pub(super) async fn through_bare(settings: &Settings, batches: usize) -> anyhow:
         .add_service(Discard)
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
     let server = tokio::spawn(server);
-    let speed = send((&address.to_string(), settings.constitution()?), batches, "bare").await;
+    let speed = send((&address.to_string(), settings.constitution()?), batches, ("bare", WINDOW_MS)).await;
     server.abort();
     speed
 }
@@ -76,7 +83,7 @@ pub(super) async fn through_bare(settings: &Settings, batches: usize) -> anyhow:
 pub(super) async fn send(
     (address, constitution): (&str, Constitution),
     batches: usize,
-    name: &str,
+    (name, window_ms): (&str, i64),
 ) -> anyhow::Result<Speed> {
     let mut rows = Rows::new()?;
     let (mut distinct, mut bytes): (Vec<Message>, usize) = (Vec::new(), 0);
@@ -85,7 +92,7 @@ pub(super) async fn send(
         bytes = data.size_bytes();
         distinct.push(batch::to_proto(&data));
     }
-    let mut stream = stream(address, constitution, rows.open(name, 1_000), Duration::ZERO).await?;
+    let mut stream = stream(address, constitution, rows.open(name, window_ms), Duration::ZERO).await?;
     let mut progress = Progress::new(batches as u64, "batches", false);
     let (started, cpu_before) = (Instant::now(), cpu::seconds(std::process::id())?);
     for number in 0..batches {

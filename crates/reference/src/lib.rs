@@ -19,6 +19,8 @@ pub mod outcomes;
 
 mod chosen;
 
+mod seasonal;
+
 mod spans;
 
 pub mod effect;

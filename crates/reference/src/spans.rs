@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use acgs_columns::{Column, RecordBatch, Role, Schema, Values};
 use acgs_statistics::moments::Moments;
-use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
 use crate::{
     chosen::is_of_first_half,
@@ -14,6 +13,7 @@ use crate::{
     outcomes::{Expected, Outcomes},
     reference::{FeatureReference, Reference, Shape},
     season::Season,
+    seasonal::Seasonal,
     variation::{Stretch, variations},
 };
 
@@ -26,14 +26,12 @@ const SPAN_SHARE_MIN: f64 = 0.5;
 /// Stretches of rows whose variation is measured, at most, and the rows of the shortest.
 const STRETCHES: usize = 512;
 const STRETCH_ROWS_MIN: usize = 4;
-/// Chance at which a season is taken for one, over all features.
-const SEASON_ALPHA: f64 = 1e-4;
-/// Rows of a day or week that recur, less their phases, from which a season can be told.
-const RECURRING_MIN: usize = 10;
 /// Outcomes of smaller share say little of how rows hang together.
 const SHARE_MIN: f64 = 0.02;
-/// Features up to which each hour of the week is kept.
-const WEEKLY_FEATURES_MAX: usize = 200;
+/// Outcomes of rows and features that are kept from one look to the next; more are looked up twice.
+const CODES_KEPT_MAX: usize = 16 << 20;
+/// The outcome of a row that is left out.
+const LEFT_OUT: u8 = u8::MAX;
 
 /// Completes a reference by what its rows show.
 pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch]) {
@@ -51,32 +49,46 @@ pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[Rec
     }
     let sources: Vec<usize> =
         reference.features.iter().filter_map(|feature| schema.index_of(&feature.field.name)).collect();
+    let kept = order.rows.len() * reference.features.len() <= CODES_KEPT_MAX;
+    let mut looked: Vec<Codes> = Vec::new();
     let coded = |feature: &FeatureReference, source: usize| {
         let outcomes = Outcomes::new(feature);
-        let (codes, times) = order.codes(feature, &outcomes, batches, source);
-        (outcomes, codes, times)
+        let codes = order.codes(feature, &outcomes, batches, source);
+        Codes { outcomes, codes }
     };
-    let mut found = Seasonal::default();
+    let mut found = Seasonal::new(&order.times);
     for (feature, &source) in reference.features.iter().zip(&sources) {
-        let (outcomes, codes, times) = coded(feature, source);
-        for watched in watched(&outcomes) {
-            found.look(&times, &codes, &watched.scores);
+        let of = coded(feature, source);
+        watched(&of.outcomes).iter().for_each(|watched| found.look(&of.codes, &watched.scores));
+        if kept {
+            looked.push(of);
         }
     }
     let season = found.season(reference.features.len());
     reference.season = season;
+    let phases: Vec<u8> = order.times.iter().map(|time| small(season.phase(*time))).collect();
+    let mut looked = looked.into_iter();
     for (feature, &source) in reference.features.iter_mut().zip(&sources) {
-        let (outcomes, codes, times) = coded(feature, source);
+        let Codes { outcomes, codes } = looked.next().unwrap_or_else(|| coded(feature, source));
         if season != Season::None {
-            let mut phases = vec![vec![0; outcomes.len() + 1]; season.phases()];
-            codes
-                .iter()
-                .zip(&times)
-                .for_each(|(code, time)| phases[season.phase(*time)][*code as usize] += 1);
-            feature.phases = phases;
+            let mut counts = vec![vec![0; outcomes.len() + 1]; season.phases()];
+            for (code, phase) in codes.iter().zip(&phases).filter(|(code, _)| **code != LEFT_OUT) {
+                counts[*phase as usize][*code as usize] += 1;
+            }
+            feature.phases = counts;
         }
-        measure_variation(feature, season, &times, &codes);
+        measure_variation(feature, season, &phases, &codes);
     }
+}
+
+/// The outcomes of a feature, and which of them each row has.
+struct Codes {
+    outcomes: Outcomes,
+    codes: Vec<u8>,
+}
+
+fn small(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 /// How far spans of the windows' length lie from the whole.
@@ -146,15 +158,15 @@ impl Order {
         }
     }
 
-    /// The outcome of a feature in each row, one beyond the outcomes for null, and the row's time. Rows on which categories were chosen are left
-    /// out: they would look like others.
+    /// The outcome of a feature in each row, one beyond the outcomes for null. Rows on which categories were chosen are left out: they would look
+    /// like others.
     fn codes(
         &self,
         feature: &FeatureReference,
         outcomes: &Outcomes,
         batches: &[RecordBatch],
         source: usize,
-    ) -> (Vec<u8>, Vec<i64>) {
+    ) -> Vec<u8> {
         let of_batch: Vec<Vec<u8>> = batches
             .iter()
             .map(|batch| codes_of(feature, outcomes, &batch.columns()[source], batch.rows()))
@@ -169,16 +181,18 @@ impl Order {
             .collect();
         let all: usize = batches.iter().map(RecordBatch::rows).sum();
         let halved = (feature.present() + feature.null_count) < all as u64 && !outcomes.is_numeric();
-        let counts =
-            |batch: u32, row: u32| !halved || !is_of_first_half(starts[batch as usize] + row as usize, all);
-        let rows = self.rows.iter().zip(&self.times).filter(|((batch, row), _)| counts(*batch, *row));
-        rows.map(|((batch, row), time)| (of_batch[*batch as usize][*row as usize], *time)).unzip()
+        let is_left_out =
+            |batch: u32, row: u32| halved && is_of_first_half(starts[batch as usize] + row as usize, all);
+        let code = |&(batch, row): &(u32, u32)| {
+            if is_left_out(batch, row) { LEFT_OUT } else { of_batch[batch as usize][row as usize] }
+        };
+        self.rows.iter().map(code).collect()
     }
 }
 
 fn codes_of(feature: &FeatureReference, outcomes: &Outcomes, column: &Column, rows: usize) -> Vec<u8> {
     let null = outcomes.len();
-    let code = |outcome: usize| u8::try_from(outcome).unwrap_or(u8::MAX);
+    let code = small;
     match &feature.shape {
         Shape::Numeric { cells, .. } => (0..rows)
             .map(|row| match column.number(row).filter(|value| value.is_finite()) {
@@ -234,81 +248,6 @@ fn watched(outcomes: &Outcomes) -> Vec<Watched> {
         .collect()
 }
 
-/// How surely rows vary with the hour of the day and the day of the week.
-#[derive(Default)]
-struct Seasonal {
-    hour: f64,
-    day: f64,
-    looks: usize,
-    weeks: bool,
-}
-
-impl Seasonal {
-    fn look(&mut self, times: &[i64], codes: &[u8], scores: &[Option<f64>]) {
-        const DAY_MS: i64 = 86_400_000;
-        let (Some(first), Some(last)) = (times.first(), times.last()) else { return };
-        self.weeks = last.saturating_sub(*first) >= 14 * DAY_MS;
-        let sure = |season: Season, cycle_ms: i64| {
-            // A run is the rows of one phase in one cycle.
-            let mut runs: Vec<(usize, f64, f64)> = Vec::new();
-            let mut current = (i64::MIN, usize::MAX);
-            for (time, score) in
-                times.iter().zip(codes).filter_map(|(time, code)| Some((time, scores[*code as usize]?)))
-            {
-                let here = (time.div_euclid(cycle_ms), season.phase(*time));
-                if here != current || runs.is_empty() {
-                    current = here;
-                    runs.push((here.1, 0.0, 0.0));
-                }
-                if let Some(run) = runs.last_mut() {
-                    run.1 += 1.0;
-                    run.2 += score;
-                }
-            }
-            -ln_chance(&runs, season.phases())
-        };
-        self.looks += 1;
-        self.hour = self.hour.max(sure(Season::HourOfDay, DAY_MS));
-        self.day = self.day.max(sure(Season::DayOfWeek, 7 * DAY_MS));
-    }
-
-    fn season(&self, features: usize) -> Season {
-        let needed = -(SEASON_ALPHA / (2.0 * self.looks.max(1) as f64)).ln();
-        match (self.hour > needed, self.day > needed && self.weeks) {
-            (true, true) if features <= WEEKLY_FEATURES_MAX => Season::HourOfWeek,
-            (true, _) => Season::HourOfDay,
-            (false, true) => Season::DayOfWeek,
-            (false, false) => Season::None,
-        }
-    }
-}
-
-/// The logarithm of the chance that means differ between phases as they do, were it chance: an analysis of variance of runs.
-fn ln_chance(runs: &[(usize, f64, f64)], phases: usize) -> f64 {
-    let mut sums = vec![(0.0, 0.0, 0_usize); phases];
-    for (phase, rows, sum) in runs {
-        let of = &mut sums[*phase];
-        *of = (of.0 + rows, of.1 + sum, of.2 + 1);
-    }
-    let (rows, sum) = sums.iter().fold((0.0, 0.0), |all, of| (all.0 + of.0, all.1 + of.1));
-    let seen = sums.iter().filter(|of| of.2 > 0).count();
-    let (between_free, within_free) = (seen.saturating_sub(1), runs.len() - seen);
-    // Most phases have to have come again.
-    if between_free == 0 || within_free < RECURRING_MIN.max(seen * 3 / 4) {
-        return 0.0;
-    }
-    let mean = sum / rows;
-    let between: f64 =
-        sums.iter().filter(|of| of.0 > 0.0).map(|of| of.0 * (of.1 / of.0 - mean).powi(2)).sum();
-    let within: f64 = runs
-        .iter()
-        .map(|(phase, rows, sum)| rows * (sum / rows - sums[*phase].1 / sums[*phase].0).powi(2))
-        .sum();
-    let ratio = (between / between_free as f64) / (within / within_free as f64).max(f64::MIN_POSITIVE);
-    let law = FisherSnedecor::new(between_free as f64, within_free as f64);
-    law.map_or(0.0, |law| law.sf(ratio).max(f64::MIN_POSITIVE).ln())
-}
-
 /// Mean and variance of a score where these shares are expected.
 fn moments(scores: &[Option<f64>], expected: &Expected) -> (f64, f64) {
     let present = expected.shares.iter().map(|share| share * (1.0 - expected.null_share));
@@ -319,11 +258,12 @@ fn moments(scores: &[Option<f64>], expected: &Expected) -> (f64, f64) {
     (mean, of().map(|(score, share)| share * (score - mean).powi(2)).sum::<f64>() / all)
 }
 
-fn measure_variation(feature: &mut FeatureReference, season: Season, times: &[i64], codes: &[u8]) {
+fn measure_variation(feature: &mut FeatureReference, season: Season, phases: &[u8], codes: &[u8]) {
     let outcomes = Outcomes::new(feature);
     let length = codes.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
     let mut phase_rows = vec![0.0; season.phases()];
-    times.iter().for_each(|time| phase_rows[season.phase(*time)] += 1.0);
+    let counted = codes.iter().zip(phases).filter(|(code, _)| **code != LEFT_OUT);
+    counted.for_each(|(_, phase)| phase_rows[*phase as usize] += 1.0);
     let by_phase: Vec<_> = (0..season.phases())
         .map(|phase| {
             let rows: Vec<u64> = (0..season.phases()).map(|at| u64::from(at == phase)).collect();
@@ -333,14 +273,14 @@ fn measure_variation(feature: &mut FeatureReference, season: Season, times: &[i6
     let stretches = |scores: &[Option<f64>]| -> Vec<Stretch> {
         let moments: Vec<(f64, f64)> = by_phase.iter().map(|expected| moments(scores, expected)).collect();
         let stretches =
-            codes.chunks(length).zip(times.chunks(length)).filter(|(codes, _)| codes.len() == length);
-        let stretches = stretches.map(|(codes, times)| {
+            codes.chunks(length).zip(phases.chunks(length)).filter(|(codes, _)| codes.len() == length);
+        let stretches = stretches.map(|(codes, phases)| {
             let mut stretch = Stretch::default();
-            for (code, time) in codes.iter().zip(times) {
-                stretch.row(season.phase(*time));
-                let score = scores.get(*code as usize).copied().flatten();
-                let Some(score) = score else { continue };
-                let (mean, variance) = moments[season.phase(*time)];
+            for (code, phase) in codes.iter().zip(phases).filter(|(code, _)| **code != LEFT_OUT) {
+                let phase = *phase as usize;
+                stretch.row(phase);
+                let Some(Some(score)) = scores.get(*code as usize) else { continue };
+                let (mean, variance) = moments[phase];
                 stretch.found += score;
                 stretch.expected += mean;
                 stretch.variance += variance;

@@ -8,6 +8,7 @@ mod changes;
 mod data;
 mod lane;
 mod power;
+mod speed;
 mod still;
 
 use std::process::ExitCode;
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
     }
     if only.is_empty() || only == "power" {
         sound &= power::table(long);
+    }
+    if only.is_empty() || only == "speed" {
+        speed::table();
     }
     if sound {
         ExitCode::SUCCESS
