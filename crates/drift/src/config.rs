@@ -50,6 +50,8 @@ pub struct Config {
     pub tolerance_variation: f64,
     /// Change of a rate of nulls or unseen values that is tolerated: Cohen's h.
     pub tolerance_rate: f64,
+    /// Change of the correlation of two numeric features that is tolerated.
+    pub tolerance_correlation: f64,
     /// Days of event time for which at most one false alarm of a stream's monitor is to be expected; 0 = no monitor, so that alerts come from
     /// windows by themselves.
     pub false_alarm_days: f64,

@@ -16,6 +16,7 @@ use crate::{
     measure::{self, Cause, FeatureDrift},
     schema_changes::SchemaChange,
     sequential::MonitorState,
+    together::{self, PairDrift},
 };
 
 /// Corrected index above which a feature is named, the original's limit.
@@ -43,6 +44,8 @@ pub struct Report {
     pub drifted_share: f64,
     /// In the reference's order.
     pub features: Vec<FeatureDrift>,
+    /// Pairs that do not go together as they did, by the monitor.
+    pub pairs: Vec<PairDrift>,
     /// Columns that are not what the reference had.
     pub schema_changes: Vec<SchemaChange>,
     /// Of the stream.
@@ -94,6 +97,7 @@ pub fn report<'a>(
         score_drift,
         drifted_share,
         features,
+        pairs: Vec::new(),
         schema_changes: Vec::new(),
         monitor: None,
         assumption: assumption(&frozen.reference, pane.row_count),
@@ -137,6 +141,14 @@ fn assumption(reference: &Reference, rows: u64) -> String {
 }
 
 impl Report {
+    /// Takes what the monitor says, and measures the pairs that it names.
+    pub fn monitored(&mut self, frozen: &Frozen, pane: &PaneCounts, state: MonitorState) {
+        let pairs = &frozen.reference.pairs;
+        self.pairs =
+            state.parted.iter().filter_map(|pair| together::measure(pairs, *pair, &pane.pairs)).collect();
+        self.monitor = Some(state);
+    }
+
     /// Features that have drifted, the worst first.
     #[must_use]
     pub fn worst(&self) -> Vec<&FeatureDrift> {
@@ -216,7 +228,7 @@ fn sentence(features: &[&FeatureDrift]) -> String {
 
 /// What has drifted, gravest first.
 #[must_use]
-pub fn findings(report: &Report) -> Vec<Finding> {
+pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
     let mut found = Vec::new();
     for change in &report.schema_changes {
         found.push(Finding {
@@ -232,6 +244,7 @@ pub fn findings(report: &Report) -> Vec<Finding> {
         Some(monitor) => of_monitor(report, monitor),
         None => of_rows(report),
     });
+    found.extend(of_pairs(config, report));
     for feature in report.worst() {
         found.push(Finding {
             rule: "feature_drift".into(),
@@ -258,6 +271,27 @@ fn of_monitor(report: &Report, monitor: &MonitorState) -> Vec<Finding> {
     let mut standing: Vec<&FeatureDrift> = of.collect();
     standing.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
     drifts(&standing, monitor.standing_looks)
+}
+
+/// What does not go together any more as it did.
+fn of_pairs(config: &Config, report: &Report) -> Option<Finding> {
+    let monitor = report.monitor.as_ref().filter(|monitor| monitor.tells)?;
+    let size = |pair: &PairDrift| pair.in_tolerances(config.tolerance_correlation);
+    let worst = report.pairs.iter().max_by(|a, b| size(a).total_cmp(&size(b)))?;
+    let name = |place: usize| report.features.get(place).map_or("", |feature| feature.name.as_str());
+    let words = |pair: &PairDrift| {
+        let (first, second) = pair.features;
+        format!("{} and {}: {:.2}, was {:.2}", name(first), name(second), pair.now, pair.then)
+    };
+    let all: Vec<String> = report.pairs.iter().take(NAMED_MAX).map(words).collect();
+    Some(Finding {
+        rule: "correlation_drift".into(),
+        subject: String::new(),
+        severity: severity(size(worst), monitor.standing_looks),
+        value: size(worst),
+        threshold: 1.0,
+        description: format!("correlations have changed: {}", all.join("; ")),
+    })
 }
 
 /// One finding for what has moved; nulls alone are one of their own each, since quality may speak of them, too.

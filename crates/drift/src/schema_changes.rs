@@ -1,11 +1,7 @@
 //! Columns that are not what the reference had: certain, without any test. It must not know rows.
 
 use acgs_columns::{Field, Kind, Schema};
-use acgs_reference::{
-    Reference,
-    counts::{PaneCounts, Places},
-    reference::is_judged,
-};
+use acgs_reference::{Reference, counts::PaneCounts, places::Places, reference::is_judged};
 
 /// Most changes that are told.
 const CHANGES_MAX: usize = 100;

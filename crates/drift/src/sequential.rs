@@ -11,7 +11,13 @@ use acgs_reference::{counts::PaneCounts, variation::factor_at};
 use acgs_statistics::{detector::Detector, evidence::ln_mean_exp};
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, frozen::Frozen, looked::Looked, measure};
+use crate::{
+    config::Config,
+    frozen::Frozen,
+    looked::Looked,
+    measure,
+    together::{self, Together},
+};
 
 /// Rows of the law by which shares may differ from the reference's without being drift: 0.6 points at 50 %.
 const TOLERATED_ROWS: f64 = 8_000.0;
@@ -34,6 +40,11 @@ pub struct Monitor {
     alarmed: bool,
     /// Features whose drift stands, and the look since which it does.
     standing: BTreeMap<usize, u64>,
+    together: Together,
+    ln_together: f64,
+    /// Pairs of features that do not go together as they did, and the look since which they do not.
+    parted: Vec<usize>,
+    parted_since: u64,
 }
 
 /// The bound that keeps a budget.
@@ -77,8 +88,12 @@ pub struct MonitorState {
     pub alarms: u64,
     /// Whether the last look alarmed.
     pub alarm: bool,
+    /// Of all pairs of features, not below 0.
+    pub ln_together: f64,
     /// Features whose drift stands.
     pub standing: Vec<usize>,
+    /// Pairs of which it stands.
+    pub parted: Vec<usize>,
     /// Looks since the first of them.
     pub standing_looks: u64,
     /// Whether this window is the one that tells of the monitor: of a stream with keys one key does.
@@ -122,13 +137,29 @@ impl Monitor {
             let ln = if is_known { f64::NEG_INFINITY } else { self.look_at(place, frozen, pane) };
             self.ln_features.push(ln);
         }
-        self.ln_evidence = ln_mean_exp(&self.ln_features);
+        let pairs = &frozen.reference.pairs;
+        let mut units = self.ln_features.clone();
+        let mut parted = Vec::new();
+        if !pairs.is_empty() {
+            (self.ln_together, parted) = if self.parted.is_empty() {
+                self.together.look(looks, pairs, &pane.pairs, TOLERATED_ROWS)
+            } else {
+                (f64::NEG_INFINITY, Vec::new())
+            };
+            units.push(self.ln_together);
+        }
+        self.ln_evidence = ln_mean_exp(&units);
         self.alarmed = self.ln_evidence >= budget.ln_bound;
         if self.alarmed {
             self.alarms += 1;
-            let most = self.ln_features.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let most = units.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             // Who has as much evidence as it would take alone, and in any case who has the most.
-            let alone = budget.ln_bound + (self.ln_features.len() as f64).ln();
+            let alone = budget.ln_bound + (units.len() as f64).ln();
+            if !parted.is_empty() && self.ln_together >= alone.min(most) {
+                self.parted = parted;
+                self.parted_since = looks;
+                self.together.clear();
+            }
             for place in (0..features.len()).filter(|place| self.ln_features[*place] >= alone.min(most)) {
                 self.standing.insert(place, looks);
                 self.detectors[place].clear();
@@ -170,12 +201,17 @@ impl Monitor {
             let looked = Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count };
             measure::measure(config, &looked, None).in_tolerances > 1.0
         });
+        self.parted.retain(|pair| {
+            let found = together::measure(&frozen.reference.pairs, *pair, &pane.pairs);
+            found.is_some_and(|found| found.in_tolerances(config.tolerance_correlation) > 1.0)
+        });
     }
 
     /// What it says; `tells` as in [`MonitorState::tells`].
     #[must_use]
     pub fn state(&self, budget: Budget, tells: bool) -> MonitorState {
-        let since = self.standing.values().min().copied();
+        let parted = (!self.parted.is_empty()).then_some(self.parted_since);
+        let since = self.standing.values().copied().chain(parted).min();
         MonitorState {
             ln_evidence: self.ln_evidence.max(0.0),
             ln_features: self.ln_features.iter().map(|ln| ln.max(0.0)).collect(),
@@ -183,7 +219,9 @@ impl Monitor {
             looks: self.looks,
             alarms: self.alarms,
             alarm: self.alarmed,
+            ln_together: self.ln_together.max(0.0),
             standing: self.standing.keys().copied().collect(),
+            parted: self.parted.clone(),
             standing_looks: since.map_or(0, |since| self.looks - since),
             tells,
         }
@@ -203,5 +241,8 @@ impl Monitor {
             && self.waiting.as_ref().is_none_or(same)
             && self.standing.iter().all(|(place, since)| *place < features && *since <= self.looks)
             && self.ln_features.len() <= features
+            && self.together.fits(frozen.reference.pairs.len())
+            && self.parted.iter().all(|pair| *pair < frozen.reference.pairs.len())
+            && self.parted_since <= self.looks
     }
 }

@@ -148,10 +148,10 @@ impl DriftService {
                 monitor: Monitor::default(),
             });
             let mut report = detect::report(&self.config, &known.frozen, &pane, |_| None);
-            report.monitor = budget.map(|budget| {
+            if let Some(budget) = budget {
                 known.monitor.take(&self.config, &known.frozen, budget, &pane);
-                known.monitor.state(budget, true)
-            });
+                report.monitored(&known.frozen, &pane, known.monitor.state(budget, true));
+            }
             looked.insert(about.clone(), known);
             let request = proto::DetectRequest { model_id: about, ..Default::default() };
             self.conclude(&request, &report);

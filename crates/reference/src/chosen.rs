@@ -6,8 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use acgs_columns::{Field, RecordBatch};
 
 use crate::{
-    categories::for_each_category,
-    counts::short_hash,
+    categories::{for_each_category, short_hash},
     reference::{CATEGORIES_MAX, FeatureReference, SEEN_MAX, Shape},
 };
 

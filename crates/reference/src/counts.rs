@@ -2,12 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::{Column, Kind, RecordBatch, Role, Schema, numbers::numbers};
-use acgs_statistics::{cells::CellCounts, distinct::hash_text};
+use acgs_columns::{Column, RecordBatch, numbers::numbers};
+use acgs_statistics::cells::CellCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    categories::for_each_category,
+    categories::{for_each_category, short_hash},
+    pairs::PairCounts,
+    places::Places,
     reference::{FeatureReference, Reference, Shape},
     season::Season,
 };
@@ -21,6 +23,8 @@ pub struct PaneCounts {
     pub features: Vec<FeatureCounts>,
     /// Rows by phase of the reference's season; empty without one.
     pub phase_rows: Vec<u64>,
+    /// Rows by pair of numeric features.
+    pub pairs: PairCounts,
 }
 
 /// Counts of one feature.
@@ -44,6 +48,7 @@ impl PaneCounts {
         self.features.capacity() * size_of::<FeatureCounts>()
             + cells
             + self.phase_rows.capacity() * size_of::<u64>()
+            + self.pairs.heap_bytes()
     }
 
     /// Without rows.
@@ -63,6 +68,7 @@ impl PaneCounts {
             row_count: 0,
             features: reference.features.iter().map(empty).collect(),
             phase_rows: vec![0; phases],
+            pairs: PairCounts::new(reference.pairs.len()),
         }
     }
 
@@ -72,7 +78,10 @@ impl PaneCounts {
         let cells = |pane: &Self| -> Vec<usize> {
             pane.features.iter().map(|feature| feature.cells.counts.len()).collect()
         };
-        self.phase_rows.len() == other.phase_rows.len() && cells(self) == cells(other)
+        self.phase_rows.len() == other.phase_rows.len()
+            && (self.pairs.same.len(), self.pairs.both.len())
+                == (other.pairs.same.len(), other.pairs.both.len())
+            && cells(self) == cells(other)
     }
 
     /// Adds rows, finding the columns by name.
@@ -85,13 +94,14 @@ impl PaneCounts {
     pub fn push_at(&mut self, reference: &Reference, places: &Places, rows: &RecordBatch) {
         self.row_count += rows.rows() as u64;
         let features = reference.features.iter().zip(&mut self.features);
-        for ((feature, pane), place) in features.zip(&places.features) {
+        for ((feature, pane), place) in features.zip(places.found()) {
             match place {
                 Some(place) => pane.push(feature, &place.1, &rows.columns()[place.0]),
                 None => pane.null_count += rows.rows() as u64,
             }
         }
-        if let Some(time) = places.time.filter(|_| !self.phase_rows.is_empty()) {
+        reference.pairs.count(places, rows, &mut self.pairs);
+        if let Some(time) = places.time().filter(|_| !self.phase_rows.is_empty()) {
             let column = &rows.columns()[time];
             for time_ms in (0..rows.rows()).filter_map(|row| column.integer(row)) {
                 self.phase_rows[reference.season.phase(time_ms)] += 1;
@@ -108,6 +118,7 @@ impl PaneCounts {
             own.other_count += theirs.other_count;
             own.unseen_count += theirs.unseen_count;
         }
+        self.pairs.merge(&other.pairs);
         self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);
     }
 }
@@ -139,62 +150,5 @@ impl FeatureCounts {
                 });
             }
         }
-    }
-}
-
-/// What is kept of a category that was seen: two of many are taken for one in a few of a million cases.
-#[must_use]
-pub fn short_hash(category: &str) -> u32 {
-    (hash_text(category) >> 32) as u32
-}
-
-/// Where the reference's features are in a schema, and the places of their categories.
-#[derive(Clone, Debug)]
-pub struct Places {
-    features: Vec<Option<Place>>,
-    /// The column of event times.
-    time: Option<usize>,
-}
-
-/// A column, and the places of its categories.
-type Place = (usize, HashMap<Arc<str>, usize>);
-
-impl Places {
-    /// By name and kind; a feature that the schema lacks, or has as another kind, is nowhere: all its rows are null.
-    #[must_use]
-    pub fn new(reference: &Reference, schema: &Schema) -> Self {
-        let place = |feature: &FeatureReference| {
-            let index = schema.index_of(&feature.field.name)?;
-            let kind = schema.fields()[index].kind;
-            let number = matches!(kind, Kind::Double | Kind::Int64 | Kind::Boolean);
-            // All numbers are judged as doubles: JSON does not tell 3 from 3.0.
-            let same_kind =
-                kind == feature.field.kind || (number && matches!(feature.shape, Shape::Numeric { .. }));
-            let known = match &feature.shape {
-                Shape::Numeric { .. } => HashMap::new(),
-                Shape::Categorical { categories, .. } => categories
-                    .iter()
-                    .enumerate()
-                    .map(|(place, category)| (Arc::clone(category), place))
-                    .collect(),
-            };
-            same_kind.then_some((index, known))
-        };
-        Self {
-            features: reference.features.iter().map(place).collect(),
-            time: schema.index_of_role(Role::Timestamp),
-        }
-    }
-
-    /// Whether the schema has any of the reference's features.
-    #[must_use]
-    pub fn any(&self) -> bool {
-        self.features.iter().any(Option::is_some)
-    }
-
-    /// Whether the schema has a feature of the reference, by its number.
-    #[must_use]
-    pub fn has(&self, feature: usize) -> bool {
-        self.features.get(feature).is_some_and(Option::is_some)
     }
 }

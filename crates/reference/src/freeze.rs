@@ -10,6 +10,8 @@ use acgs_statistics::{
 
 use crate::{
     chosen::categories,
+    pairs::{PairCounts, Pairs},
+    places::Places,
     reference::{FeatureReference, LossBaseline, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
     season::Season,
     spans,
@@ -43,8 +45,20 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         timed_count: 0,
         from_ms: 0,
         until_ms: 0,
+        pairs: Pairs::default(),
     };
-    spans::measure(&mut reference, schema, batches);
+    let order = spans::measure(&mut reference, schema, batches);
+    if reference.season == Season::None {
+        let mut pairs = Pairs::of(&reference.features);
+        let places = Places::new(&reference, schema);
+        let mut counts = PairCounts::new(pairs.len());
+        batches.iter().for_each(|batch| pairs.count(&places, batch, &mut counts));
+        pairs.counts = counts;
+        if let Some(order) = order {
+            spans::measure_pairs(&mut pairs, &places, &order, batches);
+        }
+        reference.pairs = pairs;
+    }
     reference
 }
 
@@ -62,13 +76,17 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
     values.sort_unstable_by(f64::total_cmp);
     null_count += cut_far(&mut values);
     let cells = Cells::of_sorted(&values);
-    let mut counts = cells.empty_counts();
-    cells.count_slice(&values, &mut counts);
+    // Sorted values are counted by where the edges are in them.
+    let mut upto: Vec<usize> =
+        cells.edges().iter().map(|edge| values.partition_point(|value| value <= edge)).collect();
+    upto.push(values.len());
+    let before = std::iter::once(0).chain(upto.iter().copied());
+    let counts: Vec<u64> = before.zip(&upto).map(|(before, upto)| (upto - before) as u64).collect();
     let mut moments = Moments::default();
     moments.push_slice(&values);
     let shape = Shape::Numeric {
         cells,
-        counts: counts.counts,
+        counts,
         mean: moments.mean().unwrap_or(0.0),
         // Beyond what a double holds there is nothing to measure by: such a reference is refused where it is kept.
         standard_deviation: moments.population_standard_deviation().unwrap_or(f64::INFINITY),

@@ -2,12 +2,14 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`counts`], [`season`], [`variation`], [`outcomes`], [`effect`],
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`outcomes`], [`pairs`], [`effect`],
 //! [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
 
 pub mod categories;
+
+pub mod places;
 
 pub mod counts;
 
@@ -16,6 +18,8 @@ pub mod season;
 pub mod variation;
 
 pub mod outcomes;
+
+pub mod pairs;
 
 mod chosen;
 

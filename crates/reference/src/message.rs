@@ -10,6 +10,7 @@ use prost::Message;
 
 use crate::{
     outcomes::Outcomes,
+    pairs::{FEATURES_MAX, PairCounts, Pairs},
     reference::{CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, SEEN_MAX, Shape, is_categorical},
     season::Season,
     variation::Variation,
@@ -44,7 +45,49 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         timed_count: reference.timed_count,
         from_ms: reference.from_ms,
         until_ms: reference.until_ms,
+        pairs: (!reference.pairs.is_empty()).then(|| pairs_to_proto(&reference.pairs)),
     }
+}
+
+fn pairs_to_proto(pairs: &Pairs) -> proto::Pairs {
+    proto::Pairs {
+        features: pairs.features.iter().map(|place| *place as u32).collect(),
+        medians: pairs.medians.clone(),
+        same_counts: pairs.counts.same.clone(),
+        both_counts: pairs.counts.both.clone(),
+        variation: variation_to_proto(&pairs.variation),
+    }
+}
+
+/// Pairs of so many features.
+fn pairs(message: proto::Pairs, features: usize) -> Result<Pairs, Problem> {
+    let bad = |what: &str| Problem::field("reference.pairs", "BAD_REFERENCE", what);
+    let pairs = Pairs {
+        features: message.features.iter().map(|place| *place as usize).collect(),
+        medians: message.medians,
+        counts: PairCounts { same: message.same_counts, both: message.both_counts },
+        variation: variation(message.variation).ok_or_else(|| bad("has no sound variation"))?,
+    };
+    let ascend = pairs.features.windows(2).all(|pair| pair[0] < pair[1]);
+    let known = pairs.features.len() <= FEATURES_MAX && pairs.features.iter().all(|place| *place < features);
+    if !ascend || !known || pairs.medians.len() != pairs.features.len() {
+        return Err(bad("does not have a median for each of at most 64 ascending features"));
+    }
+    let PairCounts { same, both } = &pairs.counts;
+    let sound = same.iter().zip(both).all(|(same, both)| same <= both && *both <= COUNT_MAX);
+    if (same.len(), both.len()) != (pairs.len(), pairs.len()) || !sound {
+        return Err(bad("does not have counts for each pair"));
+    }
+    Ok(pairs)
+}
+
+/// What is known by ascending rows; `None` when it cannot be.
+fn variation(of: Vec<proto::Variation>) -> Option<Vec<Variation>> {
+    let of: Vec<Variation> = of.iter().map(|it| Variation { rows: it.rows, factor: it.factor }).collect();
+    let known =
+        |it: &Variation| it.rows.is_finite() && it.rows >= 1.0 && it.factor.is_finite() && it.factor >= 1.0;
+    let ascend = of.windows(2).all(|it| it[0].rows < it[1].rows);
+    (of.len() <= VARIATIONS_MAX && of.iter().all(known) && ascend).then_some(of)
 }
 
 fn season_to_proto(season: Season) -> proto::Season {
@@ -114,6 +157,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
     let season = season(message.season());
     let features =
         message.features.into_iter().map(|it| feature(it, season)).collect::<Result<Vec<_>, Problem>>()?;
+    let pairs = pairs(message.pairs.unwrap_or_default(), features.len())?;
     Ok(Reference {
         name: message.name,
         version: message.version,
@@ -135,6 +179,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         timed_count: message.timed_count,
         from_ms: message.from_ms,
         until_ms: message.until_ms,
+        pairs,
     })
 }
 
@@ -179,14 +224,7 @@ fn feature(message: proto::FeatureReference, season: Season) -> Result<FeatureRe
         Shape::Numeric { cells, counts: message.counts, mean, standard_deviation }
     };
     let variation = |of: Vec<proto::Variation>| {
-        let of: Vec<Variation> = of.iter().map(|it| Variation { rows: it.rows, factor: it.factor }).collect();
-        let known = |it: &Variation| {
-            it.rows.is_finite() && it.rows >= 1.0 && it.factor.is_finite() && it.factor >= 1.0
-        };
-        let sound = of.len() <= VARIATIONS_MAX
-            && of.iter().all(known)
-            && of.windows(2).all(|it| it[0].rows < it[1].rows);
-        sound.then_some(of).ok_or_else(|| bad("does not have variations of at least 1 by ascending rows"))
+        variation(of).ok_or_else(|| bad("does not have variations of at least 1 by ascending rows"))
     };
     let feature = FeatureReference {
         span_effect: message.effect_mean.zip(message.effect_standard_deviation),

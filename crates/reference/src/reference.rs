@@ -6,7 +6,7 @@ use std::sync::Arc;
 use acgs_columns::{Field, Kind, Role};
 use acgs_statistics::cells::Cells;
 
-use crate::{season::Season, variation::Variation};
+use crate::{pairs::Pairs, season::Season, variation::Variation};
 
 /// Most categories of a field that are told apart.
 pub const CATEGORIES_MAX: usize = 255;
@@ -47,6 +47,8 @@ pub struct Reference {
     pub from_ms: i64,
     /// See `from_ms`.
     pub until_ms: i64,
+    /// How its numeric features go together; without pairs where it has a season, which moves them together.
+    pub pairs: Pairs,
 }
 
 /// One field.

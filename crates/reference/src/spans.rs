@@ -1,16 +1,19 @@
 //! What a reference shows of time: how far spans lie from the whole, which season its rows vary with, and how they hang together. It must not
 //! know where a reference is kept.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use acgs_columns::{Column, RecordBatch, Role, Schema, Values};
 use acgs_statistics::moments::Moments;
 
 use crate::{
+    categories::short_hash,
     chosen::is_of_first_half,
-    counts::{PaneCounts, Places, short_hash},
+    counts::PaneCounts,
     effect::effect_size,
     outcomes::{Expected, Outcomes},
+    pairs::Pairs,
+    places::Places,
     reference::{FeatureReference, Reference, Shape},
     season::Season,
     seasonal::Seasonal,
@@ -30,22 +33,23 @@ const STRETCH_ROWS_MIN: usize = 4;
 const SHARE_MIN: f64 = 0.02;
 /// Outcomes of rows and features that are kept from one look to the next; more are looked up twice.
 const CODES_KEPT_MAX: usize = 16 << 20;
+/// Pairs of features whose variation is measured.
+const PAIRS_WATCHED: usize = 24;
 /// The outcome of a row that is left out.
 const LEFT_OUT: u8 = u8::MAX;
 
-/// Completes a reference by what its rows show.
-pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch]) {
+/// Completes a reference by what its rows show; the order of its rows, when they have times.
+pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[RecordBatch]) -> Option<Order> {
     let time = schema.index_of_role(Role::Timestamp);
     measure_effects(reference, schema, batches, time);
     // Without times the order of rows may be any, and says nothing.
-    let Some(time) = time else { return };
-    let order = Order::of(batches, time);
+    let order = Order::of(batches, time?);
     reference.timed_count = order.rows.len() as u64;
     if let (Some(first), Some(last)) = (order.times.first(), order.times.last()) {
         (reference.from_ms, reference.until_ms) = (*first, *last);
     }
     if order.times.first() == order.times.last() {
-        return;
+        return None;
     }
     let sources: Vec<usize> =
         reference.features.iter().filter_map(|feature| schema.index_of(&feature.field.name)).collect();
@@ -79,6 +83,7 @@ pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[Rec
         }
         measure_variation(feature, season, &phases, &codes);
     }
+    Some(order)
 }
 
 /// The outcomes of a feature, and which of them each row has.
@@ -135,7 +140,7 @@ fn measure_effects(reference: &mut Reference, schema: &Schema, batches: &[Record
 }
 
 /// Rows in order of event time; those without are left out.
-struct Order {
+pub(crate) struct Order {
     /// Batch and row.
     rows: Vec<(u32, u32)>,
     /// Their times, in milliseconds since the epoch.
@@ -151,7 +156,9 @@ impl Order {
                 timed.extend(time_ms.map(|time_ms| (time_ms, number as u32, row as u32)));
             }
         }
-        timed.sort_unstable();
+        if !timed.is_sorted() {
+            timed.sort_unstable();
+        }
         Self {
             times: timed.iter().map(|(time_ms, ..)| *time_ms).collect(),
             rows: timed.into_iter().map(|(_, batch, row)| (batch, row)).collect(),
@@ -194,14 +201,21 @@ fn codes_of(feature: &FeatureReference, outcomes: &Outcomes, column: &Column, ro
     let null = outcomes.len();
     let code = small;
     match &feature.shape {
-        Shape::Numeric { cells, .. } => (0..rows)
-            .map(|row| match column.number(row).filter(|value| value.is_finite()) {
-                None => code(null),
-                Some(value) if value < cells.minimum() => 0,
-                Some(value) if value > cells.maximum() => code(null - 1),
-                Some(value) => code(outcomes.of_cell(cells.cell_of(value))),
-            })
-            .collect(),
+        Shape::Numeric { cells, .. } => {
+            // Only the ends of parts matter.
+            let last = |cell: &usize| outcomes.of_cell(*cell) != outcomes.of_cell(cell + 1);
+            let ends: Vec<f64> =
+                (0..cells.edges().len()).filter(last).map(|cell| cells.edges()[cell]).collect();
+            let part = |value: f64| code(1 + ends.partition_point(|end| *end < value));
+            (0..rows)
+                .map(|row| match column.number(row).filter(|value| value.is_finite()) {
+                    None => code(null),
+                    Some(value) if value < cells.minimum() => 0,
+                    Some(value) if value > cells.maximum() => code(null - 1),
+                    Some(value) => part(value),
+                })
+                .collect()
+        }
         Shape::Categorical { categories, seen, .. } => {
             let known: HashMap<&str, usize> =
                 categories.iter().enumerate().map(|(place, category)| (&**category, place)).collect();
@@ -246,6 +260,51 @@ fn watched(outcomes: &Outcomes) -> Vec<Watched> {
     frequent
         .map(|(at, _)| with((0..shares.len()).map(|place| f64::from(u8::from(place == at))).collect()))
         .collect()
+}
+
+/// How the sides that pairs are on hang together in time: of some pairs, evenly chosen.
+pub(crate) fn measure_pairs(pairs: &mut Pairs, places: &Places, order: &Order, batches: &[RecordBatch]) {
+    let names: Vec<(usize, usize)> = pairs.names().collect();
+    let step = names.len().div_ceil(PAIRS_WATCHED).max(1);
+    let length = order.rows.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+    let chosen: Vec<(usize, (usize, usize))> = names.into_iter().enumerate().step_by(step).collect();
+    // The side of each row: below, above, neither.
+    let side = |feature: usize| -> Option<Vec<u8>> {
+        let at = pairs.features.iter().position(|known| *known == feature)?;
+        let (column, median) = (places.column(feature)?, pairs.medians[at]);
+        let side = |&(batch, row): &(u32, u32)| {
+            let value = batches[batch as usize].columns()[column].number(row as usize);
+            value.filter(|value| value.is_finite()).map_or(LEFT_OUT, |value| u8::from(value > median))
+        };
+        Some(order.rows.iter().map(side).collect())
+    };
+    let mut sides: HashMap<usize, Vec<u8>> = HashMap::new();
+    for feature in chosen.iter().flat_map(|(_, (first, second))| [*first, *second]) {
+        if let Entry::Vacant(vacant) = sides.entry(feature)
+            && let Some(side) = side(feature)
+        {
+            vacant.insert(side);
+        }
+    }
+    let mut watched = Vec::new();
+    for (pair, (first, second)) in chosen {
+        let (Some(first), Some(second)) = (sides.get(&first), sides.get(&second)) else { continue };
+        let share = pairs.share(pair);
+        let stretches = first.chunks_exact(length).zip(second.chunks_exact(length)).map(|(first, second)| {
+            let mut stretch = Stretch::default();
+            for (first, second) in first.iter().zip(second) {
+                if *first != LEFT_OUT && *second != LEFT_OUT {
+                    stretch.row(0);
+                    stretch.found += f64::from(u8::from(first == second));
+                    stretch.expected += share;
+                    stretch.variance += share * (1.0 - share);
+                }
+            }
+            stretch
+        });
+        watched.push(stretches.collect());
+    }
+    pairs.variation = variations(watched, &[order.rows.len() as f64]);
 }
 
 /// Mean and variance of a score where these shares are expected.

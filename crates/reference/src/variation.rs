@@ -117,7 +117,11 @@ pub fn variations(mut watched: Vec<Vec<Stretch>>, phase_rows: &[f64]) -> Vec<Var
             if most > 1.0 + SURE_OF_ONE * noise {
                 factor = factor.max(most);
             }
-            measured.push(Variation { rows: first.rows, factor });
+            // Where half of the rows is left out, pairs of stretches may be no longer than each.
+            match measured.last_mut() {
+                Some(shorter) if first.rows <= shorter.rows => shorter.factor = factor,
+                _ => measured.push(Variation { rows: first.rows.max(1.0), factor }),
+            }
         }
         let pairs = |stretches: Vec<Stretch>| -> Vec<Stretch> {
             let pairs = stretches.chunks(2).filter(|pair| pair.len() == 2);

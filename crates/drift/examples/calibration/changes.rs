@@ -26,6 +26,8 @@ pub(crate) enum Change {
     Come(u32),
     /// So many of 60 categories have other names.
     Renamed(u32),
+    /// The first two features are correlated so much, and were not.
+    Correlated(f64),
 }
 
 impl Change {
@@ -49,6 +51,7 @@ impl Change {
             Self::Nulls(percent) if percent < 100 => Some(rate(percent)),
             Self::Doubled(share) => Some(f64::from(share) / 100.0 / 0.05),
             Self::Come(percent) => Some(rate(percent)),
+            Self::Correlated(by) => Some(by / 0.25),
             Self::Stuck | Self::Nulls(_) | Self::Gone | Self::Renamed(_) => None,
         }
     }
@@ -84,6 +87,15 @@ impl Change {
                 columns[1] =
                     categories(&columns[1], |code| if draws.unit() < share { u32::MAX } else { code });
             }
+            Self::Correlated(by) => {
+                let other = columns[2].clone();
+                let own = (1.0 - by * by).sqrt();
+                let mut row = 0;
+                columns[1] = numbers(&columns[1], |value| {
+                    row += 1;
+                    own * value + by * other.number(row - 1).unwrap_or(0.0)
+                });
+            }
             Self::Renamed(count) => {
                 columns[1] =
                     categories(&columns[1], |code| if code < count { u32::MAX - code } else { code });
@@ -93,7 +105,7 @@ impl Change {
     }
 }
 
-fn numbers(column: &Column, of: impl Fn(f64) -> f64) -> Column {
+fn numbers(column: &Column, mut of: impl FnMut(f64) -> f64) -> Column {
     let Values::Double(values) = &column.values else { return column.clone() };
     let values: Vec<f64> = values.iter().map(|value| of(*value)).collect();
     Column { values: Values::Double(values.into()), validity: None }

@@ -12,7 +12,10 @@ use crate::{
 const BEFORE: usize = 10;
 const AFTER: usize = 30;
 
-const CHANGES: [Change; 20] = [
+const CHANGES: [Change; 23] = [
+    Change::Correlated(0.375),
+    Change::Correlated(0.75),
+    Change::Correlated(0.95),
     Change::Shift(0.1),
     Change::Shift(0.15),
     Change::Shift(0.3),

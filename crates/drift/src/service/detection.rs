@@ -6,7 +6,8 @@ use acgs_columns::{RecordBatch, Schema, numbers::numbers};
 use acgs_contracts::drift::v1 as proto;
 use acgs_reference::{
     Reference,
-    counts::{PaneCounts, Places},
+    counts::PaneCounts,
+    places::Places,
     reference::{FeatureReference, Shape},
 };
 use acgs_statistics::sketch::FAR;
@@ -82,7 +83,7 @@ impl DriftService {
             id: response.detection_id.clone(),
             about: request.model_id.clone(),
             judged: Judged::Drift(detection),
-            findings: detect::findings(report),
+            findings: detect::findings(&self.config, report),
         });
         response
     }

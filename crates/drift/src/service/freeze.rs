@@ -18,7 +18,7 @@ use super::{DriftService, store};
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes of a row while a column is sorted, and rows are put in order of time.
-const SORTED: usize = 48;
+const SORTED: usize = 96;
 
 fn silent() -> Problem {
     Problem::exhausted("STALLED_CLIENT", "no batch came for too long; send the reference again", 1_000)

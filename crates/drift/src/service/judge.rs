@@ -5,11 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use acgs_columns::RecordBatch;
 use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, message::Open};
-use acgs_reference::{
-    counts::{PaneCounts, Places},
-    message,
-    season::has_time_of_year,
-};
+use acgs_reference::{counts::PaneCounts, message, places::Places, season::has_time_of_year};
 use acgs_vocabulary::{
     Problem, VerdictStatus, Window,
     budget::{self, Use},
@@ -205,12 +201,14 @@ impl Assessor for DriftAssessor {
         let middle_ms = window.start_ms + window.end_ms.saturating_sub(window.start_ms) / 2;
         report.season_known = (reference.timed_count > 0)
             .then(|| has_time_of_year(reference.from_ms, reference.until_ms, middle_ms));
-        report.monitor = budget.map(|budget| carried.carry.state(&window.key, budget));
+        if let Some(budget) = budget {
+            report.monitored(frozen, pane, carried.carry.state(&window.key, *budget));
+        }
         let message = report_message::report(&self.config, &report, &frozen.reference);
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
-            findings: detect::findings(&report),
+            findings: detect::findings(&self.config, &report),
             report: message.encode_to_vec().into(),
         }
     }

@@ -20,6 +20,7 @@ fn config() -> Config {
         tolerance_deviations: 0.1,
         tolerance_variation: 0.05,
         tolerance_rate: 0.1,
+        tolerance_correlation: 0.1,
         false_alarm_days: 30.0,
         false_alarm_windows: 1_000.0,
         monitor_keys: vec!["own".into()],
@@ -202,6 +203,17 @@ proptest! {
     #[test]
     fn references_survive_their_message(count in 1..200_i64, shift in -5.0..5.0_f64) {
         let reference = freeze(&schema(), &[batch(&rows(count, shift, &["a", "b"]))], 0);
+        let decoded = message::decode(&message::to_proto(&reference).encode_to_vec()).unwrap();
+        prop_assert_eq!(decoded, reference);
+    }
+
+    #[test]
+    fn references_of_any_categories_survive_theirs(count in 1..3_000_i64, categories in 1..2_000_u64, every in 1..1_000_000_i64) {
+        let of = |row: i64| {
+            let mixed = acgs_statistics::distinct::mix(row as u64);
+            (row * every, Some((mixed % 100) as f64), Some(format!("c{}", mixed % categories)), 0.5)
+        };
+        let reference = freeze(&schema(), &[batch(&(0..count).map(of).collect::<Vec<Row>>())], 3_600_000);
         let decoded = message::decode(&message::to_proto(&reference).encode_to_vec()).unwrap();
         prop_assert_eq!(decoded, reference);
     }

@@ -12,6 +12,7 @@ use crate::{
     measure::{Cause, FeatureDrift},
     schema_changes::{ChangeKind, SchemaChange},
     sequential::MonitorState,
+    together::PairDrift,
 };
 
 /// Names in a list.
@@ -62,10 +63,23 @@ fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {
         looks: state.looks,
         looks_per_false_alarm: state.budget.looks,
         alarm: state.alarm,
-        standing: !state.standing.is_empty(),
+        standing: !state.standing.is_empty() || !state.parted.is_empty(),
         features: standing.into_iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
         alarms: state.alarms,
         standing_looks: state.standing_looks,
+        pairs_ln_evidence: state.ln_together,
+        pairs: report.pairs.iter().map(|pair| pair_drift(pair, report)).collect(),
+    }
+}
+
+fn pair_drift(pair: &PairDrift, report: &Report) -> proto::PairDrift {
+    let name =
+        |place: usize| report.features.get(place).map(|feature| feature.name.clone()).unwrap_or_default();
+    proto::PairDrift {
+        first: name(pair.features.0),
+        second: name(pair.features.1),
+        reference_correlation: pair.then,
+        correlation: pair.now,
     }
 }
 
