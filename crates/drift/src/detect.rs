@@ -244,6 +244,12 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         Some(monitor) => of_monitor(report, monitor),
         None => of_rows(report),
     });
+    // That a column is gone says that all of it is null.
+    let is_told = |finding: &Finding| {
+        finding.rule == "null_drift"
+            && report.schema_changes.iter().any(|change| change.field == finding.subject)
+    };
+    found.retain(|finding| !is_told(finding));
     found.extend(of_pairs(config, report));
     for feature in report.worst() {
         found.push(Finding {

@@ -12,6 +12,7 @@ use crate::{
     places::Places,
     reference::{FeatureReference, Reference, Shape},
     season::Season,
+    sides,
 };
 
 /// Counts of some rows.
@@ -100,7 +101,7 @@ impl PaneCounts {
                 None => pane.null_count += rows.rows() as u64,
             }
         }
-        reference.pairs.count(places, rows, &mut self.pairs);
+        sides::count(&reference.pairs, places, rows, &mut self.pairs);
         if let Some(time) = places.time().filter(|_| !self.phase_rows.is_empty()) {
             let column = &rows.columns()[time];
             for time_ms in (0..rows.rows()).filter_map(|row| column.integer(row)) {

@@ -14,7 +14,7 @@ use crate::{
     places::Places,
     reference::{FeatureReference, LossBaseline, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
     season::Season,
-    spans,
+    sides, spans,
 };
 
 /// Freezes batches of one schema into a reference. With `window_ms` above 0, how far spans of that length lie from the whole is measured, too.
@@ -49,10 +49,10 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
     };
     let order = spans::measure(&mut reference, schema, batches);
     if reference.season == Season::None {
-        let mut pairs = Pairs::of(&reference.features);
+        let mut pairs = sides::pairs_of(&reference.features);
         let places = Places::new(&reference, schema);
         let mut counts = PairCounts::new(pairs.len());
-        batches.iter().for_each(|batch| pairs.count(&places, batch, &mut counts));
+        batches.iter().for_each(|batch| sides::count(&pairs, &places, batch, &mut counts));
         pairs.counts = counts;
         if let Some(order) = order {
             spans::measure_pairs(&mut pairs, &places, &order, batches);

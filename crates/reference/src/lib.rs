@@ -25,6 +25,8 @@ mod chosen;
 
 mod seasonal;
 
+mod sides;
+
 mod spans;
 
 pub mod effect;

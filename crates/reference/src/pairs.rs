@@ -1,14 +1,9 @@
-//! Do two numeric features go together? How often both lie on the same side of their medians, counted in bits. It must not know what change of
-//! that matters.
+//! Do two numeric features go together? How often both lie on the same side of their medians. It must not know rows, nor what change of that
+//! matters.
 
-use acgs_columns::{Column, RecordBatch, Values};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    places::Places,
-    reference::{FeatureReference, Shape},
-    variation::Variation,
-};
+use crate::variation::Variation;
 
 /// Numeric features whose pairs are counted; of more, the first in the schema's order.
 pub const FEATURES_MAX: usize = 64;
@@ -35,66 +30,7 @@ pub struct PairCounts {
     pub both: Vec<u64>,
 }
 
-/// Which rows have a value, and which of them one above a median.
-struct Sides {
-    valid: Vec<u64>,
-    above: Vec<u64>,
-}
-
-impl Sides {
-    fn of(column: &Column, rows: usize, median: f64) -> Self {
-        let words = rows.div_ceil(64);
-        let (mut valid, mut above) = (vec![0_u64; words], vec![0_u64; words]);
-        let mut set = |row: usize, value: f64| {
-            let bit = 1 << (row % 64);
-            if value.is_finite() {
-                valid[row / 64] |= bit;
-                if value > median {
-                    above[row / 64] |= bit;
-                }
-            }
-        };
-        match &column.values {
-            Values::Double(values) if column.null_count() == 0 => {
-                values.iter().enumerate().for_each(|(row, value)| set(row, *value));
-            }
-            _ => (0..rows).for_each(|row| {
-                if let Some(value) = column.number(row) {
-                    set(row, value);
-                }
-            }),
-        }
-        Self { valid, above }
-    }
-}
-
 impl Pairs {
-    /// The numeric features of a reference that have more than one value.
-    #[must_use]
-    pub fn of(features: &[FeatureReference]) -> Self {
-        let mut pairs = Self::default();
-        for (place, feature) in features.iter().enumerate() {
-            let Shape::Numeric { cells, counts, .. } = &feature.shape else { continue };
-            let half = counts.iter().sum::<u64>() / 2;
-            let mut below = 0;
-            let median = cells.edges().iter().zip(counts).find_map(|(edge, rows)| {
-                below += rows;
-                (below >= half).then_some(*edge)
-            });
-            // A constant has no side.
-            let Some(median) = median.or_else(|| cells.edges().last().copied()) else { continue };
-            if pairs.features.len() < FEATURES_MAX {
-                pairs.features.push(place);
-                pairs.medians.push(median);
-            }
-        }
-        if pairs.is_empty() {
-            return Self::default();
-        }
-        pairs.counts = PairCounts::new(pairs.len());
-        pairs
-    }
-
     /// How many pairs there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -119,37 +55,6 @@ impl Pairs {
     #[must_use]
     pub fn share(&self, pair: usize) -> f64 {
         (self.counts.same[pair] as f64 + 0.5) / (self.counts.both[pair] as f64 + 1.0)
-    }
-
-    /// Counts rows; a feature that they lack has no values.
-    pub fn count(&self, places: &Places, rows: &RecordBatch, into: &mut PairCounts) {
-        let sides: Vec<Option<Sides>> = self
-            .features
-            .iter()
-            .zip(&self.medians)
-            .map(|(feature, median)| {
-                let column = places.column(*feature)?;
-                Some(Sides::of(&rows.columns()[column], rows.rows(), *median))
-            })
-            .collect();
-        let mut pair = 0;
-        for (at, first) in sides.iter().enumerate() {
-            for second in &sides[at + 1..] {
-                if let (Some(first), Some(second)) = (first, second) {
-                    let words =
-                        first.valid.iter().zip(&first.above).zip(second.valid.iter().zip(&second.above));
-                    let (mut same, mut both) = (0, 0);
-                    for ((first_valid, first_above), (second_valid, second_above)) in words {
-                        let valid = first_valid & second_valid;
-                        both += valid.count_ones();
-                        same += (valid & !(first_above ^ second_above)).count_ones();
-                    }
-                    into.same[pair] += u64::from(same);
-                    into.both[pair] += u64::from(both);
-                }
-                pair += 1;
-            }
-        }
     }
 }
 
@@ -177,42 +82,4 @@ impl PairCounts {
 #[must_use]
 pub fn correlation(same_share: f64) -> f64 {
     (std::f64::consts::PI * (same_share - 0.5)).sin()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
-
-    use super::*;
-    use crate::freeze;
-
-    #[test]
-    fn pairs_that_go_together_are_on_the_same_side_and_nulls_do_not_count() {
-        let fields = ["a", "b", "c"].map(|name| Field::new(name, Kind::Double, Role::Feature));
-        let schema = Arc::new(Schema::new(fields.to_vec()).unwrap());
-        let mut builder = BatchBuilder::new(Arc::clone(&schema));
-        for row in 0..1_000 {
-            let a = f64::from(row % 100);
-            let c = if row % 10 == 0 { Cell::Null } else { Cell::Number(-a) };
-            builder.push(&[Cell::Number(a), Cell::Number(2.0 * a), c]).unwrap();
-        }
-        let batch = builder.finish().unwrap();
-        let reference = freeze(&schema, std::slice::from_ref(&batch), 0);
-        let pairs = &reference.pairs;
-        assert_eq!(pairs.names().collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 2)]);
-        assert_eq!(pairs.counts.both, [1_000, 900, 900]);
-        assert!(pairs.share(0) > 0.99 && correlation(pairs.share(0)) > 0.99);
-        assert!(pairs.share(1) < 0.03 && correlation(pairs.share(1)) < -0.97, "{}", pairs.share(1));
-        // In pieces as in one.
-        let places = Places::new(&reference, &schema);
-        let mut pieces = PairCounts::new(pairs.len());
-        for (start, length) in [(0, 1), (1, 63), (64, 130), (194, 806)] {
-            let mut piece = PairCounts::new(pairs.len());
-            pairs.count(&places, &batch.slice(start, length), &mut piece);
-            pieces.merge(&piece);
-        }
-        assert_eq!(pieces, pairs.counts);
-    }
 }

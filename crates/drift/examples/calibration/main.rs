@@ -16,10 +16,13 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
     let long = asked.iter().any(|word| word == "--long");
+    // Streams of each row without change: a thousand in the form that is quoted.
+    let streams = asked.iter().find_map(|word| word.strip_prefix("--streams=")?.parse().ok());
+    let streams = streams.or(long.then_some(1_000));
     let only = asked.iter().find(|word| !word.starts_with("--")).map_or("", String::as_str);
     let mut sound = true;
     if only.is_empty() || only == "still" {
-        sound &= still::table(long);
+        sound &= still::table(streams);
     }
     if only.is_empty() || only == "power" {
         sound &= power::table(long);

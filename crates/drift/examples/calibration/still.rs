@@ -63,7 +63,8 @@ fn error(share: f64, of: f64) -> f64 {
     3.0 * (share * (1.0 - share) / of.max(1.0)).sqrt()
 }
 
-fn cases(long: bool) -> Vec<(Case, u64)> {
+/// Every law with few and many features, small and large references and windows; `streams` of each, or a short form without.
+fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
     let laws = [
         Law::Normal,
         Law::Lognormal,
@@ -85,22 +86,22 @@ fn cases(long: bool) -> Vec<(Case, u64)> {
     };
     let hour = WINDOW_MS as i64;
     for law in laws {
-        if long {
-            for features in [1, 10, 50] {
-                for (reference_rows, rows) in [(500, 50), (10_000, 200), (10_000, 1_000)] {
-                    if features * rows <= 10_000 {
-                        add(law, features, reference_rows, rows, 50, hour, 1_000);
-                    }
-                }
-            }
-            add(law, 2, 10_000, 200, 1_000, hour, 1_000);
-        } else {
+        let Some(streams) = streams else {
             add(law, 2, 10_000, 200, 50, hour, 40);
             add(law, 5, 500, 50, 50, hour, 40);
+            continue;
+        };
+        for features in [1, 10, 50] {
+            for (reference_rows, rows) in [(500, 50), (10_000, 200), (10_000, 1_000)] {
+                if features * rows <= 10_000 {
+                    add(law, features, reference_rows, rows, 50, hour, streams);
+                }
+            }
         }
+        add(law, 2, 10_000, 200, 1_000, hour, streams);
     }
     // Spans that are not the windows.
-    let streams = if long { 1_000 } else { 20 };
+    let streams = streams.unwrap_or(20);
     for window_ms in [0, hour / 2, 24 * hour] {
         add(Law::Daily, 2, 10_000, 200, 50, window_ms, streams);
         add(Law::Dependent, 2, 10_000, 200, 50, window_ms, streams);
@@ -109,7 +110,7 @@ fn cases(long: bool) -> Vec<(Case, u64)> {
 }
 
 /// Prints the table; says whether every bound holds.
-pub(crate) fn table(long: bool) -> bool {
+pub(crate) fn table(streams: Option<u64>) -> bool {
     println!("## Nothing changes");
     println!(
         "| values | features | reference rows | rows a window | windows | reference window_ms | streams | drift_detected, % of windows | \
@@ -118,7 +119,7 @@ pub(crate) fn table(long: bool) -> bool {
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     let alpha = config().alpha;
     let mut sound = true;
-    for (case, streams) in cases(long) {
+    for (case, streams) in cases(streams) {
         let since = Instant::now();
         let seen = measure(&case, streams);
         let (count, windows) = (f64::from(seen.streams), f64::from(seen.windows));
