@@ -2,8 +2,9 @@
 
 use acgs_contracts::{
     drift::v1::{
-        self as drift, DetectRequest, GetDetectionRequest, GetReferenceRequest, ListDetectionsRequest,
-        ListModelsRequest, RegisterModelRequest, drift_service_client::DriftServiceClient,
+        self as drift, DetectRequest, ExplainDetectionRequest, GetDetectionRequest, GetReferenceRequest,
+        ListDetectionsRequest, ListModelsRequest, RegisterModelRequest,
+        drift_service_client::DriftServiceClient,
     },
     performance::v1::{
         self as performance, ConfigureSlaRequest, GetMetricsHistoryRequest, GetSlaStatusRequest,
@@ -84,6 +85,23 @@ async fn models_are_registered_and_found() {
         }
         assert!(since.elapsed() < PATIENCE);
     }
+    let explain = ExplainDetectionRequest { detection_id: id.clone() };
+    let explained = client.explain_detection(explain).await.unwrap().into_inner();
+    assert_eq!(explained.detection.unwrap().detection_id, id);
+    let report = explained.report.unwrap();
+    assert!(report.drift_detected && !report.features[0].outcomes.is_empty());
+    // The statistic can be computed again from the parts: the largest difference of their sums.
+    let feature = report.features.iter().find(|feature| feature.test == "ks").unwrap();
+    let differences = feature.outcomes.iter().scan(0.0, |sum, part| {
+        *sum += part.share - part.expected_share;
+        Some(f64::abs(*sum))
+    });
+    let largest = differences.fold(0.0, f64::max);
+    assert!((largest - feature.statistic).abs() < 0.1, "{largest} {feature:?}");
+    let told = |name: &str| explained.steps.iter().filter(|step| step.subject == name).count();
+    assert_eq!((told(""), told(&feature.name)), (1, 3), "{:?}", explained.steps);
+    let unknown = ExplainDetectionRequest { detection_id: "drift-0".into() };
+    refused!(client.explain_detection(unknown), NotFound, "UNKNOWN_DETECTION");
     let one = client.get_detection(GetDetectionRequest { detection_id: id }).await.unwrap().into_inner();
     assert!(one.detection.unwrap().drift_detected);
     let unknown = GetDetectionRequest { detection_id: "drift-0".into() };
@@ -214,6 +232,11 @@ async fn a_judge_without_a_home_says_so() {
     );
     refused!(client.list_detections(ListDetectionsRequest { limit: 0 }), FailedPrecondition, "HOME_REQUIRED");
     refused!(client.get_detection(GetDetectionRequest::default()), FailedPrecondition, "HOME_REQUIRED");
+    refused!(
+        client.explain_detection(ExplainDetectionRequest::default()),
+        FailedPrecondition,
+        "HOME_REQUIRED"
+    );
     let detect = DetectRequest {
         reference_data: records(50, 0.0),
         current_data: records(50, 9.0),

@@ -65,6 +65,27 @@ pub fn report<'a>(
     pane: &PaneCounts,
     samples: impl Fn(usize) -> Option<Samples<'a>>,
 ) -> Report {
+    judge(config, frozen, pane, samples, false)
+}
+
+/// The same, with the outcomes of every feature, so that a person can compute it again.
+#[must_use]
+pub fn report_in_full<'a>(
+    config: &Config,
+    frozen: &Frozen,
+    pane: &PaneCounts,
+    samples: impl Fn(usize) -> Option<Samples<'a>>,
+) -> Report {
+    judge(config, frozen, pane, samples, true)
+}
+
+fn judge<'a>(
+    config: &Config,
+    frozen: &Frozen,
+    pane: &PaneCounts,
+    samples: impl Fn(usize) -> Option<Samples<'a>>,
+    in_full: bool,
+) -> Report {
     let looks = frozen.reference.features.iter().zip(&*frozen.outcomes).zip(&pane.features);
     let mut features: Vec<FeatureDrift> = Vec::with_capacity(pane.features.len());
     let expected: Vec<_> =
@@ -85,7 +106,7 @@ pub fn report<'a>(
     let p_values: Vec<f64> = features.iter().map(FeatureDrift::least_p_value).collect();
     for ((feature, adjusted), looked) in features.iter_mut().zip(benjamini_hochberg(&p_values)).zip(&looked) {
         feature.decide(config, adjusted);
-        if feature.drifted() {
+        if in_full || feature.drifted() {
             feature.outcomes = measure::outcome_shares(looked);
         }
     }

@@ -13,4 +13,7 @@ pub struct DetectionRecord {
     pub detection_id: String,
     /// RFC 3339.
     pub timestamp: String,
+    /// The encoded report, cut to what is kept of it; empty for one that an earlier version kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub report: Vec<u8>,
 }

@@ -7,6 +7,7 @@ pub mod store;
 
 mod comparison;
 mod detection;
+mod explanation;
 mod freeze;
 mod report_message;
 
@@ -154,7 +155,7 @@ impl DriftService {
             }
             looked.insert(about.clone(), known);
             let request = proto::DetectRequest { model_id: about, ..Default::default() };
-            self.conclude(&request, &report);
+            self.conclude(&request, &report, &reference);
         };
         self.monitors.run(self.stop.cancelled(), judge).await;
     }
@@ -289,6 +290,13 @@ impl proto::drift_service_server::DriftService for DriftService {
         request: Request<proto::GetDetectionRequest>,
     ) -> Result<Response<proto::GetDetectionResponse>, Status> {
         Ok(Response::new(self.detection(request.into_inner()).await?))
+    }
+
+    async fn explain_detection(
+        &self,
+        request: Request<proto::ExplainDetectionRequest>,
+    ) -> Result<Response<proto::ExplainDetectionResponse>, Status> {
+        Ok(Response::new(self.explain(request.into_inner()).await?))
     }
 
     async fn list_detections(

@@ -198,7 +198,10 @@ fn feature(message: proto::FeatureReference, season: Season) -> Result<FeatureRe
             return Err(bad("does not have one count for each of at most 255 categories"));
         }
         let categories = message.categories.iter().map(|category| Arc::from(category.as_str())).collect();
-        if message.unseen_count > message.other_count {
+        // Where none of the others is known, as in references of versions before, all of them are what was not seen.
+        let unseen_count =
+            if message.seen_hashes.is_empty() { message.other_count } else { message.unseen_count };
+        if unseen_count > message.other_count {
             return Err(bad("has seen fewer other categories than it has not seen"));
         }
         if !message.seen_hashes.is_sorted() || message.seen_hashes.len() > SEEN_MAX {
@@ -208,7 +211,7 @@ fn feature(message: proto::FeatureReference, season: Season) -> Result<FeatureRe
             categories,
             counts: message.counts,
             other_count: message.other_count,
-            unseen_count: message.unseen_count,
+            unseen_count,
             seen: message.seen_hashes,
         }
     } else {

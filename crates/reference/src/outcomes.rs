@@ -56,7 +56,9 @@ impl Outcomes {
     #[must_use]
     pub fn new(feature: &FeatureReference) -> Self {
         let (numeric, of_cell, len) = outcomes(feature);
+        let unsure = beside(feature, len);
         let counts = of_reference(feature, &of_cell, len);
+        let counts: Vec<f64> = counts.iter().zip(&unsure).map(|(count, unsure)| count + unsure).collect();
         let total: f64 = counts.iter().sum();
         let overall: Vec<f64> = counts.iter().map(|count| count / total.max(f64::MIN_POSITIVE)).collect();
         let rows = (feature.present() + feature.null_count) as f64;
@@ -75,7 +77,7 @@ impl Outcomes {
         };
         if !feature.phases.is_empty() {
             let phases: Vec<Phase> =
-                feature.phases.iter().map(|counts| phase(counts, &overall, null)).collect();
+                feature.phases.iter().map(|counts| phase(counts, &unsure, &overall, null)).collect();
             this.shares = phases.iter().map(|phase| phase.shares.clone()).collect();
             this.nulls = phases.iter().map(|phase| phase.null).collect();
             this.rows = phases.iter().map(|phase| (phase.rows / factor).max(1.0)).collect();
@@ -247,16 +249,19 @@ struct Phase {
     rows: f64,
 }
 
-/// A phase's shares, from its counts by outcome with nulls last.
-fn phase(counts: &[u64], overall: &[f64], null: f64) -> Phase {
+/// A phase's shares, from its counts by outcome with nulls last, and what may be expected of each beside them: what lies beyond the whole
+/// reference may all lie beyond it in this phase.
+fn phase(counts: &[u64], unsure: &[f64], overall: &[f64], null: f64) -> Phase {
     let nulls = counts.last().copied().unwrap_or(0) as f64;
     let of = &counts[..counts.len().saturating_sub(1)];
     let present: f64 = of.iter().map(|count| *count as f64).sum();
-    let share =
-        |(count, overall): (&u64, &f64)| (*count as f64 + SHRUNK_BY * overall) / (present + SHRUNK_BY);
+    let all = present + unsure.iter().sum::<f64>() + SHRUNK_BY;
+    let share = |((count, unsure), overall): ((&u64, &f64), &f64)| {
+        (*count as f64 + unsure + SHRUNK_BY * overall) / all
+    };
     Phase {
-        shares: of.iter().zip(overall).map(share).collect(),
-        null: (nulls + SHRUNK_BY * null) / (present + nulls + SHRUNK_BY),
+        shares: of.iter().zip(unsure).zip(overall).map(share).collect(),
+        null: (nulls + UNSURE + SHRUNK_BY * null) / (present + nulls + 2.0 * UNSURE + SHRUNK_BY),
         rows: present + nulls + SHRUNK_BY,
     }
 }
@@ -316,23 +321,29 @@ fn outcomes(feature: &FeatureReference) -> (bool, Vec<usize>, usize) {
     }
 }
 
-/// Counts of the reference by outcome, with what one may expect beside them: what lies beyond order statistics has the mass of one row, a
-/// category that of half a row more.
+/// Counts of the reference by outcome.
 fn of_reference(feature: &FeatureReference, of_cell: &[usize], len: usize) -> Vec<f64> {
     let mut sums = vec![0.0; len];
-    match &feature.shape {
-        Shape::Numeric { cells, counts, .. } => {
-            counts.iter().enumerate().for_each(|(cell, rows)| sums[of_cell[cell]] += *rows as f64);
-            let beyond = if cells.is_discrete() { 0.5 } else { 1.0 };
-            sums[0] += beyond;
-            sums[len - 1] += beyond;
-        }
-        Shape::Categorical { counts, other_count, unseen_count, .. } => {
-            counts.iter().enumerate().for_each(|(cell, rows)| sums[of_cell[cell]] += *rows as f64);
-            sums[len - 2] += other_count.saturating_sub(*unseen_count) as f64;
-            sums[len - 1] += *unseen_count as f64;
-            sums.iter_mut().for_each(|sum| *sum += UNSURE);
-        }
+    let (Shape::Numeric { counts, .. } | Shape::Categorical { counts, .. }) = &feature.shape;
+    counts.iter().enumerate().for_each(|(cell, rows)| sums[of_cell[cell]] += *rows as f64);
+    if let Shape::Categorical { other_count, unseen_count, .. } = &feature.shape {
+        sums[len - 2] += other_count.saturating_sub(*unseen_count) as f64;
+        sums[len - 1] += *unseen_count as f64;
     }
     sums
+}
+
+/// What one may expect of outcomes beside their counts: what lies beyond order statistics has the mass of one row, a category that of half a
+/// row more.
+fn beside(feature: &FeatureReference, len: usize) -> Vec<f64> {
+    match &feature.shape {
+        Shape::Numeric { cells, .. } => {
+            let beyond = if cells.is_discrete() { UNSURE } else { 1.0 };
+            let mut beside = vec![0.0; len];
+            beside[0] = beyond;
+            beside[len - 1] = beyond;
+            beside
+        }
+        Shape::Categorical { .. } => vec![UNSURE; len],
+    }
 }

@@ -89,6 +89,9 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
         let Some(streams) = streams else {
             add(law, 2, 10_000, 200, 50, hour, 40);
             add(law, 5, 500, 50, 50, hour, 40);
+            if law == Law::Daily {
+                add(law, 10, 10_000, 200, 50, hour, 40);
+            }
             continue;
         };
         for features in [1, 10, 50] {

@@ -21,7 +21,7 @@ use acgs_vocabulary::{
     text,
 };
 
-use super::{DriftService, ID_BYTES_MAX, monitor, report_message};
+use super::{DriftService, ID_BYTES_MAX, explanation, monitor, report_message};
 use crate::{
     detect::{self, PSI_MAX},
     frozen::Frozen,
@@ -59,8 +59,10 @@ impl DriftService {
         &self,
         request: &proto::DetectRequest,
         report: &detect::Report,
+        reference: &Reference,
     ) -> proto::DetectResponse {
         let now_ms = self.clock.now_ms();
+        let message = report_message::report(&self.config, report, reference);
         let response = self.response(request, report, now_ms);
         self.retrainings.fetch_add(u64::from(response.retraining_required), Ordering::Relaxed);
         let detection = DriftDetection {
@@ -76,6 +78,7 @@ impl DriftService {
                 detection: detection.clone(),
                 detection_id: response.detection_id.clone(),
                 timestamp: response.timestamp.clone(),
+                report: explanation::kept(message.clone()),
             };
             history.offer("", &response.detection_id, &record);
         }
@@ -85,7 +88,7 @@ impl DriftService {
             judged: Judged::Drift(detection),
             findings: detect::findings(&self.config, report),
         });
-        response
+        proto::DetectResponse { report: Some(message), ..response }
     }
 
     pub(super) async fn detect_now(
@@ -108,11 +111,7 @@ impl DriftService {
             .features
             .iter_mut()
             .for_each(|feature| feature.row_count = feature.row_count.min(report.row_count));
-        let response = self.conclude(&request, &report);
-        Ok(proto::DetectResponse {
-            report: Some(report_message::report(&self.config, &report, &reference)),
-            ..response
-        })
+        Ok(self.conclude(&request, &report, &reference))
     }
 
     fn against_stored(
@@ -136,7 +135,7 @@ impl DriftService {
             monitor::gather(&self.monitors, &request.model_id, &reference, batch);
         }
         let frozen = Frozen::new(Arc::clone(&reference));
-        let mut report = detect::report(&self.config, &frozen, &pane, |_| None);
+        let mut report = detect::report_in_full(&self.config, &frozen, &pane, |_| None);
         report.schema_changes = schema_changes::of_schema(&reference, &places, &schema);
         report.schema_changes.extend(schema_changes::all_null(&reference, &places, &pane));
         Ok((report, reference))
@@ -179,7 +178,7 @@ impl DriftService {
             let (reference, current) = &samples[index];
             (!reference.is_empty() && !current.is_empty()).then_some(Samples { reference, current })
         };
-        let mut report = detect::report(&self.config, &frozen, &pane, of);
+        let mut report = detect::report_in_full(&self.config, &frozen, &pane, of);
         let places = Places::new(reference, &schema);
         report.schema_changes = schema_changes::of_schema(reference, &places, &schema);
         report.schema_changes.extend(schema_changes::all_null(reference, &places, &pane));

@@ -187,6 +187,24 @@ prop_compose! {
     }
 }
 
+#[test]
+fn a_reference_of_the_version_before_says_what_it_said() {
+    let of = |from: i64, length: i64| -> Vec<Row> {
+        let name = |row: i64| format!("c{}", acgs_statistics::distinct::mix(row as u64) % 600);
+        (from..from + length).map(|row| (row, Some(1.0), Some(name(row)), 0.5)).collect()
+    };
+    let mut old = proto::Reference::decode(&reference(&of(0, 10_000))[..]).unwrap();
+    (old.timed_count, old.pairs) = (0, None);
+    for feature in &mut old.features {
+        feature.seen_hashes.clear();
+        feature.variation.clear();
+        feature.unseen_count = 0;
+    }
+    let (_, report) = verdict(old.encode_to_vec().into(), &of(50_000, 1_000));
+    assert!(!report.drift_detected && !report.monitor.unwrap().standing, "{:?}", report.features[1]);
+    assert!(report.assumption.contains("no event times"));
+}
+
 proptest! {
     #[test]
     fn a_restored_judge_says_the_same(frames in frames(), died_after in 0..8_usize, every in 1..4_000_u64) {

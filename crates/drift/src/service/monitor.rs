@@ -47,8 +47,8 @@ pub(super) fn gather(
     }
 }
 
-fn record(record: DetectionRecord) -> proto::DetectionRecord {
-    let DetectionRecord { detection, detection_id, timestamp } = record;
+pub(super) fn record(record: DetectionRecord) -> proto::DetectionRecord {
+    let DetectionRecord { detection, detection_id, timestamp, report: _ } = record;
     proto::DetectionRecord {
         detection_id,
         model_id: detection.model_id,

@@ -196,8 +196,9 @@ impl Writer {
                 for change in group.changes {
                     let _no_watcher = self.changes.send(change);
                 }
-                let through = self.through();
-                self.witness.keep(|| through, false);
+                // What the ledger holds is known at once: a process may end at any moment, and the life of models is in it.
+                let (through, has_entries) = (self.through(), self.entries > before.3);
+                self.witness.keep(|| through, has_entries);
                 announce.send_replace(self.last);
                 announce_ledger
                     .send_if_modified(|told| std::mem::replace(told, self.entries) != self.entries);
