@@ -17,28 +17,32 @@ struct Sides {
 
 impl Sides {
     fn of(column: &Column, rows: usize, median: f64) -> Self {
-        let words = rows.div_ceil(64);
-        let (mut valid, mut above) = (vec![0_u64; words], vec![0_u64; words]);
-        let mut set = |row: usize, value: f64| {
-            let bit = 1 << (row % 64);
-            if value.is_finite() {
-                valid[row / 64] |= bit;
-                if value > median {
-                    above[row / 64] |= bit;
-                }
-            }
-        };
         match &column.values {
             Values::Double(values) if column.null_count() == 0 => {
-                values.iter().enumerate().for_each(|(row, value)| set(row, *value));
+                Self::of_numbers(values.iter().copied(), median)
             }
-            _ => (0..rows).for_each(|row| {
-                if let Some(value) = column.number(row) {
-                    set(row, value);
-                }
-            }),
+            // What is null is on no side, as what is no number.
+            _ => Self::of_numbers((0..rows).map(|row| column.number(row).unwrap_or(f64::NAN)), median),
         }
-        Self { valid, above }
+    }
+
+    /// A word at a time: this is done for every row.
+    fn of_numbers(values: impl Iterator<Item = f64>, median: f64) -> Self {
+        let mut sides = Self { valid: Vec::new(), above: Vec::new() };
+        let (mut valid, mut above, mut bit) = (0_u64, 0_u64, 0_u32);
+        for value in values {
+            valid |= u64::from(value.is_finite()) << bit;
+            above |= u64::from(value > median) << bit;
+            bit += 1;
+            if bit == u64::BITS {
+                sides.valid.push(valid);
+                sides.above.push(above);
+                (valid, above, bit) = (0, 0, 0);
+            }
+        }
+        sides.valid.push(valid);
+        sides.above.push(above);
+        sides
     }
 }
 
