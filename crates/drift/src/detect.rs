@@ -154,7 +154,7 @@ fn assumption(reference: &Reference, rows: u64) -> String {
         format!(
             "assumes independent rows beyond {} in a row: the reference has {spans:.1} times as many rows as this, \
              {SPANS_MIN} times would show how they hang together",
-            reference.timed_count / 30
+            (reference.timed_count as f64 / SPANS_MIN).floor()
         )
     } else {
         String::new()
@@ -173,10 +173,14 @@ impl Report {
     /// Features that have drifted, the worst first.
     #[must_use]
     pub fn worst(&self) -> Vec<&FeatureDrift> {
-        let mut drifted: Vec<&FeatureDrift> =
-            self.features.iter().filter(|feature| feature.drifted()).collect();
-        drifted.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
-        drifted
+        worst_first(self.features.iter().filter(|feature| feature.drifted()))
+    }
+
+    /// Features whose drift stands, by the monitor, the worst first.
+    #[must_use]
+    pub fn standing(&self) -> Vec<&FeatureDrift> {
+        let places = self.monitor.iter().flat_map(|monitor| &monitor.standing);
+        worst_first(places.filter_map(|place| self.features.get(*place)))
     }
 
     /// How grave the drift of the rows by themselves is; `None` when there is none.
@@ -189,6 +193,12 @@ impl Report {
             .max(of_schema)
             .or_else(|| self.features.iter().any(FeatureDrift::drifted).then_some(Severity::Low))
     }
+}
+
+fn worst_first<'a>(features: impl Iterator<Item = &'a FeatureDrift>) -> Vec<&'a FeatureDrift> {
+    let mut sorted: Vec<&FeatureDrift> = features.collect();
+    sorted.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
+    sorted
 }
 
 /// How grave a drift is that is so large and has stood for so many looks.
@@ -236,15 +246,11 @@ fn words(feature: &FeatureDrift) -> String {
 
 /// The first features in words, and how many more.
 fn sentence(features: &[&FeatureDrift]) -> String {
-    let mut told =
-        features.iter().take(NAMED_MAX).map(|feature| words(feature)).collect::<Vec<_>>().join("; ");
-    if features.len() > NAMED_MAX {
-        let more = features.len() - NAMED_MAX;
-        told.push_str("; and ");
-        told.push_str(&more.to_string());
-        told.push_str(" more");
+    let told = features.iter().take(NAMED_MAX).map(|feature| words(feature)).collect::<Vec<_>>().join("; ");
+    match features.len().saturating_sub(NAMED_MAX) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
     }
-    told
 }
 
 /// What has drifted, gravest first.
@@ -291,13 +297,7 @@ fn of_rows(report: &Report) -> Vec<Finding> {
 
 /// The drift that the monitor says stands, whatever these rows say by themselves.
 fn of_monitor(report: &Report, monitor: &MonitorState) -> Vec<Finding> {
-    if !monitor.tells {
-        return Vec::new();
-    }
-    let of = monitor.standing.iter().filter_map(|place| report.features.get(*place));
-    let mut standing: Vec<&FeatureDrift> = of.collect();
-    standing.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
-    drifts(&standing, monitor.standing_looks)
+    if monitor.tells { drifts(&report.standing(), monitor.standing_looks) } else { Vec::new() }
 }
 
 /// What does not go together any more as it did.

@@ -72,7 +72,8 @@ pub fn of_schema(reference: &Reference, places: &Places, schema: &Schema) -> Vec
     let mut new: Vec<&Field> =
         schema.fields().iter().filter(|field| is_judged(field) && !known(&field.name)).collect();
     let mut changes = Vec::new();
-    for (_, feature) in reference.features.iter().enumerate().filter(|(place, _)| !places.has(*place)) {
+    let absent = reference.features.iter().enumerate().filter(|(place, _)| !places.has(*place));
+    for feature in absent.map(|(_, feature)| feature) {
         let Field { name, kind, role, .. } = &feature.field;
         if let Some(at) = schema.index_of(name) {
             let now = schema.fields()[at].kind;
@@ -107,6 +108,19 @@ pub fn of_schema(reference: &Reference, places: &Places, schema: &Schema) -> Vec
         new.iter().map(|field| change(&field.name, ChangeKind::New, format!("is {}", word(field.kind)))),
     );
     changes.truncate(CHANGES_MAX);
+    changes
+}
+
+/// All that differs in these rows.
+#[must_use]
+pub fn of_rows(
+    reference: &Reference,
+    places: &Places,
+    schema: &Schema,
+    pane: &PaneCounts,
+) -> Vec<SchemaChange> {
+    let mut changes = of_schema(reference, places, schema);
+    changes.extend(all_null(reference, places, pane));
     changes
 }
 

@@ -103,8 +103,13 @@ pub struct MonitorState {
 impl Monitor {
     /// Takes rows; a look needs some.
     pub fn take(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
-        self.wait(pane);
-        self.look_when_enough(config, frozen, budget);
+        // Most panes are enough by themselves: no copy then.
+        if self.waiting.is_none() && pane.row_count >= config.rows_min {
+            self.look(config, frozen, budget, pane);
+        } else {
+            self.wait(pane);
+            self.look_when_enough(config, frozen, budget);
+        }
     }
 
     /// Keeps rows for the next look.

@@ -136,8 +136,7 @@ impl DriftService {
         }
         let frozen = Frozen::new(Arc::clone(&reference));
         let mut report = detect::report_in_full(&self.config, &frozen, &pane, |_| None);
-        report.schema_changes = schema_changes::of_schema(&reference, &places, &schema);
-        report.schema_changes.extend(schema_changes::all_null(&reference, &places, &pane));
+        report.schema_changes = schema_changes::of_rows(&reference, &places, &schema, &pane);
         Ok((report, reference))
     }
 
@@ -180,8 +179,7 @@ impl DriftService {
         };
         let mut report = detect::report_in_full(&self.config, &frozen, &pane, of);
         let places = Places::new(reference, &schema);
-        report.schema_changes = schema_changes::of_schema(reference, &places, &schema);
-        report.schema_changes.extend(schema_changes::all_null(reference, &places, &pane));
+        report.schema_changes = schema_changes::of_rows(reference, &places, &schema, &pane);
         Ok((report, frozen.reference))
     }
 

@@ -24,7 +24,8 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
     let mut message = proto::DriftReport {
         row_count: report.row_count,
         drift_detected: report.drift_detected,
-        score_drift: report.score_drift || score_stands(report),
+        score_drift: report.score_drift
+            || report.standing().iter().any(|feature| feature.role != Role::Feature),
         drifted_share: report.drifted_share,
         drift_share_threshold: config.drift_share,
         features: report.features.iter().map(feature).collect(),
@@ -46,17 +47,7 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
     message
 }
 
-/// Whether drift of score or prediction stands.
-fn score_stands(report: &Report) -> bool {
-    let standing = report.monitor.iter().flat_map(|state| &state.standing);
-    let mut features = standing.filter_map(|place| report.features.get(*place));
-    features.any(|feature| feature.role != Role::Feature)
-}
-
 fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {
-    let mut standing: Vec<&FeatureDrift> =
-        state.standing.iter().filter_map(|place| report.features.get(*place)).collect();
-    standing.sort_by(|a, b| b.in_tolerances.total_cmp(&a.in_tolerances));
     proto::DriftMonitor {
         ln_evidence: state.ln_evidence,
         ln_bound: state.budget.ln_bound,
@@ -64,7 +55,7 @@ fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {
         looks_per_false_alarm: state.budget.looks,
         alarm: state.alarm,
         standing: !state.standing.is_empty() || !state.parted.is_empty(),
-        features: standing.into_iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
+        features: report.standing().into_iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
         alarms: state.alarms,
         standing_looks: state.standing_looks,
         pairs_ln_evidence: state.ln_together,
