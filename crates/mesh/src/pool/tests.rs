@@ -292,20 +292,30 @@ async fn pools_of_one_address_share_a_watch() {
     let (_sender, source) = watch::channel(Addresses::from([server.address.to_string()]));
     let first = Connections::default();
     let runtimes = [first.clone(), first.beside()];
-    let pools: Vec<Pool> =
-        (0..20).map(|number| Pool::probing("p", probe(0), source.clone(), &runtimes[number % 2])).collect();
+    let pool = |runtime: usize| Pool::probing("p", probe(0), source.clone(), &runtimes[runtime]);
+    // The first of its runtime watches: it has its answer before there is any other.
+    let mut pools = vec![pool(0)];
+    pools[0].ready().await;
+    pools.extend((1..20).map(|number| pool(number % 2)));
     for pool in &pools {
         pool.ready().await;
         check(pool).await.unwrap();
     }
     assert_eq!(server.watches.load(Ordering::Relaxed), 1);
-    // Also when the pool that was there first is gone.
+    // When its runtime has no pool any more, the other takes the watch over.
     let last = pools.into_iter().next_back().unwrap();
+    tokio::time::timeout(PATIENCE, async {
+        while server.watches.load(Ordering::Relaxed) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the watch is taken over");
     check(&last).await.unwrap();
     drop(last);
     let again = Pool::probing("p", probe(0), source.clone(), &runtimes[0]);
     again.ready().await;
-    assert_eq!(server.watches.load(Ordering::Relaxed), 2, "the last pool took the watch with it");
+    assert_eq!(server.watches.load(Ordering::Relaxed), 3, "the last pool took the watch with it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
