@@ -208,6 +208,7 @@ fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
         drift_detected: Some(true),
         score_drift: None,
         drifted_features: Vec::new(),
+        drift_kinds: Vec::new(),
         brier: Some(0.3),
         performance: Some(PerformanceFound::Decayed),
         harm: HarmFound::Harmful,

@@ -2,8 +2,9 @@
 
 use acgs_contracts::{
     common::v1::VerdictStatus,
+    drift::v1::PairDrift,
     lifecycle::v1::Job,
-    orchestrator::v1::{AlertState, Harm, JudgeVerdict, WindowReport},
+    orchestrator::v1::{AlertState, DriftKind, Harm, JudgeVerdict, WindowReport},
 };
 use acgs_vocabulary::text::rfc3339;
 use serde_json::{Value, json};
@@ -17,10 +18,12 @@ pub fn report_line(report: &WindowReport) -> String {
     let drift = report.drift.as_ref().map_or("-".into(), |drift| {
         let stands = drift.monitor.as_ref().filter(|monitor| monitor.standing);
         let names = stands.map_or(&drift.drifted_features, |monitor| &monitor.features);
+        let pairs = stands.map_or(&drift.pairs, |monitor| &monitor.pairs);
+        let names = if names.is_empty() { &pairs.iter().map(pair_name).collect() } else { names };
         if drift.drift_detected || stands.is_some() {
-            format!("{} ({})", named(names), harm_word(report.harm()))
-        } else if report.harm() == Harm::Decay {
-            "no (decay)".to_owned()
+            format!("{} ({}{})", named(names), kind_words(report), harm_word(report.harm()))
+        } else if report.harm() == Harm::Decay || !report.drift_kinds.is_empty() {
+            format!("no ({}{})", kind_words(report), harm_word(report.harm()))
         } else {
             "no".to_owned()
         }
@@ -51,6 +54,16 @@ pub fn report_line(report: &WindowReport) -> String {
         rfc3339(window.end_ms),
         report.revision
     )
+}
+
+/// Kinds of drift beside that of the inputs, which needs no word.
+fn kind_words(report: &WindowReport) -> String {
+    let told = report.drift_kinds().filter(|kind| *kind != DriftKind::Covariate);
+    told.map(|kind| format!("{}, ", word(kind.as_str_name(), "DRIFT_KIND_"))).collect()
+}
+
+fn pair_name(pair: &PairDrift) -> String {
+    format!("{} with {}", pair.first, pair.second)
 }
 
 /// The first names, and how many more there are.
@@ -100,6 +113,7 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "drift_stands": drift.and_then(|drift| drift.monitor.as_ref()).map(|monitor| monitor.standing),
         "schema_changes": drift.map(|drift| drift.schema_changes.iter().map(|change| change.field.clone()).collect::<Vec<_>>()),
         "harm": harm_word(report.harm()),
+        "drift_kinds": report.drift_kinds().map(|kind| word(kind.as_str_name(), "DRIFT_KIND_")).collect::<Vec<_>>(),
         "performance": performance.map(|performance| state_word(performance.state)),
         "labelled": performance.map(|performance| performance.labelled_count),
         "brier": performance.and_then(|performance| performance.brier.as_ref()).map(|brier| brier.value),

@@ -17,6 +17,8 @@ pub mod measure;
 
 pub mod detect;
 
+pub mod findings;
+
 pub mod schema_changes;
 
 pub mod together;

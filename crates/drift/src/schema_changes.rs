@@ -68,7 +68,10 @@ fn bare(name: &str) -> String {
 /// What a schema lacks, has anew, or has as another kind.
 #[must_use]
 pub fn of_schema(reference: &Reference, places: &Places, schema: &Schema) -> Vec<SchemaChange> {
-    let known = |name: &str| reference.features.iter().any(|feature| feature.field.name == name);
+    let known = |name: &str| {
+        reference.features.iter().any(|feature| feature.field.name == name)
+            || reference.empty_fields.iter().any(|field| field.name == name)
+    };
     let mut new: Vec<&Field> =
         schema.fields().iter().filter(|field| is_judged(field) && !known(&field.name)).collect();
     let mut changes = Vec::new();
@@ -104,6 +107,10 @@ pub fn of_schema(reference: &Reference, places: &Places, schema: &Schema) -> Vec
         changes[*gone].detail = format!("perhaps {} now", come.name);
         new.clear();
     }
+    let lacks = |(place, _): &(usize, &Field)| !places.has_empty(*place);
+    changes.extend(reference.empty_fields.iter().enumerate().filter(lacks).map(|(_, field)| {
+        change(&field.name, ChangeKind::Missing, "had no value in the reference".to_owned())
+    }));
     changes.extend(
         new.iter().map(|field| change(&field.name, ChangeKind::New, format!("is {}", word(field.kind)))),
     );
@@ -120,13 +127,25 @@ pub fn of_rows(
     pane: &PaneCounts,
 ) -> Vec<SchemaChange> {
     let mut changes = of_schema(reference, places, schema);
-    changes.extend(all_null(reference, places, pane));
+    changes.extend(of_values(reference, places, pane));
+    changes
+}
+
+/// Columns that have lost all their values, or had none and have some now.
+#[must_use]
+pub fn of_values(reference: &Reference, places: &Places, pane: &PaneCounts) -> Vec<SchemaChange> {
+    let mut changes = all_null(reference, places, pane);
+    let came = reference.empty_fields.iter().zip(&pane.came).filter(|(_, rows)| **rows > 0);
+    changes.extend(came.take(CHANGES_MAX).map(|(field, rows)| {
+        let share = 100.0 * *rows as f64 / pane.row_count.max(1) as f64;
+        let detail = format!("had no value in the reference, has one in {share:.1} % of rows");
+        change(&field.name, ChangeKind::New, detail)
+    }));
     changes
 }
 
 /// Columns that are there and have no value in any row, though the reference had.
-#[must_use]
-pub fn all_null(reference: &Reference, places: &Places, pane: &PaneCounts) -> Vec<SchemaChange> {
+fn all_null(reference: &Reference, places: &Places, pane: &PaneCounts) -> Vec<SchemaChange> {
     let features = reference.features.iter().zip(&pane.features).enumerate();
     features
         .filter(|(place, (feature, counts))| {
@@ -205,5 +224,33 @@ mod tests {
                 ("c", New)
             ])
         );
+    }
+
+    #[test]
+    fn a_column_without_values_then_is_told_when_it_has_some_and_not_before() {
+        let fields = [field("x", Kind::Double), field("empty", Kind::Text)];
+        let schema = Arc::new(Schema::new(fields.to_vec()).unwrap());
+        let rows = |schema: &Arc<Schema>, second: Cell<'_>| {
+            let mut builder = BatchBuilder::new(Arc::clone(schema));
+            (0..20).for_each(|row| builder.push(&[Cell::Number(f64::from(row)), second]).unwrap());
+            builder.finish().unwrap()
+        };
+        let reference = freeze(&schema, &[rows(&schema, Cell::Null)], 0);
+        assert_eq!((reference.features.len(), reference.empty_fields.len()), (1, 1));
+        let told = |schema: &Arc<Schema>, second: Cell<'_>| {
+            let places = Places::new(&reference, schema);
+            let mut pane = PaneCounts::new(&reference);
+            pane.push_at(&reference, &places, &rows(schema, second));
+            of_rows(&reference, &places, schema, &pane)
+        };
+        assert_eq!(told(&schema, Cell::Null), []);
+        let came = told(&schema, Cell::Text("a"));
+        assert_eq!(came.len(), 1);
+        assert_eq!((came[0].field.as_str(), came[0].kind), ("empty", ChangeKind::New));
+        assert!(came[0].detail.contains("100.0 % of rows"), "{}", came[0].detail);
+        // What never had a value has no kind that could change.
+        let numbers = Arc::new(Schema::new(vec![field("x", Kind::Double), field("empty", Kind::Double)]).unwrap());
+        assert_eq!(told(&numbers, Cell::Null), []);
+        assert_eq!(told(&numbers, Cell::Number(1.0))[0].kind, ChangeKind::New);
     }
 }

@@ -1,6 +1,6 @@
-//! Do numeric features go together as they did? One detector for all pairs of a reference. It must not know single features.
+//! Do numeric features go together as they did? Tests of some rows, and one detector for all pairs of a reference. It must not know single features.
 //!
-//! It looks at each pane by itself, and at all since the last of every eight: a pair takes two numbers.
+//! The detector looks at each pane by itself, and at all since the last of every eight: a pair takes two numbers.
 
 use acgs_reference::{
     pairs::{PairCounts, Pairs, correlation},
@@ -12,8 +12,12 @@ use acgs_statistics::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::rate::Rate;
+
 /// Looks after which what was gathered begins anew.
 const GATHERED_LOOKS: u64 = 8;
+/// Squared standard errors from which a pair is tested.
+const RARE_FROM: f64 = 6.0;
 /// Pairs that are named.
 const NAMED_MAX: usize = 16;
 
@@ -91,6 +95,57 @@ impl Together {
     }
 }
 
+/// What tests of all pairs said of some rows.
+#[derive(Debug)]
+pub(crate) struct PairTests {
+    /// The chance of the rarest, were it chance; `None` without pairs.
+    pub(crate) least_p_value: Option<f64>,
+    /// Chances that any of all pairs is so rare, for those that are rare at all.
+    rare: Vec<(f64, PairDrift)>,
+}
+
+impl PairTests {
+    /// Those whose chance survives correction over other units, which raised the least to `adjusted`, and that have moved by more than is
+    /// tolerated; those that have moved most first.
+    pub(crate) fn moved(self, alpha: f64, adjusted: f64, tolerance: f64) -> Vec<PairDrift> {
+        let least = self.least_p_value.unwrap_or(1.0);
+        let factor = if least > 0.0 { adjusted / least } else { 1.0 };
+        let is_drift = |(p_value, pair): &(f64, PairDrift)| {
+            p_value * factor < alpha && pair.in_tolerances(tolerance) > 1.0
+        };
+        let mut moved: Vec<PairDrift> =
+            self.rare.into_iter().filter(is_drift).map(|(_, pair)| pair).collect();
+        moved.sort_by(|a, b| b.in_tolerances(tolerance).total_cmp(&a.in_tolerances(tolerance)));
+        moved.truncate(NAMED_MAX);
+        moved
+    }
+}
+
+/// Tests of some rows by themselves, by how often each pair is on the same side.
+pub(crate) fn tests(pairs: &Pairs, counts: &PairCounts) -> PairTests {
+    let factor_then = pairs.variation.last().map_or(1.0, |longest| longest.factor);
+    let count = pairs.len() as f64;
+    let test = |(pair, features): (usize, (usize, usize))| {
+        let (rows, same) = (counts.both[pair] as f64, counts.same[pair] as f64);
+        let (then, share) = (pairs.counts.both[pair] as f64 / factor_then, pairs.share(pair));
+        if rows == 0.0 || then < 1.0 {
+            return None;
+        }
+        let worth = rows / factor_at(&pairs.variation, rows);
+        let now = same / rows;
+        let variance = share * (1.0 - share) * (1.0 / worth + 1.0 / then);
+        if (now - share) * (now - share) < RARE_FROM * variance {
+            return None;
+        }
+        let chance = Rate::of(same, worth, rows, share, then).two_sided;
+        let drift = PairDrift { features, then: correlation(share), now: correlation(now) };
+        Some(((count * chance).min(1.0), drift))
+    };
+    let rare: Vec<_> = pairs.names().enumerate().filter_map(test).collect();
+    let least = rare.iter().map(|(p_value, _)| *p_value).fold(1.0, f64::min);
+    PairTests { least_p_value: (!pairs.is_empty()).then_some(least), rare }
+}
+
 /// How a pair goes together, then and now; `None` without rows.
 pub(crate) fn measure(pairs: &Pairs, pair: usize, counts: &PairCounts) -> Option<PairDrift> {
     let features = pairs.names().nth(pair)?;
@@ -127,5 +182,25 @@ mod tests {
         assert!(drift.then.abs() < 0.01 && drift.now > 0.9 && drift.features == (0, 1));
         assert!(drift.in_tolerances(0.1) > 9.0);
         assert_eq!(measure(&pairs, 0, &PairCounts::new(3)), None, "no rows");
+    }
+
+    #[test]
+    fn rows_by_themselves_tell_a_pair_that_has_moved_and_no_other() {
+        let pairs = pairs();
+        let moved = |counts: &PairCounts| {
+            let tests = tests(&pairs, counts);
+            let least = tests.least_p_value.unwrap();
+            (least, tests.moved(0.05, least, 0.25))
+        };
+        let (least, none) = moved(&PairCounts { same: vec![510, 895, 488], both: vec![1_000; 3] });
+        assert!(least > 0.3 && none.is_empty(), "{least}");
+        let (least, found) = moved(&PairCounts { same: vec![900, 895, 488], both: vec![1_000; 3] });
+        assert!(least < 1e-6 && found.len() == 1 && found[0].features == (0, 1), "{least} {found:?}");
+        // Surely, but by less than is tolerated: a correlation of 0.06.
+        let (least, none) = moved(&PairCounts { same: vec![52_000, 90_000, 50_000], both: vec![100_000; 3] });
+        assert!(least < 0.05 && none.is_empty(), "{least} {none:?}");
+        let (least, none) = moved(&PairCounts::new(3));
+        assert!(least > 0.99 && none.is_empty());
+        assert_eq!(super::tests(&Pairs::default(), &PairCounts::default()).least_p_value, None);
     }
 }

@@ -57,6 +57,8 @@ pub struct Report {
     pub baseline_loss: Option<f64>,
     /// The reference's area under the ROC curve.
     pub baseline_auc: Option<f64>,
+    /// The reference's share of positives, and of how many labels.
+    pub baseline_positives: Option<(f64, u64)>,
     /// What is tolerated beyond it.
     pub loss_margin: f64,
     /// The verdict.
@@ -70,6 +72,8 @@ pub struct Baseline {
     pub brier: f64,
     /// Area under the ROC curve, if it is known.
     pub auc: Option<f64>,
+    /// Share of positives, and of how many labels, if it is known.
+    pub positives: Option<(f64, u64)>,
 }
 
 /// Measures a pane over `span_ms` of event time (0 = none).
@@ -119,6 +123,7 @@ pub fn report(
         means: pane.scores.means(),
         baseline_loss,
         baseline_auc: baseline.and_then(|baseline| baseline.auc),
+        baseline_positives: baseline.and_then(|baseline| baseline.positives),
         loss_margin: config.loss_margin,
         state: match (risk(interval, tolerated), interval, baseline_loss) {
             (Risk::Worse, ..) => State::Decayed,

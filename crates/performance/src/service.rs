@@ -244,7 +244,7 @@ impl PerformanceService {
             )])
             .map_err(|error| Problem::internal(error.to_string()))?,
         );
-        let baseline = request.baseline_brier.map(|brier| Baseline { brier, auc: None });
+        let baseline = request.baseline_brier.map(|brier| Baseline { brier, auc: None, positives: None });
         let mut report = report::report(&self.config, &roles, &pane, baseline, 0);
         report.auc = area_exact(&scores, &labels);
         Ok(report_message::report(&report))

@@ -26,6 +26,8 @@ pub struct PaneCounts {
     pub phase_rows: Vec<u64>,
     /// Rows by pair of numeric features.
     pub pairs: PairCounts,
+    /// Rows with a value in each of the reference's empty fields.
+    pub came: Vec<u64>,
 }
 
 /// Counts of one feature.
@@ -50,6 +52,7 @@ impl PaneCounts {
             + cells
             + self.phase_rows.capacity() * size_of::<u64>()
             + self.pairs.heap_bytes()
+            + self.came.capacity() * size_of::<u64>()
     }
 
     /// Without rows.
@@ -70,6 +73,7 @@ impl PaneCounts {
             features: reference.features.iter().map(empty).collect(),
             phase_rows: vec![0; phases],
             pairs: PairCounts::new(reference.pairs.len()),
+            came: vec![0; reference.empty_fields.len()],
         }
     }
 
@@ -82,6 +86,7 @@ impl PaneCounts {
         self.phase_rows.len() == other.phase_rows.len()
             && (self.pairs.same.len(), self.pairs.both.len())
                 == (other.pairs.same.len(), other.pairs.both.len())
+            && self.came.len() == other.came.len()
             && cells(self) == cells(other)
     }
 
@@ -100,6 +105,9 @@ impl PaneCounts {
                 Some(place) => pane.push(feature, &place.1, &rows.columns()[place.0]),
                 None => pane.null_count += rows.rows() as u64,
             }
+        }
+        for (came, place) in self.came.iter_mut().zip(places.empty()) {
+            *came += place.map_or(0, |place| values(&rows.columns()[place], rows.rows()));
         }
         sides::count(&reference.pairs, places, rows, &mut self.pairs);
         if let Some(time) = places.time().filter(|_| !self.phase_rows.is_empty()) {
@@ -120,7 +128,16 @@ impl PaneCounts {
             own.unseen_count += theirs.unseen_count;
         }
         self.pairs.merge(&other.pairs);
+        self.came.iter_mut().zip(&other.came).for_each(|(own, theirs)| *own += theirs);
         self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);
+    }
+}
+
+/// Rows with a value; what is no finite number is none.
+fn values(column: &Column, rows: usize) -> u64 {
+    match numbers(column) {
+        Some(found) => found.finite.len() as u64,
+        None => (rows - column.null_count()) as u64,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Reference {
     let judged = || schema.fields().iter().enumerate().filter(|(_, field)| is_judged(field));
     let seen_max = SEEN_SUM_MAX / judged().filter(|(_, field)| is_categorical(field)).count().max(1);
-    let mut features = Vec::new();
+    let mut features: Vec<FeatureReference> = Vec::new();
     for (index, field) in judged() {
         features.extend(if is_categorical(field) {
             categories(field, index, batches, seen_max)
@@ -31,6 +31,8 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
             cells(field, &columns)
         });
     }
+    let is_empty = |field: &&Field| !features.iter().any(|known| known.field.name == field.name);
+    let empty_fields = judged().map(|(_, field)| field).filter(is_empty).cloned().collect();
     let mut reference = Reference {
         name: String::new(),
         version: 0,
@@ -38,6 +40,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         row_count: batches.iter().map(|batch| batch.rows() as u64).sum(),
         window_ms,
         features,
+        empty_fields,
         baseline: baseline(schema, batches),
         created_ms: 0,
         constitutional_hash: String::new(),
@@ -138,6 +141,7 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
         accuracy: sums.accuracy()?.value,
         calibration_error: sums.calibration_error()?,
         auc: sums.area().map(|area| area.value),
+        positive_rate: sums.means().map(|(_, positive_rate)| positive_rate),
     })
 }
 

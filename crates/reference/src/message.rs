@@ -31,6 +31,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         row_count: reference.row_count,
         window_ms: reference.window_ms,
         features: reference.features.iter().map(feature_to_proto).collect(),
+        empty_fields: reference.empty_fields.iter().map(schema::field_to_proto).collect(),
         baseline: reference.baseline.map(|baseline| proto::LossBaseline {
             labelled_count: baseline.labelled_count,
             brier: baseline.brier,
@@ -38,6 +39,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
             accuracy: baseline.accuracy,
             calibration_error: baseline.calibration_error,
             auc: baseline.auc,
+            positive_rate: baseline.positive_rate,
         }),
         created_ms: reference.created_ms,
         constitutional_hash: reference.constitutional_hash.clone(),
@@ -150,13 +152,23 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
     let message = proto::Reference::decode(content).map_err(|error| {
         Problem::field("reference", "BAD_REFERENCE", format!("cannot be decoded: {error}"))
     })?;
-    if message.features.len() > FIELDS_MAX {
-        let what = format!("has more than {FIELDS_MAX} features");
+    if message.features.len() + message.empty_fields.len() > FIELDS_MAX {
+        let what = format!("has more than {FIELDS_MAX} features and empty fields");
         return Err(Problem::field("reference.features", "BAD_REFERENCE", what));
     }
     let season = season(message.season());
     let features =
         message.features.into_iter().map(|it| feature(it, season)).collect::<Result<Vec<_>, Problem>>()?;
+    let empty_fields = message
+        .empty_fields
+        .iter()
+        .map(|field| {
+            Some(Field::new(field.name.clone(), schema::kind(field.kind())?, schema::role(field.role())))
+        })
+        .collect::<Option<Vec<Field>>>();
+    let empty_fields = empty_fields.ok_or_else(|| {
+        Problem::field("reference.empty_fields", "BAD_REFERENCE", "has a field of no known kind")
+    })?;
     let pairs = pairs(message.pairs.unwrap_or_default(), features.len())?;
     Ok(Reference {
         name: message.name,
@@ -165,6 +177,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         row_count: message.row_count,
         window_ms: message.window_ms,
         features,
+        empty_fields,
         baseline: message.baseline.map(|baseline| LossBaseline {
             labelled_count: baseline.labelled_count,
             brier: baseline.brier,
@@ -172,6 +185,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
             accuracy: baseline.accuracy,
             calibration_error: baseline.calibration_error,
             auc: baseline.auc,
+            positive_rate: baseline.positive_rate,
         }),
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,

@@ -10,6 +10,8 @@ use crate::reference::{FeatureReference, Reference, Shape};
 #[derive(Clone, Debug)]
 pub struct Places {
     features: Vec<Option<Place>>,
+    /// Columns of the reference's empty fields.
+    empty: Vec<Option<usize>>,
     /// The column of event times.
     time: Option<usize>,
 }
@@ -40,6 +42,7 @@ impl Places {
         };
         Self {
             features: reference.features.iter().map(place).collect(),
+            empty: reference.empty_fields.iter().map(|field| schema.index_of(&field.name)).collect(),
             time: schema.index_of_role(Role::Timestamp),
         }
     }
@@ -52,6 +55,17 @@ impl Places {
     /// The column of event times.
     pub(crate) fn time(&self) -> Option<usize> {
         self.time
+    }
+
+    /// Columns of the reference's empty fields, in its order.
+    pub(crate) fn empty(&self) -> &[Option<usize>] {
+        &self.empty
+    }
+
+    /// Whether the schema has an empty field of the reference, by its number.
+    #[must_use]
+    pub fn has_empty(&self, field: usize) -> bool {
+        self.empty.get(field).is_some_and(Option::is_some)
     }
 
     /// Whether the schema has any of the reference's features.

@@ -33,6 +33,8 @@ pub struct Reference {
     pub window_ms: i64,
     /// Features, score and prediction.
     pub features: Vec<FeatureReference>,
+    /// Columns that were there and had no value in any row.
+    pub empty_fields: Vec<Field>,
     /// How good the model was.
     pub baseline: Option<LossBaseline>,
     /// When it was put.
@@ -114,6 +116,8 @@ pub struct LossBaseline {
     pub calibration_error: f64,
     /// Area under the ROC curve; `None` with one class only.
     pub auc: Option<f64>,
+    /// Share of positive labels; `None` in references from before it was kept.
+    pub positive_rate: Option<f64>,
 }
 
 /// Whether drift is judged on a field.

@@ -7,7 +7,10 @@ use acgs_lane::{
     Connector, LaneDown, LaneId, LaneUp, ReplayLog,
     message::{Close, Open, Timing, Verdict},
 };
-use acgs_statistics::harm::{Harm, harm};
+use acgs_statistics::{
+    harm::{Harm, harm},
+    kinds::DriftKind,
+};
 use acgs_vocabulary::{
     Constitution, JudgeKind, Problem, Window,
     ports::{Clock, ReferenceSource, StoredReference},
@@ -58,6 +61,8 @@ pub struct Analyzed {
     pub parts: Vec<Part>,
     /// Drift and loss together.
     pub harm: Harm,
+    /// What kind of drift there is.
+    pub drift_kinds: Vec<DriftKind>,
     /// When it was asked, in milliseconds since the epoch.
     pub now_ms: i64,
     /// How long it took, in microseconds.
@@ -102,7 +107,8 @@ impl Analyzer {
         let evidence = evidence(self.read_evidence, &mut parts);
         let harm = harm(evidence.drifted, evidence.risk);
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
-        Ok(Analyzed { analysis_id, parts, harm, now_ms, elapsed_us })
+        let drift_kinds = evidence.summary.drift_kinds;
+        Ok(Analyzed { analysis_id, parts, harm, drift_kinds, now_ms, elapsed_us })
     }
 }
 

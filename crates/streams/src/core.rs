@@ -16,7 +16,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
 use acgs_lane::{LaneDown, LaneId, message::Verdict};
-use acgs_statistics::harm::{Harm, Risk};
+use acgs_statistics::{
+    harm::{Harm, Risk},
+    kinds::DriftKind,
+};
 use acgs_vocabulary::{
     Alert, AlertSubject, Finding, JudgeKind, VerdictStatus, Window,
     budget::{self, Reservation, Use},
@@ -122,6 +125,8 @@ pub struct Summary {
     pub score_drift: Option<bool>,
     /// What did, worst first.
     pub drifted_features: Vec<String>,
+    /// What kind of drift that is.
+    pub drift_kinds: Vec<DriftKind>,
     /// Whether the reference has rows of this time of year, where that is known.
     pub season_known: Option<bool>,
     /// Brier score.

@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use acgs_statistics::harm::Harm;
+use acgs_statistics::{harm::Harm, kinds::DriftKind};
 use acgs_vocabulary::{
     Alert, Constitution, JudgeKind, VerdictStatus,
     constitution::sha256_hex,
     event::{
         Envelope, EventKind, Origin,
-        payload::{AlertChanged, HarmFound, NotJudged, WhyNot, WindowReported},
+        payload::{AlertChanged, DriftKindFound, HarmFound, NotJudged, WhyNot, WindowReported},
     },
     ports::{Clock, EventSink},
 };
@@ -192,6 +192,7 @@ fn reported(publication: &Publication, report: &Report) -> WindowReported {
         drift_detected: summary.drift_detected,
         score_drift: summary.score_drift,
         drifted_features: summary.drifted_features.clone(),
+        drift_kinds: summary.drift_kinds.iter().map(kind).collect(),
         brier: summary.brier,
         performance: summary.performance,
         harm: match report.harm {
@@ -209,6 +210,15 @@ fn reported(publication: &Publication, report: &Report) -> WindowReported {
         epoch: publication.epoch,
         life: publication.life.to_string(),
         not_judged: report.parts.iter().filter_map(not_judged).collect(),
+    }
+}
+
+fn kind(kind: &DriftKind) -> DriftKindFound {
+    match kind {
+        DriftKind::Covariate => DriftKindFound::Covariate,
+        DriftKind::Score => DriftKindFound::Score,
+        DriftKind::Prior => DriftKindFound::Prior,
+        DriftKind::Concept => DriftKindFound::Concept,
     }
 }
 

@@ -90,6 +90,7 @@ fn reported(harm: HarmFound, performance: Option<PerformanceFound>) -> WindowRep
         drift_detected: Some(true),
         score_drift: Some(false),
         drifted_features: Vec::new(),
+        drift_kinds: Vec::new(),
         brier: Some(0.25),
         performance,
         harm,

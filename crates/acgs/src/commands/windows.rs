@@ -189,6 +189,7 @@ mod tests {
             drift_detected: None,
             score_drift: None,
             drifted_features: Vec::new(),
+            drift_kinds: Vec::new(),
             brier: None,
             performance: None,
             harm: HarmFound::None,

@@ -40,6 +40,8 @@ impl Law {
 #[derive(Debug)]
 pub(crate) struct Source {
     draws: Draws,
+    /// The second of a pair of normal numbers.
+    spare: Option<f64>,
     law: Law,
     states: Vec<f64>,
     cumulated: Vec<f64>,
@@ -69,9 +71,10 @@ impl Source {
             })
             .collect();
         let mut draws = Draws::new(seed);
-        let states = (0..features).map(|_| normal(&mut draws)).collect();
+        let states = (0..features).map(|_| normals(&mut draws).0).collect();
         Self {
             draws,
+            spare: None,
             law,
             states,
             cumulated,
@@ -110,13 +113,21 @@ impl Source {
         RecordBatch::new(Arc::clone(&self.schema), count, columns).expect("sound columns")
     }
 
+    fn normal(&mut self) -> f64 {
+        self.spare.take().unwrap_or_else(|| {
+            let (one, other) = normals(&mut self.draws);
+            self.spare = Some(other);
+            one
+        })
+    }
+
     fn category(&mut self) -> u32 {
         let at = self.draws.unit() * self.cumulated.last().copied().unwrap_or(1.0);
         self.cumulated.partition_point(|upto| *upto <= at) as u32
     }
 
     fn number(&mut self, feature: usize, time_ms: i64) -> f64 {
-        let z = normal(&mut self.draws);
+        let z = self.normal();
         match self.law {
             Law::Normal | Law::Uniform(_) | Law::Zipf(_) => z,
             Law::Lognormal => z.exp(),
@@ -143,8 +154,9 @@ impl Source {
     }
 }
 
-/// A standard normal number (Box and Muller 1958).
-pub(crate) fn normal(draws: &mut Draws) -> f64 {
+/// Two standard normal numbers (Box and Muller 1958).
+fn normals(draws: &mut Draws) -> (f64, f64) {
     let radius = (-2.0 * draws.unit().max(1e-300).ln()).sqrt();
-    radius * (std::f64::consts::TAU * draws.unit()).cos()
+    let (sine, cosine) = (std::f64::consts::TAU * draws.unit()).sin_cos();
+    (radius * cosine, radius * sine)
 }

@@ -19,10 +19,11 @@ fn main() -> ExitCode {
     // Streams of each row without change: a thousand in the form that is quoted.
     let streams = asked.iter().find_map(|word| word.strip_prefix("--streams=")?.parse().ok());
     let streams = streams.or(long.then_some(1_000));
+    let law = asked.iter().find_map(|word| word.strip_prefix("--law="));
     let only = asked.iter().find(|word| !word.starts_with("--")).map_or("", String::as_str);
     let mut sound = true;
     if only.is_empty() || only == "still" {
-        sound &= still::table(streams);
+        sound &= still::table(streams, law);
     }
     if only.is_empty() || only == "power" {
         sound &= power::table(long);

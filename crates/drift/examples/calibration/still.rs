@@ -94,8 +94,8 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
             }
             continue;
         };
-        for features in [1, 10, 50] {
-            for (reference_rows, rows) in [(500, 50), (10_000, 200), (10_000, 1_000)] {
+        for features in [1, 5, 10, 20, 50] {
+            for (reference_rows, rows) in [(500, 50), (500, 1_000), (10_000, 200), (10_000, 1_000)] {
                 if features * rows <= 10_000 {
                     add(law, features, reference_rows, rows, 50, hour, streams);
                 }
@@ -112,8 +112,8 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
     cases
 }
 
-/// Prints the table; says whether every bound holds.
-pub(crate) fn table(streams: Option<u64>) -> bool {
+/// Prints the table, or the rows of one law; says whether every bound holds.
+pub(crate) fn table(streams: Option<u64>, only: Option<&str>) -> bool {
     println!("## Nothing changes");
     println!(
         "| values | features | reference rows | rows a window | windows | reference window_ms | streams | drift_detected, % of windows | \
@@ -123,6 +123,9 @@ pub(crate) fn table(streams: Option<u64>) -> bool {
     let alpha = config().alpha;
     let mut sound = true;
     for (case, streams) in cases(streams) {
+        if only.is_some_and(|only| format!("{:?}", case.law) != only) {
+            continue;
+        }
         let since = Instant::now();
         let seen = measure(&case, streams);
         let (count, windows) = (f64::from(seen.streams), f64::from(seen.windows));

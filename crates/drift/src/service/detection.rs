@@ -24,6 +24,7 @@ use acgs_vocabulary::{
 use super::{DriftService, ID_BYTES_MAX, explanation, monitor, report_message};
 use crate::{
     detect::{self, PSI_MAX},
+    findings::{self, severity_of_rows},
     frozen::Frozen,
     looked::Samples,
     measure::{Cause, FeatureDrift},
@@ -86,7 +87,7 @@ impl DriftService {
             id: response.detection_id.clone(),
             about: request.model_id.clone(),
             judged: Judged::Drift(detection),
-            findings: detect::findings(&self.config, report),
+            findings: findings::findings(&self.config, report),
         });
         proto::DetectResponse { report: Some(message), ..response }
     }
@@ -198,7 +199,7 @@ impl DriftService {
                 .collect()
         };
         let retraining_required = report.drift_detected && report.score_drift;
-        let severity = report.severity();
+        let severity = severity_of_rows(&self.config, report);
         let mut recommendations = Vec::new();
         if retraining_required {
             recommendations.push(
@@ -222,7 +223,7 @@ impl DriftService {
             features_with_ks_drift: names(&|feature| {
                 feature.test == "ks" && feature.causes.contains(&Cause::Values)
             }),
-            features_with_psi_drift: names(&|feature| feature.psi_corrected > PSI_MAX),
+            features_with_psi_drift: names(&|feature| feature.drifted() && feature.psi_corrected > PSI_MAX),
             drift_severity: severity.map_or("NONE", Severity::as_str).into(),
             recommendations,
             constitutional_hash: self.constitution.current().to_owned(),

@@ -46,7 +46,7 @@ fn step(subject: &str, formula: &str, numbers: String) -> proto::ExplanationStep
 /// How features together made a verdict.
 fn decision(report: &proto::DriftReport) -> Vec<proto::ExplanationStep> {
     let drifted = report.features.iter().filter(|feature| feature.drifted).count();
-    vec![step(
+    let mut steps = vec![step(
         "",
         "a feature has drifted when q = Benjamini-Hochberg over features of min(1, 3 min(p values, p nulls, p unseen)) gives a cause: \
          3 p q / min(...) < alpha and its effect above its threshold; the whole by `decision`",
@@ -58,7 +58,19 @@ fn decision(report: &proto::DriftReport) -> Vec<proto::ExplanationStep> {
             report.drift_detected,
             if report.assumption.is_empty() { String::new() } else { format!("; {}", report.assumption) },
         ),
-    )]
+    )];
+    steps.extend(report.pairs.iter().map(|pair| {
+        step(
+            "",
+            "a pair has drifted when tails of the beta-binomial law of how often both are on the same side of their medians, times the \
+             number of pairs, survive the same correction, and the correlation sin(pi (share - 1/2)) has moved by more than its tolerance",
+            format!(
+                "{} and {}: {:.4}, was {:.4}",
+                pair.first, pair.second, pair.correlation, pair.reference_correlation
+            ),
+        )
+    }));
+    steps
 }
 
 fn of_feature(feature: &proto::FeatureDrift, report: &proto::DriftReport) -> Vec<proto::ExplanationStep> {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{Config, MONITOR_KEYS_MAX},
-    detect,
+    detect, findings,
     frozen::Frozen,
     schema_changes::{self, SchemaChange},
     sequential::{Budget, Monitor, MonitorState},
@@ -196,7 +196,7 @@ impl Assessor for DriftAssessor {
         }
         let mut report = detect::report(&self.config, frozen, pane, |_| None);
         report.schema_changes.clone_from(changes);
-        report.schema_changes.extend(schema_changes::all_null(&frozen.reference, places, pane));
+        report.schema_changes.extend(schema_changes::of_values(&frozen.reference, places, pane));
         let reference = &frozen.reference;
         let middle_ms = window.start_ms + window.end_ms.saturating_sub(window.start_ms) / 2;
         report.season_known = (reference.timed_count > 0)
@@ -208,7 +208,7 @@ impl Assessor for DriftAssessor {
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
-            findings: detect::findings(&self.config, &report),
+            findings: findings::findings(&self.config, &report),
             report: message.encode_to_vec().into(),
         }
     }

@@ -37,6 +37,7 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
         monitor: report.monitor.as_ref().map(|state| monitor(state, report)),
         assumption: report.assumption.clone(),
         season_known: report.season_known,
+        pairs: report.pairs.iter().map(|pair| pair_drift(pair, report)).collect(),
         drifted_features: worst.iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
     };
     if let Some(state) = &report.monitor {
@@ -59,16 +60,15 @@ fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {
         alarms: state.alarms,
         standing_looks: state.standing_looks,
         pairs_ln_evidence: state.ln_together,
-        pairs: report.pairs.iter().map(|pair| pair_drift(pair, report)).collect(),
+        pairs: report.standing_pairs.iter().map(|pair| pair_drift(pair, report)).collect(),
     }
 }
 
 fn pair_drift(pair: &PairDrift, report: &Report) -> proto::PairDrift {
-    let name =
-        |place: usize| report.features.get(place).map(|feature| feature.name.clone()).unwrap_or_default();
+    let [first, second] = report.pair_names(pair);
     proto::PairDrift {
-        first: name(pair.features.0),
-        second: name(pair.features.1),
+        first: first.to_owned(),
+        second: second.to_owned(),
         reference_correlation: pair.then,
         correlation: pair.now,
     }

@@ -70,7 +70,11 @@ impl Assessor for PerformanceAssessor {
         Ok(Plan {
             service_id: open.service_id.clone(),
             roles: Roles::new(&open.schema),
-            baseline: baseline.map(|known| Baseline { brier: known.brier, auc: known.auc }),
+            baseline: baseline.map(|known| Baseline {
+                brier: known.brier,
+                auc: known.auc,
+                positives: known.positive_rate.map(|rate| (rate, known.labelled_count)),
+            }),
         })
     }
 

@@ -38,6 +38,8 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         state: state.into(),
         latency_invalid_count: report.latency_invalid_count,
         incomparable_count: report.incomparable_count,
+        baseline_positive_rate: report.baseline_positives.map(|(rate, _)| rate),
+        baseline_labelled_count: report.baseline_positives.map_or(0, |(_, count)| count),
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn answer(
     analyzer: &Analyzer,
     request: proto::AnalyzeRequest,
 ) -> Result<proto::AnalyzeResponse, Problem> {
-    let Analyzed { analysis_id, parts, harm, now_ms, elapsed_us } =
+    let Analyzed { analysis_id, parts, harm, drift_kinds, now_ms, elapsed_us } =
         analyzer.analyze(question(&request)?).await?;
     let judged = parts.iter().filter(|part| part.status() == VerdictStatus::Ok);
     let services_used = judged.map(|part| part.judge.as_str().to_owned()).collect();
@@ -68,5 +68,6 @@ pub(super) async fn answer(
         services_used,
         constitutional_hash: analyzer.constitution.current().to_owned(),
         timestamp: text::rfc3339(now_ms),
+        drift_kinds: messages::drift_kinds(&drift_kinds),
     })
 }

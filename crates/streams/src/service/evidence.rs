@@ -1,11 +1,15 @@
 //! What the judges' reports say together: drift on one side, the loss on the other.
 
 use acgs_contracts::{
-    drift::v1::DriftReport,
+    common::v1::FieldRole,
+    drift::v1::{DriftReport, FeatureDrift},
     performance::v1::{PerformanceReport, PerformanceState},
     quality::v1::QualityReport,
 };
-use acgs_statistics::harm::{Ranking, Tolerated, risk};
+use acgs_statistics::{
+    harm::{Ranking, Risk, Tolerated, risk},
+    kinds::{BaseRate, Moved, kinds, prior_moved},
+};
 use acgs_vocabulary::{JudgeKind, VerdictStatus, event::payload::PerformanceFound};
 use prost::Message;
 
@@ -51,6 +55,27 @@ fn found(state: PerformanceState) -> PerformanceFound {
     }
 }
 
+/// What has moved, where drift was judged.
+fn moved(drift: Option<&DriftReport>, performance: Option<&PerformanceReport>, risk: Risk) -> Option<Moved> {
+    let drift = drift?;
+    let names = drifted_features(drift);
+    let is_input = |feature: &FeatureDrift| {
+        feature.role() == FieldRole::Feature
+            && (names.contains(&feature.name) || has_drifted(drift) && feature.drifted)
+    };
+    let pairs = !drift.pairs.is_empty() || drift.monitor.iter().any(|monitor| !monitor.pairs.is_empty());
+    let prior = performance.and_then(|report| {
+        let then = BaseRate { rate: report.baseline_positive_rate?, count: report.baseline_labelled_count };
+        prior_moved(then, BaseRate { rate: report.positive_rate?, count: report.labelled_count })
+    });
+    Some(Moved {
+        inputs: drift.features.iter().any(is_input) || pairs || !drift.schema_changes.is_empty(),
+        score: drift.score_drift,
+        prior,
+        risk,
+    })
+}
+
 /// Reads the parts of a report.
 ///
 /// # Errors
@@ -73,7 +98,10 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
     });
     // Before the judge has enough labels its state is unknown, and so is the risk.
     let judged = performance.as_ref().is_some_and(|report| report.state() != PerformanceState::Unknown);
+    let risk = risk(interval.filter(|_| judged), tolerated);
+    let moved = moved(drift.as_ref(), performance.as_ref(), risk);
     let summary = Summary {
+        drift_kinds: moved.map_or_else(Vec::new, kinds),
         row_count: quality.as_ref().map(|report| report.row_count),
         overall_score: quality.as_ref().map(|report| report.overall_score),
         drift_detected: drift.as_ref().map(has_drifted),
@@ -83,9 +111,73 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         brier: performance.as_ref().and_then(|report| report.brier).map(|brier| brier.value),
         performance: performance.as_ref().map(|report| found(report.state())),
     };
-    Ok(Evidence {
-        drifted: drift.as_ref().map(has_drifted),
-        risk: risk(interval.filter(|_| judged), tolerated),
-        summary,
-    })
+    Ok(Evidence { drifted: drift.as_ref().map(has_drifted), risk, summary })
+}
+
+#[cfg(test)]
+mod tests {
+    use acgs_contracts::{drift::v1::SchemaChange, performance::v1::Estimate};
+    use acgs_lane::message::Verdict;
+    use acgs_statistics::kinds::DriftKind;
+    use acgs_vocabulary::Window;
+
+    use super::*;
+
+    fn part(judge: JudgeKind, report: &impl Message) -> Part {
+        let window = Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1 };
+        let verdict = Verdict {
+            window,
+            revision: 0,
+            status: VerdictStatus::Ok,
+            reason: String::new(),
+            findings: Vec::new(),
+            report: report.encode_to_vec().into(),
+        };
+        Part { judge, verdict: Some(verdict), revision: 0 }
+    }
+
+    /// A loss that is surely worse, with so many positives; the reference had 20 %.
+    fn worse(positive_rate: f64) -> PerformanceReport {
+        PerformanceReport {
+            labelled_count: 2_000,
+            brier: Some(Estimate { value: 0.3, standard_error: 0.01, lower: 0.28, upper: 0.32 }),
+            positive_rate: Some(positive_rate),
+            baseline_loss: Some(0.1),
+            baseline_positive_rate: Some(0.2),
+            baseline_labelled_count: 10_000,
+            loss_margin: 0.01,
+            state: PerformanceState::Decayed.into(),
+            ..PerformanceReport::default()
+        }
+    }
+
+    fn told(drift: &DriftReport, performance: &PerformanceReport) -> Vec<DriftKind> {
+        let parts = [part(JudgeKind::Drift, drift), part(JudgeKind::Performance, performance)];
+        read(&parts).unwrap().summary.drift_kinds
+    }
+
+    #[test]
+    fn kinds_of_drift_are_told_apart() {
+        let still = DriftReport::default();
+        assert_eq!(told(&still, &worse(0.2)), [DriftKind::Concept]);
+        assert_eq!(told(&still, &worse(0.5)), [DriftKind::Prior], "the base rate may be all there is to it");
+        let score = DriftReport { drift_detected: true, score_drift: true, ..DriftReport::default() };
+        assert_eq!(told(&score, &worse(0.2)), [DriftKind::Score]);
+        let feature = FeatureDrift {
+            name: "x".into(),
+            role: FieldRole::Feature.into(),
+            drifted: true,
+            ..FeatureDrift::default()
+        };
+        let inputs = DriftReport {
+            drift_detected: true,
+            drifted_features: vec!["x".into()],
+            features: vec![feature],
+            ..DriftReport::default()
+        };
+        assert_eq!(told(&inputs, &worse(0.5)), [DriftKind::Covariate, DriftKind::Prior]);
+        let gone = DriftReport { schema_changes: vec![SchemaChange::default()], ..DriftReport::default() };
+        assert_eq!(told(&gone, &PerformanceReport::default()), [DriftKind::Covariate]);
+        assert_eq!(told(&still, &PerformanceReport::default()), []);
+    }
 }

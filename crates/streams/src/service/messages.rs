@@ -4,7 +4,7 @@ use acgs_contracts::{
     common::v1 as common, drift::v1::DriftReport, orchestrator::v1 as proto,
     performance::v1::PerformanceReport, quality::v1::QualityReport,
 };
-use acgs_statistics::harm::Harm;
+use acgs_statistics::{harm::Harm, kinds::DriftKind};
 use acgs_vocabulary::{Alert, AlertState, JudgeKind};
 
 use super::evidence::report as decoded;
@@ -31,6 +31,17 @@ pub(super) fn harm(harm: Harm) -> proto::Harm {
         Harm::Decay => proto::Harm::Decay,
         Harm::Unknown => proto::Harm::Unknown,
     }
+}
+
+/// The messages of kinds of drift.
+pub(super) fn drift_kinds(kinds: &[DriftKind]) -> Vec<i32> {
+    let message = |kind: &DriftKind| match kind {
+        DriftKind::Covariate => proto::DriftKind::Covariate,
+        DriftKind::Score => proto::DriftKind::Score,
+        DriftKind::Prior => proto::DriftKind::Prior,
+        DriftKind::Concept => proto::DriftKind::Concept,
+    };
+    kinds.iter().map(|kind| message(kind).into()).collect()
 }
 
 /// The message of a judge's part.
@@ -73,6 +84,7 @@ fn report(report: &Report) -> proto::WindowReport {
         findings: report.findings.iter().map(|(_, finding)| finding.into()).collect(),
         alerts: report.alerts.iter().map(alert).collect(),
         latency_us: report.latency_us,
+        drift_kinds: drift_kinds(&report.summary.drift_kinds),
     }
 }
 

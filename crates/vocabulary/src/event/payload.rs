@@ -90,6 +90,23 @@ pub enum WhyNot {
     Unavailable,
 }
 
+/// A kind of drift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DriftKindFound {
+    /// Inputs have moved, or columns are others.
+    #[serde(rename = "DRIFT_KIND_COVARIATE")]
+    Covariate,
+    /// The score or prediction has.
+    #[serde(rename = "DRIFT_KIND_SCORE")]
+    Score,
+    /// Positive labels are more frequent, or less.
+    #[serde(rename = "DRIFT_KIND_PRIOR")]
+    Prior,
+    /// The loss is worse, and none of those explains it.
+    #[serde(rename = "DRIFT_KIND_CONCEPT")]
+    Concept,
+}
+
 /// A judge that did not judge a window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotJudged {
@@ -115,6 +132,9 @@ pub struct WindowReported {
     /// What has drifted, worst first, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifted_features: Vec<String>,
+    /// What kind of drift there is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift_kinds: Vec<DriftKindFound>,
     /// Brier score; null without labels.
     pub brier: Option<f64>,
     /// Null when performance did not judge.
