@@ -249,7 +249,8 @@ mod tests {
         assert_eq!((came[0].field.as_str(), came[0].kind), ("empty", ChangeKind::New));
         assert!(came[0].detail.contains("100.0 % of rows"), "{}", came[0].detail);
         // What never had a value has no kind that could change.
-        let numbers = Arc::new(Schema::new(vec![field("x", Kind::Double), field("empty", Kind::Double)]).unwrap());
+        let numbers =
+            Arc::new(Schema::new(vec![field("x", Kind::Double), field("empty", Kind::Double)]).unwrap());
         assert_eq!(told(&numbers, Cell::Null), []);
         assert_eq!(told(&numbers, Cell::Number(1.0))[0].kind, ChangeKind::New);
     }

@@ -76,7 +76,7 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
     if values.is_empty() {
         return None;
     }
-    values.sort_unstable_by(f64::total_cmp);
+    sort(&mut values);
     null_count += cut_far(&mut values);
     let cells = Cells::of_sorted(&values);
     // Sorted values are counted by where the edges are in them.
@@ -95,6 +95,17 @@ fn cells(field: &Field, columns: &[&Column]) -> Option<FeatureReference> {
         standard_deviation: moments.population_standard_deviation().unwrap_or(f64::INFINITY),
     };
     Some(FeatureReference::new(field.clone(), shape, null_count))
+}
+
+/// Sorts finite numbers: as integers of the same order, which is faster than to compare them as they are.
+fn sort(values: &mut [f64]) {
+    const SIGN: u64 = 1 << 63;
+    let flipped = |bits: u64| if bits & SIGN == 0 { bits | SIGN } else { !bits };
+    let mut keys: Vec<u64> = values.iter().map(|value| flipped(value.to_bits())).collect();
+    keys.sort_unstable();
+    for (value, key) in values.iter_mut().zip(keys) {
+        *value = f64::from_bits(if key & SIGN == 0 { !key } else { key & !SIGN });
+    }
 }
 
 /// Takes out of sorted values those whose magnitude cannot be meant beside the others; says how many.
@@ -153,6 +164,16 @@ mod tests {
 
     use super::*;
     use crate::{counts::PaneCounts, effect::effect_size};
+
+    #[test]
+    fn numbers_are_sorted_as_numbers() {
+        let mut values = vec![3.0, -0.0, 0.0, -1e300, 1e-310, -1e-310, f64::MAX, f64::MIN, -3.0, 2.5];
+        let mut expected = values.clone();
+        expected.sort_unstable_by(f64::total_cmp);
+        sort(&mut values);
+        assert_eq!(values, expected);
+        assert!(values.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()));
+    }
 
     #[test]
     fn an_absurd_value_does_not_widen_a_reference() {

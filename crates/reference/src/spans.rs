@@ -291,16 +291,15 @@ pub(crate) fn measure_pairs(pairs: &mut Pairs, places: &Places, order: &Order, b
         let (Some(first), Some(second)) = (sides.get(&first), sides.get(&second)) else { continue };
         let share = pairs.share(pair);
         let stretches = first.chunks_exact(length).zip(second.chunks_exact(length)).map(|(first, second)| {
-            let mut stretch = Stretch::default();
+            let both = |(first, second): (&u8, &u8)| *first != LEFT_OUT && *second != LEFT_OUT;
+            let (mut rows, mut same) = (0_u32, 0_u32);
             for (first, second) in first.iter().zip(second) {
-                if *first != LEFT_OUT && *second != LEFT_OUT {
-                    stretch.row(0);
-                    stretch.found += f64::from(u8::from(first == second));
-                    stretch.expected += share;
-                    stretch.variance += share * (1.0 - share);
-                }
+                rows += u32::from(both((first, second)));
+                same += u32::from(both((first, second)) && first == second);
             }
-            stretch
+            let rows = f64::from(rows);
+            let (expected, variance) = (rows * share, rows * share * (1.0 - share));
+            Stretch { rows, found: f64::from(same), expected, variance, phases: vec![(0, rows)] }
         });
         watched.push(stretches.collect());
     }
@@ -317,6 +316,18 @@ fn moments(scores: &[Option<f64>], expected: &Expected) -> (f64, f64) {
     (mean, of().map(|(score, share)| share * (score - mean).powi(2)).sum::<f64>() / all)
 }
 
+/// A stretch without phases: rows are counted by code first.
+fn counted_stretch(codes: &[u8], scores: &[Option<f64>], (mean, variance): (f64, f64)) -> Stretch {
+    let mut counts = [0_u32; 1 << u8::BITS];
+    codes.iter().for_each(|code| counts[*code as usize] += 1);
+    let rows = f64::from(codes.len() as u32 - counts[LEFT_OUT as usize]);
+    let of_scores =
+        scores.iter().zip(&counts).filter_map(|(score, count)| Some(((*score)?, f64::from(*count))));
+    let (found, scored) =
+        of_scores.fold((0.0, 0.0), |(found, rows), (score, count)| (found + score * count, rows + count));
+    Stretch { rows, found, expected: mean * scored, variance: variance * scored, phases: vec![(0, rows)] }
+}
+
 fn measure_variation(feature: &mut FeatureReference, season: Season, phases: &[u8], codes: &[u8]) {
     let outcomes = Outcomes::new(feature);
     let length = codes.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
@@ -330,6 +341,10 @@ fn measure_variation(feature: &mut FeatureReference, season: Season, phases: &[u
         })
         .collect();
     let stretches = |scores: &[Option<f64>]| -> Vec<Stretch> {
+        if let [expected] = &by_phase[..] {
+            let moments = moments(scores, expected);
+            return codes.chunks_exact(length).map(|codes| counted_stretch(codes, scores, moments)).collect();
+        }
         let moments: Vec<(f64, f64)> = by_phase.iter().map(|expected| moments(scores, expected)).collect();
         let stretches =
             codes.chunks(length).zip(phases.chunks(length)).filter(|(codes, _)| codes.len() == length);
