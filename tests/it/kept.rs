@@ -211,6 +211,7 @@ async fn a_judge_without_a_home_says_so() {
         reference_data: records(10, 0.0),
         schema: None,
         window_ms: 0,
+        timestamp_column: None,
     };
     refused!(client.register_model(register), FailedPrecondition, "HOME_REQUIRED");
     refused!(client.list_models(ListModelsRequest {}), FailedPrecondition, "HOME_REQUIRED");

@@ -21,6 +21,7 @@ mod jetstream;
 mod judges;
 mod kept;
 mod kills;
+mod levels;
 mod lifecycle;
 mod mesh;
 mod module_graph;

@@ -203,7 +203,8 @@ fn unseen(looked: &Looked<'_>, effective: f64) -> Rate {
         Shape::Numeric { .. } => ((counts.cells.below + counts.cells.above) as f64, shares[0] + shares[last]),
         Shape::Categorical { .. } => (counts.unseen_count as f64, shares[last]),
     };
-    Rate::of(hits, effective, counts.present() as f64, then, expected.reference_rows)
+    let concentration = expected.reference_rows.min(looked.outcomes.unseen_concentration());
+    Rate::of(hits, effective, counts.present() as f64, then, concentration)
 }
 
 /// The reference's counts as they are to be expected: its own, or in proportion to its phases. With a season they stand for shares.

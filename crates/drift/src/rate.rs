@@ -17,7 +17,7 @@ pub(crate) struct Rate {
     pub(crate) upper: f64,
     /// The chance of so many or more, or so few or fewer.
     pub(crate) two_sided: f64,
-    /// Cohen's h, negative when it fell.
+    /// Cohen's h beyond what a row of the reference may have made, negative when it fell.
     pub(crate) effect: f64,
 }
 
@@ -31,7 +31,10 @@ impl Rate {
         let now = hits / rows;
         let (upper, lower) = share_tails(now * effective, Trials { count: effective, concentration }, then);
         let two_sided = (2.0 * upper.min(lower)).min(1.0);
-        Self { then, now, upper, two_sided, effect: cohens_h(then, now) }
+        // What is to be expected is known to a row of the reference.
+        let unsure = 1.0 / concentration.max(1.0);
+        let nearest = now.clamp((then - unsure).max(0.0), (then + unsure).min(1.0));
+        Self { then, now, upper, two_sided, effect: cohens_h(nearest, now) }
     }
 }
 
@@ -47,6 +50,10 @@ mod tests {
         assert!(none.effect < -1.5 && none.upper > 0.99 && none.two_sided < 1e-6);
         let same = Rate::of(500.0, 1_000.0, 1_000.0, 0.5, 10_000.0);
         assert!(same.effect.abs() < 1e-12 && same.two_sided > 0.9);
+        // Ten rows without any cannot say that there are none.
+        assert!(Rate::of(0.0, 100.0, 100.0, 0.5 / 11.0, 10.0).effect.abs() < 1e-12);
+        assert!(Rate::of(10.0, 100.0, 100.0, 0.5 / 11.0, 10.0).effect.abs() < 1e-12);
+        assert!(Rate::of(50.0, 100.0, 100.0, 0.5 / 11.0, 10.0).effect > 0.7);
         // Rows that hang together are worth fewer, and a rate of no rows says nothing.
         assert!(Rate::of(600.0, 10.0, 1_000.0, 0.5, 10_000.0).two_sided > 0.3);
         assert!(Rate::of(0.0, 0.0, 0.0, 0.5, 10_000.0).two_sided > 0.99);

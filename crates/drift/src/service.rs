@@ -9,6 +9,7 @@ mod comparison;
 mod detection;
 mod explanation;
 mod freeze;
+mod input;
 mod report_message;
 
 use std::{

@@ -29,6 +29,8 @@ mod sides;
 
 mod spans;
 
+mod unseen;
+
 pub mod effect;
 
 pub mod freeze;

@@ -9,6 +9,7 @@ use acgs_statistics::{
 use crate::{
     counts::FeatureCounts,
     reference::{FeatureReference, Shape},
+    unseen::{UNSURE, Unseen, unseen},
 };
 
 /// Parts of a numeric feature.
@@ -19,8 +20,6 @@ const ALONE: usize = 8;
 const GROUPS: usize = 4;
 /// Rows of the whole that a phase is given, so that one of few rows is not taken for its few.
 const SHRUNK_BY: f64 = 2.0;
-/// Rows that a category may have had and did not (Jeffreys 1946).
-const UNSURE: f64 = 0.5;
 
 /// The outcomes of a feature.
 #[derive(Clone, Debug)]
@@ -38,6 +37,8 @@ pub struct Outcomes {
     rows: Vec<f64>,
     scores: Vec<Vec<f64>>,
     components: Vec<Component>,
+    /// Rows that the law about the share of unseen values is worth, at most.
+    unseen_concentration: f64,
 }
 
 /// What is expected of a sample.
@@ -74,6 +75,7 @@ impl Outcomes {
             rows: vec![(rows / factor).max(1.0)],
             scores: Vec::new(),
             components: Vec::new(),
+            unseen_concentration: (feature.present() as f64 / unseen_of(feature).together).max(1.0),
         };
         if !feature.phases.is_empty() {
             let phases: Vec<Phase> =
@@ -97,7 +99,8 @@ impl Outcomes {
                 .extend(self.scores.iter().map(|score| Component::Score(proxy_variance(score, overall))));
             self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len));
         } else {
-            self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len));
+            self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len - 1));
+            self.components.push(Component::OfPresentWithin(self.unseen_concentration));
         }
         self.components.push(Component::OfAll);
     }
@@ -136,6 +139,12 @@ impl Outcomes {
     #[must_use]
     pub fn reference_rows(&self) -> f64 {
         self.rows.iter().sum()
+    }
+
+    /// Rows that the law about the share of unseen values is worth, at most.
+    #[must_use]
+    pub fn unseen_concentration(&self) -> f64 {
+        self.unseen_concentration
     }
 
     /// Scores of outcomes whose means are watched.
@@ -333,17 +342,32 @@ fn of_reference(feature: &FeatureReference, of_cell: &[usize], len: usize) -> Ve
     sums
 }
 
+/// The law about what was never seen; where rows were held out to count it, there is nothing beside.
+fn unseen_of(feature: &FeatureReference) -> Unseen {
+    match &feature.shape {
+        Shape::Categorical { counts, other_count: 0, seen, .. } if seen.is_empty() => unseen(counts),
+        Shape::Categorical { .. } | Shape::Numeric { .. } => Unseen { rows: UNSURE, together: 1.0 },
+    }
+}
+
 /// What one may expect of outcomes beside their counts: what lies beyond order statistics has the mass of one row, a category that of half a
 /// row more.
 fn beside(feature: &FeatureReference, len: usize) -> Vec<f64> {
     match &feature.shape {
-        Shape::Numeric { cells, .. } => {
-            let beyond = if cells.is_discrete() { UNSURE } else { 1.0 };
+        Shape::Numeric { cells, counts, .. } => {
+            // What several rows share is more likely the end of what there is.
+            let beyond = |end: Option<&u64>| {
+                if cells.is_discrete() && end.is_some_and(|rows| *rows > 1) { UNSURE } else { 1.0 }
+            };
             let mut beside = vec![0.0; len];
-            beside[0] = beyond;
-            beside[len - 1] = beyond;
+            beside[0] = beyond(counts.first());
+            beside[len - 1] = beyond(counts.last());
             beside
         }
-        Shape::Categorical { .. } => vec![UNSURE; len],
+        Shape::Categorical { .. } => {
+            let mut beside = vec![UNSURE; len];
+            beside[len - 1] = unseen_of(feature).rows;
+            beside
+        }
     }
 }

@@ -28,6 +28,8 @@ pub enum Component {
     OfAll,
     /// A share of the rows that have a value.
     OfPresent,
+    /// The same, where the law about it is worth at most so many rows.
+    OfPresentWithin(f64),
     /// The mean score of the rows that have a value, with the score's proxy variance.
     Score(f64),
 }
@@ -137,8 +139,12 @@ impl Start {
                 Component::OfPresent if self.present > 0.0 => {
                     ln_share_moved(found, of(self.present), expected / self.present)
                 }
+                Component::OfPresentWithin(most) if self.present > 0.0 => {
+                    let trials = Trials { concentration: concentration.min(*most), count: self.present };
+                    ln_share_moved(found, trials, expected / self.present)
+                }
                 Component::Score(proxy) => ln_score_moved(found - expected, of(self.present), *proxy),
-                Component::OfAll | Component::OfPresent => f64::NEG_INFINITY,
+                Component::OfAll | Component::OfPresent | Component::OfPresentWithin(_) => f64::NEG_INFINITY,
             })
             .collect();
         ln_mean_exp(&terms)

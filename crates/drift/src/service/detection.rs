@@ -13,7 +13,6 @@ use acgs_reference::{
 use acgs_statistics::sketch::FAR;
 use acgs_vocabulary::{
     Problem, Severity,
-    convert::{rows, schema},
     event::payload::DriftDetection,
     names,
     ports::{Judged, Judgement},
@@ -21,7 +20,11 @@ use acgs_vocabulary::{
     text,
 };
 
-use super::{DriftService, ID_BYTES_MAX, explanation, monitor, report_message};
+use super::{
+    DriftService, ID_BYTES_MAX, explanation,
+    input::{self, Input},
+    monitor, report_message,
+};
 use crate::{
     detect::{self, PSI_MAX},
     findings::{self, severity_of_rows},
@@ -38,7 +41,7 @@ impl DriftService {
         &self,
         request: &proto::DetectRequest,
     ) -> Result<Option<Arc<Reference>>, Problem> {
-        if !request.reference_data.is_empty() {
+        if input::has_reference(request) {
             return Ok(None);
         }
         match &request.reference {
@@ -94,18 +97,21 @@ impl DriftService {
 
     pub(super) async fn detect_now(
         &self,
-        request: proto::DetectRequest,
+        mut request: proto::DetectRequest,
     ) -> Result<proto::DetectResponse, Problem> {
-        let request = Arc::new(request);
         for (path, value) in [("model_id", &request.model_id), ("service_id", &request.service_id)] {
             names::check_short(path, value, ID_BYTES_MAX)?;
         }
         let stored = self.stored_reference(&request).await?;
-        let (service, asked) = (self.clone(), Arc::clone(&request));
-        let (mut report, reference) = self
-            .apart(move || match stored {
-                Some(reference) => service.against_stored(reference, &asked),
-                None => service.against_sample(&asked),
+        let service = self.clone();
+        let (mut report, reference, request) = self
+            .apart(move || {
+                let rows = input::input(&mut request, stored.is_some())?;
+                let (report, reference) = match stored {
+                    Some(reference) => service.against_stored(reference, &rows, &request.model_id)?,
+                    None => service.against_sample(&rows),
+                };
+                Ok::<_, Problem>((report, reference, request))
             })
             .await??;
         report
@@ -118,70 +124,45 @@ impl DriftService {
     fn against_stored(
         &self,
         reference: Arc<Reference>,
-        request: &proto::DetectRequest,
+        rows: &Input,
+        model_id: &str,
     ) -> Result<(detect::Report, Arc<Reference>), Problem> {
-        let schema = match &request.schema {
-            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
-            None => rows::infer(&request.current_data, rows::NamedRoles::default(), "current_data")?,
-        };
-        let current = rows::batches(&request.current_data, &schema, "current_data")?;
-        let places = Places::new(&reference, &schema);
+        let places = Places::new(&reference, &rows.schema);
         if !places.any() {
             let message = format!("holds no field of reference {}", reference.name);
             return Err(Problem::field("current_data", "MISSING_FIELD", message));
         }
         let mut pane = PaneCounts::new(&reference);
-        for batch in &current {
+        for batch in &rows.now {
             pane.push_at(&reference, &places, batch);
-            monitor::gather(&self.monitors, &request.model_id, &reference, batch);
+            monitor::gather(&self.monitors, model_id, &reference, batch);
         }
         let frozen = Frozen::new(Arc::clone(&reference));
         let mut report = detect::report_in_full(&self.config, &frozen, &pane, |_| None);
-        report.schema_changes = schema_changes::of_rows(&reference, &places, &schema, &pane);
+        report.schema_changes = schema_changes::of_rows(&reference, &places, &rows.schema, &pane);
         Ok((report, reference))
     }
 
     /// Both samples are here, so tests are exact.
-    fn against_sample(
-        &self,
-        request: &proto::DetectRequest,
-    ) -> Result<(detect::Report, Arc<Reference>), Problem> {
-        let named = rows::NamedRoles::default();
-        let schema = match &request.schema {
-            Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
-            None => {
-                rows::infer(&request.current_data, named, "current_data")?;
-                let both: Vec<_> =
-                    request.reference_data.iter().chain(&request.current_data).cloned().collect();
-                if request.reference_data.is_empty() {
-                    return Err(Problem::field(
-                        "reference_data",
-                        "EMPTY_DATA",
-                        "holds no records; or give `reference`",
-                    ));
-                }
-                rows::infer(&both, named, "reference_data+current_data")?
-            }
-        };
-        let then = rows::batches(&request.reference_data, &schema, "reference_data")?;
-        let now = rows::batches(&request.current_data, &schema, "current_data")?;
-        let frozen = Frozen::new(Arc::new(acgs_reference::freeze(&schema, &then, 0)));
+    fn against_sample(&self, rows: &Input) -> (detect::Report, Arc<Reference>) {
+        let Input { schema, then, now } = rows;
+        let frozen = Frozen::new(Arc::new(acgs_reference::freeze(schema, then, 0)));
         let reference = &frozen.reference;
         let mut pane = PaneCounts::new(reference);
         now.iter().for_each(|batch| pane.push(reference, batch));
         let samples: Vec<(Vec<f64>, Vec<f64>)> = reference
             .features
             .iter()
-            .map(|feature| (sample(&schema, &then, feature), sample(&schema, &now, feature)))
+            .map(|feature| (sample(schema, then, feature), sample(schema, now, feature)))
             .collect();
         let of = |index: usize| {
             let (reference, current) = &samples[index];
             (!reference.is_empty() && !current.is_empty()).then_some(Samples { reference, current })
         };
         let mut report = detect::report_in_full(&self.config, &frozen, &pane, of);
-        let places = Places::new(reference, &schema);
-        report.schema_changes = schema_changes::of_rows(reference, &places, &schema, &pane);
-        Ok((report, frozen.reference))
+        let places = Places::new(reference, schema);
+        report.schema_changes = schema_changes::of_rows(reference, &places, schema, &pane);
+        (report, frozen.reference)
     }
 
     fn response(

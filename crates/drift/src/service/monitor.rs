@@ -12,7 +12,7 @@ use acgs_vocabulary::{
     names, text,
 };
 
-use super::{DriftService, ID_BYTES_MAX, store};
+use super::{DriftService, ID_BYTES_MAX, input, store};
 use crate::record::DetectionRecord;
 
 /// Between two judgements, when nothing is said.
@@ -70,7 +70,11 @@ impl DriftService {
         let now_ms = self.clock.now_ms();
         let schema = match &request.schema {
             Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
-            None => rows::infer(&request.reference_data, rows::NamedRoles::default(), "reference_data")?,
+            None => {
+                let data = &request.reference_data;
+                let named = input::named(request.timestamp_column.as_deref(), data.iter());
+                rows::infer(data, named, "reference_data")?
+            }
         };
         let header = proto::ReferenceHeader {
             name: request.model_id.clone(),
