@@ -1,9 +1,14 @@
-//! How often `Detect` over REST calls drift where there is none, at the default level: the path that notebooks and scripts take.
+//! How often `Detect` over REST calls drift where there is none, at the default level: the path that notebooks and scripts take; and what it takes.
 
-use acgs_tests::Mesh;
+use acgs_contracts::drift::v1::DetectRequest;
+use acgs_tests::{Mesh, row_schema, rows};
+use acgs_vocabulary::convert::{batch, schema};
 use serde_json::{Value, json};
 
-use crate::rest::{call, case};
+use crate::{
+    rest::{call, case},
+    unary::{numbers, pair, refusal},
+};
 
 /// Calls of each kind.
 const CALLS: u64 = 200;
@@ -112,4 +117,23 @@ async fn hours_of_a_day_are_no_drift_from_a_registered_model_and_a_shift_is() {
         shifted * 10 >= CALLS * 9 / 10,
         "a standard deviation more is drift at any hour: {shifted} of 20"
     );
+}
+
+#[tokio::test]
+async fn detect_takes_columns_as_it_takes_records() {
+    let mesh = Mesh::start().await;
+    let mut client = mesh.drift().await;
+    let of = |from: i64, shift| batch::to_proto(&rows(from, &(0..300).collect::<Vec<i64>>(), shift));
+    let columns = DetectRequest {
+        reference_batch: Some(of(0, 0.0)),
+        current_batch: Some(of(300, 0.5)),
+        schema: Some(schema::to_proto(&row_schema())),
+        ..DetectRequest::default()
+    };
+    let moved = client.detect(columns.clone()).await.unwrap().into_inner();
+    assert!(moved.drift_detected && moved.features_with_psi_drift.contains(&"x".to_owned()), "{moved:?}");
+    let bare = DetectRequest { schema: None, ..columns.clone() };
+    assert_eq!(refusal(client.detect(bare).await), pair("MISSING", "schema"));
+    let both = DetectRequest { current_data: numbers(1, 0.0), ..columns };
+    assert_eq!(refusal(client.detect(both).await), pair("MIXED_SAMPLES", "current_batch"));
 }

@@ -21,16 +21,16 @@ fn record(fields: &[(&str, Value)]) -> Struct {
     Struct { fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect() }
 }
 
-fn numbers(count: usize, shift: f64) -> Vec<Struct> {
+pub(crate) fn numbers(count: usize, shift: f64) -> Vec<Struct> {
     let x = |row: usize| (row as f64 * 0.618_034).fract() + shift;
     (0..count).map(|row| record(&[("x", Value::from(x(row))), ("c", Value::from("a".to_owned()))])).collect()
 }
 
-fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (String, String) {
+pub(crate) fn refusal<T: std::fmt::Debug>(answer: Result<T, Status>) -> (String, String) {
     reason(&answer.expect_err("refused"))
 }
 
-fn pair(reason: &str, field: &str) -> (String, String) {
+pub(crate) fn pair(reason: &str, field: &str) -> (String, String) {
     (reason.to_owned(), field.to_owned())
 }
 
@@ -97,20 +97,6 @@ async fn detect() {
         refusal(client.detect(request(numbers(1, 0.0), vec![])).await),
         pair("EMPTY_DATA", "current_data")
     );
-    // By column, as by row.
-    let of = |from: i64, shift| batch::to_proto(&rows(from, &(0..300).collect::<Vec<i64>>(), shift));
-    let columns = DetectRequest {
-        reference_batch: Some(of(0, 0.0)),
-        current_batch: Some(of(300, 0.5)),
-        schema: Some(schema::to_proto(&row_schema())),
-        ..DetectRequest::default()
-    };
-    let moved = client.detect(columns.clone()).await.unwrap().into_inner();
-    assert!(moved.drift_detected && moved.features_with_psi_drift.contains(&"x".to_owned()), "{moved:?}");
-    let bare = DetectRequest { schema: None, ..columns.clone() };
-    assert_eq!(refusal(client.detect(bare).await), pair("MISSING", "schema"));
-    let both = DetectRequest { current_data: numbers(1, 0.0), ..columns };
-    assert_eq!(refusal(client.detect(both).await), pair("MIXED_SAMPLES", "current_batch"));
     let unknown = DetectRequest {
         reference: Some(ReferenceSelector { name: "nobody".into(), version: 3 }),
         current_data: numbers(1, 0.0),

@@ -5,7 +5,7 @@
 //! adds to it. The first guards small windows, the second large ones.
 
 use acgs_columns::Role;
-use acgs_reference::{Reference, counts::PaneCounts};
+use acgs_reference::{FeatureReference, Reference, counts::PaneCounts, variation::factor_at};
 use acgs_statistics::multiple::benjamini_hochberg;
 
 use crate::{
@@ -20,6 +20,10 @@ use crate::{
 
 /// Corrected index above which a feature is named, the original's limit.
 pub const PSI_MAX: f64 = 0.2;
+/// Milliseconds of a day.
+const DAY_MS: f64 = 86_400_000.0;
+/// Days that a reference has to cover until each day of the week is in it.
+const DAYS_MIN: f64 = 6.9;
 /// Windows' worth of rows that a reference has to have until it shows how they hang together.
 const SPANS_MIN: f64 = 30.0;
 
@@ -151,16 +155,34 @@ fn decide(config: &Config, features: &[FeatureDrift], score_drift: bool) -> (boo
 fn assumption(reference: &Reference, rows: u64) -> String {
     let spans = reference.timed_count as f64 / rows.max(1) as f64;
     if reference.timed_count == 0 {
-        "assumes independent rows: the reference has no event times".to_owned()
-    } else if spans < SPANS_MIN {
-        format!(
+        return "assumes independent rows: the reference has no event times".to_owned();
+    }
+    let mut assumed = Vec::new();
+    if spans < SPANS_MIN {
+        assumed.push(format!(
             "assumes independent rows beyond {} in a row: the reference has {spans:.1} times as many rows as this, \
              {SPANS_MIN} times would show how they hang together",
             (reference.timed_count as f64 / SPANS_MIN).floor()
-        )
-    } else {
-        String::new()
+        ));
     }
+    let worth = |feature: &FeatureReference| {
+        let rows = (feature.present() + feature.null_count) as f64;
+        (feature.field.name.as_str(), rows / factor_at(&feature.variation, rows))
+    };
+    let bound = reference.features.iter().filter(|feature| !feature.variation.is_empty()).map(worth);
+    if let Some((name, rows)) = bound.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, rows)| *rows < SPANS_MIN)
+    {
+        assumed.push(format!(
+            "rows of {name} hang together so much that the reference is worth {rows:.1} independent ones: \
+             {SPANS_MIN} would tell what is usual"
+        ));
+    }
+    let days = reference.until_ms.saturating_sub(reference.from_ms) as f64 / DAY_MS;
+    if days < DAYS_MIN {
+        let what = if days < 1.0 { "hours of the day and days of the week" } else { "days of the week" };
+        assumed.push(format!("assumes that {what} are alike: the reference covers {days:.1} days"));
+    }
+    assumed.join("; ")
 }
 
 impl Report {

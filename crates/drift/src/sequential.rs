@@ -190,7 +190,8 @@ impl Monitor {
         }
         let detector = &mut self.detectors[place];
         detector.push(self.looks, &look);
-        detector.ln_evidence(outcomes.components(), within(outcomes.reference_rows()))
+        let factors = |rows| (factor_at(&feature.variation, rows), factor_at(&feature.null_variation, rows));
+        detector.ln_evidence(outcomes.components(), within(outcomes.reference_rows()), factors)
     }
 
     /// Drift stands until a look is within tolerances.

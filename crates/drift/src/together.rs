@@ -26,6 +26,9 @@ const NAMED_MAX: usize = 16;
 pub struct Together {
     same: Vec<f64>,
     both: Vec<f64>,
+    /// Looks that were gathered, and their rows.
+    looks: u64,
+    rows: f64,
 }
 
 /// A pair that does not go together as it did.
@@ -59,8 +62,14 @@ impl Together {
         if self.same.len() != pairs.len() || place.is_multiple_of(GATHERED_LOOKS) {
             self.same = vec![0.0; pairs.len()];
             self.both = vec![0.0; pairs.len()];
+            (self.looks, self.rows) = (0, 0.0);
         }
-        let factor_then = pairs.variation.last().map_or(1.0, |longest| longest.factor);
+        self.looks += 1;
+        self.rows += counts.both.iter().max().map_or(0.0, |rows| *rows as f64);
+        // Where looks hang together, many are worth less than each of them.
+        let factor = |rows: f64| factor_at(&pairs.variation, rows.max(1.0));
+        let among = (factor(self.rows / self.looks as f64) / factor(self.rows)).min(1.0);
+        let factor_then = |rows: u64| factor_at(&pairs.variation, rows as f64);
         let mut found: Vec<(f64, usize)> = Vec::with_capacity(pairs.len());
         for pair in 0..pairs.len() {
             let rows = counts.both[pair] as f64;
@@ -68,11 +77,13 @@ impl Together {
             let (same, both) = (counts.same[pair] as f64 * worth, rows * worth);
             self.same[pair] += same;
             self.both[pair] += both;
-            let then = (pairs.counts.both[pair] as f64 / factor_then).max(1.0);
+            let then = pairs.counts.both[pair];
+            let then = (then as f64 / factor_then(then)).max(1.0);
             let concentration = 1.0 / (1.0 / then + 1.0 / tolerated_rows);
             let share = pairs.share(pair);
             let ln = |hits: f64, count: f64| ln_share_moved(hits, Trials { count, concentration }, share);
-            let here = ln_mean_exp(&[ln(same, both), ln(self.same[pair], self.both[pair])]);
+            let all = ln(self.same[pair] * among, self.both[pair] * among);
+            let here = ln_mean_exp(&[ln(same, both), all]);
             found.push((here, pair));
         }
         let ln = ln_mean_exp(&found.iter().map(|(ln, _)| *ln).collect::<Vec<f64>>());
@@ -123,11 +134,12 @@ impl PairTests {
 
 /// Tests of some rows by themselves, by how often each pair is on the same side.
 pub(crate) fn tests(pairs: &Pairs, counts: &PairCounts) -> PairTests {
-    let factor_then = pairs.variation.last().map_or(1.0, |longest| longest.factor);
+    let factor_then = |rows: u64| factor_at(&pairs.variation, rows as f64);
     let count = pairs.len() as f64;
     let test = |(pair, features): (usize, (usize, usize))| {
         let (rows, same) = (counts.both[pair] as f64, counts.same[pair] as f64);
-        let (then, share) = (pairs.counts.both[pair] as f64 / factor_then, pairs.share(pair));
+        let then = pairs.counts.both[pair];
+        let (then, share) = (then as f64 / factor_then(then), pairs.share(pair));
         if rows == 0.0 || then < 1.0 {
             return None;
         }

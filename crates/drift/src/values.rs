@@ -36,7 +36,11 @@ pub(crate) fn test(
             ("ks", statistic, kolmogorov_survival(statistic * both.sqrt()), format!("binned:{}", cells.len()))
         }
         (Shape::Categorical { .. }, _) => {
-            // With a season its phases are known by outcome only. What was never seen has a test of its own.
+            // With a season its phases are known by outcome only. What was never seen has a test of its own, and no rows here.
+            let present = counts.present().max(1) as f64;
+            let then_unseen = expected.shares.last().copied().unwrap_or(0.0);
+            let n = expected.reference_rows * (1.0 - then_unseen);
+            let m = effective * (1.0 - counts.unseen_count as f64 / present);
             let (then, now) = if feature.phases.is_empty() {
                 let (then, mut now) = categories(feature, counts);
                 now.pop();
@@ -54,7 +58,7 @@ pub(crate) fn test(
                 now.pop();
                 (then, now)
             };
-            let (statistic, p_value, columns) = homogeneity(&then, &now, expected.reference_rows, effective);
+            let (statistic, p_value, columns) = homogeneity(&then, &now, n, m);
             ("chi_square", statistic, p_value, format!("binned:{columns}"))
         }
     }
@@ -70,7 +74,8 @@ fn ks_statistic_of_parts(then: &[f64], now: &[f64]) -> f64 {
     steps.fold(0.0, f64::max)
 }
 
-/// Pearson's test of homogeneity of two samples that are worth so many rows. Which categories are joined depends on the reference alone.
+/// Pearson's test of homogeneity of two samples that are worth so many rows. Which categories are joined depends on what both have together:
+/// those that are rare in one of them by chance would not be so in the other.
 fn homogeneity(then: &[f64], now: &[f64], n: f64, m: f64) -> (f64, f64, usize) {
     let (all_then, all_now) = (then.iter().sum::<f64>(), now.iter().sum::<f64>());
     if all_then <= 0.0 || all_now <= 0.0 {
@@ -80,15 +85,15 @@ fn homogeneity(then: &[f64], now: &[f64], n: f64, m: f64) -> (f64, f64, usize) {
     let mut rare = (0.0, 0.0);
     for (then, now) in then.iter().zip(now) {
         let (then, now) = (then / all_then, now / all_now);
-        if then * m.min(n) >= EXPECTED_MIN {
+        if (n * then + m * now) * m.min(n) / (n + m) >= EXPECTED_MIN {
             columns.push((then, now));
         } else {
             rare = (rare.0 + then, rare.1 + now);
         }
     }
-    if rare.0 * m.min(n) >= EXPECTED_MIN {
+    if (n * rare.0 + m * rare.1) * m.min(n) / (n + m) >= EXPECTED_MIN {
         columns.push(rare);
-    } else if let Some(smallest) = columns.iter_mut().min_by(|a, b| a.0.total_cmp(&b.0)) {
+    } else if let Some(smallest) = columns.iter_mut().min_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1))) {
         *smallest = (smallest.0 + rare.0, smallest.1 + rare.1);
     }
     if columns.len() < 2 {
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_categories_are_joined_depends_on_the_reference_alone() {
+    fn categories_that_lose_their_rows_are_not_joined() {
         // 60 of 100 categories of one row in a hundred lose all of theirs to the other 40.
         let then = [1.0; 100];
         let now: Vec<f64> = (0..100).map(|place| if place < 60 { 0.0 } else { 2.5 }).collect();

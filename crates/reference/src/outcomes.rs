@@ -10,6 +10,7 @@ use crate::{
     counts::FeatureCounts,
     reference::{FeatureReference, Shape},
     unseen::{UNSURE, Unseen, unseen},
+    variation::factor_at,
 };
 
 /// Parts of a numeric feature.
@@ -57,15 +58,14 @@ impl Outcomes {
     #[must_use]
     pub fn new(feature: &FeatureReference) -> Self {
         let (numeric, of_cell, len) = outcomes(feature);
-        let unsure = beside(feature, len);
         let counts = of_reference(feature, &of_cell, len);
+        let unsure = beside(feature, &counts);
         let counts: Vec<f64> = counts.iter().zip(&unsure).map(|(count, unsure)| count + unsure).collect();
         let total: f64 = counts.iter().sum();
         let overall: Vec<f64> = counts.iter().map(|count| count / total.max(f64::MIN_POSITIVE)).collect();
         let rows = (feature.present() + feature.null_count) as f64;
         let null = (feature.null_count as f64 + 0.5) / (rows + 1.0);
-        // Beyond the longest stretches that were measured, rows are taken to be independent of each other.
-        let factor = feature.variation.last().map_or(1.0, |longest| longest.factor);
+        let factor = factor_at(&feature.variation, rows);
         let mut this = Self {
             numeric,
             of_cell,
@@ -78,8 +78,12 @@ impl Outcomes {
             unseen_concentration: (feature.present() as f64 / unseen_of(feature).together).max(1.0),
         };
         if !feature.phases.is_empty() {
-            let phases: Vec<Phase> =
-                feature.phases.iter().map(|counts| phase(counts, &unsure, &overall, null)).collect();
+            let part = |counts: &[u64]| counts.iter().sum::<u64>() as f64 / rows.max(1.0);
+            let phases: Vec<Phase> = feature
+                .phases
+                .iter()
+                .map(|counts| phase(counts, &unsure, &overall, null, part(counts)))
+                .collect();
             this.shares = phases.iter().map(|phase| phase.shares.clone()).collect();
             this.nulls = phases.iter().map(|phase| phase.null).collect();
             this.rows = phases.iter().map(|phase| (phase.rows / factor).max(1.0)).collect();
@@ -97,11 +101,13 @@ impl Outcomes {
             self.scores = vec![ranks, spread];
             self.components
                 .extend(self.scores.iter().map(|score| Component::Score(proxy_variance(score, overall))));
-            self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len));
+            // Below the range; up to the end of each part; above.
+            self.components.push(Component::Unseen(self.unseen_concentration));
+            self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len - 2));
         } else {
             self.components.extend(std::iter::repeat_n(Component::OfPresent, self.len - 1));
-            self.components.push(Component::OfPresentWithin(self.unseen_concentration));
         }
+        self.components.push(Component::Unseen(self.unseen_concentration));
         self.components.push(Component::OfAll);
     }
 
@@ -243,6 +249,7 @@ impl Outcomes {
             sums
         };
         Look {
+            rows: all / worth,
             all,
             present,
             concentration,
@@ -258,15 +265,15 @@ struct Phase {
     rows: f64,
 }
 
-/// A phase's shares, from its counts by outcome with nulls last, and what may be expected of each beside them: what lies beyond the whole
-/// reference may all lie beyond it in this phase.
-fn phase(counts: &[u64], unsure: &[f64], overall: &[f64], null: f64) -> Phase {
+/// A phase's shares, from its counts by outcome with nulls last, and what may be expected of each beside them in the whole reference: each phase
+/// has its part of that, so that phases together expect no more than the whole.
+fn phase(counts: &[u64], unsure: &[f64], overall: &[f64], null: f64, part: f64) -> Phase {
     let nulls = counts.last().copied().unwrap_or(0) as f64;
     let of = &counts[..counts.len().saturating_sub(1)];
     let present: f64 = of.iter().map(|count| *count as f64).sum();
-    let all = present + unsure.iter().sum::<f64>() + SHRUNK_BY;
+    let all = present + part * unsure.iter().sum::<f64>() + SHRUNK_BY;
     let share = |((count, unsure), overall): ((&u64, &f64), &f64)| {
-        (*count as f64 + unsure + SHRUNK_BY * overall) / all
+        (*count as f64 + part * unsure + SHRUNK_BY * overall) / all
     };
     Phase {
         shares: of.iter().zip(unsure).zip(overall).map(share).collect(),
@@ -350,9 +357,10 @@ fn unseen_of(feature: &FeatureReference) -> Unseen {
     }
 }
 
-/// What one may expect of outcomes beside their counts: what lies beyond order statistics has the mass of one row, a category that of half a
-/// row more.
-fn beside(feature: &FeatureReference, len: usize) -> Vec<f64> {
+/// What one may expect of outcomes beside their counts: what lies beyond order statistics has the mass of one row, a category
+/// without any that of half a row.
+fn beside(feature: &FeatureReference, counts: &[f64]) -> Vec<f64> {
+    let len = counts.len();
     match &feature.shape {
         Shape::Numeric { cells, counts, .. } => {
             // What several rows share is more likely the end of what there is.
@@ -365,7 +373,9 @@ fn beside(feature: &FeatureReference, len: usize) -> Vec<f64> {
             beside
         }
         Shape::Categorical { .. } => {
-            let mut beside = vec![UNSURE; len];
+            // What has rows needs no more: together they would take from what is unseen.
+            let mut beside: Vec<f64> =
+                counts.iter().map(|count| if *count > 0.0 { 0.0 } else { UNSURE }).collect();
             beside[len - 1] = unseen_of(feature).rows;
             beside
         }

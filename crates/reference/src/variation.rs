@@ -40,8 +40,12 @@ pub fn factor_at(measured: &[Variation], rows: f64) -> f64 {
             // Over two doublings, since each is noisy.
             let before = measured[measured.len().saturating_sub(3)];
             let doublings = (last.rows / before.rows).log2().max(1.0);
-            // No faster than rows that all move together.
-            let growth = (last.factor / before.factor).powf(1.0 / doublings).clamp(1.0, 2.0);
+            // No faster than rows that all move together; and not by what the longest alone may owe to chance.
+            let growth = if before.factor > 1.0 {
+                (last.factor / before.factor).powf(1.0 / doublings).clamp(1.0, 2.0)
+            } else {
+                1.0
+            };
             last.factor * growth.powf((rows / last.rows).log2())
         }
     }

@@ -28,8 +28,8 @@ pub enum Component {
     OfAll,
     /// A share of the rows that have a value.
     OfPresent,
-    /// The same, where the law about it is worth at most so many rows.
-    OfPresentWithin(f64),
+    /// The same of values never seen, where the law about it is worth at most so many rows: fewer of them is no change.
+    Unseen(f64),
     /// The mean score of the rows that have a value, with the score's proxy variance.
     Score(f64),
 }
@@ -37,7 +37,9 @@ pub enum Component {
 /// One look.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// Rows, as many as count where they depend on each other.
+    /// Rows.
+    pub rows: f64,
+    /// The same, as many as count where they depend on each other.
     pub all: f64,
     /// Those that have a value.
     pub present: f64,
@@ -53,6 +55,7 @@ pub struct Look {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Start {
     at: u64,
+    rows: f64,
     all: f64,
     present: f64,
     /// Sum of squared rows divided by their concentration.
@@ -80,6 +83,7 @@ impl Detector {
         self.starts.retain(|start| is_kept(start.at, place));
         self.starts.push(Start {
             at: place,
+            rows: 0.0,
             all: 0.0,
             present: 0.0,
             error: 0.0,
@@ -87,6 +91,7 @@ impl Detector {
             expected: vec![0.0; look.found.len()],
         });
         for start in &mut self.starts {
+            start.rows += look.rows;
             start.all += look.all;
             start.present += look.present;
             start.error += look.all * look.all / look.concentration;
@@ -95,12 +100,23 @@ impl Detector {
         }
     }
 
-    /// The logarithm of the evidence; minus infinity for none. `concentration_max` is that of the law about the whole reference.
+    /// The logarithm of the evidence at the last look, minus infinity for none. `concentration_max` is that of the law about the whole reference.
+    /// `factors` are the design effects of so many rows in a row, of values and of whether there is one: where looks hang together, many are
+    /// worth less than each of them.
     #[must_use]
-    pub fn ln_evidence(&self, components: &[Component], concentration_max: f64) -> f64 {
+    pub fn ln_evidence(
+        &self,
+        components: &[Component],
+        concentration_max: f64,
+        factors: impl Fn(f64) -> (f64, f64),
+    ) -> f64 {
+        let place = self.starts.last().map_or(0, |start| start.at);
         let mut terms = vec![f64::NEG_INFINITY; STARTS];
         for (term, start) in terms.iter_mut().zip(&self.starts) {
-            *term = start.ln_evidence(components, concentration_max);
+            let looks = (place - start.at + 1) as f64;
+            let (each, all) = (factors(start.rows / looks), factors(start.rows));
+            let worth = ((each.0 / all.0).min(1.0), (each.1 / all.1).min(1.0));
+            *term = start.ln_evidence(components, concentration_max, worth);
         }
         ln_mean_exp(&terms)
     }
@@ -126,25 +142,28 @@ impl Detector {
 }
 
 impl Start {
-    fn ln_evidence(&self, components: &[Component], concentration_max: f64) -> f64 {
+    /// `worth` is that of a look among these beside one alone, of values and of whether there is one.
+    fn ln_evidence(&self, components: &[Component], concentration_max: f64, worth: (f64, f64)) -> f64 {
         let concentration = (self.all * self.all / self.error).min(concentration_max);
+        let (all, present) = (self.all * worth.1, self.present * worth.0);
         let of = |count: f64| Trials { count, concentration };
         let terms: Vec<f64> = components
             .iter()
             .zip(self.found.iter().zip(&self.expected))
             .map(|(component, (&found, &expected))| match component {
-                Component::OfAll if self.all > 0.0 => {
-                    ln_share_moved(found, of(self.all), expected / self.all)
+                Component::OfAll if all > 0.0 => {
+                    ln_share_moved(found * worth.1, of(all), expected / self.all)
                 }
-                Component::OfPresent if self.present > 0.0 => {
-                    ln_share_moved(found, of(self.present), expected / self.present)
+                Component::OfPresent if present > 0.0 => {
+                    ln_share_moved(found * worth.0, of(present), expected / self.present)
                 }
-                Component::OfPresentWithin(most) if self.present > 0.0 => {
-                    let trials = Trials { concentration: concentration.min(*most), count: self.present };
-                    ln_share_moved(found, trials, expected / self.present)
+                Component::Unseen(_) if found <= expected => f64::NEG_INFINITY,
+                Component::Unseen(most) if present > 0.0 => {
+                    let trials = Trials { concentration: concentration.min(*most), count: present };
+                    ln_share_moved(found * worth.0, trials, expected / self.present)
                 }
-                Component::Score(proxy) => ln_score_moved(found - expected, of(self.present), *proxy),
-                Component::OfAll | Component::OfPresent | Component::OfPresentWithin(_) => f64::NEG_INFINITY,
+                Component::Score(proxy) => ln_score_moved((found - expected) * worth.0, of(present), *proxy),
+                Component::OfAll | Component::OfPresent | Component::Unseen(_) => f64::NEG_INFINITY,
             })
             .collect();
         ln_mean_exp(&terms)
@@ -176,6 +195,7 @@ mod tests {
 
     fn look(found: f64, expected: f64) -> Look {
         Look {
+            rows: 100.0,
             all: 100.0,
             present: 100.0,
             concentration: 5_000.0,
@@ -191,13 +211,17 @@ mod tests {
         for place in 1..=500 {
             let noise = if place % 2 == 0 { 53.0 } else { 47.0 };
             detector.push(place, &look(noise, 50.0));
-            assert!(detector.ln_evidence(&components, 5_000.0) < 1.0, "{place}");
+            assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)) < 1.0, "{place}");
         }
         detector.push(501, &look(75.0, 50.0));
         detector.push(502, &look(75.0, 50.0));
-        assert!(detector.ln_evidence(&components, 5_000.0) > 10.0);
+        assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)) > 10.0);
+        // Where rows of many looks all move together, many say no more than one.
+        let free = detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0));
+        let bound = detector.ln_evidence(&components, 5_000.0, |rows| (rows, rows));
+        assert!(bound < free - 5.0, "{free} {bound}");
         assert!(detector.fits(1) && !detector.fits(2) && detector.heap_bytes() < 4_096);
         detector.clear();
-        assert!(detector.ln_evidence(&components, 5_000.0).is_infinite());
+        assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)).is_infinite());
     }
 }

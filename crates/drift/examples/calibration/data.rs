@@ -16,10 +16,14 @@ pub(crate) enum Law {
     HeavyTails,
     /// Standard normal, to tenths.
     Rounded,
+    /// Poisson of mean 3.
+    Counts,
     /// Four of five are 0, the others standard normal.
     ZeroInflated,
     /// Autoregressive, 0.9, standard normal in the long run.
     Dependent,
+    /// The same, 0.999: windows hang together.
+    Slow,
     /// Standard normal about a daily sine of amplitude 1.
     Daily,
     /// Standard normal, one more at weekends.
@@ -133,6 +137,15 @@ impl Source {
             Law::Lognormal => z.exp(),
             Law::HeavyTails => z / (-self.draws.unit().max(1e-300).ln()).sqrt(),
             Law::Rounded => (10.0 * z).round() / 10.0,
+            Law::Counts => {
+                // Knuth's product of uniform numbers.
+                let (mut product, mut count) = (self.draws.unit(), 0.0);
+                while product > (-3.0_f64).exp() {
+                    product *= self.draws.unit();
+                    count += 1.0;
+                }
+                count
+            }
             Law::ZeroInflated => {
                 if self.draws.unit() < 0.8 {
                     0.0
@@ -140,9 +153,10 @@ impl Source {
                     z
                 }
             }
-            Law::Dependent => {
+            Law::Dependent | Law::Slow => {
+                let keep: f64 = if self.law == Law::Slow { 0.999 } else { 0.9 };
                 let state = &mut self.states[feature];
-                *state = 0.9 * *state + (1.0_f64 - 0.81).sqrt() * z;
+                *state = keep * *state + (1.0 - keep * keep).sqrt() * z;
                 *state
             }
             Law::Daily => z + (std::f64::consts::TAU * time_ms as f64 / 86_400_000.0).sin(),

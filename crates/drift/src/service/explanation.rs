@@ -90,7 +90,7 @@ fn of_feature(feature: &proto::FeatureDrift, report: &proto::DriftReport) -> Vec
              p = 2 sum over k >= 1 of (-1)^(k-1) exp(-2 k^2 D^2 n m / (n + m))"
         }
         _ => {
-            "X2 = sum over categories of (q - p)^2 / (s (1/n + 1/m)), s = (n p + m q) / (n + m), rare ones joined by the reference; \
+            "X2 = sum over categories of (q - p)^2 / (s (1/n + 1/m)), s = (n p + m q) / (n + m), those rare in both together joined, never seen ones left out; \
              p: upper tail of chi-square with columns - 1 degrees of freedom"
         }
     };
