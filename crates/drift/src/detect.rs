@@ -151,6 +151,12 @@ fn decide(config: &Config, features: &[FeatureDrift], score_drift: bool) -> (boo
     (score_drift || by_share, share)
 }
 
+/// Independent rows that a feature's rows in the reference are worth.
+fn independent_rows(feature: &FeatureReference) -> f64 {
+    let rows = (feature.present() + feature.null_count) as f64;
+    rows / factor_at(&feature.variation, rows)
+}
+
 /// What has to be believed of rows because the reference does not show it.
 fn assumption(reference: &Reference, rows: u64) -> String {
     let spans = reference.timed_count as f64 / rows.max(1) as f64;
@@ -165,16 +171,15 @@ fn assumption(reference: &Reference, rows: u64) -> String {
             (reference.timed_count as f64 / SPANS_MIN).floor()
         ));
     }
-    let worth = |feature: &FeatureReference| {
-        let rows = (feature.present() + feature.null_count) as f64;
-        (feature.field.name.as_str(), rows / factor_at(&feature.variation, rows))
-    };
-    let bound = reference.features.iter().filter(|feature| !feature.variation.is_empty()).map(worth);
-    if let Some((name, rows)) = bound.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, rows)| *rows < SPANS_MIN)
+    let bound = reference.features.iter().filter(|feature| !feature.variation.is_empty());
+    let bound = bound.map(|feature| (feature, independent_rows(feature)));
+    if let Some((feature, rows)) =
+        bound.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, rows)| *rows < SPANS_MIN)
     {
         assumed.push(format!(
-            "rows of {name} hang together so much that the reference is worth {rows:.1} independent ones: \
-             {SPANS_MIN} would tell what is usual"
+            "rows of {} hang together so much that the reference is worth {rows:.1} independent ones: \
+             {SPANS_MIN} would tell what is usual",
+            feature.field.name
         ));
     }
     let days = reference.until_ms.saturating_sub(reference.from_ms) as f64 / DAY_MS;
