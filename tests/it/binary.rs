@@ -261,7 +261,7 @@ async fn the_bench_runs() {
     let (ok, output, errors) = run(&["bench", "unary", "throughput", "--short", "--json"]).await;
     assert!(ok, "{errors}");
     assert!(
-        output.lines().count() == 7 && output.contains("hash check") && output.contains("of the bare stream"),
+        output.lines().count() == 8 && output.contains("hash check") && output.contains("of the bare stream"),
         "{output}"
     );
 }
