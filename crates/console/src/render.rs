@@ -1,10 +1,11 @@
 //! Answers of the mesh, as people and programs read them. It must not know which command asked.
 
 use acgs_contracts::{
-    common::v1::VerdictStatus,
+    common::v1::{ModelKind, VerdictStatus},
     drift::v1::PairDrift,
     lifecycle::v1::Job,
     orchestrator::v1::{AlertState, DriftKind, Harm, JudgeVerdict, WindowReport},
+    performance::v1::{PerformanceReport, PerformanceState},
 };
 use acgs_vocabulary::text::rfc3339;
 use serde_json::{Value, json};
@@ -28,9 +29,7 @@ pub fn report_line(report: &WindowReport) -> String {
             "no".to_owned()
         }
     });
-    let performance = report.performance.as_ref();
-    let brier = performance.and_then(|performance| performance.brier.as_ref());
-    let loss = brier.map_or("-".into(), |brier| format!("{:.3}", brier.value));
+    let loss = report.performance.as_ref().map_or("loss -".to_owned(), loss_words);
     let key = if window.key.is_empty() { String::new() } else { format!("  {}", window.key) };
     let told = |word: &str, state: AlertState| {
         let rules = report.alerts.iter().filter(|alert| alert.state() == state);
@@ -49,7 +48,7 @@ pub fn report_line(report: &WindowReport) -> String {
     let rows = report.quality.as_ref().map_or("-".into(), |quality| quality.row_count.to_string());
     let alerts = told("ALERT", AlertState::Open) + &told("over", AlertState::Resolved);
     format!(
-        "{} .. {}{key}  rows {rows:<7} quality {quality}  drift {drift}  brier {loss}  rev {}{absent}{alerts}",
+        "{} .. {}{key}  rows {rows:<7} quality {quality}  drift {drift}  {loss}  rev {}{absent}{alerts}",
         rfc3339(window.start_ms),
         rfc3339(window.end_ms),
         report.revision
@@ -64,6 +63,26 @@ fn kind_words(report: &WindowReport) -> String {
 
 fn pair_name(pair: &PairDrift) -> String {
     format!("{} with {}", pair.first, pair.second)
+}
+
+/// The loss by its name, and what is said of it where that is not that it is well.
+fn loss_words(report: &PerformanceReport) -> String {
+    let Some(loss) = report.loss.as_ref() else {
+        let lost = report.incomparable_count > 0;
+        return if lost { format!("loss - ({})", report.state_reason) } else { "loss -".to_owned() };
+    };
+    let name = match report.model_kind() {
+        ModelKind::Binary | ModelKind::Unspecified => "brier",
+        ModelKind::Classes => "wrong",
+        ModelKind::Regression => "mae",
+    };
+    let said = match report.state() {
+        PerformanceState::Decayed => " decayed".to_owned(),
+        PerformanceState::Unknown if !report.state_reason.is_empty() => format!(" ({})", report.state_reason),
+        _ => String::new(),
+    };
+    let digits = if loss.value.abs() < 0.01 { 5 } else { 3 };
+    format!("{name} {:.digits$}{said}", loss.value)
 }
 
 /// The first names, and how many more there are.
@@ -116,6 +135,12 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "drift_kinds": report.drift_kinds().map(|kind| word(kind.as_str_name(), "DRIFT_KIND_")).collect::<Vec<_>>(),
         "performance": performance.map(|performance| state_word(performance.state)),
         "labelled": performance.map(|performance| performance.labelled_count),
+        "model_kind": performance.map(|performance| word(performance.model_kind().as_str_name(), "MODEL_KIND_")),
+        "loss": performance.and_then(|performance| performance.loss.as_ref()).map(|loss| json!({"value": loss.value, "lower": loss.lower, "upper": loss.upper})),
+        "performance_reason": performance.map(|performance| performance.state_reason.clone()),
+        "label_coding": performance.map(|performance| performance.label_coding.clone()),
+        "auc": performance.and_then(|performance| performance.auc.as_ref()).map(|auc| auc.value),
+        "accuracy": performance.and_then(|performance| performance.accuracy.as_ref()).map(|accuracy| accuracy.value),
         "brier": performance.and_then(|performance| performance.brier.as_ref()).map(|brier| brier.value),
         "findings": report.findings.iter().map(|finding| finding.rule.clone()).collect::<Vec<_>>(),
         "alerts": report.alerts.iter().map(|alert| alert.rule.clone()).collect::<Vec<_>>(),
@@ -126,7 +151,6 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
 /// A performance state in one word.
 #[must_use]
 pub fn state_word(state: i32) -> &'static str {
-    use acgs_contracts::performance::v1::PerformanceState;
     match PerformanceState::try_from(state) {
         Ok(PerformanceState::Ok) => "ok",
         Ok(PerformanceState::Decayed) => "decayed",

@@ -8,10 +8,14 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// How much worse than the reference's the loss may be, in its unit.
+    /// How much worse than the reference's the loss may be, as a share of that.
     pub loss_margin: f64,
+    /// How much smaller than the reference's the area under the ROC curve may be.
+    pub ranking_margin: f64,
     /// Fewest labelled rows to judge the loss.
     pub labelled_min: u64,
+    /// Fewest labels of either kind, yes and no, to judge it.
+    pub positives_min: u64,
     /// Share of failed rows above which a finding is made, in [0, 1].
     pub error_rate_max: f64,
     /// 95th percentile of the latency above which a finding is made, in milliseconds.

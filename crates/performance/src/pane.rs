@@ -1,11 +1,11 @@
 //! What a pane of rows leaves behind: latency, errors, and scores against labels. It must not know thresholds.
 
-use acgs_columns::{Column, Kind, RecordBatch, Role, Schema, Values, numbers::numbers};
-use acgs_statistics::{
-    moments::Moments,
-    score::{ScoreSums, probability},
-    sketch::LogHistogram,
+use acgs_columns::{Column, RecordBatch, Role, Schema, numbers::numbers};
+use acgs_reference::{
+    answers::{self, Answers},
+    labels::{self, LabelledScores},
 };
+use acgs_statistics::{moments::Moments, sketch::LogHistogram};
 use serde::{Deserialize, Serialize};
 
 /// The longest time that a call can have taken, in milliseconds: 31 days. What is longer, or negative, was not measured right.
@@ -29,9 +29,9 @@ pub struct PerformancePane {
     /// Rows whose label cannot be compared with what the model said.
     pub incomparable_count: u64,
     /// Scores with labels.
-    pub scores: ScoreSums,
-    /// Right answers among predictions with labels, as 0 and 1.
-    pub right: Moments,
+    pub scores: LabelledScores,
+    /// Predictions with labels.
+    pub answers: Answers,
 }
 
 /// The columns of the roles that matter here.
@@ -45,13 +45,12 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// By role. A prediction counts when it is a class, not a measured value.
+    /// By role.
     #[must_use]
     pub fn new(schema: &Schema) -> Self {
-        let prediction = schema.index_of_role(Role::Prediction);
         Self {
             score: schema.index_of_role(Role::Score),
-            prediction: prediction.filter(|&index| schema.fields()[index].kind != Kind::Double),
+            prediction: schema.index_of_role(Role::Prediction),
             label: schema.index_of_role(Role::Label),
             latency: schema.index_of_role(Role::Latency),
             error: schema.index_of_role(Role::Error),
@@ -76,7 +75,7 @@ impl PerformancePane {
     /// Bytes that it holds on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.latency_sketch.heap_bytes() + self.scores.heap_bytes()
+        self.latency_sketch.heap_bytes() + self.scores.heap_bytes() + self.answers.heap_bytes()
     }
 
     /// Adds rows.
@@ -99,15 +98,16 @@ impl PerformancePane {
         let score = roles.score.map(|index| &columns[index]);
         let prediction = roles.prediction.map(|index| &columns[index]);
         let labelled = rows.rows() - label.null_count();
-        let scored = score.map_or(labelled, |score| self.push_scores(score, label, rows.rows()));
+        let scored =
+            score.map_or(labelled, |score| labels::push(&mut self.scores, score, label, rows.rows()));
         let answered =
-            prediction.map_or(labelled, |prediction| self.push_right(prediction, label, rows.rows()));
+            prediction.map_or(labelled, |prediction| self.answers.push(prediction, label, rows.rows()));
         // Where all that was labelled was compared, nothing was lost.
         if scored.min(answered) < labelled {
             let is_incomparable = |row: &usize| {
-                let of_score =
-                    |it: &Column| it.is_valid(*row) && pair(it.number(*row), label.number(*row)).is_none();
-                let of_prediction = |it: &Column| it.is_valid(*row) && is_right(it, label, *row).is_none();
+                let of_score = |it: &Column| it.is_valid(*row) && !labels::can_be_compared(it, label, *row);
+                let of_prediction =
+                    |it: &Column| it.is_valid(*row) && !answers::can_be_compared(it, label, *row);
                 label.is_valid(*row) && (score.is_some_and(of_score) || prediction.is_some_and(of_prediction))
             };
             self.incomparable_count += (0..rows.rows()).filter(is_incomparable).count() as u64;
@@ -134,36 +134,6 @@ impl PerformancePane {
         }
     }
 
-    /// Adds pairs of a probability and a label of 0 or 1; says how many there were.
-    fn push_scores(&mut self, score: &Column, label: &Column, rows: usize) -> usize {
-        let (mut scores, mut labels) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        let mut push = |score: Option<f64>, label: Option<f64>| {
-            if let Some((score, label)) = pair(score, label) {
-                scores.push(score);
-                labels.push(label);
-            }
-        };
-        match (&score.values, &label.values) {
-            // Dense doubles are the common case, and the fast one.
-            (Values::Double(of_score), Values::Double(of_label))
-                if score.validity.is_none() && label.validity.is_none() =>
-            {
-                of_score.iter().zip(&**of_label).for_each(|(&score, &label)| push(Some(score), Some(label)));
-            }
-            _ => (0..rows).for_each(|row| push(score.number(row), label.number(row))),
-        }
-        self.scores.push_slice(&scores, &labels);
-        scores.len()
-    }
-
-    /// Adds whether predictions were right; says how many could be compared.
-    fn push_right(&mut self, prediction: &Column, label: &Column, rows: usize) -> usize {
-        let right = (0..rows).filter_map(|row| is_right(prediction, label, row));
-        let answers: Vec<f64> = right.map(|right| f64::from(u8::from(right))).collect();
-        self.right.push_slice(&answers);
-        answers.len()
-    }
-
     /// Adds another's rows.
     pub fn merge(&mut self, other: &Self) {
         self.row_count += other.row_count;
@@ -173,23 +143,6 @@ impl PerformancePane {
         self.latency_invalid_count += other.latency_invalid_count;
         self.incomparable_count += other.incomparable_count;
         self.scores.merge(&other.scores);
-        self.right.merge(&other.right);
+        self.answers.merge(&other.answers);
     }
-}
-
-/// A probability, and whether the label says that it came true.
-fn pair(score: Option<f64>, label: Option<f64>) -> Option<(f64, bool)> {
-    let (score, label) = (probability(score?)?, label?);
-    (label == 0.0 || label == 1.0).then_some((score, label == 1.0))
-}
-
-/// Whether a prediction was right; `None` when it cannot be compared with the label.
-fn is_right(prediction: &Column, label: &Column, row: usize) -> Option<bool> {
-    if let (Some(prediction), Some(label)) = (prediction.text(row), label.text(row)) {
-        return Some(prediction == label);
-    }
-    let (said, truth) = (prediction.number(row)?, label.number(row).filter(|truth| truth.is_finite())?);
-    // A yes or no is right or wrong beside another, or beside 0 and 1.
-    let is_binary = [prediction, label].iter().any(|it| matches!(it.values, Values::Boolean(_)));
-    (!is_binary || [said, truth].iter().all(|it| *it == 0.0 || *it == 1.0)).then_some(said == truth)
 }

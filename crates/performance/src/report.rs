@@ -1,8 +1,14 @@
 //! From a pane to estimates, a state and findings. It must not know protobuf.
 
+use acgs_reference::{
+    LossBaseline, ModelKind,
+    answers::{self, Answers, model_kind},
+    labels::Coding,
+};
 use acgs_statistics::{
-    harm::{Risk, Tolerated, risk},
-    score::Estimate,
+    Z_95,
+    harm::lower_end_beside,
+    score::{Estimate, ScoreSums, area_standard_error},
 };
 use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
@@ -39,6 +45,20 @@ pub struct Report {
     pub latency_count: u64,
     /// Rows with a label that was compared.
     pub labelled_count: u64,
+    /// Labels that say yes, of those beside a score.
+    pub positive_count: u64,
+    /// How labels of yes and no were read; `None` without any.
+    pub coding: Option<Coding>,
+    /// What the model says, as far as these rows tell.
+    pub kind: Option<ModelKind>,
+    /// Its loss.
+    pub loss: Option<Estimate>,
+    /// The loss of a model that knows nothing, on these rows.
+    pub useless_loss: Option<f64>,
+    /// Mean absolute error, root of the mean squared one, and bias, of numbers.
+    pub errors: Option<[Estimate; 3]>,
+    /// Share of the variance that numbers explain.
+    pub explained: Option<f64>,
     /// Rows with a label that cannot be compared with the score or prediction.
     pub incomparable_count: u64,
     /// Mean squared difference.
@@ -53,27 +73,14 @@ pub struct Report {
     pub calibration_error: Option<f64>,
     /// Mean score and share of positives.
     pub means: Option<(f64, f64)>,
-    /// The reference's Brier score.
-    pub baseline_loss: Option<f64>,
-    /// The reference's area under the ROC curve.
-    pub baseline_auc: Option<f64>,
-    /// The reference's share of positives, and of how many labels.
-    pub baseline_positives: Option<(f64, u64)>,
-    /// What is tolerated beyond it.
+    /// The reference's loss, where it is of such a model.
+    pub baseline: Option<LossBaseline>,
+    /// What is tolerated beyond it, in the loss's unit.
     pub loss_margin: f64,
     /// The verdict.
     pub state: State,
-}
-
-/// How good the model was.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Baseline {
-    /// Brier score.
-    pub brier: f64,
-    /// Area under the ROC curve, if it is known.
-    pub auc: Option<f64>,
-    /// Share of positives, and of how many labels, if it is known.
-    pub positives: Option<(f64, u64)>,
+    /// Why it is unknown; empty when it is not.
+    pub reason: String,
 }
 
 /// Measures a pane over `span_ms` of event time (0 = none).
@@ -82,7 +89,7 @@ pub fn report(
     config: &Config,
     roles: &Roles,
     pane: &PerformancePane,
-    baseline: Option<Baseline>,
+    baseline: Option<LossBaseline>,
     span_ms: i64,
 ) -> Report {
     let (has_latency, has_errors) = roles.service();
@@ -92,20 +99,17 @@ pub fn report(
     let latency_ms = has_latency
         .then(|| Some([pane.latency.mean()?, percentile(0.5)?, percentile(0.95)?, percentile(0.99)?]))
         .flatten();
-    let right = pane.right.mean().map(|value| Estimate {
-        value,
-        standard_error: pane.right.standard_error().unwrap_or(f64::INFINITY),
-    });
-    let enough = pane.scores.count() >= config.labelled_min;
-    let brier = pane.scores.brier();
-    let interval = brier.filter(|_| enough).map(|brier| brier.interval());
-    let baseline_loss = baseline.map(|baseline| baseline.brier);
-    let tolerated = baseline_loss.map(|baseline| Tolerated {
-        baseline,
-        margin: config.loss_margin,
-        useless: None,
-        ranking: None,
-    });
+    let known = baseline.map(|baseline| baseline.kind);
+    let mapped = pane.scores.mapped(baseline.map(|baseline| baseline.coding));
+    let (scores, answers) = (&mapped.scores, &pane.answers);
+    let kind = model_kind(scores.count(), answers, known);
+    let loss = kind.and_then(|kind| answers::loss(kind, scores, answers));
+    let numbers = kind == Some(ModelKind::Regression);
+    let errors = answers.errors();
+    let right = Estimate::of_share(answers.right()).filter(|_| !numbers);
+    let same_kind = baseline.filter(|baseline| kind == Some(baseline.kind));
+    let auc = scores.area();
+    let (state, reason) = state(config, Measured { kind, loss, scores, answers, auc }, baseline);
     Report {
         row_count: pane.row_count,
         throughput_rps: if span_ms > 0 { pane.row_count as f64 * 1_000.0 / span_ms as f64 } else { 0.0 },
@@ -113,24 +117,115 @@ pub fn report(
         latency_ms,
         latency_invalid_count: pane.latency_invalid_count,
         latency_count: pane.latency.count(),
-        incomparable_count: pane.incomparable_count,
-        labelled_count: pane.scores.count().max(pane.right.count()),
-        brier,
-        log_loss: pane.scores.log_loss(),
-        accuracy: right.or_else(|| pane.scores.accuracy()),
-        auc: pane.scores.area(),
-        calibration_error: pane.scores.calibration_error(),
-        means: pane.scores.means(),
-        baseline_loss,
-        baseline_auc: baseline.and_then(|baseline| baseline.auc),
-        baseline_positives: baseline.and_then(|baseline| baseline.positives),
-        loss_margin: config.loss_margin,
-        state: match (risk(interval, tolerated), interval, baseline_loss) {
-            (Risk::Worse, ..) => State::Decayed,
-            (_, Some(_), Some(_)) => State::Ok,
-            _ => State::Unknown,
-        },
+        incomparable_count: pane.incomparable_count + mapped.incomparable_count,
+        labelled_count: scores.count().max(answers.count()),
+        positive_count: scores.class_counts().0,
+        coding: (scores.count() > 0).then_some(mapped.coding),
+        kind,
+        loss,
+        useless_loss: useless(kind, scores, answers),
+        errors: errors
+            .mean_absolute()
+            .zip(errors.root_mean_square())
+            .zip(errors.bias())
+            .map(|((absolute, square), bias)| [absolute, square, bias])
+            .filter(|_| numbers),
+        explained: errors.explained().filter(|_| numbers),
+        brier: scores.brier(),
+        log_loss: scores.log_loss(),
+        accuracy: right.or_else(|| scores.accuracy()),
+        auc,
+        calibration_error: scores.calibration_error(),
+        means: scores.means(),
+        baseline: same_kind,
+        loss_margin: config.loss_margin * same_kind.map_or(0.0, |baseline| baseline.loss),
+        state,
+        reason,
     }
+}
+
+/// What a state is told from.
+struct Measured<'a> {
+    kind: Option<ModelKind>,
+    loss: Option<Estimate>,
+    scores: &'a ScoreSums,
+    answers: &'a Answers,
+    auc: Option<Estimate>,
+}
+
+/// The state, and why it is unknown.
+fn state(config: &Config, measured: Measured<'_>, baseline: Option<LossBaseline>) -> (State, String) {
+    let unknown = |reason: String| (State::Unknown, reason);
+    let (Some(kind), Some(loss)) = (measured.kind, measured.loss) else {
+        return unknown("no labels that can be compared".to_owned());
+    };
+    let Some(baseline) = baseline else { return unknown("no reference with labels".to_owned()) };
+    if baseline.kind != kind {
+        return unknown("the reference is of another kind of model".to_owned());
+    }
+    let count = if kind == ModelKind::Binary { measured.scores.count() } else { measured.answers.count() };
+    if count < config.labelled_min {
+        return unknown(format!("{count} labels, at least {}", config.labelled_min));
+    }
+    let (positives, negatives) = measured.scores.class_counts();
+    if kind == ModelKind::Binary && positives.min(negatives) < config.positives_min {
+        let what = if positives < negatives { "positive" } else { "negative" };
+        return unknown(format!(
+            "{} {what} labels, at least {}",
+            positives.min(negatives),
+            config.positives_min
+        ));
+    }
+    let worse = lower_beside(loss, baseline.loss_standard_error) > baseline.loss * (1.0 + config.loss_margin);
+    let blind = measured.auc.is_some_and(|auc| ranks_less(config, auc, &baseline));
+    (if worse || blind { State::Decayed } else { State::Ok }, String::new())
+}
+
+/// The lower end of a loss's interval beside a baseline that is not known exactly.
+fn lower_beside(loss: Estimate, baseline_standard_error: f64) -> f64 {
+    lower_end_beside(loss.value, loss.lower, baseline_standard_error)
+}
+
+/// Whether the area under the ROC curve is surely smaller than the reference's by more than is tolerated.
+fn ranks_less(config: &Config, auc: Estimate, baseline: &LossBaseline) -> bool {
+    let Some((then, rate)) = baseline.auc.zip(baseline.positive_rate) else { return false };
+    let labels = baseline.labelled_count as f64;
+    let error = area_standard_error(then, labels * rate, labels * (1.0 - rate)).hypot(auc.standard_error);
+    auc.value + Z_95 * error < then - config.ranking_margin
+}
+
+/// The loss of a model that knows nothing: of one that says the base rate of all; of numbers, half of their deviation, which is less than a
+/// constant is off for any law that is not all in its tails.
+fn useless(kind: Option<ModelKind>, scores: &ScoreSums, answers: &Answers) -> Option<f64> {
+    match kind? {
+        ModelKind::Binary => scores.means().map(|(_, rate)| rate * (1.0 - rate)),
+        ModelKind::Regression => answers.errors().deviation().map(|deviation| deviation / 2.0),
+        ModelKind::Classes => None,
+    }
+}
+
+/// What has decayed: the metric, its value, what is tolerated, and a sentence.
+fn decay(config: &Config, report: &Report) -> Option<(&'static str, f64, f64, String)> {
+    let (loss, baseline) = (report.loss?, report.baseline?);
+    let bound = baseline.loss * (1.0 + config.loss_margin);
+    let (subject, name) = match baseline.kind {
+        ModelKind::Binary => ("brier", "the Brier score"),
+        ModelKind::Classes => ("error_share", "the share of wrong answers"),
+        ModelKind::Regression => ("mean_absolute_error", "the mean absolute error"),
+    };
+    if lower_beside(loss, baseline.loss_standard_error) > bound {
+        let description = format!(
+            "{name} is {:.4} (at least {:.4} with 95 % confidence), the reference had {:.4}",
+            loss.value, loss.lower, baseline.loss
+        );
+        return Some((subject, loss.value, bound, description));
+    }
+    let (auc, then) = (report.auc?, baseline.auc?);
+    let description = format!(
+        "the area under the ROC curve is {:.3} (at most {:.3} with 95 % confidence), the reference had {then:.3}",
+        auc.value, auc.upper
+    );
+    Some(("auc", auc.value, then - config.ranking_margin, description))
 }
 
 /// What is wrong, gravest first.
@@ -141,21 +236,10 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         let (rule, subject) = (rule.to_owned(), subject.to_owned());
         found.push(Finding { rule, subject, severity, value, threshold, description });
     };
-    if let (State::Decayed, Some(brier), Some(baseline)) = (report.state, report.brier, report.baseline_loss)
+    if report.state == State::Decayed
+        && let Some((subject, value, threshold, description)) = decay(config, report)
     {
-        let description = format!(
-            "the Brier score is {:.3} (at least {:.3} with 95 % confidence), the reference had {baseline:.3}",
-            brier.value,
-            brier.interval().0
-        );
-        find(
-            "performance_decay",
-            "brier",
-            Severity::High,
-            brier.value,
-            baseline + config.loss_margin,
-            description,
-        );
+        find("performance_decay", subject, Severity::High, value, threshold, description);
     }
     if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
         let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };

@@ -17,10 +17,14 @@ use std::{
     },
 };
 
-use acgs_columns::Schema;
+use acgs_columns::{Cell, Schema};
 use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::{history::History, monitoring::Monitors};
 use acgs_lane::{Epochs, PaneJudge, over_grpc};
+use acgs_reference::{
+    LossBaseline,
+    labels::{self, Class},
+};
 use acgs_statistics::score::{area_exact, probability};
 use acgs_vocabulary::{
     Constitution, Finding, Problem, Severity,
@@ -38,8 +42,7 @@ use crate::{
     config::Config,
     pane::{PerformancePane, Roles},
     record::MetricsRecord,
-    report::{self, Baseline},
-    sla,
+    report, sla,
 };
 
 /// Most metrics of one submission.
@@ -225,17 +228,20 @@ impl PerformanceService {
             let message = format!("is {}, not in [0, 1]", scores[index]);
             return Err(Problem::field(format!("scores[{index}]"), "OUT_OF_RANGE", message));
         }
-        if let Some(index) = request.labels.iter().position(|&label| label != 0.0 && label != 1.0) {
-            let message = format!("is {}, not 0 or 1", request.labels[index]);
+        let classes: Vec<Option<Class>> =
+            request.labels.iter().map(|label| labels::class(Cell::Number(*label))).collect();
+        if let Some(index) = classes.iter().position(Option::is_none) {
+            let message = format!("is {}, not 0 or 1, -1 or 1, or 1 or 2", request.labels[index]);
             return Err(Problem::field(format!("labels[{index}]"), "OUT_OF_RANGE", message));
         }
+        let classes: Vec<Class> = classes.into_iter().flatten().collect();
         if request.baseline_brier.is_some_and(|brier| !(0.0..=1.0).contains(&brier)) {
             return Err(Problem::field("baseline_brier", "OUT_OF_RANGE", "is not in [0, 1]"));
         }
-        let labels: Vec<bool> = request.labels.iter().map(|&label| label == 1.0).collect();
         let mut pane = PerformancePane { row_count: count as u64, ..PerformancePane::default() };
         let scores: Vec<f64> = scores.iter().copied().filter_map(probability).collect();
-        pane.scores.push_slice(&scores, &labels);
+        pane.scores.push(&scores, &classes);
+        let coding = pane.scores.mapped(None).coding;
         let roles = Roles::new(
             &Schema::new(vec![acgs_columns::Field::new(
                 "score",
@@ -244,8 +250,11 @@ impl PerformanceService {
             )])
             .map_err(|error| Problem::internal(error.to_string()))?,
         );
-        let baseline = request.baseline_brier.map(|brier| Baseline { brier, auc: None, positives: None });
+        let baseline = request.baseline_brier.map(LossBaseline::of_brier);
         let mut report = report::report(&self.config, &roles, &pane, baseline, 0);
+        let pairs =
+            scores.iter().zip(&classes).filter_map(|(score, class)| Some((*score, class.is_yes(coding)?)));
+        let (scores, labels): (Vec<f64>, Vec<bool>) = pairs.unzip();
         report.auc = area_exact(&scores, &labels);
         Ok(report_message::report(&report))
     }

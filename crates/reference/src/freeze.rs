@@ -4,12 +4,13 @@ use acgs_columns::{Column, Field, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_statistics::{
     cells::Cells,
     moments::Moments,
-    score::{ScoreSums, probability},
     sketch::{FAR, TYPICAL_MIN, far_limit},
 };
 
 use crate::{
+    answers::{self, Answers},
     chosen::categories,
+    labels::{self, LabelledScores, Mapped},
     pairs::{PairCounts, Pairs},
     places::Places,
     reference::{FeatureReference, LossBaseline, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
@@ -128,31 +129,32 @@ fn cut_far(values: &mut Vec<f64>) -> u64 {
 }
 
 fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
-    let (score, label) = (schema.index_of_role(Role::Score)?, schema.index_of_role(Role::Label)?);
-    let mut sums = ScoreSums::default();
+    let label = schema.index_of_role(Role::Label)?;
+    let (mut scores, mut answers) = (LabelledScores::default(), Answers::default());
     for batch in batches {
-        let (mut scores, mut labels) = (Vec::new(), Vec::new());
-        for row in 0..batch.rows() {
-            let pair = (batch.columns()[score].number(row), batch.columns()[label].number(row));
-            if let (Some(score), Some(label)) = pair
-                && let Some(score) = probability(score)
-                && (label == 0.0 || label == 1.0)
-            {
-                scores.push(score);
-                labels.push(label == 1.0);
-            }
+        let label = &batch.columns()[label];
+        if let Some(score) = schema.index_of_role(Role::Score) {
+            labels::push(&mut scores, &batch.columns()[score], label, batch.rows());
         }
-        sums.push_slice(&scores, &labels);
+        if let Some(prediction) = schema.index_of_role(Role::Prediction) {
+            answers.push(&batch.columns()[prediction], label, batch.rows());
+        }
     }
-    let brier = sums.brier()?;
+    let Mapped { scores, coding, .. } = scores.mapped(None);
+    let kind = answers::model_kind(scores.count(), &answers, None)?;
+    let loss = answers::loss(kind, &scores, &answers)?;
     Some(LossBaseline {
-        labelled_count: sums.count(),
-        brier: brier.value,
-        brier_standard_error: brier.standard_error,
-        accuracy: sums.accuracy()?.value,
-        calibration_error: sums.calibration_error()?,
-        auc: sums.area().map(|area| area.value),
-        positive_rate: sums.means().map(|(_, positive_rate)| positive_rate),
+        kind,
+        loss: loss.value,
+        loss_standard_error: loss.standard_error,
+        coding,
+        labelled_count: scores.count().max(answers.count()),
+        brier: scores.brier().map_or(0.0, |brier| brier.value),
+        brier_standard_error: scores.brier().map_or(0.0, |brier| brier.standard_error),
+        accuracy: answers.right().mean().or(scores.accuracy().map(|accuracy| accuracy.value)).unwrap_or(0.0),
+        calibration_error: scores.calibration_error().unwrap_or(0.0),
+        auc: scores.area().map(|area| area.value),
+        positive_rate: scores.means().map(|(_, positive_rate)| positive_rate),
     })
 }
 

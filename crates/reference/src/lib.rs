@@ -2,8 +2,8 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`outcomes`], [`pairs`], [`effect`],
-//! [`freeze`](mod@freeze), [`message`].
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`outcomes`], [`pairs`], [`labels`], [`answers`],
+//! [`effect`], [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
 
@@ -21,7 +21,11 @@ pub mod outcomes;
 
 pub mod pairs;
 
+pub mod answers;
+
 mod chosen;
+
+pub mod labels;
 
 mod seasonal;
 
@@ -38,4 +42,4 @@ pub mod freeze;
 pub mod message;
 
 pub use freeze::freeze;
-pub use reference::{FeatureReference, LossBaseline, Reference, Shape};
+pub use reference::{FeatureReference, LossBaseline, ModelKind, Reference, Shape};

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use acgs_columns::{Field, schema::FIELDS_MAX};
-use acgs_contracts::drift::v1 as proto;
+use acgs_contracts::{common::v1 as common, drift::v1 as proto};
 use acgs_statistics::cells::Cells;
 use acgs_vocabulary::{Problem, convert::schema};
 use prost::Message;
 
 use crate::{
+    labels::Coding,
     outcomes::Outcomes,
     pairs::{FEATURES_MAX, PairCounts, Pairs},
-    reference::{CATEGORIES_MAX, FeatureReference, LossBaseline, Reference, SEEN_MAX, Shape, is_categorical},
+    reference::{
+        CATEGORIES_MAX, FeatureReference, LossBaseline, ModelKind, Reference, SEEN_MAX, Shape, is_categorical,
+    },
     season::Season,
     variation::Variation,
 };
@@ -40,6 +43,10 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
             calibration_error: baseline.calibration_error,
             auc: baseline.auc,
             positive_rate: baseline.positive_rate,
+            model_kind: model_kind_to_proto(baseline.kind).into(),
+            loss: baseline.loss,
+            loss_standard_error: baseline.loss_standard_error,
+            two_is_positive: baseline.coding == Coding::TwoIsYes,
         }),
         created_ms: reference.created_ms,
         constitutional_hash: reference.constitutional_hash.clone(),
@@ -48,6 +55,39 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         from_ms: reference.from_ms,
         until_ms: reference.until_ms,
         pairs: (!reference.pairs.is_empty()).then(|| pairs_to_proto(&reference.pairs)),
+    }
+}
+
+/// The message of a kind of model.
+#[must_use]
+pub fn model_kind_to_proto(kind: ModelKind) -> common::ModelKind {
+    match kind {
+        ModelKind::Binary => common::ModelKind::Binary,
+        ModelKind::Classes => common::ModelKind::Classes,
+        ModelKind::Regression => common::ModelKind::Regression,
+    }
+}
+
+/// References from before kinds of models were told have a Brier score.
+fn baseline(message: proto::LossBaseline) -> LossBaseline {
+    let (kind, loss, loss_standard_error) = match message.model_kind() {
+        common::ModelKind::Unspecified => (ModelKind::Binary, message.brier, message.brier_standard_error),
+        common::ModelKind::Binary => (ModelKind::Binary, message.loss, message.loss_standard_error),
+        common::ModelKind::Classes => (ModelKind::Classes, message.loss, message.loss_standard_error),
+        common::ModelKind::Regression => (ModelKind::Regression, message.loss, message.loss_standard_error),
+    };
+    LossBaseline {
+        kind,
+        loss,
+        loss_standard_error,
+        coding: if message.two_is_positive { Coding::TwoIsYes } else { Coding::OneIsYes },
+        labelled_count: message.labelled_count,
+        brier: message.brier,
+        brier_standard_error: message.brier_standard_error,
+        accuracy: message.accuracy,
+        calibration_error: message.calibration_error,
+        auc: message.auc,
+        positive_rate: message.positive_rate,
     }
 }
 
@@ -178,15 +218,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         window_ms: message.window_ms,
         features,
         empty_fields,
-        baseline: message.baseline.map(|baseline| LossBaseline {
-            labelled_count: baseline.labelled_count,
-            brier: baseline.brier,
-            brier_standard_error: baseline.brier_standard_error,
-            accuracy: baseline.accuracy,
-            calibration_error: baseline.calibration_error,
-            auc: baseline.auc,
-            positive_rate: baseline.positive_rate,
-        }),
+        baseline: message.baseline.map(baseline),
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,

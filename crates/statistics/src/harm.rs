@@ -4,6 +4,8 @@
 //! A change of the inputs that leaves the loss alone is no reason to act; a rise of the loss is. The question of the
 //! harmful shift is that of Podkopaev and Ramdas (ICLR 2022); here it is asked of one window with a fixed interval.
 
+use crate::Z_95;
+
 /// How much less well a model may tell classes apart than it did.
 const RANKING_MARGIN: f64 = 0.1;
 
@@ -81,6 +83,12 @@ pub fn risk(interval: Option<(f64, f64)>, tolerated: Option<Tolerated>) -> Risk 
     } else {
         Risk::Unclear
     }
+}
+
+/// The lower end of a loss's interval where the baseline that it is held against has an error of its own: errors add up in squares.
+#[must_use]
+pub fn lower_end_beside(value: f64, lower: f64, baseline_standard_error: f64) -> f64 {
+    value - (value - lower).hypot(Z_95 * baseline_standard_error)
 }
 
 /// Joins both sides; `drifted` is `None` where drift was not judged.

@@ -7,8 +7,11 @@ use crate::{Z_95, moments::Moments};
 
 /// Bins of the calibration error, of equal width over [0, 1].
 pub const CALIBRATION_BINS: usize = 10;
-/// Cells of [0, 1] in which scores count as tied when the area is computed from a pane.
-const AREA_CELLS: usize = 1_024;
+/// Cells of each half of [0, 1] in which scores count as tied when the area is computed from a pane: by octaves of the score, or of what it lacks to
+/// 1, from a half outwards. Scores in one cell are at most 1/16 of their odds apart, down to 1e-6.
+const OCTAVES: [usize; 18] = [128, 64, 32, 32, 32, 32, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16];
+const HALF_CELLS: usize = 512;
+const AREA_CELLS: usize = 2 * HALF_CELLS;
 /// Scores are kept this far from 0 and 1 before the logarithm.
 const LOG_CLIP: f64 = 1e-15;
 
@@ -28,18 +31,54 @@ pub struct Estimate {
     pub value: f64,
     /// Standard error; rows are taken as independent.
     pub standard_error: f64,
+    /// Lower end of the 95 % interval.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
 }
 
 impl Estimate {
     /// Ends of the 95 % interval.
     #[must_use]
     pub fn interval(&self) -> (f64, f64) {
-        (self.value - Z_95 * self.standard_error, self.value + Z_95 * self.standard_error)
+        (self.lower, self.upper)
     }
 
-    fn of(moments: &Moments) -> Option<Self> {
-        let value = moments.mean()?;
-        Some(Self { value, standard_error: moments.standard_error().unwrap_or(f64::INFINITY) })
+    /// A value with the interval of the normal law.
+    #[must_use]
+    pub fn new(value: f64, standard_error: f64) -> Self {
+        let half = Z_95 * standard_error;
+        Self { value, standard_error, lower: value - half, upper: value + half }
+    }
+
+    /// A mean.
+    pub(crate) fn of(moments: &Moments) -> Option<Self> {
+        Some(Self::new(moments.mean()?, moments.standard_error().unwrap_or(f64::INFINITY)))
+    }
+
+    /// A mean of losses, which are not negative: the normal law of its logarithm, since few large ones make it skewed. Covers 94 to 96 % from ten
+    /// positives on.
+    pub(crate) fn of_losses(moments: &Moments) -> Option<Self> {
+        let plain = Self::of(moments)?;
+        if plain.value <= 0.0 {
+            // No loss in n is a share of at most this (Wilson 1927).
+            let square = Z_95 * Z_95;
+            return Some(Self { lower: 0.0, upper: square / (moments.count() as f64 + square), ..plain });
+        }
+        let factor = (Z_95 * plain.standard_error / plain.value).exp();
+        Some(Self { lower: plain.value / factor, upper: plain.value * factor, ..plain })
+    }
+
+    /// A share of so many, with Wilson's interval (1927).
+    #[must_use]
+    pub fn of_share(moments: &Moments) -> Option<Self> {
+        let (value, count) = (moments.mean()?, moments.count() as f64);
+        let square = Z_95 * Z_95;
+        let middle = (value + square / (2.0 * count)) / (1.0 + square / count);
+        let half = Z_95 * (value * (1.0 - value) / count + square / (4.0 * count * count)).sqrt()
+            / (1.0 + square / count);
+        let standard_error = moments.standard_error().unwrap_or(f64::INFINITY);
+        Some(Self { value, standard_error, lower: (middle - half).max(0.0), upper: (middle + half).min(1.0) })
     }
 }
 
@@ -103,7 +142,7 @@ impl ScoreSums {
             bin.count += 1;
             bin.scores += score;
             bin.positives += u64::from(label);
-            let cell = place(score, AREA_CELLS);
+            let cell = area_cell(score);
             let cells = if label { &mut self.positives } else { &mut self.negatives };
             cells[cell] = cells[cell].saturating_add(1);
         }
@@ -132,19 +171,19 @@ impl ScoreSums {
     /// Mean squared difference (Brier 1950).
     #[must_use]
     pub fn brier(&self) -> Option<Estimate> {
-        Estimate::of(&self.brier)
+        Estimate::of_losses(&self.brier)
     }
 
     /// Mean logarithmic loss, natural logarithm.
     #[must_use]
     pub fn log_loss(&self) -> Option<Estimate> {
-        Estimate::of(&self.log_loss)
+        Estimate::of_losses(&self.log_loss)
     }
 
     /// Share of pairs on the right side of 0.5.
     #[must_use]
     pub fn accuracy(&self) -> Option<Estimate> {
-        Estimate::of(&self.correct)
+        Estimate::of_share(&self.correct)
     }
 
     /// Expected calibration error: mean over bins, by weight, of |mean score - share of positives|.
@@ -164,6 +203,13 @@ impl ScoreSums {
             .iter()
             .fold((0.0, 0), |(scores, positives), bin| (scores + bin.scores, positives + bin.positives));
         (total > 0.0).then(|| (scores / total, positives as f64 / total))
+    }
+
+    /// Positive labels, and negative ones.
+    #[must_use]
+    pub fn class_counts(&self) -> (u64, u64) {
+        let positives = self.bins.iter().map(|bin| bin.positives).sum();
+        (positives, self.count() - positives)
     }
 
     /// Area under the ROC curve, scores in one of 1,024 cells tied; `None` with one class only.
@@ -198,17 +244,46 @@ fn area(groups: impl Iterator<Item = (f64, f64)>) -> Option<Estimate> {
         return None;
     }
     let value: f64 = wins / (positives * negatives);
+    let plain = Estimate::new(value, area_standard_error(value, positives, negatives));
+    Some(Estimate { lower: plain.lower.max(0.0), upper: plain.upper.min(1.0), ..plain })
+}
+
+/// The standard error of an area under the ROC curve of so many positives and negatives (Hanley and McNeil 1982).
+#[must_use]
+pub fn area_standard_error(value: f64, positives: f64, negatives: f64) -> f64 {
+    if positives < 1.0 || negatives < 1.0 {
+        return f64::INFINITY;
+    }
     let (q1, q2) = (value / (2.0 - value), 2.0 * value * value / (1.0 + value));
     let variance = (value * (1.0 - value)
         + (positives - 1.0) * (q1 - value * value)
         + (negatives - 1.0) * (q2 - value * value))
         / (positives * negatives);
-    Some(Estimate { value, standard_error: variance.max(0.0).sqrt() })
+    variance.max(0.0).sqrt()
 }
 
 fn log_loss(score: f64, label: bool) -> f64 {
     let probability = if label { score } else { 1.0 - score };
     -probability.clamp(LOG_CLIP, 1.0 - LOG_CLIP).ln()
+}
+
+/// Where a score is, in ascending order.
+fn area_cell(score: f64) -> usize {
+    let is_low = score < 0.5;
+    let tail = if is_low { score } else { 1.0 - score };
+    let bits = tail.to_bits();
+    // From a half outwards: [1/4, 1/2) is octave 0.
+    let octave = 1_021_i64 - ((bits >> 52) & 0x7ff) as i64;
+    let from_half = match usize::try_from(octave) {
+        Err(_) => 0,
+        Ok(octave) if octave >= OCTAVES.len() => HALF_CELLS - 1,
+        Ok(octave) => {
+            let cells = OCTAVES[octave];
+            let within = (bits & ((1 << 52) - 1)) >> (52 - cells.trailing_zeros());
+            OCTAVES[..octave].iter().sum::<usize>() + cells - 1 - within as usize
+        }
+    };
+    if is_low { HALF_CELLS - 1 - from_half } else { HALF_CELLS + from_half }
 }
 
 fn place(score: f64, cells: usize) -> usize {
@@ -220,5 +295,41 @@ fn add(own: &mut Vec<u32>, theirs: &[u32]) {
         *own = theirs.to_vec();
     } else {
         own.iter_mut().zip(theirs).for_each(|(own, theirs)| *own = own.saturating_add(*theirs));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_ascend_with_scores_and_tell_rare_ones_apart() {
+        assert_eq!(OCTAVES.iter().sum::<usize>(), HALF_CELLS);
+        let mut scores: Vec<f64> = (0..=4_000).map(|step| f64::from(step) / 4_000.0).collect();
+        scores.extend((0..400).map(|step| 1e-7 * 1.05_f64.powi(step)).filter(|score| *score < 1.0));
+        scores.extend((0..400).map(|step| 1.0 - 1e-7 * 1.05_f64.powi(step)).filter(|score| *score > 0.0));
+        scores.sort_by(f64::total_cmp);
+        let cells: Vec<usize> = scores.iter().map(|score| area_cell(*score)).collect();
+        assert!(cells.is_sorted() && cells[0] == 0 && *cells.last().unwrap() == AREA_CELLS - 1);
+        // A model that tells one in ten thousand from one in a thousand.
+        let scores: Vec<f64> = (0..1_000).map(|row| 1e-4 + 1e-6 * f64::from(row)).collect();
+        let labels: Vec<bool> = (0..1_000).map(|row| row * 7 % 1_000 > 600 || row > 900).collect();
+        let mut sums = ScoreSums::default();
+        sums.push_slice(&scores, &labels);
+        let (found, exact) = (sums.area().unwrap().value, area_exact(&scores, &labels).unwrap().value);
+        assert!((found - exact).abs() < 0.005, "{found} {exact}");
+    }
+
+    #[test]
+    fn intervals_of_losses_and_shares_stay_where_such_values_are() {
+        let mut sums = ScoreSums::default();
+        sums.push_slice(&[0.01; 200], &(0..200).map(|row| row == 0).collect::<Vec<bool>>());
+        let brier = sums.brier().unwrap();
+        assert!(brier.lower > 0.0 && brier.upper > 2.0 * brier.value, "{brier:?}");
+        let mut perfect = ScoreSums::default();
+        perfect.push_slice(&[1.0; 20], &[true; 20]);
+        let (brier, accuracy) = (perfect.brier().unwrap(), perfect.accuracy().unwrap());
+        assert!(brier.lower.abs() < 1e-12 && (0.1..0.2).contains(&brier.upper), "{brier:?}");
+        assert!((accuracy.upper - 1.0).abs() < 1e-12 && (0.8..0.9).contains(&accuracy.lower), "{accuracy:?}");
     }
 }

@@ -3,7 +3,7 @@
 use acgs_columns::RecordBatch;
 use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
-use acgs_reference::message;
+use acgs_reference::{LossBaseline, message};
 use acgs_vocabulary::{
     Problem, VerdictStatus, Window,
     budget::{self, Use},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::Config,
     pane::{PerformancePane, Roles},
-    report::{self, Baseline},
+    report,
 };
 
 /// Says what a pane holds and what a window comes to.
@@ -33,7 +33,7 @@ pub struct PerformanceAssessor {
 pub struct Plan {
     service_id: String,
     roles: Roles,
-    baseline: Option<Baseline>,
+    baseline: Option<LossBaseline>,
 }
 
 /// A judge for one lane.
@@ -67,15 +67,7 @@ impl Assessor for PerformanceAssessor {
         };
         // A loss of a few rows is nothing to be measured by.
         let baseline = baseline.filter(|baseline| baseline.labelled_count >= self.config.labelled_min);
-        Ok(Plan {
-            service_id: open.service_id.clone(),
-            roles: Roles::new(&open.schema),
-            baseline: baseline.map(|known| Baseline {
-                brier: known.brier,
-                auc: known.auc,
-                positives: known.positive_rate.map(|rate| (rate, known.labelled_count)),
-            }),
-        })
+        Ok(Plan { service_id: open.service_id.clone(), roles: Roles::new(&open.schema), baseline })
     }
 
     fn pane(&self, _plan: &Self::Plan, labels_only: bool) -> Self::Pane {
@@ -87,7 +79,7 @@ impl Assessor for PerformanceAssessor {
     }
 
     fn fits(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        let sums = pane.latency.is_sound() && pane.right.is_sound();
+        let sums = pane.latency.is_sound() && pane.answers.is_sound();
         sums && pane.latency_sketch.is_sound() && pane.scores.is_sound()
     }
 

@@ -18,8 +18,10 @@ use super::*;
 
 fn config() -> Config {
     Config {
-        loss_margin: 0.01,
+        loss_margin: 0.1,
+        ranking_margin: 0.05,
         labelled_min: 30,
+        positives_min: 10,
         error_rate_max: 0.01,
         latency_p95_ms_max: 500.0,
         unusable_rate_max: 0.01,

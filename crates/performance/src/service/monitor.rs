@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use acgs_columns::RecordBatch;
 use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::monitoring::Monitors;
+use acgs_reference::LossBaseline;
 use acgs_vocabulary::{
     Problem,
     event::payload::PerformanceSubmitted,
@@ -15,8 +16,7 @@ use acgs_vocabulary::{
 use super::{PerformanceService, finding, targets::check_service};
 use crate::{
     pane::{PerformancePane, Roles},
-    report::{self, Baseline},
-    sla,
+    report, sla,
 };
 
 /// Between two judgements, when nothing is said.
@@ -30,7 +30,7 @@ pub enum Gathered {
     /// Submitted metrics: sums and counts by name, and the targets that were in force last.
     Metrics(BTreeMap<String, (f64, u64)>, BTreeMap<String, f64>),
     /// Rows of lanes.
-    Rows(Roles, Option<Baseline>, Box<PerformancePane>),
+    Rows(Roles, Option<LossBaseline>, Box<PerformancePane>),
 }
 
 /// What is held, in bytes, about.
@@ -47,7 +47,7 @@ pub(super) fn gather_rows(
     monitors: &Monitors<Gathered>,
     service_id: &str,
     roles: Roles,
-    baseline: Option<Baseline>,
+    baseline: Option<LossBaseline>,
     rows: &RecordBatch,
 ) {
     if monitors.watches(service_id) {

@@ -1,6 +1,7 @@
 //! Reports as messages.
 
 use acgs_contracts::performance::v1 as proto;
+use acgs_reference::{labels::Coding, message};
 use acgs_statistics::score::Estimate;
 
 use crate::{
@@ -32,14 +33,32 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         calibration_error: report.calibration_error,
         mean_score: report.means.map(|(mean, _)| mean),
         positive_rate: report.means.map(|(_, rate)| rate),
-        baseline_loss: report.baseline_loss,
-        baseline_auc: report.baseline_auc,
+        baseline_loss: report.baseline.map(|baseline| baseline.loss),
+        baseline_auc: report.baseline.and_then(|baseline| baseline.auc),
         loss_margin: report.loss_margin,
         state: state.into(),
         latency_invalid_count: report.latency_invalid_count,
         incomparable_count: report.incomparable_count,
-        baseline_positive_rate: report.baseline_positives.map(|(rate, _)| rate),
-        baseline_labelled_count: report.baseline_positives.map_or(0, |(_, count)| count),
+        baseline_positive_rate: report.baseline.and_then(|baseline| baseline.positive_rate),
+        baseline_labelled_count: report.baseline.map_or(0, |baseline| baseline.labelled_count),
+        model_kind: report.kind.map_or(0, |kind| message::model_kind_to_proto(kind).into()),
+        loss: report.loss.map(estimate),
+        baseline_loss_standard_error: report.baseline.map_or(0.0, |baseline| baseline.loss_standard_error),
+        mean_absolute_error: report.errors.map(|[absolute, ..]| estimate(absolute)),
+        root_mean_square_error: report.errors.map(|[_, square, _]| estimate(square)),
+        r_squared: report.explained,
+        bias: report.errors.map(|[.., bias]| estimate(bias)),
+        label_coding: report.coding.map_or("", coding).to_owned(),
+        state_reason: report.reason.clone(),
+        positive_count: report.positive_count,
+        useless_loss: report.useless_loss,
+    }
+}
+
+fn coding(coding: Coding) -> &'static str {
+    match coding {
+        Coding::OneIsYes => "1, true and yes are positive; 0, -1, false and no are negative",
+        Coding::TwoIsYes => "2 is positive; 1 is negative",
     }
 }
 

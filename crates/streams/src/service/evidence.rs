@@ -7,7 +7,7 @@ use acgs_contracts::{
     quality::v1::QualityReport,
 };
 use acgs_statistics::{
-    harm::{Ranking, Risk, Tolerated, risk},
+    harm::{Ranking, Risk, Tolerated, lower_end_beside, risk},
     kinds::{BaseRate, Moved, kinds, prior_moved},
 };
 use acgs_vocabulary::{JudgeKind, VerdictStatus, event::payload::PerformanceFound};
@@ -55,6 +55,28 @@ fn found(state: PerformanceState) -> PerformanceFound {
     }
 }
 
+/// How the loss stands. What the judge calls decayed is worse, also where it is the ranking that shows it; before it has enough labels nothing is
+/// known.
+fn risk_of(report: &PerformanceReport) -> Risk {
+    match report.state() {
+        PerformanceState::Decayed => return Risk::Worse,
+        PerformanceState::Unknown | PerformanceState::Unspecified => return Risk::Unclear,
+        PerformanceState::Ok => {}
+    }
+    let interval = report.loss.map(|loss| {
+        (lower_end_beside(loss.value, loss.lower, report.baseline_loss_standard_error), loss.upper)
+    });
+    let ranking =
+        report.auc.map(|auc| Ranking { interval: (auc.lower, auc.upper), baseline: report.baseline_auc });
+    let tolerated = report.baseline_loss.map(|baseline| Tolerated {
+        baseline,
+        margin: report.loss_margin,
+        useless: report.useless_loss,
+        ranking,
+    });
+    risk(interval, tolerated)
+}
+
 /// What has moved, where drift was judged.
 fn moved(drift: Option<&DriftReport>, performance: Option<&PerformanceReport>, risk: Risk) -> Option<Moved> {
     let drift = drift?;
@@ -84,21 +106,7 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
     let quality: Option<QualityReport> = report(parts, JudgeKind::Quality)?;
     let drift: Option<DriftReport> = report(parts, JudgeKind::Drift)?;
     let performance: Option<PerformanceReport> = report(parts, JudgeKind::Performance)?;
-    let interval =
-        performance.as_ref().and_then(|report| report.brier).map(|brier| (brier.lower, brier.upper));
-    let baseline = performance.as_ref().and_then(|report| report.baseline_loss);
-    let tolerated = performance.as_ref().zip(baseline).map(|(report, baseline)| Tolerated {
-        baseline,
-        margin: report.loss_margin,
-        // Who says the base rate of all.
-        useless: report.positive_rate.map(|rate| rate * (1.0 - rate)),
-        ranking: report
-            .auc
-            .map(|auc| Ranking { interval: (auc.lower, auc.upper), baseline: report.baseline_auc }),
-    });
-    // Before the judge has enough labels its state is unknown, and so is the risk.
-    let judged = performance.as_ref().is_some_and(|report| report.state() != PerformanceState::Unknown);
-    let risk = risk(interval.filter(|_| judged), tolerated);
+    let risk = performance.as_ref().map_or(Risk::Unclear, risk_of);
     let moved = moved(drift.as_ref(), performance.as_ref(), risk);
     let summary = Summary {
         drift_kinds: moved.map_or_else(Vec::new, kinds),

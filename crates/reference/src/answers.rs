@@ -1,0 +1,253 @@
+//! Predictions beside labels: classes that are right or wrong, or numbers that are more or less off. It must not know thresholds.
+//!
+//! Numbers are both until it shows which they are: a fraction, or more values than there are classes, makes them measured values.
+
+use std::collections::BTreeSet;
+
+use acgs_columns::{Cell, Column};
+use acgs_statistics::{
+    moments::Moments,
+    regression::ErrorSums,
+    score::{Estimate, ScoreSums},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    labels::{Class, class},
+    reference::ModelKind,
+};
+
+/// Most values of a class.
+const CLASSES_MAX: usize = 20;
+/// Largest magnitude of numbers whose errors are summed.
+const NUMBER_MAX: f64 = 1e100;
+
+/// Sums over predictions with labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answers {
+    /// Right answers, as 0 and 1.
+    right: Moments,
+    /// Of answers that are numbers.
+    errors: ErrorSums,
+    /// Whether any number was no whole one.
+    fractions: bool,
+    /// Values of labels that are whole numbers; one more than classes when there are more.
+    values: BTreeSet<i64>,
+}
+
+/// What kind of model so many scores and these answers are of; `known` tells where whole numbers do not. `None` without any.
+#[must_use]
+pub fn model_kind(scored: u64, answers: &Answers, known: Option<ModelKind>) -> Option<ModelKind> {
+    if scored > 0 {
+        Some(ModelKind::Binary)
+    } else if answers.count() == 0 {
+        None
+    } else if answers.are_numbers() || (known == Some(ModelKind::Regression) && answers.could_be_numbers()) {
+        Some(ModelKind::Regression)
+    } else {
+        Some(ModelKind::Classes)
+    }
+}
+
+/// The loss of such a model.
+#[must_use]
+pub fn loss(kind: ModelKind, scores: &ScoreSums, answers: &Answers) -> Option<Estimate> {
+    match kind {
+        ModelKind::Binary => scores.brier(),
+        ModelKind::Classes => Estimate::of_share(&answers.right).map(|right| Estimate {
+            value: 1.0 - right.value,
+            standard_error: right.standard_error,
+            lower: 1.0 - right.upper,
+            upper: 1.0 - right.lower,
+        }),
+        ModelKind::Regression => answers.errors.mean_absolute(),
+    }
+}
+
+/// What a prediction is beside its label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Compared {
+    Class(bool),
+    Number(f64, f64),
+}
+
+impl Answers {
+    /// Bytes that it holds on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.values.len() * 2 * size_of::<i64>()
+    }
+
+    /// Whether what came back from outside is what pushing could have made.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.right.is_sound()
+            && self.errors.is_sound()
+            && self.errors.count() <= self.right.count()
+            && self.values.len() <= CLASSES_MAX + 1
+    }
+
+    /// Adds predictions with labels; says how many could be compared.
+    pub fn push(&mut self, prediction: &Column, label: &Column, rows: usize) -> usize {
+        let (mut right, mut said, mut truths) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..rows {
+            match compared(prediction.cell(row), label.cell(row)) {
+                None => {}
+                Some(Compared::Class(is_right)) => right.push(f64::from(u8::from(is_right))),
+                Some(Compared::Number(number, truth)) => {
+                    right.push(f64::from(u8::from(number.total_cmp(&truth).is_eq())));
+                    said.push(number);
+                    truths.push(truth);
+                    self.fractions |= number.fract() != 0.0 || truth.fract() != 0.0;
+                    if self.values.len() <= CLASSES_MAX {
+                        self.values.insert(truth as i64);
+                    }
+                }
+            }
+        }
+        self.right.push_slice(&right);
+        self.errors.push_slice(&said, &truths);
+        right.len()
+    }
+
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Self) {
+        self.right.merge(&other.right);
+        self.errors.merge(&other.errors);
+        self.fractions |= other.fractions;
+        let room = (CLASSES_MAX + 1).saturating_sub(self.values.len());
+        let new: Vec<i64> = other.values.difference(&self.values).copied().take(room).collect();
+        self.values.extend(new);
+    }
+
+    /// Predictions with labels.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.right.count()
+    }
+
+    /// Whether they are measured values, not classes.
+    #[must_use]
+    pub fn are_numbers(&self) -> bool {
+        self.could_be_numbers() && (self.fractions || self.values.len() > CLASSES_MAX)
+    }
+
+    fn could_be_numbers(&self) -> bool {
+        self.errors.count() == self.right.count() && self.errors.count() > 0
+    }
+
+    /// Right answers, as 0 and 1.
+    #[must_use]
+    pub fn right(&self) -> &Moments {
+        &self.right
+    }
+
+    /// Of answers that are numbers.
+    #[must_use]
+    pub fn errors(&self) -> &ErrorSums {
+        &self.errors
+    }
+}
+
+/// Whether a prediction can be compared with its label, where both are there.
+#[must_use]
+pub fn can_be_compared(prediction: &Column, label: &Column, row: usize) -> bool {
+    compared(prediction.cell(row), label.cell(row)).is_some()
+}
+
+fn compared(prediction: Cell<'_>, label: Cell<'_>) -> Option<Compared> {
+    if let (Some(said), Some(truth)) = (number(prediction), number(label)) {
+        return Some(Compared::Number(said, truth));
+    }
+    if let (Cell::Text(said), Cell::Text(truth)) = (prediction, label) {
+        let same_word = said.trim() == truth.trim();
+        let same_class = || Some(yes(class(prediction)?)? == yes(class(label)?)?);
+        return Some(Compared::Class(same_word || same_class().unwrap_or(false)));
+    }
+    // A yes or no is right or wrong beside another, in any coding that is plain.
+    Some(Compared::Class(yes(class(prediction)?)? == yes(class(label)?)?))
+}
+
+fn number(cell: Cell<'_>) -> Option<f64> {
+    let number = match cell {
+        Cell::Number(number) => number,
+        Cell::Integer(number) => number as f64,
+        Cell::Text(text) => text.trim().parse().ok()?,
+        Cell::Boolean(_) | Cell::Null => return None,
+    };
+    // No zero is negative beside another.
+    (number.is_finite() && number.abs() <= NUMBER_MAX).then_some(number + 0.0)
+}
+
+fn yes(class: Class) -> Option<bool> {
+    match class {
+        Class::No => Some(false),
+        Class::Yes | Class::One => Some(true),
+        Class::Two => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_of_any_kind_are_right_beside_labels_of_any() {
+        let (number, integer, text) = (Cell::Number, Cell::Integer, Cell::Text);
+        let class = |prediction, label| match compared(prediction, label) {
+            Some(Compared::Class(right)) => Some(right),
+            Some(Compared::Number(said, truth)) => Some(said.total_cmp(&truth).is_eq()),
+            None => None,
+        };
+        for (prediction, label, right) in [
+            (number(1.0), integer(1), Some(true)),
+            (text("1"), integer(1), Some(true)),
+            (text("1.0"), number(2.0), Some(false)),
+            (Cell::Boolean(true), text("Yes"), Some(true)),
+            (Cell::Boolean(true), integer(0), Some(false)),
+            (Cell::Boolean(false), integer(-1), Some(true)),
+            (text("setosa"), text("setosa "), Some(true)),
+            (text("setosa"), text("virginica"), Some(false)),
+            (text("True"), text("yes"), Some(true)),
+            (text("setosa"), integer(1), None),
+            (Cell::Boolean(true), integer(7), None),
+            (Cell::Null, integer(1), None),
+            (number(f64::NAN), integer(1), None),
+            (number(-0.0), integer(0), Some(true)),
+        ] {
+            assert_eq!(class(prediction, label), right, "{prediction:?} {label:?}");
+        }
+    }
+
+    #[test]
+    fn fractions_or_many_values_make_numbers() {
+        use std::sync::Arc;
+
+        use acgs_columns::{Field, Kind, Role, Schema, builder::BatchBuilder};
+
+        let answers = |rows: &mut dyn Iterator<Item = (f64, f64)>| {
+            let fields = vec![
+                Field::new("p", Kind::Double, Role::Prediction),
+                Field::new("y", Kind::Double, Role::Label),
+            ];
+            let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
+            let mut count = 0;
+            for (said, truth) in rows {
+                builder.push(&[Cell::Number(said), Cell::Number(truth)]).unwrap();
+                count += 1;
+            }
+            let batch = builder.finish().unwrap();
+            let mut answers = Answers::default();
+            assert_eq!(answers.push(&batch.columns()[0], &batch.columns()[1], count), count);
+            answers
+        };
+        let classes = answers(&mut (0..300).map(|row| (f64::from(row % 3), f64::from(row % 3))));
+        assert!(!classes.are_numbers() && classes.right().mean() == Some(1.0) && classes.is_sound());
+        let counts = answers(&mut (0..300).map(|row| (f64::from(row), f64::from(row + 1))));
+        assert!(counts.are_numbers() && counts.is_sound());
+        let mut merged = answers(&mut (0..15).map(|row| (f64::from(row), f64::from(row))));
+        merged.merge(&answers(&mut (15..30).map(|row| (f64::from(row), f64::from(row)))));
+        assert!(merged.are_numbers() && merged.is_sound(), "more values than classes, only together");
+        assert!(answers(&mut [(0.5, 1.0)].into_iter()).are_numbers());
+    }
+}
