@@ -167,18 +167,27 @@ fn state(config: &Config, measured: Measured<'_>, baseline: Option<LossBaseline>
     if count < config.labelled_min {
         return unknown(format!("{count} labels, at least {}", config.labelled_min));
     }
-    let (positives, negatives) = measured.scores.class_counts();
-    if kind == ModelKind::Binary && positives.min(negatives) < config.positives_min {
-        let what = if positives < negatives { "positive" } else { "negative" };
-        return unknown(format!(
-            "{} {what} labels, at least {}",
-            positives.min(negatives),
-            config.positives_min
-        ));
+    if kind == ModelKind::Binary {
+        let too_few = too_few(config, measured.scores.class_counts(), "").or_else(|| {
+            let labels = baseline.labelled_count as f64;
+            let positives = (labels * baseline.positive_rate?).round();
+            too_few(config, (positives as u64, (labels - positives) as u64), " in the reference")
+        });
+        if let Some(reason) = too_few {
+            return unknown(reason);
+        }
     }
     let worse = lower_beside(loss, baseline.loss_standard_error) > baseline.loss * (1.0 + config.loss_margin);
     let blind = measured.auc.is_some_and(|auc| ranks_less(config, auc, &baseline));
     (if worse || blind { State::Decayed } else { State::Ok }, String::new())
+}
+
+/// What is lacking where there are too few labels of either kind.
+fn too_few(config: &Config, (positives, negatives): (u64, u64), place: &str) -> Option<String> {
+    let what = if positives < negatives { "positive" } else { "negative" };
+    let count = positives.min(negatives);
+    (count < config.positives_min)
+        .then(|| format!("{count} {what} labels{place}, at least {}", config.positives_min))
 }
 
 /// The lower end of a loss's interval beside a baseline that is not known exactly.

@@ -277,7 +277,8 @@ fn phase(counts: &[u64], unsure: &[f64], overall: &[f64], null: f64, part: f64) 
     };
     Phase {
         shares: of.iter().zip(unsure).zip(overall).map(share).collect(),
-        null: (nulls + UNSURE + SHRUNK_BY * null) / (present + nulls + 2.0 * UNSURE + SHRUNK_BY),
+        null: (nulls + part * UNSURE + SHRUNK_BY * null)
+            / (present + nulls + 2.0 * part * UNSURE + SHRUNK_BY),
         rows: present + nulls + SHRUNK_BY,
     }
 }

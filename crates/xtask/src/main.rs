@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some("deny") => deny::check(),
         Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | power] [--long] | pace | timed PART COMMAND… | times".to_owned()),
+        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | power | speed | performance] [--long] | pace | timed PART COMMAND… | times".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,10 +91,21 @@ fn test() -> Result<(), Failure> {
     Ok(())
 }
 
-/// How often drift is called where there is none, and how soon where there is: docs/calibration.md.
+/// How often drift and decay are called where there is none, and how soon where there is: docs/calibration.md, docs/performance.md.
 fn calibrate(arguments: &[String]) -> Result<(), Failure> {
-    let command = ["run", "--release", "--package", "acgs-drift", "--example", "calibration", "--"];
-    run(Command::new(env!("CARGO")).args(command).args(arguments))
+    let example = |package, name, arguments: &[String]| {
+        let command = ["run", "--release", "--package", package, "--example", name, "--"];
+        run(Command::new(env!("CARGO")).args(command).args(arguments))
+    };
+    let only = arguments.iter().find(|word| !word.starts_with("--")).map(String::as_str);
+    if only != Some("performance") {
+        example("acgs-drift", "calibration", arguments)?;
+    }
+    if matches!(only, None | Some("performance")) {
+        let options: Vec<String> = arguments.iter().filter(|word| word.starts_with("--")).cloned().collect();
+        example("acgs-performance", "coverage", &options)?;
+    }
+    Ok(())
 }
 
 /// The measurements, as the shipped binary is built.

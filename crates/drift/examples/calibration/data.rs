@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values};
+use acgs_columns::{Bitmap, Column, Field, Kind, RecordBatch, Role, Schema, Values};
 use acgs_statistics::draws::Draws;
 
 /// How values come about.
@@ -26,6 +26,8 @@ pub(crate) enum Law {
     Slow,
     /// Standard normal about a daily sine of amplitude 1.
     Daily,
+    /// The same, with 3 % of values absent.
+    Gaps,
     /// Standard normal, one more at weekends.
     Weekly,
     /// So many categories alike.
@@ -111,7 +113,10 @@ impl Source {
                 let of: Vec<f64> = times.iter().map(|time_ms| self.number(feature, *time_ms)).collect();
                 Values::Double(of.into())
             };
-            columns.push(Column { values, validity: None });
+            let validity = (self.law == Law::Gaps)
+                .then(|| (0..count).map(|_| self.draws.unit() >= 0.03).collect::<Vec<bool>>())
+                .map(|valid| Bitmap::from_bits(valid.into_iter()));
+            columns.push(Column { values, validity });
         }
         columns.insert(0, Column { values: Values::Integer(times.into()), validity: None });
         RecordBatch::new(Arc::clone(&self.schema), count, columns).expect("sound columns")
@@ -159,7 +164,7 @@ impl Source {
                 *state = keep * *state + (1.0 - keep * keep).sqrt() * z;
                 *state
             }
-            Law::Daily => z + (std::f64::consts::TAU * time_ms as f64 / 86_400_000.0).sin(),
+            Law::Daily | Law::Gaps => z + (std::f64::consts::TAU * time_ms as f64 / 86_400_000.0).sin(),
             Law::Weekly => {
                 let day = (time_ms.div_euclid(86_400_000) + 3).rem_euclid(7);
                 z + f64::from(u8::from(day >= 5))

@@ -75,6 +75,7 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
         Law::Dependent,
         Law::Slow,
         Law::Daily,
+        Law::Gaps,
         Law::Weekly,
         Law::Uniform(50),
         Law::Uniform(100),
@@ -109,7 +110,7 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
             }
         }
         add(law, 2, 10_000, 200, 1_000, hour, streams);
-        if matches!(law, Law::Daily | Law::Weekly | Law::Slow) {
+        if matches!(law, Law::Daily | Law::Gaps | Law::Weekly | Law::Slow) {
             // References of two and three weeks.
             add(law, 2, 64_800, 200, 1_000, hour, streams.min(200));
             add(law, 2, 30_000, 50, 1_000, hour, streams);
