@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{OwnedCell, RecordBatch, RecordId, Role, Schema};
+use acgs_columns::{Kind, OwnedCell, RecordBatch, RecordId, Role, Schema};
 
 /// A label with what it labels; `None` where the sender left it out.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,55 @@ pub struct Label {
     pub id: Option<RecordId>,
     /// The truth.
     pub value: OwnedCell,
+}
+
+impl Label {
+    /// The same as the rows have ids and labels: an id of another kind names the same record, and a value that says the same is the same label.
+    /// `None` where there is no such id or value; nobody's label is used up by it.
+    pub(super) fn of_kinds(self, id_kind: Kind, label_kind: Kind) -> Option<(RecordId, OwnedCell)> {
+        let id = match (self.id?, id_kind) {
+            (RecordId::Integer(id), Kind::Text) => RecordId::Text(id.to_string().into()),
+            (RecordId::Text(id), Kind::Int64) => RecordId::Integer(id.trim().parse().ok()?),
+            (id, _) => id,
+        };
+        Some((id, value_of_kind(self.value, label_kind)?))
+    }
+}
+
+fn value_of_kind(value: OwnedCell, kind: Kind) -> Option<OwnedCell> {
+    let number = |value: f64| value.is_finite().then_some(value);
+    match (value, kind) {
+        (OwnedCell::Null, _) => None,
+        (OwnedCell::Number(value), Kind::Double) => number(value).map(OwnedCell::Number),
+        (OwnedCell::Number(value), Kind::Int64 | Kind::Timestamp) => {
+            (value.fract() == 0.0 && value.abs() < 2_f64.powi(53)).then_some(OwnedCell::Integer(value as i64))
+        }
+        (OwnedCell::Number(value), Kind::Text) => {
+            number(value).map(|value| OwnedCell::Text(value.to_string().into()))
+        }
+        (OwnedCell::Number(value), Kind::Boolean) => yes_or_no(&value.to_string()).map(OwnedCell::Boolean),
+        (OwnedCell::Integer(value), Kind::Boolean) => yes_or_no(&value.to_string()).map(OwnedCell::Boolean),
+        (OwnedCell::Integer(value), Kind::Text) => Some(OwnedCell::Text(value.to_string().into())),
+        (OwnedCell::Boolean(value), Kind::Double | Kind::Int64 | Kind::Timestamp) => {
+            Some(OwnedCell::Integer(i64::from(value)))
+        }
+        (OwnedCell::Boolean(value), Kind::Text) => Some(OwnedCell::Text(value.to_string().into())),
+        (OwnedCell::Text(text), Kind::Double | Kind::Int64 | Kind::Timestamp) => match text.trim().parse() {
+            Ok(value) => value_of_kind(OwnedCell::Number(value), kind),
+            Err(_) => yes_or_no(&text).map(|yes| OwnedCell::Integer(i64::from(yes))),
+        },
+        (OwnedCell::Text(text), Kind::Boolean) => yes_or_no(&text).map(OwnedCell::Boolean),
+        (value, _) => Some(value),
+    }
+}
+
+/// What words and codes of yes and no say.
+fn yes_or_no(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "positive" | "pos" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "negative" | "neg" | "0" | "-1" => Some(false),
+        _ => None,
+    }
 }
 
 /// A row that waits for its label.
@@ -45,4 +94,37 @@ pub fn labels(schema: &Schema, batch: &RecordBatch) -> Vec<Label> {
         value: label.map_or(OwnedCell::Null, |column| OwnedCell::of(column, row)),
     };
     (0..batch.rows()).map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_taken_as_the_rows_have_them() {
+        let text = |text: &str| OwnedCell::Text(text.into());
+        let of = |value: OwnedCell, kind| value_of_kind(value, kind);
+        assert_eq!(of(text("yes"), Kind::Double), Some(OwnedCell::Integer(1)));
+        assert_eq!(of(text(" -1.0"), Kind::Double), Some(OwnedCell::Number(-1.0)));
+        assert_eq!(of(text("2"), Kind::Int64), Some(OwnedCell::Integer(2)));
+        assert_eq!(of(text("False"), Kind::Boolean), Some(OwnedCell::Boolean(false)));
+        assert_eq!(of(OwnedCell::Integer(-1), Kind::Boolean), Some(OwnedCell::Boolean(false)));
+        assert_eq!(of(OwnedCell::Number(1.0), Kind::Boolean), Some(OwnedCell::Boolean(true)));
+        assert_eq!(of(OwnedCell::Boolean(true), Kind::Text), Some(text("true")));
+        assert_eq!(of(OwnedCell::Integer(3), Kind::Text), Some(text("3")));
+        for (value, kind) in [
+            (text("maybe"), Kind::Double),
+            (OwnedCell::Number(0.5), Kind::Int64),
+            (OwnedCell::Number(f64::NAN), Kind::Double),
+            (OwnedCell::Integer(7), Kind::Boolean),
+            (OwnedCell::Null, Kind::Text),
+        ] {
+            assert_eq!(of(value.clone(), kind), None, "{value:?}");
+        }
+        let label = |id| Label { id: Some(id), value: OwnedCell::Integer(1) };
+        let id_of = |id, kind| label(id).of_kinds(kind, Kind::Int64).map(|(id, _)| id);
+        assert_eq!(id_of(RecordId::Integer(7), Kind::Text), Some(RecordId::Text("7".into())));
+        assert_eq!(id_of(RecordId::Text("7".into()), Kind::Int64), Some(RecordId::Integer(7)));
+        assert_eq!(id_of(RecordId::Text("x7".into()), Kind::Int64), None);
+    }
 }

@@ -3,7 +3,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use acgs_columns::{Cell, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, builder::BatchBuilder};
+use acgs_columns::{
+    Cell, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema, builder::BatchBuilder,
+};
 use acgs_lane::{LaneDown, LaneId};
 use acgs_vocabulary::JudgeKind;
 use acgs_windowing::{
@@ -50,26 +52,27 @@ impl Core {
         work: &mut usize,
     ) {
         let deadline_ms = self.label_deadline_ms();
+        let kind_of =
+            |schema: &Schema, role| schema.index_of_role(role).map(|index| schema.fields()[index].kind);
+        let id_kind = kind_of(&self.spec.schema, Role::Id).unwrap_or(Kind::Text);
+        let judged = self.projections.get(&JudgeKind::Performance);
+        let label_kind =
+            judged.and_then(|judged| kind_of(&judged.schema, Role::Label)).unwrap_or(Kind::Double);
         let Some(join) = &mut self.join else { return };
         let (dropped, counts) = (&mut self.totals.dropped, &mut self.label_counts);
         while *work > 0
             && let Some(label) = labels.pop_front()
         {
             *work = work.saturating_sub(LABEL);
-            let is_said = match label.value {
-                OwnedCell::Null => false,
-                OwnedCell::Number(value) => value.is_finite(),
-                _ => true,
-            };
-            let (Some(id), true) = (label.id, is_said) else {
+            let Some((id, value)) = label.of_kinds(id_kind, label_kind) else {
                 dropped.labels_invalid += 1;
                 counts.dropped += 1;
                 continue;
             };
-            match join.label(&id, label.value.clone(), deadline_ms) {
+            match join.label(&id, value.clone(), deadline_ms) {
                 Labelled::Matched(waiting) => {
                     counts.matched += 1;
-                    found.push_back((waiting, label.value));
+                    found.push_back((waiting, value));
                 }
                 Labelled::Waits => counts.waiting += 1,
                 Labelled::Duplicate => {
@@ -184,11 +187,8 @@ impl Core {
             let mut builder = BatchBuilder::new(Arc::clone(&schema));
             let mut runs: Vec<(PaneId, u32)> = Vec::new();
             for (pane, waiting, value) in chunk {
-                let cells: Vec<Cell<'_>> = schema
-                    .fields()
-                    .iter()
-                    .map(|field| cell_for(field.role, field.kind, waiting, value))
-                    .collect();
+                let cells: Vec<Cell<'_>> =
+                    schema.fields().iter().map(|field| cell_for(field.role, waiting, value)).collect();
                 if builder.push(&cells).is_err() {
                     self.totals.dropped.labels_invalid += 1;
                     continue;
@@ -228,15 +228,11 @@ fn key_of(keys: &Column, row: usize, none: &Arc<str>) -> Arc<str> {
     }
 }
 
-fn cell_for<'a>(role: Role, kind: Kind, waiting: &'a Waiting, value: &'a OwnedCell) -> Cell<'a> {
+fn cell_for<'a>(role: Role, waiting: &'a Waiting, value: &'a OwnedCell) -> Cell<'a> {
     match role {
         Role::Score => waiting.score.cell(),
         Role::Prediction => waiting.prediction.cell(),
-        Role::Label => match (kind, value) {
-            // A truth may come as a boolean where the rows have a number.
-            (Kind::Double | Kind::Int64, OwnedCell::Boolean(value)) => Cell::Integer(i64::from(*value)),
-            _ => value.cell(),
-        },
+        Role::Label => value.cell(),
         _ => Cell::Null,
     }
 }

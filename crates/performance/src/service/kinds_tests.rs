@@ -1,0 +1,161 @@
+//! Models of every kind, with labels of every coding, through the lane.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
+use acgs_contracts::{
+    common::v1::ModelKind,
+    performance::v1::{PerformanceReport, PerformanceState},
+};
+use acgs_lane::testing::Script;
+use acgs_reference::{freeze, message as reference_message};
+use bytes::Bytes;
+use prost::Message;
+
+use super::judge;
+use crate::config::Config;
+
+fn config() -> Config {
+    Config {
+        loss_margin: 0.1,
+        ranking_margin: 0.1,
+        labelled_min: 30,
+        positives_min: 10,
+        error_rate_max: 0.01,
+        latency_p95_ms_max: 500.0,
+        unusable_rate_max: 0.01,
+        sla_targets: BTreeMap::new(),
+    }
+}
+
+fn batch(fields: Vec<Field>, rows: &[Vec<Cell<'_>>]) -> RecordBatch {
+    let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
+    rows.iter().for_each(|row| builder.push(row).unwrap());
+    builder.finish().unwrap()
+}
+
+fn report(rows: &RecordBatch, reference: Option<&RecordBatch>) -> PerformanceReport {
+    let frozen = reference.map(|rows| {
+        let frozen = freeze(rows.schema(), std::slice::from_ref(rows), 0);
+        ("reference".to_owned(), Bytes::from(reference_message::to_proto(&frozen).encode_to_vec()))
+    });
+    let script = Script {
+        configs: frozen.into_iter().collect(),
+        frames: vec![(rows.clone(), vec![1])],
+        windows: vec![vec![1]],
+    };
+    let verdict = script.straight(&mut judge(config())).remove(0);
+    PerformanceReport::decode(verdict.report).unwrap()
+}
+
+/// Scores that are right by what they say, with labels as they are called.
+fn binary(kind: Kind, no: Cell<'_>, yes: Cell<'_>) -> RecordBatch {
+    let fields = vec![Field::new("p", Kind::Double, Role::Score), Field::new("y", kind, Role::Label)];
+    let rows: Vec<Vec<Cell<'_>>> = (0..400)
+        .map(|row| {
+            let score = f64::from(row % 10) / 10.0;
+            let label = if f64::from(row / 10 % 10) / 10.0 < score { yes } else { no };
+            vec![Cell::Number(score), label]
+        })
+        .collect();
+    batch(fields, &rows)
+}
+
+#[test]
+fn every_coding_of_labels_gives_the_same_numbers() {
+    let numbers = |report: &PerformanceReport| {
+        let all = [report.brier, report.log_loss, report.accuracy, report.auc].map(|found| {
+            let found = found.unwrap();
+            // Sums in another order differ in the last digits.
+            [found.value, found.lower, found.upper].map(|number| (number * 1e9).round())
+        });
+        (report.labelled_count, all, report.positive_rate, report.incomparable_count)
+    };
+    let usual = report(&binary(Kind::Double, Cell::Number(0.0), Cell::Number(1.0)), None);
+    assert_eq!((usual.model_kind(), usual.labelled_count), (ModelKind::Binary, 400));
+    assert!((usual.positive_rate.unwrap() - 0.45).abs() < 1e-9 && usual.incomparable_count == 0);
+    for (kind, no, yes) in [
+        (Kind::Int64, Cell::Integer(0), Cell::Integer(1)),
+        (Kind::Int64, Cell::Integer(-1), Cell::Integer(1)),
+        (Kind::Int64, Cell::Integer(1), Cell::Integer(2)),
+        (Kind::Double, Cell::Number(-1.0), Cell::Number(1.0)),
+        (Kind::Boolean, Cell::Boolean(false), Cell::Boolean(true)),
+        (Kind::Text, Cell::Text("no"), Cell::Text("yes")),
+        (Kind::Text, Cell::Text("False"), Cell::Text("True")),
+        (Kind::Text, Cell::Text("0"), Cell::Text("1")),
+        (Kind::Text, Cell::Text("1"), Cell::Text("2")),
+    ] {
+        let found = report(&binary(kind, no, yes), None);
+        assert_eq!(numbers(&found), numbers(&usual), "{no:?} {yes:?}");
+        assert!(!found.label_coding.is_empty());
+    }
+    let words = report(&binary(Kind::Text, Cell::Text("stay"), Cell::Text("churn")), None);
+    assert_eq!((words.labelled_count, words.incomparable_count), (0, 400), "nobody knows which is which");
+    assert_eq!(words.state_reason, "no labels that can be compared");
+}
+
+#[test]
+fn a_window_without_a_yes_is_read_as_the_reference_is() {
+    let reference = binary(Kind::Int64, Cell::Integer(1), Cell::Integer(2));
+    let ones = binary(Kind::Int64, Cell::Integer(1), Cell::Integer(1));
+    let alone = report(&ones, None);
+    assert_eq!(alone.positive_rate, Some(1.0), "ones alone are a yes");
+    let beside = report(&ones, Some(&reference));
+    assert_eq!(beside.positive_rate, Some(0.0));
+    assert_eq!(beside.state_reason, "0 positive labels, at least 10");
+}
+
+#[test]
+fn classes_have_a_share_of_wrong_answers_and_numbers_an_error() {
+    let classes = |kind: Kind, wrong_of_ten: i64| {
+        let fields = vec![Field::new("c", kind, Role::Prediction), Field::new("y", kind, Role::Label)];
+        let cell = |class: i64| match kind {
+            Kind::Text => Cell::Text(["setosa", "versicolor", "virginica"][class as usize]),
+            Kind::Double => Cell::Number(class as f64),
+            _ => Cell::Integer(class),
+        };
+        let rows: Vec<Vec<Cell<'_>>> = (0..600)
+            .map(|row| {
+                let truth = row % 3;
+                let said = if row / 3 % 10 < wrong_of_ten { (truth + 1) % 3 } else { truth };
+                vec![cell(said), cell(truth)]
+            })
+            .collect();
+        batch(fields, &rows)
+    };
+    for kind in [Kind::Text, Kind::Int64, Kind::Double] {
+        let sound = report(&classes(kind, 1), Some(&classes(kind, 1)));
+        assert_eq!(
+            (sound.model_kind(), sound.state()),
+            (ModelKind::Classes, PerformanceState::Ok),
+            "{kind:?}"
+        );
+        assert!((sound.loss.unwrap().value - 0.1).abs() < 1e-9);
+        assert!((sound.accuracy.unwrap().value - 0.9).abs() < 1e-9);
+        let worse = report(&classes(kind, 3), Some(&classes(kind, 1)));
+        assert_eq!(worse.state(), PerformanceState::Decayed, "{kind:?}");
+    }
+    let numbers = |off: f64| {
+        let fields = vec![
+            Field::new("said", Kind::Double, Role::Prediction),
+            Field::new("y", Kind::Double, Role::Label),
+        ];
+        let rows: Vec<Vec<Cell<'_>>> = (0..600)
+            .map(|row| {
+                let truth = f64::from(row % 97) + 0.5;
+                let error = if row % 2 == 0 { off } else { -off / 2.0 };
+                vec![Cell::Number(truth + error), Cell::Number(truth)]
+            })
+            .collect();
+        batch(fields, &rows)
+    };
+    let sound = report(&numbers(4.0), Some(&numbers(4.0)));
+    assert_eq!((sound.model_kind(), sound.state()), (ModelKind::Regression, PerformanceState::Ok));
+    assert!((sound.mean_absolute_error.unwrap().value - 3.0).abs() < 1e-9);
+    assert!((sound.root_mean_square_error.unwrap().value - 10.0_f64.sqrt()).abs() < 1e-9);
+    assert!((sound.bias.unwrap().value - 1.0).abs() < 1e-9 && sound.r_squared.unwrap() > 0.98);
+    assert!(sound.accuracy.is_none() && sound.brier.is_none());
+    assert_eq!(report(&numbers(8.0), Some(&numbers(4.0))).state(), PerformanceState::Decayed);
+    let other = report(&numbers(4.0), Some(&classes(Kind::Double, 1)));
+    assert_eq!(other.state_reason, "the reference is of another kind of model");
+}
