@@ -33,3 +33,6 @@ pub mod service;
 
 pub use config::Config;
 pub use service::{DriftService, judge::judge, store::ReferenceStore};
+
+#[cfg(test)]
+mod properties;
