@@ -8,6 +8,7 @@ mod changes;
 mod data;
 mod lane;
 mod power;
+mod rivals;
 mod speed;
 mod still;
 
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
     }
     if only.is_empty() || only == "power" {
         sound &= power::table(long);
+    }
+    if only == "rivals" || (only.is_empty() && long) {
+        rivals::table(long);
     }
     if only.is_empty() || only == "speed" {
         speed::table();

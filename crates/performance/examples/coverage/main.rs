@@ -216,9 +216,31 @@ fn row(config: &Config, now: Now, (rate, labels, reference): (f64, usize, usize)
     verdict != "DOES NOT HOLD"
 }
 
+/// All metrics of a window: counting its rows and the report.
+fn cost(config: &Config) {
+    const ROWS: usize = 10_000;
+    const TIMES: u32 = 50;
+    let mut model = Model::new(0.2, 7);
+    let (roles, baseline) = (Roles::new(&model.schema), model.baseline(ROWS));
+    let rows = model.rows(ROWS, Now::Still);
+    let since = std::time::Instant::now();
+    for _ in 0..TIMES {
+        let mut pane = PerformancePane::default();
+        pane.push(&roles, &rows);
+        let report = report::report(config, &roles, &pane, baseline, 0);
+        assert!(report.labelled_count == ROWS as u64);
+    }
+    let each_ms = since.elapsed().as_secs_f64() * 1_000.0 / f64::from(TIMES);
+    println!("\n## What it costs");
+    println!("| what | ms | bound |");
+    println!("|---|---|---|");
+    println!("| all metrics of a binary window of {ROWS} labelled rows | {each_ms:.2} | 2 |");
+}
+
 fn main() -> ExitCode {
     let long = std::env::args().any(|word| word == "--long");
     let config = config();
+    cost(&config);
     let covers = coverage(&config, long);
     if decay(&config, long) && covers {
         ExitCode::SUCCESS
