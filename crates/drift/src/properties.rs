@@ -73,7 +73,7 @@ proptest! {
             1 => value.exp(),
             _ => value.powi(3) + value,
         };
-        let before = report(&[then.clone()], &[now.clone()], exact);
+        let before = report(std::slice::from_ref(&then), std::slice::from_ref(&now), exact);
         let mapped = |values: &[f64]| values.iter().map(|value| of(*value)).collect::<Vec<f64>>();
         let after = report(&[mapped(&then)], &[mapped(&now)], exact);
         let (before, after) = (&before.features[0], &after.features[0]);
@@ -91,7 +91,7 @@ proptest! {
     /// The exact test does not ask which sample came first.
     #[test]
     fn the_exact_test_is_symmetric(then in values(40..200), now in values(40..200)) {
-        let (one, other) = (report(&[then.clone()], &[now.clone()], true), report(&[now], &[then], true));
+        let (one, other) = (report(std::slice::from_ref(&then), std::slice::from_ref(&now), true), report(&[now], &[then], true));
         let (one, other) = (&one.features[0], &other.features[0]);
         prop_assert!((one.statistic - other.statistic).abs() < 1e-12);
         prop_assert!((one.p_value - other.p_value).abs() < 1e-9);
