@@ -209,6 +209,8 @@ fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
         score_drift: None,
         drifted_features: Vec::new(),
         drift_kinds: Vec::new(),
+        loss: None,
+        performance_reason: String::new(),
         brier: Some(0.3),
         performance: Some(PerformanceFound::Decayed),
         harm: HarmFound::Harmful,

@@ -127,7 +127,7 @@ fn judge<'a>(
         standing_pairs: Vec::new(),
         schema_changes: Vec::new(),
         monitor: None,
-        assumption: assumption(&frozen.reference, pane.row_count),
+        assumption: assumption(config, &frozen.reference, pane.row_count),
         season_known: None,
     }
 }
@@ -158,12 +158,19 @@ fn independent_rows(feature: &FeatureReference) -> f64 {
 }
 
 /// What has to be believed of rows because the reference does not show it.
-fn assumption(reference: &Reference, rows: u64) -> String {
-    let spans = reference.timed_count as f64 / rows.max(1) as f64;
-    if reference.timed_count == 0 {
-        return "assumes independent rows: the reference has no event times".to_owned();
-    }
+fn assumption(config: &Config, reference: &Reference, rows: u64) -> String {
     let mut assumed = Vec::new();
+    if reference.row_count.min(rows) < config.rows_min {
+        assumed.push(format!(
+            "only large changes show: {} rows in the reference, {rows} now, {} of each would tell more",
+            reference.row_count, config.rows_min
+        ));
+    }
+    if reference.timed_count == 0 {
+        assumed.push("assumes independent rows: the reference has no event times".to_owned());
+        return assumed.join("; ");
+    }
+    let spans = reference.timed_count as f64 / rows.max(1) as f64;
     if spans < SPANS_MIN {
         assumed.push(format!(
             "assumes independent rows beyond {} in a row: the reference has {spans:.1} times as many rows as this, \

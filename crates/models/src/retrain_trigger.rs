@@ -215,6 +215,8 @@ mod tests {
             score_drift: None,
             drifted_features: Vec::new(),
             drift_kinds: Vec::new(),
+            loss: None,
+            performance_reason: String::new(),
             brier: None,
             performance: None,
             harm: HarmFound::None,

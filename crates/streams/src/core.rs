@@ -23,7 +23,7 @@ use acgs_statistics::{
 use acgs_vocabulary::{
     Alert, AlertSubject, Finding, JudgeKind, VerdictStatus, Window,
     budget::{self, Reservation, Use},
-    event::payload::PerformanceFound,
+    event::payload::{LossFound, PerformanceFound},
 };
 use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
@@ -131,6 +131,10 @@ pub struct Summary {
     pub season_known: Option<bool>,
     /// Brier score.
     pub brier: Option<f64>,
+    /// The loss of what the model says.
+    pub loss: Option<LossFound>,
+    /// Why it is not known how the model keeps its promise.
+    pub performance_reason: String,
     /// How the model keeps its promise.
     pub performance: Option<PerformanceFound>,
 }

@@ -194,7 +194,9 @@ fn reported(publication: &Publication, report: &Report) -> WindowReported {
         drifted_features: summary.drifted_features.clone(),
         drift_kinds: summary.drift_kinds.iter().map(kind).collect(),
         brier: summary.brier,
+        loss: summary.loss,
         performance: summary.performance,
+        performance_reason: summary.performance_reason.clone(),
         harm: match report.harm {
             Harm::None => HarmFound::None,
             Harm::Harmless => HarmFound::Harmless,

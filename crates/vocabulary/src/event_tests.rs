@@ -91,6 +91,8 @@ fn reported(harm: HarmFound, performance: Option<PerformanceFound>) -> WindowRep
         score_drift: Some(false),
         drifted_features: Vec::new(),
         drift_kinds: Vec::new(),
+        loss: None,
+        performance_reason: String::new(),
         brier: Some(0.25),
         performance,
         harm,

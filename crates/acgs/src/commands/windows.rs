@@ -9,7 +9,7 @@ use acgs_server::Settings;
 use acgs_vocabulary::{
     event::{
         Envelope, EventKind,
-        payload::{HarmFound, PerformanceFound, WhyNot, WindowReported},
+        payload::{HarmFound, ModelKindFound, PerformanceFound, WhyNot, WindowReported},
     },
     text,
 };
@@ -57,7 +57,7 @@ fn line(reported: &WindowReported) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
     let window = &reported.window;
     format!(
-        "{:<20} {:<10} {} .. {}  rows {:<7} quality {:<6} drift {:<6} harm {:<9} brier {:<6} {:<10} rev {}{}",
+        "{:<20} {:<10} {} .. {}  rows {:<7} quality {:<6} drift {:<6} harm {:<9} {:<12} {:<10} rev {}{}{}",
         window.stream_id,
         window.key,
         text::rfc3339(window.start_ms),
@@ -77,7 +77,7 @@ fn line(reported: &WindowReported) -> String {
             HarmFound::Decay => "decay",
             HarmFound::Unknown => "unknown",
         },
-        number(reported.brier),
+        loss(reported),
         match reported.performance {
             None => "-",
             Some(PerformanceFound::Unspecified) => "unspecified",
@@ -86,8 +86,26 @@ fn line(reported: &WindowReported) -> String {
             Some(PerformanceFound::Decayed) => "decayed",
         },
         reported.revision,
+        match reported.performance_reason.as_str() {
+            "" => String::new(),
+            reason => format!("  ({reason})"),
+        },
         absent(reported),
     )
+}
+
+/// The loss by its name.
+fn loss(reported: &WindowReported) -> String {
+    let Some(loss) = reported.loss else {
+        return reported.brier.map_or_else(|| "loss -".to_owned(), |brier| format!("brier {brier:.3}"));
+    };
+    let name = match loss.model_kind {
+        ModelKindFound::Binary | ModelKindFound::Unspecified => "brier",
+        ModelKindFound::Classes => "wrong",
+        ModelKindFound::Regression => "mae",
+    };
+    let digits = if loss.value.abs() < 0.01 { 5 } else { 3 };
+    format!("{name} {:.digits$}", loss.value)
 }
 
 /// A window as it was told last, and what was said of it before.
@@ -190,6 +208,8 @@ mod tests {
             score_drift: None,
             drifted_features: Vec::new(),
             drift_kinds: Vec::new(),
+            loss: None,
+            performance_reason: String::new(),
             brier: None,
             performance: None,
             harm: HarmFound::None,

@@ -1,16 +1,19 @@
 //! What the judges' reports say together: drift on one side, the loss on the other.
 
 use acgs_contracts::{
-    common::v1::FieldRole,
+    common::v1::{FieldRole, ModelKind},
     drift::v1::{DriftReport, FeatureDrift},
-    performance::v1::{PerformanceReport, PerformanceState},
+    performance::v1::{Estimate, PerformanceReport, PerformanceState},
     quality::v1::QualityReport,
 };
 use acgs_statistics::{
     harm::{Ranking, Risk, Tolerated, lower_end_beside, risk},
     kinds::{BaseRate, Moved, kinds, prior_moved},
 };
-use acgs_vocabulary::{JudgeKind, VerdictStatus, event::payload::PerformanceFound};
+use acgs_vocabulary::{
+    JudgeKind, VerdictStatus,
+    event::payload::{LossFound, ModelKindFound, PerformanceFound},
+};
 use prost::Message;
 
 use crate::core::{Evidence, Part, Summary};
@@ -53,6 +56,19 @@ fn found(state: PerformanceState) -> PerformanceFound {
         PerformanceState::Ok => PerformanceFound::Ok,
         PerformanceState::Decayed => PerformanceFound::Decayed,
     }
+}
+
+fn loss_found(report: &PerformanceReport) -> Option<LossFound> {
+    let model_kind = match report.model_kind() {
+        ModelKind::Unspecified => ModelKindFound::Unspecified,
+        ModelKind::Binary => ModelKindFound::Binary,
+        ModelKind::Classes => ModelKindFound::Classes,
+        ModelKind::Regression => ModelKindFound::Regression,
+    };
+    // A number that JSON has no word for is left out with the others.
+    let is_plain = |loss: &Estimate| [loss.value, loss.lower, loss.upper].iter().all(|it| it.is_finite());
+    let loss = report.loss.filter(is_plain)?;
+    Some(LossFound { model_kind, value: loss.value, lower: loss.lower, upper: loss.upper })
 }
 
 /// How the loss stands. What the judge calls decayed is worse, also where it is the ranking that shows it; before it has enough labels nothing is
@@ -117,6 +133,10 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         drifted_features: drift.as_ref().map_or_else(Vec::new, drifted_features),
         season_known: drift.as_ref().and_then(|report| report.season_known),
         brier: performance.as_ref().and_then(|report| report.brier).map(|brier| brier.value),
+        loss: performance.as_ref().and_then(loss_found),
+        performance_reason: performance
+            .as_ref()
+            .map_or_else(String::new, |report| report.state_reason.clone()),
         performance: performance.as_ref().map(|report| found(report.state())),
     };
     Ok(Evidence { drifted: drift.as_ref().map(has_drifted), risk, summary })
@@ -124,7 +144,7 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
 
 #[cfg(test)]
 mod tests {
-    use acgs_contracts::{drift::v1::SchemaChange, performance::v1::Estimate};
+    use acgs_contracts::drift::v1::SchemaChange;
     use acgs_lane::message::Verdict;
     use acgs_statistics::kinds::DriftKind;
     use acgs_vocabulary::Window;

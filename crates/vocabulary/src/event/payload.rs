@@ -90,6 +90,36 @@ pub enum WhyNot {
     Unavailable,
 }
 
+/// What a model says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModelKindFound {
+    /// Not known.
+    #[serde(rename = "MODEL_KIND_UNSPECIFIED")]
+    Unspecified,
+    /// The probability of a yes; its loss is the Brier score.
+    #[serde(rename = "MODEL_KIND_BINARY")]
+    Binary,
+    /// One of some classes; its loss is the share of wrong answers.
+    #[serde(rename = "MODEL_KIND_CLASSES")]
+    Classes,
+    /// A number; its loss is the mean absolute error.
+    #[serde(rename = "MODEL_KIND_REGRESSION")]
+    Regression,
+}
+
+/// The loss of a model, with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossFound {
+    /// Which loss it is.
+    pub model_kind: ModelKindFound,
+    /// The estimate.
+    pub value: f64,
+    /// The lower end.
+    pub lower: f64,
+    /// The upper end.
+    pub upper: f64,
+}
+
 /// A kind of drift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DriftKindFound {
@@ -137,8 +167,14 @@ pub struct WindowReported {
     pub drift_kinds: Vec<DriftKindFound>,
     /// Brier score; null without labels.
     pub brier: Option<f64>,
+    /// The loss of what the model says; left out without labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossFound>,
     /// Null when performance did not judge.
     pub performance: Option<PerformanceFound>,
+    /// Why that is unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub performance_reason: String,
     /// Drift and loss together.
     pub harm: HarmFound,
     /// The window.
