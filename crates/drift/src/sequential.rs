@@ -238,7 +238,7 @@ impl Monitor {
     pub fn fits(&self, frozen: &Frozen) -> bool {
         let features = frozen.outcomes.len();
         let fits = |(detector, outcomes): (&Detector, &acgs_reference::outcomes::Outcomes)| {
-            detector.fits(outcomes.components().len())
+            detector.fits(outcomes.components().len(), self.looks)
         };
         let fresh = PaneCounts::new(&frozen.reference);
         let same = |pane: &PaneCounts| pane.has_the_form_of(&fresh);

@@ -102,7 +102,8 @@ impl Together {
 
     /// Whether what came back from outside is of so many pairs.
     pub(crate) fn fits(&self, pairs: usize) -> bool {
-        self.same.len() == self.both.len() && (self.same.is_empty() || self.same.len() == pairs)
+        let sums = self.same.len() == self.both.len() && (self.same.is_empty() || self.same.len() == pairs);
+        sums && self.looks <= GATHERED_LOOKS && self.rows.is_finite()
     }
 }
 

@@ -126,11 +126,13 @@ impl Detector {
         self.starts.clear();
     }
 
-    /// Whether what came back from outside has these components.
+    /// Whether what came back from outside, after so many looks, has these components.
     #[must_use]
-    pub fn fits(&self, components: usize) -> bool {
+    pub fn fits(&self, components: usize, looks: u64) -> bool {
         let fits = |start: &Start| start.found.len() == components && start.expected.len() == components;
-        self.starts.len() <= STARTS && self.starts.iter().all(fits)
+        let ascend = self.starts.is_sorted_by(|a, b| a.at < b.at)
+            && self.starts.last().is_none_or(|last| last.at <= looks);
+        self.starts.len() <= STARTS && ascend && self.starts.iter().all(fits)
     }
 
     /// Bytes that it holds on the heap.
@@ -220,7 +222,12 @@ mod tests {
         let free = detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0));
         let bound = detector.ln_evidence(&components, 5_000.0, |rows| (rows, rows));
         assert!(bound < free - 5.0, "{free} {bound}");
-        assert!(detector.fits(1) && !detector.fits(2) && detector.heap_bytes() < 4_096);
+        assert!(
+            detector.fits(1, 502)
+                && !detector.fits(2, 502)
+                && !detector.fits(1, 501)
+                && detector.heap_bytes() < 4_096
+        );
         detector.clear();
         assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)).is_infinite());
     }
