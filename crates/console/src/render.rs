@@ -71,18 +71,24 @@ fn loss_words(report: &PerformanceReport) -> String {
         let lost = report.incomparable_count > 0;
         return if lost { format!("loss - ({})", report.state_reason) } else { "loss -".to_owned() };
     };
-    let name = match report.model_kind() {
-        ModelKind::Binary | ModelKind::Unspecified => "brier",
-        ModelKind::Classes => "wrong",
-        ModelKind::Regression => "mae",
-    };
     let said = match report.state() {
         PerformanceState::Decayed => " decayed".to_owned(),
         PerformanceState::Unknown if !report.state_reason.is_empty() => format!(" ({})", report.state_reason),
         _ => String::new(),
     };
-    let digits = if loss.value.abs() < 0.01 { 5 } else { 3 };
-    format!("{name} {:.digits$}{said}", loss.value)
+    named_loss(report.model_kind(), loss.value) + &said
+}
+
+/// A loss by the name that it has for such a model.
+#[must_use]
+pub fn named_loss(kind: ModelKind, loss: f64) -> String {
+    let name = match kind {
+        ModelKind::Binary | ModelKind::Unspecified => "brier",
+        ModelKind::Classes => "wrong",
+        ModelKind::Regression => "mae",
+    };
+    let digits = if loss.abs() < 0.01 { 5 } else { 3 };
+    format!("{name} {loss:.digits$}")
 }
 
 /// The first names, and how many more there are.

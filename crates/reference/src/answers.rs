@@ -13,7 +13,7 @@ use acgs_statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    labels::{Class, class},
+    labels::{Coding, class},
     reference::ModelKind,
 };
 
@@ -161,11 +161,11 @@ fn compared(prediction: Cell<'_>, label: Cell<'_>) -> Option<Compared> {
     }
     if let (Cell::Text(said), Cell::Text(truth)) = (prediction, label) {
         let same_word = said.trim() == truth.trim();
-        let same_class = || Some(yes(class(prediction)?)? == yes(class(label)?)?);
+        let same_class = || Some(is_yes(prediction)? == is_yes(label)?);
         return Some(Compared::Class(same_word || same_class().unwrap_or(false)));
     }
     // A yes or no is right or wrong beside another, in any coding that is plain.
-    Some(Compared::Class(yes(class(prediction)?)? == yes(class(label)?)?))
+    Some(Compared::Class(is_yes(prediction)? == is_yes(label)?))
 }
 
 fn number(cell: Cell<'_>) -> Option<f64> {
@@ -179,12 +179,9 @@ fn number(cell: Cell<'_>) -> Option<f64> {
     (number.is_finite() && number.abs() <= NUMBER_MAX).then_some(number + 0.0)
 }
 
-fn yes(class: Class) -> Option<bool> {
-    match class {
-        Class::No => Some(false),
-        Class::Yes | Class::One => Some(true),
-        Class::Two => None,
-    }
+/// Beside a prediction a one is a yes.
+fn is_yes(cell: Cell<'_>) -> Option<bool> {
+    class(cell)?.is_yes(Coding::OneIsYes)
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, process::ExitCode, time::Duration};
 
-use acgs_contracts::orchestrator::v1::{
-    SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient,
+use acgs_contracts::{
+    common::v1::ModelKind,
+    orchestrator::v1::{SubscribeRequest, orchestrator_service_client::OrchestratorServiceClient},
 };
 use acgs_server::Settings;
 use acgs_vocabulary::{
@@ -99,13 +100,13 @@ fn loss(reported: &WindowReported) -> String {
     let Some(loss) = reported.loss else {
         return reported.brier.map_or_else(|| "loss -".to_owned(), |brier| format!("brier {brier:.3}"));
     };
-    let name = match loss.model_kind {
-        ModelKindFound::Binary | ModelKindFound::Unspecified => "brier",
-        ModelKindFound::Classes => "wrong",
-        ModelKindFound::Regression => "mae",
+    let kind = match loss.model_kind {
+        ModelKindFound::Unspecified => ModelKind::Unspecified,
+        ModelKindFound::Binary => ModelKind::Binary,
+        ModelKindFound::Classes => ModelKind::Classes,
+        ModelKindFound::Regression => ModelKind::Regression,
     };
-    let digits = if loss.value.abs() < 0.01 { 5 } else { 3 };
-    format!("{name} {:.digits$}", loss.value)
+    render::named_loss(kind, loss.value)
 }
 
 /// A window as it was told last, and what was said of it before.

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         loss_margin: 0.1,
         ranking_margin: 0.05,

@@ -1,6 +1,6 @@
 //! Models of every kind, with labels of every coding, through the lane.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::{
@@ -12,21 +12,7 @@ use acgs_reference::{freeze, message as reference_message};
 use bytes::Bytes;
 use prost::Message;
 
-use super::judge;
-use crate::config::Config;
-
-fn config() -> Config {
-    Config {
-        loss_margin: 0.1,
-        ranking_margin: 0.1,
-        labelled_min: 30,
-        positives_min: 10,
-        error_rate_max: 0.01,
-        latency_p95_ms_max: 500.0,
-        unusable_rate_max: 0.01,
-        sla_targets: BTreeMap::new(),
-    }
-}
+use super::{judge, tests::config};
 
 fn batch(fields: Vec<Field>, rows: &[Vec<Cell<'_>>]) -> RecordBatch {
     let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
