@@ -70,11 +70,15 @@ pub fn model_kind_to_proto(kind: ModelKind) -> common::ModelKind {
 
 /// References from before kinds of models were told have a Brier score.
 fn baseline(message: proto::LossBaseline) -> LossBaseline {
-    let (kind, loss, loss_standard_error) = match message.model_kind() {
-        common::ModelKind::Unspecified => (ModelKind::Binary, message.brier, message.brier_standard_error),
-        common::ModelKind::Binary => (ModelKind::Binary, message.loss, message.loss_standard_error),
-        common::ModelKind::Classes => (ModelKind::Classes, message.loss, message.loss_standard_error),
-        common::ModelKind::Regression => (ModelKind::Regression, message.loss, message.loss_standard_error),
+    let kind = match message.model_kind() {
+        common::ModelKind::Unspecified => None,
+        common::ModelKind::Binary => Some(ModelKind::Binary),
+        common::ModelKind::Classes => Some(ModelKind::Classes),
+        common::ModelKind::Regression => Some(ModelKind::Regression),
+    };
+    let (kind, loss, loss_standard_error) = match kind {
+        Some(kind) => (kind, message.loss, message.loss_standard_error),
+        None => (ModelKind::Binary, message.brier, message.brier_standard_error),
     };
     LossBaseline {
         kind,
