@@ -81,6 +81,8 @@ impl Detector {
     /// Takes a look, the number `place` from 1 of all looks, also those before the detector was cleared.
     pub fn push(&mut self, place: u64, look: &Look) {
         self.starts.retain(|start| is_kept(start.at, place));
+        // The grid never keeps more: nothing is held in reserve.
+        self.starts.reserve_exact(STARTS - self.starts.len().min(STARTS));
         self.starts.push(Start {
             at: place,
             rows: 0.0,
@@ -230,5 +232,17 @@ mod tests {
         );
         detector.clear();
         assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)).is_infinite());
+    }
+
+    #[test]
+    fn what_a_feature_costs_stays_small() {
+        // Two scores, twelve outcomes and nulls: as many as a feature of numbers has.
+        let look = Look { found: vec![50.0; 15], expected: vec![50.0; 15], ..look(50.0, 50.0) };
+        let mut detector = Detector::default();
+        for place in 1..=2_000 {
+            detector.push(place, &look);
+            let bytes = detector.heap_bytes();
+            assert!(bytes <= 4_096, "{place}: {bytes}");
+        }
     }
 }
