@@ -1,10 +1,6 @@
 //! What is looked at of one feature. It must not know what is made of it.
 
-use acgs_reference::{
-    FeatureReference,
-    counts::FeatureCounts,
-    outcomes::{Expected, Outcomes},
-};
+use acgs_reference::{FeatureReference, counts::FeatureCounts, expected::Expected, outcomes::Outcomes};
 
 /// Sorted samples of a numeric feature, for exact tests.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,8 @@ use acgs_reference::{
     FeatureReference, Shape,
     counts::FeatureCounts,
     effect::{categories, effect_size, scale},
-    outcomes::{Expected, Outcomes},
+    expected::Expected,
+    outcomes::Outcomes,
     variation::factor_at,
 };
 use acgs_statistics::{
@@ -131,7 +132,6 @@ pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samp
     let m = counts.present();
     let worth = |variation| 1.0 / factor_at(variation, *rows as f64);
     let effective = m as f64 * worth(&feature.variation);
-    let concentration = expected.reference_rows;
     let then = then_counts(feature, outcomes, expected);
     let (test, statistic, p_value, method) = values::test(looked, samples, &then, effective);
     let noise = noise_of_effect(looked, &then, effective);
@@ -156,7 +156,7 @@ pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samp
         *rows as f64 * worth(&feature.null_variation),
         *rows as f64,
         expected.null_share,
-        concentration,
+        expected.reference_rows,
     );
     let unseen = unseen(looked, effective);
     let in_tolerances = [
@@ -189,7 +189,7 @@ pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samp
         in_tolerances: in_tolerances.into_iter().fold(0.0, f64::max),
         row_count: m,
         effective_rows: effective,
-        reference_effective_rows: concentration,
+        reference_effective_rows: expected.present_rows(),
         method,
         outcomes: Vec::new(),
     }
@@ -203,7 +203,7 @@ fn unseen(looked: &Looked<'_>, effective: f64) -> Rate {
         Shape::Numeric { .. } => ((counts.cells.below + counts.cells.above) as f64, shares[0] + shares[last]),
         Shape::Categorical { .. } => (counts.unseen_count as f64, shares[last]),
     };
-    let concentration = expected.reference_rows.min(looked.outcomes.unseen_concentration());
+    let concentration = expected.present_rows().min(looked.outcomes.unseen_concentration());
     Rate::of(hits, effective, counts.present() as f64, then, concentration)
 }
 
@@ -229,7 +229,7 @@ fn noise_of_effect(looked: &Looked<'_>, then: &[u64], effective: f64) -> f64 {
     if effective < 1.0 {
         return 0.0;
     }
-    let rows = 1.0 / effective + 1.0 / expected.reference_rows;
+    let rows = 1.0 / effective + 1.0 / expected.present_rows();
     let mean_absolute =
         |share: f64| (2.0 / std::f64::consts::PI * share * (1.0 - share).max(0.0) * rows).sqrt();
     let total = then.iter().sum::<u64>().max(1) as f64;

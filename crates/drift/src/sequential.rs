@@ -8,7 +8,10 @@
 use std::collections::BTreeMap;
 
 use acgs_reference::{counts::PaneCounts, variation::factor_at};
-use acgs_statistics::{detector::Detector, evidence::ln_mean_exp};
+use acgs_statistics::{
+    detector::{Concentration, Detector},
+    evidence::ln_mean_exp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -179,7 +182,8 @@ impl Monitor {
         let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
         let factor = |variation| factor_at(variation, pane.row_count as f64);
         let worth = 1.0 / factor(&feature.variation);
-        let concentration = within(expected.reference_rows);
+        let concentration =
+            Concentration { all: within(expected.reference_rows), present: within(expected.present_rows()) };
         let mut look = outcomes.look(&pane.features[place], &expected, worth, concentration);
         // Whether rows are null may hang together in another way than their values.
         let nulls = worth * factor(&feature.null_variation);
@@ -191,7 +195,11 @@ impl Monitor {
         let detector = &mut self.detectors[place];
         detector.push(self.looks, &look);
         let factors = |rows| (factor_at(&feature.variation, rows), factor_at(&feature.null_variation, rows));
-        detector.ln_evidence(outcomes.components(), within(outcomes.reference_rows()), factors)
+        let most = Concentration {
+            all: within(outcomes.reference_rows()),
+            present: within(outcomes.present_rows()),
+        };
+        detector.ln_evidence(outcomes.components(), most, factors)
     }
 
     /// Drift stands until a look is within tolerances.

@@ -32,14 +32,15 @@ pub(crate) fn test(
             } else {
                 ks_statistic_of_parts(&expected.shares, &outcomes.counts(counts))
             };
-            let both = expected.reference_rows * effective / (expected.reference_rows + effective).max(1.0);
+            let rows = expected.present_rows();
+            let both = rows * effective / (rows + effective).max(1.0);
             ("ks", statistic, kolmogorov_survival(statistic * both.sqrt()), format!("binned:{}", cells.len()))
         }
         (Shape::Categorical { .. }, _) => {
             // With a season its phases are known by outcome only. What was never seen has a test of its own, and no rows here.
             let present = counts.present().max(1) as f64;
             let then_unseen = expected.shares.last().copied().unwrap_or(0.0);
-            let n = expected.reference_rows * (1.0 - then_unseen);
+            let n = expected.present_rows() * (1.0 - then_unseen);
             let m = effective * (1.0 - counts.unseen_count as f64 / present);
             let (then, now) = if feature.phases.is_empty() {
                 let (then, mut now) = categories(feature, counts);

@@ -54,6 +54,8 @@ pub struct Fed<'a, P> {
     pub key: &'a str,
     /// What it holds.
     pub held: &'a P,
+    /// The window that names it; `None` for one that is settled.
+    pub window: Option<&'a Window>,
 }
 
 /// What makes a judge this one and not another. Panes merge; evaluating does not consume them.

@@ -147,6 +147,8 @@ pub struct Open {
     pub service_id: String,
     /// How long panes are in event time, in milliseconds; 0 where they have no length.
     pub pane_ms: u64,
+    /// Drift is measured from the rows of so many milliseconds before each window; 0 = from the reference itself.
+    pub recent_ms: i64,
 }
 
 /// State of a judge.

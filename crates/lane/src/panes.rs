@@ -287,7 +287,8 @@ impl<A: Assessor> PaneJudge<A> {
             for &pane in &close.panes {
                 let Some(Held { key, pane: held, .. }) = self.panes.get(&pane) else { continue };
                 if self.carried.give(pane) {
-                    self.assessor.feed(plan, &mut self.carried.carry, Fed { pane, key, held });
+                    let fed = Fed { pane, key, held, window: Some(&close.window) };
+                    self.assessor.feed(plan, &mut self.carried.carry, fed);
                 }
             }
         }
@@ -335,7 +336,7 @@ impl<A: Assessor> PaneJudge<A> {
                 Feed::OnTime if fresh => self.carried.release(pane),
                 Feed::Settled if fresh && self.assessor.bears_labels(plan, &held) => {
                     self.carried.give_last();
-                    let fed = Fed { pane, key: &key, held: &held };
+                    let fed = Fed { pane, key: &key, held: &held, window: None };
                     self.assessor.feed(plan, &mut self.carried.carry, fed);
                 }
                 Feed::Nothing | Feed::OnTime | Feed::Settled => {}

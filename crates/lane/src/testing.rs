@@ -35,6 +35,7 @@ impl Script {
             model_id: "model".into(),
             service_id: "service".into(),
             pane_ms: 0,
+            recent_ms: 0,
         }
     }
 

@@ -92,6 +92,7 @@ pub(crate) fn open(snapshot_every_bytes: u64) -> Open {
         model_id: String::new(),
         service_id: String::new(),
         pane_ms: 0,
+        recent_ms: 0,
     }
 }
 

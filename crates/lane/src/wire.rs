@@ -107,6 +107,7 @@ impl DownReader {
             model_id: open.model_id,
             service_id: open.service_id,
             pane_ms: open.pane_ms,
+            recent_ms: open.recent_ms,
         })
     }
 }
@@ -130,6 +131,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
             model_id: open.model_id,
             service_id: open.service_id,
             pane_ms: open.pane_ms,
+            recent_ms: open.recent_ms,
         }),
         LaneDown::Config { digest, content } => {
             Message::Config(proto::Config { digest: digest.to_vec().into(), content })

@@ -2,7 +2,7 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`outcomes`], [`pairs`], [`labels`], [`answers`],
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`answers`],
 //! [`effect`], [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
@@ -16,6 +16,8 @@ pub mod counts;
 pub mod season;
 
 pub mod variation;
+
+pub mod expected;
 
 pub mod outcomes;
 

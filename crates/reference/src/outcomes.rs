@@ -2,12 +2,13 @@
 //! others and what was never seen. Which they are depends on the reference alone. It must not know any test.
 
 use acgs_statistics::{
-    detector::{Component, Look},
+    detector::{Component, Concentration, Look},
     shares::proxy_variance,
 };
 
 use crate::{
     counts::FeatureCounts,
+    expected::{Expected, Phase, mean, phase, present, weighted},
     reference::{FeatureReference, Shape},
     unseen::{UNSURE, Unseen, unseen},
     variation::factor_at,
@@ -19,8 +20,6 @@ const PARTS: usize = 10;
 const ALONE: usize = 8;
 /// Groups of the other categories that are told apart.
 const GROUPS: usize = 4;
-/// Rows of the whole that a phase is given, so that one of few rows is not taken for its few.
-const SHRUNK_BY: f64 = 2.0;
 
 /// The outcomes of a feature.
 #[derive(Clone, Debug)]
@@ -40,17 +39,6 @@ pub struct Outcomes {
     components: Vec<Component>,
     /// Rows that the law about the share of unseen values is worth, at most.
     unseen_concentration: f64,
-}
-
-/// What is expected of a sample.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Expected {
-    /// Shares of the rows that have a value.
-    pub shares: Vec<f64>,
-    /// The share of nulls.
-    pub null_share: f64,
-    /// Rows of the reference that say so, as many as count.
-    pub reference_rows: f64,
 }
 
 impl Outcomes {
@@ -147,6 +135,12 @@ impl Outcomes {
         self.rows.iter().sum()
     }
 
+    /// Of those, the ones that have a value.
+    #[must_use]
+    pub fn present_rows(&self) -> f64 {
+        present(self.reference_rows(), weighted(&self.nulls, &self.rows))
+    }
+
     /// Rows that the law about the share of unseen values is worth, at most.
     #[must_use]
     pub fn unseen_concentration(&self) -> f64 {
@@ -226,7 +220,13 @@ impl Outcomes {
 
     /// A look for a detector: rows counted by what they are worth.
     #[must_use]
-    pub fn look(&self, counts: &FeatureCounts, expected: &Expected, worth: f64, concentration: f64) -> Look {
+    pub fn look(
+        &self,
+        counts: &FeatureCounts,
+        expected: &Expected,
+        worth: f64,
+        concentration: Concentration,
+    ) -> Look {
         let of = self.counts(counts);
         let present: f64 = of.iter().sum::<f64>() * worth;
         let all = present + counts.null_count as f64 * worth;
@@ -257,44 +257,6 @@ impl Outcomes {
             expected: sums(&expected.shares, present, expected.null_share, all),
         }
     }
-}
-
-struct Phase {
-    shares: Vec<f64>,
-    null: f64,
-    rows: f64,
-}
-
-/// A phase's shares, from its counts by outcome with nulls last, and what may be expected of each beside them in the whole reference: each phase
-/// has its part of that, so that phases together expect no more than the whole.
-fn phase(counts: &[u64], unsure: &[f64], overall: &[f64], null: f64, part: f64) -> Phase {
-    let nulls = counts.last().copied().unwrap_or(0) as f64;
-    let of = &counts[..counts.len().saturating_sub(1)];
-    let present: f64 = of.iter().map(|count| *count as f64).sum();
-    let all = present + part * unsure.iter().sum::<f64>() + SHRUNK_BY;
-    let share = |((count, unsure), overall): ((&u64, &f64), &f64)| {
-        (*count as f64 + part * unsure + SHRUNK_BY * overall) / all
-    };
-    Phase {
-        shares: of.iter().zip(unsure).zip(overall).map(share).collect(),
-        null: (nulls + part * UNSURE + SHRUNK_BY * null)
-            / (present + nulls + 2.0 * part * UNSURE + SHRUNK_BY),
-        rows: present + nulls + SHRUNK_BY,
-    }
-}
-
-fn mean(shares: &[Vec<f64>], weights: &[f64], len: usize) -> Vec<f64> {
-    let all: f64 = weights.iter().sum();
-    let mut mean = vec![0.0; len];
-    for (shares, weight) in shares.iter().zip(weights) {
-        mean.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share * weight / all);
-    }
-    mean
-}
-
-fn weighted(values: &[f64], weights: &[f64]) -> f64 {
-    let all: f64 = weights.iter().sum();
-    values.iter().zip(weights).map(|(value, weight)| value * weight).sum::<f64>() / all
 }
 
 /// The share below each outcome and half of its own.

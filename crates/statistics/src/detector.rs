@@ -34,6 +34,15 @@ pub enum Component {
     Score(f64),
 }
 
+/// Rows of the reference that a law about it is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Concentration {
+    /// All.
+    pub all: f64,
+    /// Those that have a value.
+    pub present: f64,
+}
+
 /// One look.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
@@ -43,8 +52,8 @@ pub struct Look {
     pub all: f64,
     /// Those that have a value.
     pub present: f64,
-    /// Of the law about the reference at this look, in rows.
-    pub concentration: f64,
+    /// Of the law about the reference at this look.
+    pub concentration: Concentration,
     /// Hits or sums of scores, one for each component.
     pub found: Vec<f64>,
     /// What was expected of them.
@@ -58,8 +67,9 @@ struct Start {
     rows: f64,
     all: f64,
     present: f64,
-    /// Sum of squared rows divided by their concentration.
+    /// Sums of squared rows divided by their concentration.
     error: f64,
+    present_error: f64,
     found: Vec<f64>,
     expected: Vec<f64>,
 }
@@ -89,6 +99,7 @@ impl Detector {
             all: 0.0,
             present: 0.0,
             error: 0.0,
+            present_error: 0.0,
             found: vec![0.0; look.found.len()],
             expected: vec![0.0; look.found.len()],
         });
@@ -96,7 +107,8 @@ impl Detector {
             start.rows += look.rows;
             start.all += look.all;
             start.present += look.present;
-            start.error += look.all * look.all / look.concentration;
+            start.error += look.all * look.all / look.concentration.all;
+            start.present_error += look.present * look.present / look.concentration.present;
             start.found.iter_mut().zip(&look.found).for_each(|(sum, found)| *sum += found);
             start.expected.iter_mut().zip(&look.expected).for_each(|(sum, expected)| *sum += expected);
         }
@@ -109,7 +121,7 @@ impl Detector {
     pub fn ln_evidence(
         &self,
         components: &[Component],
-        concentration_max: f64,
+        concentration_max: Concentration,
         factors: impl Fn(f64) -> (f64, f64),
     ) -> f64 {
         let place = self.starts.last().map_or(0, |start| start.at);
@@ -147,27 +159,33 @@ impl Detector {
 
 impl Start {
     /// `worth` is that of a look among these beside one alone, of values and of whether there is one.
-    fn ln_evidence(&self, components: &[Component], concentration_max: f64, worth: (f64, f64)) -> f64 {
-        let concentration = (self.all * self.all / self.error).min(concentration_max);
+    fn ln_evidence(&self, components: &[Component], most: Concentration, worth: (f64, f64)) -> f64 {
+        let of_all = (self.all * self.all / self.error).min(most.all);
+        let of_present = (self.present * self.present / self.present_error).min(most.present);
         let (all, present) = (self.all * worth.1, self.present * worth.0);
-        let of = |count: f64| Trials { count, concentration };
+        let values = Trials { count: present, concentration: of_present };
         let terms: Vec<f64> = components
             .iter()
             .zip(self.found.iter().zip(&self.expected))
             .map(|(component, (&found, &expected))| match component {
                 Component::OfAll if all > 0.0 => {
-                    ln_share_moved(found * worth.1, of(all), expected / self.all)
+                    let trials = Trials { count: all, concentration: of_all };
+                    ln_share_moved(found * worth.1, trials, expected / self.all)
                 }
                 Component::OfPresent if present > 0.0 => {
-                    ln_share_moved(found * worth.0, of(present), expected / self.present)
+                    ln_share_moved(found * worth.0, values, expected / self.present)
                 }
                 Component::Unseen(_) if found <= expected => f64::NEG_INFINITY,
                 Component::Unseen(most) if present > 0.0 => {
-                    let trials = Trials { concentration: concentration.min(*most), count: present };
+                    let trials = Trials { concentration: of_present.min(*most), ..values };
                     ln_share_moved(found * worth.0, trials, expected / self.present)
                 }
-                Component::Score(proxy) => ln_score_moved((found - expected) * worth.0, of(present), *proxy),
-                Component::OfAll | Component::OfPresent | Component::Unseen(_) => f64::NEG_INFINITY,
+                Component::Score(proxy) if present > 0.0 => {
+                    ln_score_moved((found - expected) * worth.0, values, *proxy)
+                }
+                Component::OfAll | Component::OfPresent | Component::Unseen(_) | Component::Score(_) => {
+                    f64::NEG_INFINITY
+                }
             })
             .collect();
         ln_mean_exp(&terms)
@@ -197,12 +215,14 @@ mod tests {
         }
     }
 
+    const FROZEN: Concentration = Concentration { all: 5_000.0, present: 5_000.0 };
+
     fn look(found: f64, expected: f64) -> Look {
         Look {
             rows: 100.0,
             all: 100.0,
             present: 100.0,
-            concentration: 5_000.0,
+            concentration: FROZEN,
             found: vec![found],
             expected: vec![expected],
         }
@@ -215,14 +235,14 @@ mod tests {
         for place in 1..=500 {
             let noise = if place % 2 == 0 { 53.0 } else { 47.0 };
             detector.push(place, &look(noise, 50.0));
-            assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)) < 1.0, "{place}");
+            assert!(detector.ln_evidence(&components, FROZEN, |_| (1.0, 1.0)) < 1.0, "{place}");
         }
         detector.push(501, &look(75.0, 50.0));
         detector.push(502, &look(75.0, 50.0));
-        assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)) > 10.0);
+        assert!(detector.ln_evidence(&components, FROZEN, |_| (1.0, 1.0)) > 10.0);
         // Where rows of many looks all move together, many say no more than one.
-        let free = detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0));
-        let bound = detector.ln_evidence(&components, 5_000.0, |rows| (rows, rows));
+        let free = detector.ln_evidence(&components, FROZEN, |_| (1.0, 1.0));
+        let bound = detector.ln_evidence(&components, FROZEN, |rows| (rows, rows));
         assert!(bound < free - 5.0, "{free} {bound}");
         assert!(
             detector.fits(1, 502)
@@ -231,7 +251,7 @@ mod tests {
                 && detector.heap_bytes() < 4_096
         );
         detector.clear();
-        assert!(detector.ln_evidence(&components, 5_000.0, |_| (1.0, 1.0)).is_infinite());
+        assert!(detector.ln_evidence(&components, FROZEN, |_| (1.0, 1.0)).is_infinite());
     }
 
     #[test]

@@ -147,6 +147,7 @@ async fn ask(
         model_id: String::new(),
         service_id: String::new(),
         pane_ms: 0,
+        recent_ms: 0,
     };
     let mut last = None;
     for _ in 0..ATTEMPTS {

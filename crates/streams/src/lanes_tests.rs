@@ -66,6 +66,7 @@ fn open() -> Vec<(LaneId, Open, LaneConfigs)> {
         model_id: String::new(),
         service_id: String::new(),
         pane_ms: 0,
+        recent_ms: 0,
     };
     vec![(QUALITY, open, LaneConfigs::default())]
 }

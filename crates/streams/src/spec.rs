@@ -34,6 +34,8 @@ pub struct StreamSpec {
     pub model_version: String,
     /// The reference, if there is one.
     pub reference: Option<StoredReference>,
+    /// Drift is measured from the rows of so many milliseconds before each window; 0 = from the reference itself.
+    pub recent_ms: i64,
     /// Whether frames are in the record log before they are acknowledged.
     pub recorded: bool,
 }
@@ -70,6 +72,7 @@ impl StreamSpec {
             && self.judges == other.judges
             && self.model_id == other.model_id
             && self.recorded == other.recorded
+            && self.recent_ms == other.recent_ms
             && (digest(self) == digest(other) || other.reference.is_none())
     }
 }

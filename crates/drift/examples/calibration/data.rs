@@ -28,6 +28,8 @@ pub(crate) enum Law {
     Daily,
     /// The same, with 3 % of values absent.
     Gaps,
+    /// Standard normal, nine of ten values absent.
+    Sparse,
     /// Standard normal, one more at weekends.
     Weekly,
     /// So many categories alike.
@@ -113,8 +115,13 @@ impl Source {
                 let of: Vec<f64> = times.iter().map(|time_ms| self.number(feature, *time_ms)).collect();
                 Values::Double(of.into())
             };
-            let validity = (self.law == Law::Gaps)
-                .then(|| (0..count).map(|_| self.draws.unit() >= 0.03).collect::<Vec<bool>>())
+            let absent = match self.law {
+                Law::Gaps => 0.03,
+                Law::Sparse => 0.9,
+                _ => 0.0,
+            };
+            let validity = (absent > 0.0)
+                .then(|| (0..count).map(|_| self.draws.unit() >= absent).collect::<Vec<bool>>())
                 .map(|valid| Bitmap::from_bits(valid.into_iter()));
             columns.push(Column { values, validity });
         }
@@ -138,7 +145,7 @@ impl Source {
     fn number(&mut self, feature: usize, time_ms: i64) -> f64 {
         let z = self.normal();
         match self.law {
-            Law::Normal | Law::Uniform(_) | Law::Zipf(_) => z,
+            Law::Normal | Law::Sparse | Law::Uniform(_) | Law::Zipf(_) => z,
             Law::Lognormal => z.exp(),
             Law::HeavyTails => z / (-self.draws.unit().max(1e-300).ln()).sqrt(),
             Law::Rounded => (10.0 * z).round() / 10.0,

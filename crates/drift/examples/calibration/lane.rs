@@ -66,6 +66,7 @@ impl Lane {
             model_id: String::new(),
             service_id: String::new(),
             pane_ms,
+            recent_ms: 0,
         };
         judge.apply(LaneDown::Open(open)).expect("opens");
         judge.apply(LaneDown::Config { digest, content: reference.clone() }).expect("takes its reference");

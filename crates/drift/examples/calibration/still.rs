@@ -76,6 +76,7 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
         Law::Slow,
         Law::Daily,
         Law::Gaps,
+        Law::Sparse,
         Law::Weekly,
         Law::Uniform(50),
         Law::Uniform(100),

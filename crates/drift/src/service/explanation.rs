@@ -120,7 +120,7 @@ fn of_feature(feature: &proto::FeatureDrift, report: &proto::DriftReport) -> Vec
         step(name, formula, values),
         step(
             name,
-            "tails of the beta-binomial law of m rows about n rows of the reference; h = 2 asin(sqrt(now)) - 2 asin(sqrt(expected))",
+            "tails of the beta-binomial law about the reference: of m rows about n with a value; of nulls m and n are of all rows; h = 2 asin(sqrt(now)) - 2 asin(sqrt(expected))",
             rates,
         ),
         step(name, "shares of rows with a value, part by part", outcomes.join("; ")),

@@ -145,6 +145,7 @@ fn late_labels_count_as_labels_not_as_rows() {
         model_id: String::new(),
         service_id: String::new(),
         pane_ms: 0,
+        recent_ms: 0,
     };
     judge.apply(LaneDown::Open(open)).unwrap();
     let unlabelled: Vec<Row> = (0..50).map(|_| (Some(0.7), None, Some(5.0), None)).collect();

@@ -35,6 +35,7 @@ impl Core {
                 slot: lane.slot,
                 epoch: 0,
                 pane_ms: self.spec.window.pane_ms(),
+                recent_ms: self.spec.recent_ms,
                 schema: self.projections.get(&lane.judge).map(|it| Arc::clone(&it.schema))?,
                 configs: configs.references(),
                 snapshot_every_bytes: 0,
