@@ -160,6 +160,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             model_id: "m".into(),
             service_id: String::new(),
             pane_ms: 0,
+            recent_ms: 0,
         }),
         LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false },
         LaneDown::OpenPane { pane: 2, key: "k".into(), labels_only: false },

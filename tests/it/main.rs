@@ -34,6 +34,7 @@ mod rest;
 mod rest_kept;
 mod resuming;
 mod rollouts;
+mod rows_before;
 mod session;
 mod stalled;
 mod streams;

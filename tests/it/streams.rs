@@ -23,7 +23,7 @@ pub(crate) fn row_count(report: &WindowReport) -> u64 {
     report.quality.as_ref().unwrap().row_count
 }
 
-async fn put_reference(mesh: &Mesh, name: &str) {
+pub(crate) async fn put_reference(mesh: &Mesh, name: &str) {
     use put_reference_request::Message;
     let header = ReferenceHeader {
         name: name.into(),

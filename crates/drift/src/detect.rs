@@ -198,6 +198,14 @@ fn assumption(config: &Config, reference: &Reference, rows: u64) -> String {
 }
 
 impl Report {
+    /// Adds to what was taken for granted.
+    pub fn assume(&mut self, more: &str) {
+        if !more.is_empty() && !self.assumption.is_empty() {
+            self.assumption.push_str("; ");
+        }
+        self.assumption.push_str(more);
+    }
+
     /// Takes what the monitor says, and measures the pairs that it names.
     pub fn monitored(&mut self, frozen: &Frozen, pane: &PaneCounts, state: MonitorState) {
         let pairs = &frozen.reference.pairs;

@@ -14,7 +14,7 @@ use crate::{
     looked::Samples,
 };
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         alpha: 0.05,
         decision: Decision::Any,

@@ -14,7 +14,10 @@ use acgs_contracts::{
     drift::v1::{
         PutReferenceRequest, ReferenceHeader, drift_service_client::DriftServiceClient, put_reference_request,
     },
-    orchestrator::v1::{Open, TumblingWindow, WindowSpec, stream_windows_response, window_spec},
+    orchestrator::v1::{
+        Comparison, Open, PreviousWindow, RecentRows, TumblingWindow, WindowSpec, comparison,
+        stream_windows_response, window_spec,
+    },
 };
 use acgs_server::Settings;
 use acgs_vocabulary::{
@@ -74,6 +77,10 @@ pub struct StreamFile {
     /// A stored reference to measure drift from.
     #[arg(long)]
     reference: Option<String>,
+    /// What drift is measured from: `previous`, the window before, or a duration such as `7d`, the rows of that time before each window. Without
+    /// it the reference itself, which is needed in any case.
+    #[arg(long, value_name = "ROWS", requires = "reference", value_parser = rows_before)]
+    compare: Option<Comparison>,
     /// Do not stream: freeze the file as this reference.
     #[arg(long, value_name = "NAME", conflicts_with = "reference")]
     put_reference: Option<String>,
@@ -92,6 +99,15 @@ pub struct StreamFile {
     /// Print one JSON object for each report.
     #[arg(long)]
     json: bool,
+}
+
+/// Rows before a window, of text.
+fn rows_before(text: &str) -> Result<Comparison, String> {
+    let rows = match text {
+        "previous" => comparison::Rows::PreviousWindow(PreviousWindow {}),
+        span => comparison::Rows::Recent(RecentRows { span_ms: duration_ms(span)? }),
+    };
+    Ok(Comparison { rows: Some(rows) })
 }
 
 /// Milliseconds of text such as `90s`.
@@ -200,6 +216,7 @@ impl StreamFile {
             }),
             model_id: self.model.clone(),
             reference: self.reference.clone().map(|name| ReferenceSelector { name, version: 0 }),
+            comparison: self.compare.clone(),
             ..Open::default()
         };
         let mut stream = stream(&self.address, constitution, open, RECONNECT).await?;

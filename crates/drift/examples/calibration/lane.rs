@@ -52,8 +52,8 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Opens a lane against a reference.
-    pub(crate) fn open(schema: &Arc<Schema>, reference: &Bytes, pane_ms: u64) -> Self {
+    /// Opens a lane against a reference, or so many windows before each.
+    pub(crate) fn open(schema: &Arc<Schema>, reference: &Bytes, pane_ms: u64, windows_before: i64) -> Self {
         let mut judge = judge(config());
         let digest = sha256(reference);
         let open = Open {
@@ -66,7 +66,7 @@ impl Lane {
             model_id: String::new(),
             service_id: String::new(),
             pane_ms,
-            recent_ms: 0,
+            recent_ms: windows_before * WINDOW_MS as i64,
         };
         judge.apply(LaneDown::Open(open)).expect("opens");
         judge.apply(LaneDown::Config { digest, content: reference.clone() }).expect("takes its reference");

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table is what it is for")]
 
+mod before;
 mod changes;
 mod data;
 mod lane;
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
     let mut sound = true;
     if only.is_empty() || only == "still" {
         sound &= still::table(streams, law);
+    }
+    if only.is_empty() || only == "before" {
+        sound &= before::table(streams, law);
     }
     if only.is_empty() || only == "power" {
         sound &= power::table(long);

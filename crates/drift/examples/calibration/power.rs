@@ -51,10 +51,10 @@ fn first_alert(
     let mut draws = Draws::new(seed ^ 0x5eed);
     if change == Change::Gone {
         let first = change.apply(&source.rows(rows), &mut draws);
-        let mut lane = Lane::open(first.schema(), &frozen, WINDOW_MS);
+        let mut lane = Lane::open(first.schema(), &frozen, WINDOW_MS, 0);
         return lane.window(first).alert.then_some(1);
     }
-    let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS);
+    let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS, 0);
     for _ in 0..BEFORE {
         lane.window(source.rows(rows));
     }

@@ -88,7 +88,11 @@ impl Watcher {
         let reference_rows = source.rows(reference_rows);
         let frozen = reference(&reference_rows, WINDOW_MS as i64);
         let rival = |conditional| Self::Rival(Box::new(Conformal::new(&reference_rows, rows, conditional)));
-        [Self::Monitor(Box::new(Lane::open(source.schema(), &frozen, WINDOW_MS))), rival(false), rival(true)]
+        [
+            Self::Monitor(Box::new(Lane::open(source.schema(), &frozen, WINDOW_MS, 0))),
+            rival(false),
+            rival(true),
+        ]
     }
 
     fn alarms(&mut self, rows: &RecordBatch) -> bool {

@@ -22,7 +22,7 @@ pub(crate) fn table() {
     println!("|---|---|---|");
     let mut source = Source::new(Law::Normal, 1_000, 1_000, 1);
     let frozen = reference(&source.rows(10_000), WINDOW_MS as i64);
-    let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS);
+    let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS, 0);
     let windows: Vec<_> = (0..WINDOWS).map(|_| source.rows(1_000)).collect();
     let since = Instant::now();
     windows.into_iter().for_each(|rows| drop(lane.window(rows)));

@@ -36,7 +36,7 @@ fn measure(case: &Case, streams: u64) -> Seen {
         let seed = (stream + 1) * 1_000_003 + case.rows as u64 * 7 + case.features as u64;
         let mut source = Source::new(case.law, case.features, case.rows as u64, seed);
         let frozen = reference(&source.rows(case.reference_rows), case.window_ms);
-        let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS);
+        let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS, 0);
         let mut alarms = 0;
         for _ in 0..case.windows {
             let said = lane.window(source.rows(case.rows));

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use acgs_columns::RecordBatch;
+use acgs_contracts::drift::v1 as proto;
 use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, message::Open};
 use acgs_reference::{counts::PaneCounts, message, places::Places, season::has_time_of_year};
 use acgs_vocabulary::{
-    Problem, VerdictStatus, Window,
+    Finding, Problem, VerdictStatus, Window,
     budget::{self, Use},
 };
 use bytes::Bytes;
@@ -20,8 +21,10 @@ use super::{
 };
 use crate::{
     config::{Config, MONITOR_KEYS_MAX},
-    detect, findings,
+    detect::{self, Report},
+    findings,
     frozen::Frozen,
+    recent::{Before, Recent, Span},
     schema_changes::{self, SchemaChange},
     sequential::{Budget, Monitor, MonitorState},
 };
@@ -49,6 +52,8 @@ struct Against {
     changes: Vec<SchemaChange>,
     /// `None` when nothing is monitored.
     budget: Option<Budget>,
+    /// Where windows are compared with the rows before them.
+    span: Option<Span>,
 }
 
 /// Monitors of a lane: of the whole stream, and of the keys that have their own.
@@ -61,6 +66,8 @@ pub struct Carry {
     next_teller: Option<String>,
     /// Whether the stream has keys.
     keyed: bool,
+    /// Rows before windows, where they are compared with those.
+    recent: Recent,
 }
 
 /// A judge for one lane.
@@ -114,7 +121,8 @@ impl Assessor for DriftAssessor {
         let changes = schema_changes::of_schema(&reference, &places, &open.schema);
         let monitors = 1 + self.config.monitor_keys.len().min(MONITOR_KEYS_MAX);
         let budget = Budget::new(&self.config, open.pane_ms, monitors);
-        let against = Against { frozen: Frozen::new(reference), places, changes, budget };
+        let span = Span::new(open.recent_ms, &reference);
+        let against = Against { frozen: Frozen::new(reference), places, changes, budget, span };
         Ok(Plan { against: Some(against), model_id })
     }
 
@@ -150,12 +158,18 @@ impl Assessor for DriftAssessor {
 
     fn carries(&self, plan: &Self::Plan, carry: &Self::Carry) -> bool {
         let Some(against) = &plan.against else { return *carry == Carry::default() };
-        carry.whole.fits(&against.frozen)
+        carry.recent.fits(against.span, &PaneCounts::new(&against.frozen.reference))
+            && carry.whole.fits(&against.frozen)
             && carry.keys.iter().all(|(key, own)| self.has_own_monitor(key) && own.fits(&against.frozen))
     }
 
     fn feed(&self, plan: &Self::Plan, carry: &mut Self::Carry, fed: Fed<'_, Self::Pane>) {
-        let Some(Against { frozen, budget: Some(budget), .. }) = &plan.against else { return };
+        let Some(Against { frozen, budget, span, .. }) = &plan.against else { return };
+        if let (Some(span), Some(window)) = (span, fed.window) {
+            carry.recent.take(*span, fed.key, window.end_ms, fed.held);
+            return;
+        }
+        let Some(budget) = budget else { return };
         if fed.key.is_empty() {
             carry.whole.take(&self.config, frozen, *budget, fed.held);
             return;
@@ -187,30 +201,90 @@ impl Assessor for DriftAssessor {
         carried: &Carried<Self::Carry>,
         window: &Window,
     ) -> Assessment {
-        let Some(Against { frozen, places, changes, budget }) = &plan.against else {
+        let Some(against) = &plan.against else {
             return Assessment::without(VerdictStatus::NotApplicable, "no reference");
         };
         if pane.row_count < self.config.rows_min {
             let reason = format!("{} rows, at least {}", pane.row_count, self.config.rows_min);
             return Assessment::without(VerdictStatus::Insufficient, reason);
         }
-        let mut report = detect::report(&self.config, frozen, pane, |_| None);
-        report.schema_changes.clone_from(changes);
-        report.schema_changes.extend(schema_changes::of_values(&frozen.reference, places, pane));
-        let reference = &frozen.reference;
+        let Some(span) = against.span else {
+            let state = against.budget.map(|budget| carried.carry.state(&window.key, budget));
+            return self.beside_reference(against, pane, state, window);
+        };
+        match carried.carry.recent.before(span, &window.key, window.start_ms, &self.config) {
+            Ok(before) => self.beside_rows_before(against, pane, &before, &carried.carry.recent),
+            Err(reason) => Assessment::without(VerdictStatus::Insufficient, reason),
+        }
+    }
+}
+
+impl DriftAssessor {
+    fn beside_reference(
+        &self,
+        against: &Against,
+        pane: &PaneCounts,
+        state: Option<MonitorState>,
+        window: &Window,
+    ) -> Assessment {
+        let reference = &against.frozen.reference;
+        let mut report = detect::report(&self.config, &against.frozen, pane, |_| None);
+        against.of_schema(pane, &mut report);
         let middle_ms = window.start_ms + window.end_ms.saturating_sub(window.start_ms) / 2;
         report.season_known = (reference.timed_count > 0)
             .then(|| has_time_of_year(reference.from_ms, reference.until_ms, middle_ms));
-        if let Some(budget) = budget {
-            report.monitored(frozen, pane, carried.carry.state(&window.key, *budget));
+        if let Some(state) = state {
+            report.monitored(&against.frozen, pane, state);
         }
-        let message = report_message::report(&self.config, &report, &frozen.reference);
-        Assessment {
-            status: VerdictStatus::Ok,
-            reason: String::new(),
-            findings: findings::findings(&self.config, &report),
-            report: message.encode_to_vec().into(),
-        }
+        assessment(
+            findings::findings(&self.config, &report),
+            &report_message::report(&self.config, &report, reference),
+        )
+    }
+
+    /// No evidence is gathered where what is compared with changes: alerts come from windows that are as rare as the budget has it.
+    fn beside_rows_before(
+        &self,
+        against: &Against,
+        pane: &PaneCounts,
+        before: &Before,
+        recent: &Recent,
+    ) -> Assessment {
+        let reference = &against.frozen.reference;
+        let (frozen, pane) = (before.frozen(reference), before.comparable(pane));
+        let judge = |alpha: f64| {
+            let config = Config { alpha, ..(*self.config).clone() };
+            let mut report = detect::report(&config, &frozen, &pane, |_| None);
+            against.of_schema(&pane, &mut report);
+            report.assume(&before.assumption(reference));
+            report
+        };
+        let mut message = report_message::report(&self.config, &judge(self.config.alpha), reference);
+        let alert_level = against.budget.map(|budget| recent.alert_level(budget));
+        message.compared = Some(proto::ComparedRows {
+            from_ms: before.from_ms,
+            until_ms: before.until_ms,
+            row_count: before.counts.row_count,
+            alert_level,
+        });
+        let rare = judge(alert_level.unwrap_or(self.config.alpha));
+        assessment(findings::findings(&self.config, &rare), &message)
+    }
+}
+
+impl Against {
+    fn of_schema(&self, pane: &PaneCounts, report: &mut Report) {
+        report.schema_changes.clone_from(&self.changes);
+        report.schema_changes.extend(schema_changes::of_values(&self.frozen.reference, &self.places, pane));
+    }
+}
+
+fn assessment(findings: Vec<Finding>, report: &proto::DriftReport) -> Assessment {
+    Assessment {
+        status: VerdictStatus::Ok,
+        reason: String::new(),
+        findings,
+        report: report.encode_to_vec().into(),
     }
 }
 

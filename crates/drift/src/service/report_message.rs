@@ -38,6 +38,7 @@ pub(super) fn report(config: &Config, report: &Report, reference: &Reference) ->
         assumption: report.assumption.clone(),
         season_known: report.season_known,
         pairs: report.pairs.iter().map(|pair| pair_drift(pair, report)).collect(),
+        compared: None,
         drifted_features: worst.iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
     };
     if let Some(state) = &report.monitor {

@@ -105,7 +105,7 @@ impl Actor {
         now_us: u64,
     ) -> Result<Joined, Problem> {
         if !self.core.spec().is_same_stream(spec) {
-            let message = "the stream is open with another schema, window, model or judges";
+            let message = "the stream is open with another schema, window, model, comparison or judges";
             return Err(Problem::new(Kind::Precondition, "SCHEMA_CHANGED", message));
         }
         if resume_after > self.core.totals().reports {

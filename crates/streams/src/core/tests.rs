@@ -123,6 +123,7 @@ fn spec(size_ms: i64, slide_ms: i64, lateness_ms: i64) -> StreamSpec {
         model_id: String::new(),
         model_version: String::new(),
         reference: None,
+        recent_ms: 0,
         recorded: false,
     }
 }

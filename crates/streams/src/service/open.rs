@@ -13,6 +13,8 @@ use crate::spec::StreamSpec;
 const OUT_OF_ORDERNESS_MS: i64 = 2_000;
 const LABEL_HORIZON_MS: i64 = 86_400_000;
 const IDLE_TIMEOUT_MS: i64 = 60_000;
+/// As long as a window may be.
+const RECENT_MS_MAX: i64 = 366 * 86_400_000;
 /// Thirty days: longer silence or disorder is a mistake in the unit.
 const WAIT_MS_MAX: i64 = 30 * 86_400_000;
 
@@ -67,6 +69,11 @@ pub(super) async fn spec(
         Some(selector) => Some(references.find(&selector.name, selector.version, &open.model_id).await?),
         None => None,
     };
+    let recent_ms = match &open.comparison {
+        Some(comparison) => recent_ms(comparison, window.size_ms(), reference.is_some())
+            .map_err(|problem| problem.within("comparison"))?,
+        None => 0,
+    };
     Ok(StreamSpec {
         stream_id: Arc::from(open.stream_id.as_str()),
         judges: judges(open)?,
@@ -80,8 +87,30 @@ pub(super) async fn spec(
         model_id: open.model_id.clone(),
         model_version: open.model_version.clone(),
         reference,
+        recent_ms,
         recorded,
     })
+}
+
+/// Milliseconds before a window whose rows it is compared with.
+fn recent_ms(comparison: &proto::Comparison, size_ms: i64, has_reference: bool) -> Result<i64, Problem> {
+    use proto::comparison::Rows;
+    if !has_reference {
+        let message = "needs a reference beside it, which gives cells and tolerances";
+        return Err(Problem::field("rows", "BAD_COMPARISON", message));
+    }
+    match &comparison.rows {
+        Some(Rows::PreviousWindow(_)) => Ok(size_ms),
+        Some(Rows::Recent(recent)) if (size_ms..=RECENT_MS_MAX).contains(&recent.span_ms) => {
+            Ok(recent.span_ms)
+        }
+        Some(Rows::Recent(recent)) => {
+            let message =
+                format!("is {}, not the window's size of {size_ms} to {RECENT_MS_MAX}", recent.span_ms);
+            Err(Problem::field("recent.span_ms", "BAD_COMPARISON", message))
+        }
+        None => Err(Problem::field("rows", "MISSING", "is neither previous_window nor recent")),
+    }
 }
 
 fn judges(open: &proto::Open) -> Result<Vec<JudgeKind>, Problem> {
