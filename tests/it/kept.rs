@@ -85,7 +85,7 @@ async fn models_are_registered_and_found() {
         }
         assert!(since.elapsed() < PATIENCE);
     }
-    let explain = ExplainDetectionRequest { detection_id: id.clone() };
+    let explain = ExplainDetectionRequest { detection_id: id.clone(), report: None };
     let explained = client.explain_detection(explain).await.unwrap().into_inner();
     assert_eq!(explained.detection.unwrap().detection_id, id);
     let report = explained.report.unwrap();
@@ -100,7 +100,13 @@ async fn models_are_registered_and_found() {
     assert!((largest - feature.statistic).abs() < 0.1, "{largest} {feature:?}");
     let told = |name: &str| explained.steps.iter().filter(|step| step.subject == name).count();
     assert_eq!((told(""), told(&feature.name)), (1, 3), "{:?}", explained.steps);
-    let unknown = ExplainDetectionRequest { detection_id: "drift-0".into() };
+    // The report of a window of a stream is explained as it is.
+    let of_window = ExplainDetectionRequest { detection_id: String::new(), report: Some(report.clone()) };
+    let again = client.explain_detection(of_window).await.unwrap().into_inner();
+    assert_eq!((again.detection, again.steps), (None, explained.steps));
+    let both = ExplainDetectionRequest { detection_id: id.clone(), report: Some(report) };
+    refused!(client.explain_detection(both), InvalidArgument, "TOO_MANY", "report");
+    let unknown = ExplainDetectionRequest { detection_id: "drift-0".into(), report: None };
     refused!(client.explain_detection(unknown), NotFound, "UNKNOWN_DETECTION");
     let one = client.get_detection(GetDetectionRequest { detection_id: id }).await.unwrap().into_inner();
     assert!(one.detection.unwrap().drift_detected);

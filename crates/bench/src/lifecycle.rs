@@ -211,6 +211,7 @@ fn window(model: &str, end_ms: i64, constitutional_hash: &str) -> Envelope {
         drift_kinds: Vec::new(),
         loss: None,
         performance_reason: String::new(),
+        labels_awaited: 0,
         brier: Some(0.3),
         performance: Some(PerformanceFound::Decayed),
         harm: HarmFound::Harmful,

@@ -5,7 +5,7 @@ use acgs_contracts::{
     drift::v1::PairDrift,
     lifecycle::v1::Job,
     orchestrator::v1::{AlertState, DriftKind, Harm, JudgeVerdict, WindowReport},
-    performance::v1::{PerformanceReport, PerformanceState},
+    performance::v1::{DecayMetric, PerformanceReport, PerformanceState},
 };
 use acgs_vocabulary::text::rfc3339;
 use serde_json::{Value, json};
@@ -72,7 +72,8 @@ fn loss_words(report: &PerformanceReport) -> String {
         return if lost { format!("loss - ({})", report.state_reason) } else { "loss -".to_owned() };
     };
     let said = match report.state() {
-        PerformanceState::Decayed => " decayed".to_owned(),
+        _ if has_decayed(report) => " decayed".to_owned(),
+        PerformanceState::Decayed => " worse in this window by itself".to_owned(),
         PerformanceState::Unknown if !report.state_reason.is_empty() => format!(" ({})", report.state_reason),
         _ => String::new(),
     };
@@ -139,7 +140,9 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "schema_changes": drift.map(|drift| drift.schema_changes.iter().map(|change| change.field.clone()).collect::<Vec<_>>()),
         "harm": harm_word(report.harm()),
         "drift_kinds": report.drift_kinds().map(|kind| word(kind.as_str_name(), "DRIFT_KIND_")).collect::<Vec<_>>(),
-        "performance": performance.map(|performance| state_word(performance.state)),
+        "performance": performance.map(state_word),
+        "performance_by_itself": performance.map(|performance| word(performance.state().as_str_name(), "PERFORMANCE_STATE_")),
+        "labels_awaited": report.labels_awaited,
         "labelled": performance.map(|performance| performance.labelled_count),
         "model_kind": performance.map(|performance| word(performance.model_kind().as_str_name(), "MODEL_KIND_")),
         "loss": performance.and_then(|performance| performance.loss.as_ref()).map(|loss| json!({"value": loss.value, "lower": loss.lower, "upper": loss.upper})),
@@ -154,12 +157,21 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
     })
 }
 
-/// A performance state in one word.
+/// Whether a model has decayed: by the monitor of its stream where there is one.
 #[must_use]
-pub fn state_word(state: i32) -> &'static str {
-    match PerformanceState::try_from(state) {
-        Ok(PerformanceState::Ok) => "ok",
-        Ok(PerformanceState::Decayed) => "decayed",
+pub fn has_decayed(report: &PerformanceReport) -> bool {
+    match &report.monitor {
+        Some(monitor) => monitor.standing() != DecayMetric::Unspecified,
+        None => report.state() == PerformanceState::Decayed,
+    }
+}
+
+/// How a model keeps its promise, in one word.
+#[must_use]
+pub fn state_word(report: &PerformanceReport) -> &'static str {
+    match report.state() {
+        _ if has_decayed(report) => "decayed",
+        PerformanceState::Ok => "ok",
         _ => "unknown",
     }
 }

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use acgs_contracts::{
-    orchestrator::v1::{Harm, WindowReport},
-    performance::v1::PerformanceState,
-};
+use acgs_contracts::orchestrator::v1::{Harm, WindowReport};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
-use acgs_console::render::harm_word;
+use acgs_console::render::{harm_word, has_decayed};
 
 pub(crate) const NAMES: [&str; 12] = [
     "January",
@@ -61,7 +58,7 @@ impl Months {
             *month.harms.entry(harm_word(report.harm())).or_default() += 1;
             month.score_drift += u32::from(report.drift.as_ref().is_some_and(|drift| drift.score_drift));
             if let Some(performance) = &report.performance {
-                month.decayed += u32::from(performance.state() == PerformanceState::Decayed);
+                month.decayed += u32::from(has_decayed(performance));
                 if let Some(brier) = &performance.brier {
                     month.loss_sum += brier.value * performance.labelled_count as f64;
                     month.labelled += performance.labelled_count;

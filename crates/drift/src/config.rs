@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acgs_judge_kit::alarm::Budget;
 use serde::Deserialize;
 
 /// Most keys with a monitor of their own.
@@ -61,4 +62,12 @@ pub struct Config {
     pub monitor_keys: Vec<String>,
     /// Fewest rows to judge.
     pub rows_min: u64,
+}
+
+impl Config {
+    /// The budget of false alarms over so many monitors of panes of a length, in milliseconds; 0 where they have none.
+    #[must_use]
+    pub fn budget(&self, pane_ms: u64, monitors: usize) -> Option<Budget> {
+        Budget::new(self.false_alarm_days, self.false_alarm_windows, pane_ms, monitors)
+    }
 }

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use acgs_judge_kit::alarm::Budget;
 use acgs_reference::{
     FeatureReference, Reference, Shape,
     counts::{FeatureCounts, PaneCounts},
@@ -13,7 +14,7 @@ use acgs_reference::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, frozen::Frozen, sequential::Budget};
+use crate::{config::Config, frozen::Frozen};
 
 /// Bytes of recent rows that a lane keeps.
 const BYTES_MAX: usize = 8 << 20;
@@ -243,7 +244,7 @@ mod tests {
 
     fn reference() -> Reference {
         let rows = rows(0.0, false, "b");
-        freeze(rows.schema(), &[rows.clone()], 0)
+        freeze(rows.schema(), std::slice::from_ref(&rows), 0)
     }
 
     fn counts(reference: &Reference, rows: &RecordBatch) -> PaneCounts {

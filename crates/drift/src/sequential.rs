@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use acgs_judge_kit::alarm::Budget;
 use acgs_reference::{counts::PaneCounts, variation::factor_at};
 use acgs_statistics::{
     detector::{Concentration, Detector},
@@ -24,10 +25,6 @@ use crate::{
 
 /// Rows of the law by which shares may differ from the reference's without being drift: 0.6 points at 50 %.
 const TOLERATED_ROWS: f64 = 8_000.0;
-/// Fewest looks of a budget.
-const LOOKS_MIN: f64 = 20.0;
-/// Milliseconds of a day.
-const DAY_MS: f64 = 86_400_000.0;
 
 /// What the monitor of a stream, or of one of its keys, carries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,32 +45,6 @@ pub struct Monitor {
     /// Pairs of features that do not go together as they did, and the look since which they do not.
     parted: Vec<usize>,
     parted_since: u64,
-}
-
-/// The bound that keeps a budget.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Budget {
-    /// Looks for which one false alarm is to be expected.
-    pub looks: f64,
-    /// The logarithm of the evidence at which to alarm.
-    pub ln_bound: f64,
-}
-
-impl Budget {
-    /// For panes of a length, in milliseconds; 0 where they have none. All `monitors` share it. `None` when nothing is to be monitored.
-    #[must_use]
-    pub fn new(config: &Config, pane_ms: u64, monitors: usize) -> Option<Self> {
-        if config.false_alarm_days <= 0.0 {
-            return None;
-        }
-        let looks = if pane_ms == 0 {
-            config.false_alarm_windows
-        } else {
-            config.false_alarm_days * DAY_MS / pane_ms as f64
-        };
-        let looks = looks.max(LOOKS_MIN);
-        Some(Self { looks, ln_bound: (2.0 * looks * monitors.max(1) as f64).ln() })
-    }
 }
 
 /// What a monitor says.

@@ -37,11 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    config::Config,
-    detect,
-    frozen::Frozen,
-    record::DetectionRecord,
-    sequential::{Budget, Monitor},
+    config::Config, detect, frozen::Frozen, record::DetectionRecord, sequential::Monitor,
     service::store::ReferenceStore,
 };
 
@@ -141,7 +137,7 @@ impl DriftService {
             }
             looked.retain(|about, _| self.monitors.watches(about));
             let interval_ms = u64::from(self.monitors.interval_seconds(&about)) * 1_000;
-            let budget = Budget::new(&self.config, interval_ms, 1);
+            let budget = self.config.budget(interval_ms, 1);
             let known = looked
                 .remove(&about)
                 .filter(|known| same(&(Arc::clone(&known.frozen.reference), PaneCounts::default())));

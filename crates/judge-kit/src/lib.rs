@@ -1,7 +1,9 @@
-//! What the judges' services keep over the key-value port: monitors, and the last records of what they judged.
+//! What the judges share: budgets of false alarms, and what their services keep over the key-value port, monitors and the last records of what they judged.
 //! It must never know what is judged.
 //!
-//! Reading order: [`history`], [`monitoring`].
+//! Reading order: [`alarm`], [`history`], [`monitoring`].
+
+pub mod alarm;
 
 pub mod history;
 

@@ -41,7 +41,8 @@ pub enum Feed {
     /// Each pane once, at the first on-time close that names it, in that close's order. Panes that only later closes
     /// name are counted as late, not given.
     OnTime,
-    /// Each pane that bears labels once, when it is released: all labels are in, or their time is over.
+    /// Each pane that bears labels once: at the first close that names it with all its labels, or else when it is released, since no more can
+    /// come.
     Settled,
 }
 
@@ -54,7 +55,7 @@ pub struct Fed<'a, P> {
     pub key: &'a str,
     /// What it holds.
     pub held: &'a P,
-    /// The window that names it; `None` for one that is settled.
+    /// The window that names it; `None` for one that is released.
     pub window: Option<&'a Window>,
 }
 
@@ -102,6 +103,11 @@ pub trait Assessor: Send {
     /// Whether labels are known for rows of a pane: only such panes are given to a [`Feed::Settled`].
     fn bears_labels(&self, _plan: &Self::Plan, _pane: &Self::Pane) -> bool {
         true
+    }
+
+    /// Whether all rows of a pane have their labels: a [`Feed::Settled`] is given it before it is released.
+    fn is_settled(&self, _plan: &Self::Plan, _pane: &Self::Pane) -> bool {
+        false
     }
 
     /// Gives a pane to the detectors; [`Self::FEED`] says which and when.

@@ -21,9 +21,11 @@ pub struct Carried<C> {
 }
 
 impl<C> Carried<C> {
-    /// Counts a pane that is given and released at once.
-    pub(crate) fn give_last(&mut self) {
-        self.fed_panes = self.fed_panes.saturating_add(1);
+    /// Whether a pane that is released is to be given for the first time; it counts as given then.
+    pub(crate) fn give_last(&mut self, pane: PaneId) -> bool {
+        let fresh = !self.fed.remove(&pane);
+        self.fed_panes = self.fed_panes.saturating_add(u64::from(fresh));
+        fresh
     }
 
     /// Whether a pane is to be given for the first time; it counts as given then.

@@ -16,14 +16,15 @@ use acgs_vocabulary::{
 use bytes::Bytes;
 
 use crate::{
-    assessor::{Assessment, Assessor, Fed, Feed},
+    assessor::{Assessment, Assessor},
     carry::Carried,
     epochs::{Epochs, Tenure},
     judge::Judge,
-    message::{Close, ConfigDigest, LaneDown, LaneUp, Open, PaneId, Timing, Verdict},
+    message::{Close, ConfigDigest, LaneDown, LaneUp, Open, PaneId, Verdict},
     opening::Opening,
 };
 
+mod feeding;
 mod held;
 mod state;
 
@@ -283,14 +284,8 @@ impl<A: Assessor> PaneJudge<A> {
     fn close(&mut self, close: Close) -> Result<Vec<LaneUp>, Problem> {
         let fresh = self.is_fresh(close.seq);
         let Stage::Ready { plan, .. } = &self.stage else { return Err(not_ready()) };
-        if fresh && A::FEED == Feed::OnTime && close.timing == Timing::OnTime {
-            for &pane in &close.panes {
-                let Some(Held { key, pane: held, .. }) = self.panes.get(&pane) else { continue };
-                if self.carried.give(pane) {
-                    let fed = Fed { pane, key, held, window: Some(&close.window) };
-                    self.assessor.feed(plan, &mut self.carried.carry, fed);
-                }
-            }
+        if fresh {
+            feeding::at_close(&self.assessor, plan, &mut self.carried, &self.panes, &close);
         }
         self.bytes_since_snapshot += if fresh { control_bytes(&close.panes) } else { 0 };
         let mut answers = Vec::new();
@@ -332,14 +327,8 @@ impl<A: Assessor> PaneJudge<A> {
             self.dirty.remove(&pane);
             let Some(Held { key, pane: held, bytes }) = self.panes.remove(&pane) else { continue };
             freed += bytes;
-            match A::FEED {
-                Feed::OnTime if fresh => self.carried.release(pane),
-                Feed::Settled if fresh && self.assessor.bears_labels(plan, &held) => {
-                    self.carried.give_last();
-                    let fed = Fed { pane, key: &key, held: &held, window: None };
-                    self.assessor.feed(plan, &mut self.carried.carry, fed);
-                }
-                Feed::Nothing | Feed::OnTime | Feed::Settled => {}
+            if fresh {
+                feeding::at_release(&self.assessor, plan, &mut self.carried, pane, (&key, &held));
             }
         }
         self.account(freed, 0)?;

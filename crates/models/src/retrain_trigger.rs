@@ -217,6 +217,7 @@ mod tests {
             drift_kinds: Vec::new(),
             loss: None,
             performance_reason: String::new(),
+            labels_awaited: 0,
             brier: None,
             performance: None,
             harm: HarmFound::None,

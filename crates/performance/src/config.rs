@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acgs_judge_kit::alarm::Budget;
 use serde::Deserialize;
 
 /// Thresholds; deploy/acgs.toml holds the defaults.
@@ -16,6 +17,11 @@ pub struct Config {
     pub labelled_min: u64,
     /// Fewest labels of either kind, yes and no, to judge it.
     pub positives_min: u64,
+    /// Days of event time for which at most one false alarm of decay of a stream is to be expected; 0 = no monitor, so that alerts come from
+    /// windows by themselves.
+    pub false_alarm_days: f64,
+    /// The same in windows, where they have no length in time.
+    pub false_alarm_windows: f64,
     /// Share of failed rows above which a finding is made, in [0, 1].
     pub error_rate_max: f64,
     /// 95th percentile of the latency above which a finding is made, in milliseconds.
@@ -24,4 +30,12 @@ pub struct Config {
     pub unusable_rate_max: f64,
     /// Targets by metric for submitted metrics.
     pub sla_targets: BTreeMap<String, f64>,
+}
+
+impl Config {
+    /// The budget of false alarms with panes of a length, in milliseconds; 0 where they have none.
+    #[must_use]
+    pub fn budget(&self, pane_ms: u64) -> Option<Budget> {
+        Budget::new(self.false_alarm_days, self.false_alarm_windows, pane_ms, 1)
+    }
 }

@@ -4,6 +4,7 @@ use acgs_columns::{Column, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_reference::{
     answers::{self, Answers},
     labels::{self, LabelledScores},
+    season::Season,
 };
 use acgs_statistics::{moments::Moments, sketch::LogHistogram};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct PerformancePane {
     pub scores: LabelledScores,
     /// Predictions with labels.
     pub answers: Answers,
+    /// Rows with a label by phase of the season of losses; empty without one.
+    pub phase_rows: Vec<u64>,
 }
 
 /// The columns of the roles that matter here.
@@ -42,6 +45,9 @@ pub struct Roles {
     label: Option<usize>,
     latency: Option<usize>,
     error: Option<usize>,
+    time: Option<usize>,
+    /// What losses vary with.
+    season: Season,
 }
 
 impl Roles {
@@ -54,7 +60,21 @@ impl Roles {
             label: schema.index_of_role(Role::Label),
             latency: schema.index_of_role(Role::Latency),
             error: schema.index_of_role(Role::Error),
+            time: schema.index_of_role(Role::Timestamp),
+            season: Season::None,
         }
+    }
+
+    /// Where losses vary with a season.
+    #[must_use]
+    pub fn in_season(self, season: Season) -> Self {
+        Self { season, ..self }
+    }
+
+    /// Phases that are counted.
+    #[must_use]
+    pub fn phases(&self) -> usize {
+        if self.season == Season::None { 0 } else { self.season.phases() }
     }
 
     /// Whether there is anything to judge.
@@ -75,7 +95,8 @@ impl PerformancePane {
     /// Bytes that it holds on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.latency_sketch.heap_bytes() + self.scores.heap_bytes() + self.answers.heap_bytes()
+        let phases = self.phase_rows.capacity() * size_of::<u64>();
+        self.latency_sketch.heap_bytes() + self.scores.heap_bytes() + self.answers.heap_bytes() + phases
     }
 
     /// Adds rows.
@@ -95,6 +116,7 @@ impl PerformancePane {
         if label.null_count() == rows.rows() {
             return;
         }
+        self.push_phases(roles, rows, label);
         let score = roles.score.map(|index| &columns[index]);
         let prediction = roles.prediction.map(|index| &columns[index]);
         let labelled = rows.rows() - label.null_count();
@@ -112,6 +134,45 @@ impl PerformancePane {
             };
             self.incomparable_count += (0..rows.rows()).filter(is_incomparable).count() as u64;
         }
+    }
+
+    fn push_phases(&mut self, roles: &Roles, rows: &RecordBatch, label: &Column) {
+        let Some(times) = roles.time.map(|index| &rows.columns()[index]).filter(|_| roles.phases() > 0)
+        else {
+            return;
+        };
+        self.phase_rows.resize(roles.phases(), 0);
+        let labelled = (0..rows.rows()).filter(|row| label.is_valid(*row));
+        for time_ms in labelled.filter_map(|row| times.integer(row)) {
+            self.phase_rows[roles.season.phase(time_ms)] += 1;
+        }
+    }
+
+    /// Whether every row has its label.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let labelled = self.labelled_count() + self.incomparable_count;
+        !self.labels_only && self.row_count > 0 && labelled >= self.row_count
+    }
+
+    /// Rows with a label that was compared.
+    #[must_use]
+    pub fn labelled_count(&self) -> u64 {
+        self.scores.count().max(self.answers.count())
+    }
+
+    /// Whether what came back from outside is what pushing could have made, with so many phases.
+    #[must_use]
+    pub fn is_sound(&self, phases: usize) -> bool {
+        let sums = self.latency.is_sound() && self.answers.is_sound();
+        let counted = [0, phases].contains(&self.phase_rows.len());
+        sums && counted && self.latency_sketch.is_sound() && self.scores.is_sound()
+    }
+
+    /// Whether it has any label that was compared.
+    #[must_use]
+    pub fn bears_labels(&self) -> bool {
+        self.scores.count() + self.answers.count() > 0
     }
 
     fn push_latency(&mut self, latency_ms: &[f64]) {
@@ -144,5 +205,7 @@ impl PerformancePane {
         self.incomparable_count += other.incomparable_count;
         self.scores.merge(&other.scores);
         self.answers.merge(&other.answers);
+        self.phase_rows.resize(self.phase_rows.len().max(other.phase_rows.len()), 0);
+        self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);
     }
 }

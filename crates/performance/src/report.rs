@@ -1,5 +1,10 @@
-//! From a pane to estimates, a state and findings. It must not know protobuf.
+//! From a pane to estimates and a state. It must not know protobuf.
 
+use crate::{
+    config::Config,
+    pane::{PerformancePane, Roles},
+    sequential::MonitorState,
+};
 use acgs_reference::{
     LossBaseline, ModelKind,
     answers::{self, Answers, model_kind},
@@ -9,12 +14,6 @@ use acgs_statistics::{
     Z_95,
     harm::lower_end_beside,
     score::{Estimate, ScoreSums, area_standard_error},
-};
-use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
-
-use crate::{
-    config::Config,
-    pane::{PerformancePane, Roles},
 };
 
 /// How the loss stands.
@@ -81,6 +80,29 @@ pub struct Report {
     pub state: State,
     /// Why it is unknown; empty when it is not.
     pub reason: String,
+    /// What the stream's labels have come to; `None` outside of streams, and where nothing is monitored.
+    pub monitor: Option<MonitorState>,
+}
+
+/// What rows are held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beside {
+    /// The loss to be expected of them.
+    pub baseline: Option<LossBaseline>,
+    /// How much more they vary than independent ones.
+    pub design_effect: f64,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self { baseline: None, design_effect: 1.0 }
+    }
+}
+
+impl From<Option<LossBaseline>> for Beside {
+    fn from(baseline: Option<LossBaseline>) -> Self {
+        Self { baseline, ..Self::default() }
+    }
 }
 
 /// Measures a pane over `span_ms` of event time (0 = none).
@@ -89,9 +111,13 @@ pub fn report(
     config: &Config,
     roles: &Roles,
     pane: &PerformancePane,
-    baseline: Option<LossBaseline>,
+    beside: impl Into<Beside>,
     span_ms: i64,
 ) -> Report {
+    let Beside { baseline, design_effect } = beside.into();
+    let share = |it: Estimate| it.widened(design_effect, (0.0, 1.0));
+    let amount = |it: Estimate| it.widened(design_effect, (0.0, f64::INFINITY));
+    let any = |it: Estimate| it.widened(design_effect, (f64::NEG_INFINITY, f64::INFINITY));
     let (has_latency, has_errors) = roles.service();
     let percentile = |quantile| {
         pane.latency_sketch.quantile_within(quantile, pane.latency.minimum()?, pane.latency.maximum()?)
@@ -103,12 +129,13 @@ pub fn report(
     let mapped = pane.scores.mapped(baseline.map(|baseline| baseline.coding));
     let (scores, answers) = (&mapped.scores, &pane.answers);
     let kind = model_kind(scores.count(), answers, known);
-    let loss = kind.and_then(|kind| answers::loss(kind, scores, answers));
     let numbers = kind == Some(ModelKind::Regression);
+    let loss = kind.and_then(|kind| answers::loss(kind, scores, answers));
+    let loss = if numbers { loss.map(amount) } else { loss.map(share) };
     let errors = answers.errors();
-    let right = Estimate::of_share(answers.right()).filter(|_| !numbers);
+    let right = Estimate::of_share(answers.right()).filter(|_| !numbers).map(share);
     let same_kind = baseline.filter(|baseline| kind == Some(baseline.kind));
-    let auc = scores.area();
+    let auc = scores.area().map(share);
     let (state, reason) = state(config, Measured { kind, loss, scores, answers, auc }, baseline);
     Report {
         row_count: pane.row_count,
@@ -128,12 +155,12 @@ pub fn report(
             .mean_absolute()
             .zip(errors.root_mean_square())
             .zip(errors.bias())
-            .map(|((absolute, square), bias)| [absolute, square, bias])
+            .map(|((absolute, square), bias)| [amount(absolute), amount(square), any(bias)])
             .filter(|_| numbers),
         explained: errors.explained().filter(|_| numbers),
-        brier: scores.brier(),
-        log_loss: scores.log_loss(),
-        accuracy: right.or_else(|| scores.accuracy()),
+        brier: scores.brier().map(share),
+        log_loss: scores.log_loss().map(amount),
+        accuracy: right.or_else(|| scores.accuracy().map(share)),
         auc,
         calibration_error: scores.calibration_error(),
         means: scores.means(),
@@ -141,6 +168,7 @@ pub fn report(
         loss_margin: config.loss_margin * same_kind.map_or(0.0, |baseline| baseline.loss),
         state,
         reason,
+        monitor: None,
     }
 }
 
@@ -191,7 +219,7 @@ fn too_few(config: &Config, (positives, negatives): (u64, u64), place: &str) -> 
 }
 
 /// The lower end of a loss's interval beside a baseline that is not known exactly.
-fn lower_beside(loss: Estimate, baseline_standard_error: f64) -> f64 {
+pub(crate) fn lower_beside(loss: Estimate, baseline_standard_error: f64) -> f64 {
     lower_end_beside(loss.value, loss.lower, baseline_standard_error)
 }
 
@@ -211,81 +239,4 @@ fn useless(kind: Option<ModelKind>, scores: &ScoreSums, answers: &Answers) -> Op
         ModelKind::Regression => answers.errors().deviation().map(|deviation| deviation / 2.0),
         ModelKind::Classes => None,
     }
-}
-
-/// What has decayed: the metric, its value, what is tolerated, and a sentence.
-fn decay(config: &Config, report: &Report) -> Option<(&'static str, f64, f64, String)> {
-    let (loss, baseline) = (report.loss?, report.baseline?);
-    let bound = baseline.loss * (1.0 + config.loss_margin);
-    let (subject, name) = match baseline.kind {
-        ModelKind::Binary => ("brier", "the Brier score"),
-        ModelKind::Classes => ("error_share", "the share of wrong answers"),
-        ModelKind::Regression => ("mean_absolute_error", "the mean absolute error"),
-    };
-    if lower_beside(loss, baseline.loss_standard_error) > bound {
-        let description = format!(
-            "{name} is {:.4} (at least {:.4} with 95 % confidence), the reference had {:.4}",
-            loss.value, loss.lower, baseline.loss
-        );
-        return Some((subject, loss.value, bound, description));
-    }
-    let (auc, then) = (report.auc?, baseline.auc?);
-    let description = format!(
-        "the area under the ROC curve is {:.3} (at most {:.3} with 95 % confidence), the reference had {then:.3}",
-        auc.value, auc.upper
-    );
-    Some(("auc", auc.value, then - config.ranking_margin, description))
-}
-
-/// What is wrong, gravest first.
-#[must_use]
-pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let mut find = |rule: &str, subject: &str, severity, value: f64, threshold: f64, description: String| {
-        let (rule, subject) = (rule.to_owned(), subject.to_owned());
-        found.push(Finding { rule, subject, severity, value, threshold, description });
-    };
-    if report.state == State::Decayed
-        && let Some((subject, value, threshold, description)) = decay(config, report)
-    {
-        find("performance_decay", subject, Severity::High, value, threshold, description);
-    }
-    if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
-        let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };
-        let (failed, bound) = apart(rate * 100.0, config.error_rate_max * 100.0, 2);
-        let description = format!("{failed} % of calls failed, above {bound} %");
-        find("error_rate", "error_rate", severity, rate, config.error_rate_max, description);
-    }
-    if let Some([_, _, p95, _]) = report.latency_ms.filter(|latency| latency[2] > config.latency_p95_ms_max) {
-        let severity = if p95 > 2.0 * config.latency_p95_ms_max { Severity::High } else { Severity::Medium };
-        let (took, bound) = apart(p95, config.latency_p95_ms_max, 0);
-        let description = format!("95 % of calls take up to {took} ms, above {bound} ms");
-        find("latency", "latency_p95_ms", severity, p95, config.latency_p95_ms_max, description);
-    }
-    let mut unusable = |rule: &str, subject: &str, lost: u64, used: u64, what: &str| {
-        let (rate, threshold) = (lost as f64 / (lost + used).max(1) as f64, config.unusable_rate_max);
-        // One of three labels that came late says little.
-        if rate > threshold && lost + used >= config.labelled_min {
-            let severity = if rate > 0.5 { Severity::High } else { Severity::Medium };
-            let description = format!("{lost} of {} {what}", lost + used);
-            find(rule, subject, severity, rate, threshold, description);
-        }
-    };
-    let (lost, used) = (report.incomparable_count, report.labelled_count);
-    unusable(
-        "incomparable_labels",
-        "label",
-        lost,
-        used,
-        "labels cannot be compared with what the model said",
-    );
-    let (lost, used) = (report.latency_invalid_count, report.latency_count);
-    unusable(
-        "invalid_latencies",
-        "latency",
-        lost,
-        used,
-        "latencies are negative, beyond 31 days or no numbers",
-    );
-    gravest(found)
 }

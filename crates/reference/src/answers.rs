@@ -64,6 +64,25 @@ pub fn loss(kind: ModelKind, scores: &ScoreSums, answers: &Answers) -> Option<Es
     }
 }
 
+/// Count, mean and variance of the losses of such a model.
+#[must_use]
+pub fn losses(kind: ModelKind, scores: &ScoreSums, answers: &Answers) -> Option<(f64, f64, f64)> {
+    let of = |moments: &Moments| {
+        Some((
+            moments.count() as f64,
+            moments.mean()?,
+            moments.population_variance().unwrap_or(f64::INFINITY),
+        ))
+    };
+    match kind {
+        ModelKind::Binary => of(scores.squares()),
+        ModelKind::Classes => {
+            of(&answers.right).map(|(count, right, variance)| (count, 1.0 - right, variance))
+        }
+        ModelKind::Regression => of(answers.errors.absolute()),
+    }
+}
+
 /// What a prediction is beside its label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Compared {
@@ -146,6 +165,22 @@ impl Answers {
     #[must_use]
     pub fn errors(&self) -> &ErrorSums {
         &self.errors
+    }
+}
+
+/// Whether a row's answer is wrong; `None` where it cannot be compared.
+pub(crate) fn is_wrong(prediction: &Column, label: &Column, row: usize) -> Option<bool> {
+    compared(prediction.cell(row), label.cell(row)).map(|compared| match compared {
+        Compared::Class(is_right) => !is_right,
+        Compared::Number(said, truth) => said.total_cmp(&truth).is_ne(),
+    })
+}
+
+/// How far a row's number is from its label; `None` where they are none.
+pub(crate) fn absolute_error(prediction: &Column, label: &Column, row: usize) -> Option<f64> {
+    match compared(prediction.cell(row), label.cell(row))? {
+        Compared::Class(_) => None,
+        Compared::Number(said, truth) => Some((said - truth).abs()),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     answers::{self, Answers},
     chosen::categories,
     labels::{self, LabelledScores, Mapped},
+    loss::LossPhases,
     pairs::{PairCounts, Pairs},
     places::Places,
     reference::{FeatureReference, LossBaseline, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
@@ -43,6 +44,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         features,
         empty_fields,
         baseline: baseline(schema, batches),
+        loss_phases: LossPhases::default(),
         created_ms: 0,
         constitutional_hash: String::new(),
         season: Season::None,
@@ -52,6 +54,9 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         pairs: Pairs::default(),
     };
     let order = spans::measure(&mut reference, schema, batches);
+    if let (Some(baseline), Some(order)) = (&reference.baseline, &order) {
+        reference.loss_phases = LossPhases::measure(baseline, schema, batches, order);
+    }
     if reference.season == Season::None {
         let mut pairs = sides::pairs_of(&reference.features);
         let places = Places::new(&reference, schema);

@@ -118,6 +118,12 @@ impl LabelledScores {
             && self.sure_count <= self.usual.count()
     }
 
+    /// Scores with labels of any coding.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.usual.count() + self.twos.count()
+    }
+
     /// Adds scores in [0, 1] with what their labels say.
     pub fn push(&mut self, scores: &[f64], classes: &[Class]) {
         let of = |wanted: &dyn Fn(Class) -> bool| {
@@ -200,6 +206,12 @@ pub fn push(into: &mut LabelledScores, score: &Column, label: &Column, rows: usi
     }
     into.push(&scores, &classes);
     scores.len()
+}
+
+/// The squared difference of a row's score and label; `None` where they cannot be compared.
+pub(crate) fn loss(score: &Column, label: &Column, row: usize, coding: Coding) -> Option<f64> {
+    let is_yes = class(label.cell(row))?.is_yes(coding)?;
+    Some((score.number(row).and_then(probability)? - f64::from(u8::from(is_yes))).powi(2))
 }
 
 /// Whether a score can be compared with its label, where both are there.

@@ -2,7 +2,7 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`answers`],
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`answers`], [`loss`],
 //! [`effect`], [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
@@ -28,6 +28,8 @@ pub mod answers;
 mod chosen;
 
 pub mod labels;
+
+pub mod loss;
 
 mod seasonal;
 

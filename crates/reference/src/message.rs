@@ -10,6 +10,7 @@ use prost::Message;
 
 use crate::{
     labels::Coding,
+    loss::{LossPhases, PhaseLoss},
     outcomes::Outcomes,
     pairs::{FEATURES_MAX, PairCounts, Pairs},
     reference::{
@@ -48,6 +49,8 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
             loss_standard_error: baseline.loss_standard_error,
             two_is_positive: baseline.coding == Coding::TwoIsYes,
         }),
+        loss_phases: (reference.loss_phases != LossPhases::default())
+            .then(|| loss_phases_to_proto(&reference.loss_phases)),
         created_ms: reference.created_ms,
         constitutional_hash: reference.constitutional_hash.clone(),
         season: season_to_proto(reference.season).into(),
@@ -93,6 +96,40 @@ fn baseline(message: proto::LossBaseline) -> LossBaseline {
         auc: message.auc,
         positive_rate: message.positive_rate,
     }
+}
+
+fn loss_phases_to_proto(of: &LossPhases) -> proto::LossPhases {
+    let phase = |phase: &PhaseLoss| proto::PhaseLoss {
+        count: phase.count,
+        mean: phase.mean,
+        variance: phase.variance,
+    };
+    proto::LossPhases {
+        season: season_to_proto(of.season).into(),
+        phases: of.phases.iter().map(phase).collect(),
+        variation: variation_to_proto(&of.variation),
+    }
+}
+
+fn loss_phases(message: proto::LossPhases) -> Result<LossPhases, Problem> {
+    let bad = |what: &str| Problem::field("reference.loss_phases", "BAD_REFERENCE", what);
+    let season = season(message.season());
+    let of = |phase: &proto::PhaseLoss| PhaseLoss {
+        count: phase.count,
+        mean: phase.mean,
+        variance: phase.variance,
+    };
+    let phases: Vec<PhaseLoss> = message.phases.iter().map(of).collect();
+    let is_sound = |phase: &PhaseLoss| {
+        let losses = [phase.mean, phase.variance];
+        phase.count <= COUNT_MAX && losses.iter().all(|loss| loss.is_finite() && *loss >= 0.0)
+    };
+    let wanted = if season == Season::None { 0 } else { season.phases() };
+    if phases.len() != wanted || !phases.iter().all(is_sound) {
+        return Err(bad("does not have a count, a mean and a variance for each phase of its season"));
+    }
+    let variation = variation(message.variation).ok_or_else(|| bad("has no sound variation"))?;
+    Ok(LossPhases { season, phases, variation })
 }
 
 fn pairs_to_proto(pairs: &Pairs) -> proto::Pairs {
@@ -142,6 +179,7 @@ fn season_to_proto(season: Season) -> proto::Season {
         Season::HourOfDay => proto::Season::HourOfDay,
         Season::DayOfWeek => proto::Season::DayOfWeek,
         Season::HourOfWeek => proto::Season::HourOfWeek,
+        Season::MonthOfYear => proto::Season::MonthOfYear,
     }
 }
 
@@ -151,6 +189,7 @@ fn season(season: proto::Season) -> Season {
         proto::Season::HourOfDay => Season::HourOfDay,
         proto::Season::DayOfWeek => Season::DayOfWeek,
         proto::Season::HourOfWeek => Season::HourOfWeek,
+        proto::Season::MonthOfYear => Season::MonthOfYear,
     }
 }
 
@@ -223,6 +262,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         features,
         empty_fields,
         baseline: message.baseline.map(baseline),
+        loss_phases: loss_phases(message.loss_phases.unwrap_or_default())?,
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,

@@ -8,7 +8,7 @@ use acgs_statistics::cells::Cells;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{labels::Coding, pairs::Pairs, season::Season, variation::Variation};
+use crate::{labels::Coding, loss::LossPhases, pairs::Pairs, season::Season, variation::Variation};
 
 /// Most categories of a field that are told apart.
 pub const CATEGORIES_MAX: usize = 255;
@@ -39,6 +39,8 @@ pub struct Reference {
     pub empty_fields: Vec<Field>,
     /// How good the model was.
     pub baseline: Option<LossBaseline>,
+    /// What time shows of that.
+    pub loss_phases: LossPhases,
     /// When it was put.
     pub created_ms: i64,
     /// The constitution that it was frozen under; empty until it is stored.

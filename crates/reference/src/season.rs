@@ -15,7 +15,12 @@ pub enum Season {
     DayOfWeek,
     /// The hour of the week.
     HourOfWeek,
+    /// The twelfth of the year.
+    MonthOfYear,
 }
+
+/// Milliseconds of a mean year.
+pub(crate) const YEAR_MS: i64 = 365 * 24 * HOUR_MS + 6 * HOUR_MS;
 
 impl Season {
     /// How many phases it has; 1 for none.
@@ -26,6 +31,7 @@ impl Season {
             Self::HourOfDay => 24,
             Self::DayOfWeek => 7,
             Self::HourOfWeek => 168,
+            Self::MonthOfYear => 12,
         }
     }
 
@@ -36,6 +42,7 @@ impl Season {
             Self::None => None,
             Self::HourOfDay | Self::HourOfWeek => Some(HOUR_MS),
             Self::DayOfWeek => Some(24 * HOUR_MS),
+            Self::MonthOfYear => Some(YEAR_MS / 12),
         }
     }
 
@@ -49,6 +56,7 @@ impl Season {
             Self::HourOfDay => hour.rem_euclid(24),
             Self::DayOfWeek => (hour.div_euclid(24) + 3).rem_euclid(7),
             Self::HourOfWeek => (hour + 3 * 24).rem_euclid(168),
+            Self::MonthOfYear => time_ms.rem_euclid(YEAR_MS) * 12 / YEAR_MS,
         };
         usize::try_from(phase).unwrap_or(0)
     }
@@ -58,7 +66,6 @@ impl Season {
 #[must_use]
 pub fn has_time_of_year(from_ms: i64, until_ms: i64, moment_ms: i64) -> bool {
     const DAY_MS: i64 = 24 * HOUR_MS;
-    const YEAR_MS: i64 = 365 * DAY_MS + 6 * HOUR_MS;
     const NEAR_MS: i64 = 14 * DAY_MS;
     let span_ms = until_ms.saturating_sub(from_ms);
     if span_ms >= YEAR_MS - 2 * NEAR_MS {

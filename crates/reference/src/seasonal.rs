@@ -2,7 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, FisherSnedecor};
 
-use crate::season::Season;
+use crate::season::{Season, YEAR_MS};
 
 /// Chance at which a season is taken for one, over all features.
 const SEASON_ALPHA: f64 = 1e-4;
@@ -15,8 +15,11 @@ const WEEKLY_FEATURES_MAX: usize = 200;
 pub(crate) struct Seasonal {
     of_day: Runs,
     of_week: Runs,
+    /// Where years are looked at, and there are some.
+    of_year: Option<Runs>,
     hour: f64,
     day: f64,
+    month: f64,
     looks: usize,
     weeks: bool,
 }
@@ -66,17 +69,30 @@ impl Seasonal {
         Self {
             of_day: Runs::new(times, Season::HourOfDay, DAY_MS),
             of_week: Runs::new(times, Season::DayOfWeek, 7 * DAY_MS),
+            of_year: None,
             hour: 0.0,
             day: 0.0,
+            month: 0.0,
             looks: 0,
             weeks: span_ms >= 14 * DAY_MS,
         }
+    }
+
+    /// The same, where a reference of several years may show its months.
+    pub(crate) fn with_years(times: &[i64]) -> Self {
+        let span_ms = times.last().zip(times.first()).map_or(0, |(last, first)| last.saturating_sub(*first));
+        let years = span_ms >= 2 * YEAR_MS - YEAR_MS / 12;
+        let of_year = years.then(|| Runs::new(times, Season::MonthOfYear, YEAR_MS));
+        Self { of_year, ..Self::new(times) }
     }
 
     /// Takes a score of each row, by its outcome; rows without one do not count.
     pub(crate) fn look(&mut self, codes: &[u8], scores: &[Option<f64>]) {
         self.looks += 1;
         self.hour = self.hour.max(self.of_day.sure(codes, scores));
+        if let Some(of_year) = &self.of_year {
+            self.month = self.month.max(of_year.sure(codes, scores));
+        }
         if self.weeks {
             self.day = self.day.max(self.of_week.sure(codes, scores));
         }
@@ -85,6 +101,9 @@ impl Seasonal {
     /// The season, with so many features.
     pub(crate) fn season(&self, features: usize) -> Season {
         let needed = -(SEASON_ALPHA / (2.0 * self.looks.max(1) as f64)).ln();
+        if self.month > needed && self.month >= self.hour.max(self.day) {
+            return Season::MonthOfYear;
+        }
         match (self.hour > needed, self.day > needed && self.weeks) {
             (true, true) if features <= WEEKLY_FEATURES_MAX => Season::HourOfWeek,
             (true, _) => Season::HourOfDay,

@@ -149,6 +149,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// Times, in milliseconds since the epoch, batches and rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (i64, u32, u32)> {
+        self.times.iter().zip(&self.rows).map(|(time_ms, (batch, row))| (*time_ms, *batch, *row))
+    }
+
     fn of(batches: &[RecordBatch], time: usize) -> Self {
         let mut timed: Vec<(i64, u32, u32)> = Vec::new();
         for (number, batch) in batches.iter().enumerate() {

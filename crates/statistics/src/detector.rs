@@ -81,7 +81,7 @@ pub struct Detector {
 }
 
 /// Whether the grid keeps a start, from 1, at a look.
-fn is_kept(start: u64, look: u64) -> bool {
+pub(crate) fn is_kept(start: u64, look: u64) -> bool {
     let level = start.trailing_zeros().min(LEVEL_MAX);
     let looks = if level <= LEVEL_FINE { 4 } else { 2 } << level;
     look - start < looks

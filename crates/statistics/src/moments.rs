@@ -124,6 +124,12 @@ impl Moments {
         (self.count > 0 && !self.overflows()).then(|| (self.m2 / self.count as f64).sqrt())
     }
 
+    /// Variance of a population (n); `None` as for the standard deviation.
+    #[must_use]
+    pub fn population_variance(&self) -> Option<f64> {
+        (self.count > 0 && !self.overflows()).then(|| self.m2 / self.count as f64)
+    }
+
     /// Whether the squares of the differences are more than a double holds; the mean is right all the same.
     #[must_use]
     pub fn overflows(&self) -> bool {

@@ -45,6 +45,12 @@ impl ErrorSums {
         self.truth.count()
     }
 
+    /// Absolute errors.
+    #[must_use]
+    pub fn absolute(&self) -> &Moments {
+        &self.absolute
+    }
+
     /// Mean absolute error.
     #[must_use]
     pub fn mean_absolute(&self) -> Option<Estimate> {

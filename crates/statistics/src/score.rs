@@ -44,6 +44,18 @@ impl Estimate {
         (self.lower, self.upper)
     }
 
+    /// With an interval as wide as rows that depend on each other make it: by the root of their design effect, not below `least` nor above `most`.
+    #[must_use]
+    pub fn widened(self, design_effect: f64, (least, most): (f64, f64)) -> Self {
+        let by = design_effect.max(1.0).sqrt();
+        Self {
+            value: self.value,
+            standard_error: self.standard_error * by,
+            lower: (self.value - (self.value - self.lower) * by).max(least),
+            upper: (self.value + (self.upper - self.value) * by).min(most),
+        }
+    }
+
     /// A value with the interval of the normal law.
     #[must_use]
     pub fn new(value: f64, standard_error: f64) -> Self {
@@ -166,6 +178,12 @@ impl ScoreSums {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.brier.count()
+    }
+
+    /// Squared differences.
+    #[must_use]
+    pub fn squares(&self) -> &Moments {
+        &self.brier
     }
 
     /// Mean squared difference (Brier 1950).

@@ -137,6 +137,22 @@ pub struct Summary {
     pub performance_reason: String,
     /// How the model keeps its promise.
     pub performance: Option<PerformanceFound>,
+    /// Whether that is told from the labels of the window alone.
+    pub by_itself: bool,
+    /// Rows whose label can still come.
+    pub labels_awaited: u64,
+}
+
+impl Summary {
+    /// Labels that come early may be unlike those that come late: what they alone say is not known yet.
+    fn is_provisional(&mut self) -> bool {
+        let provisional = self.by_itself && self.labels_awaited > 0;
+        if provisional && self.performance == Some(PerformanceFound::Decayed) {
+            self.performance = Some(PerformanceFound::Unknown);
+            self.performance_reason = format!("worse so far, {} labels can still come", self.labels_awaited);
+        }
+        provisional
+    }
 }
 
 /// What the verdicts say together.

@@ -27,12 +27,15 @@ impl Projection {
     /// # Errors
     /// When the late label's name is another field's.
     pub fn new(judge: JudgeKind, rows: &Schema, late_label: Option<&Field>) -> Result<Self, SchemaError> {
+        let labelled = late_label.is_some() || rows.index_of_role(Role::Label).is_some();
         let wanted = |field: &Field| match judge {
             JudgeKind::Quality => true,
             // Event times say which phase of a season rows are of.
             JudgeKind::Drift => {
                 matches!(field.role, Role::Feature | Role::Score | Role::Prediction | Role::Timestamp)
             }
+            // Losses have seasons, too.
+            JudgeKind::Performance if field.role == Role::Timestamp => labelled,
             JudgeKind::Performance => {
                 matches!(
                     field.role,

@@ -197,6 +197,7 @@ fn reported(publication: &Publication, report: &Report) -> WindowReported {
         loss: summary.loss,
         performance: summary.performance,
         performance_reason: summary.performance_reason.clone(),
+        labels_awaited: summary.labels_awaited,
         harm: match report.harm {
             Harm::None => HarmFound::None,
             Harm::Harmless => HarmFound::Harmless,

@@ -93,6 +93,7 @@ fn reported(harm: HarmFound, performance: Option<PerformanceFound>) -> WindowRep
         drift_kinds: Vec::new(),
         loss: None,
         performance_reason: String::new(),
+        labels_awaited: 0,
         brier: Some(0.25),
         performance,
         harm,

@@ -216,7 +216,7 @@ impl StreamFile {
             }),
             model_id: self.model.clone(),
             reference: self.reference.clone().map(|name| ReferenceSelector { name, version: 0 }),
-            comparison: self.compare.clone(),
+            comparison: self.compare,
             ..Open::default()
         };
         let mut stream = stream(&self.address, constitution, open, RECONNECT).await?;

@@ -27,16 +27,55 @@ impl DriftService {
         request: proto::ExplainDetectionRequest,
     ) -> Result<proto::ExplainDetectionResponse, Problem> {
         let id = request.detection_id;
+        if let Some(report) = request.report {
+            if !id.is_empty() {
+                return Err(Problem::field("report", "TOO_MANY", "is beside detection_id: give one of them"));
+            }
+            return Ok(proto::ExplainDetectionResponse {
+                detection: None,
+                steps: steps(&report),
+                report: Some(report),
+            });
+        }
         let history = self.history.as_ref().ok_or_else(|| Problem::home_required("detections"))?;
         let found = history.get("", &id).await?;
         let found = found.ok_or_else(|| Problem::missing("detection", id, "UNKNOWN_DETECTION"))?;
         let report = proto::DriftReport::decode(&found.report[..])
             .map_err(|_| Problem::internal("a stored report cannot be read"))?;
-        let mut steps = decision(&report);
-        steps.extend(report.features.iter().flat_map(|feature| of_feature(feature, &report)));
+        let steps = steps(&report);
         let detection = Some(monitor::record(found));
         Ok(proto::ExplainDetectionResponse { detection, steps, report: Some(report) })
     }
+}
+
+fn steps(report: &proto::DriftReport) -> Vec<proto::ExplanationStep> {
+    let mut steps = decision(report);
+    steps.extend(report.monitor.as_ref().map(|state| of_monitor(state, report)));
+    steps.extend(report.features.iter().flat_map(|feature| of_feature(feature, report)));
+    steps
+}
+
+/// How a stream's evidence made an alarm.
+fn of_monitor(monitor: &proto::DriftMonitor, report: &proto::DriftReport) -> proto::ExplanationStep {
+    let evidence = report.features.iter().filter_map(|feature| Some((&feature.name, feature.ln_evidence?)));
+    let evidence: Vec<String> = evidence.map(|(name, ln)| format!("{name} {ln:.3}")).collect();
+    step(
+        "",
+        "an alarm when E, the mean of the evidence of all features and of all pairs together, reaches 2 N for each monitor of the stream, \
+         N the looks for which one false alarm is to be expected; features whose drift stands already count 0, evidence below 1 is shown as 1; an alarm stands until \
+         a look is within the tolerances",
+        format!(
+            "ln E = {:.3}, ln bound = {:.3}, N = {:.0}, look {}, alarm = {}, stands: {}; ln evidence of pairs {:.3}, of {}",
+            monitor.ln_evidence,
+            monitor.ln_bound,
+            monitor.looks_per_false_alarm,
+            monitor.looks,
+            monitor.alarm,
+            if monitor.features.is_empty() { "none".to_owned() } else { monitor.features.join(", ") },
+            monitor.pairs_ln_evidence,
+            evidence.join(", "),
+        ),
+    )
 }
 
 fn step(subject: &str, formula: &str, numbers: String) -> proto::ExplanationStep {

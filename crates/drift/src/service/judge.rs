@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use acgs_columns::RecordBatch;
 use acgs_contracts::drift::v1 as proto;
-use acgs_judge_kit::monitoring::Monitors;
+use acgs_judge_kit::{alarm::Budget, monitoring::Monitors};
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, message::Open};
 use acgs_reference::{counts::PaneCounts, message, places::Places, season::has_time_of_year};
 use acgs_vocabulary::{
@@ -26,7 +26,7 @@ use crate::{
     frozen::Frozen,
     recent::{Before, Recent, Span},
     schema_changes::{self, SchemaChange},
-    sequential::{Budget, Monitor, MonitorState},
+    sequential::{Monitor, MonitorState},
 };
 
 /// Says what a pane holds and what a window comes to.
@@ -120,7 +120,7 @@ impl Assessor for DriftAssessor {
         let places = Places::new(&reference, &open.schema);
         let changes = schema_changes::of_schema(&reference, &places, &open.schema);
         let monitors = 1 + self.config.monitor_keys.len().min(MONITOR_KEYS_MAX);
-        let budget = Budget::new(&self.config, open.pane_ms, monitors);
+        let budget = self.config.budget(open.pane_ms, monitors);
         let span = Span::new(open.recent_ms, &reference);
         let against = Against { frozen: Frozen::new(reference), places, changes, budget, span };
         Ok(Plan { against: Some(against), model_id })

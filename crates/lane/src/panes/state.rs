@@ -17,7 +17,7 @@ use crate::{
 /// Most bytes of a carry that is restored.
 const CARRY_BYTES_MAX: usize = 64 << 20;
 /// First byte of every pane state and carry.
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 3;
 
 fn encode<T: Serialize>(state: &T) -> Result<Bytes, Problem> {
     postcard::to_extend(state, vec![STATE_VERSION])

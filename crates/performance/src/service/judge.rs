@@ -1,15 +1,16 @@
 //! The lane judge: the domain behind the lane protocol.
 
 use acgs_columns::RecordBatch;
-use acgs_judge_kit::monitoring::Monitors;
-use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
-use acgs_reference::{LossBaseline, message};
+use acgs_judge_kit::{alarm::Budget, monitoring::Monitors};
+use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, message::Open};
+use acgs_reference::{message, season::Season};
 use acgs_vocabulary::{
     Problem, VerdictStatus, Window,
     budget::{self, Use},
 };
 use bytes::Bytes;
 use prost::Message;
+use serde::{Deserialize, Serialize};
 
 use super::{
     monitor::{self, Gathered},
@@ -17,8 +18,10 @@ use super::{
 };
 use crate::{
     config::Config,
+    findings,
     pane::{PerformancePane, Roles},
-    report,
+    report::{self, Beside},
+    sequential::{Expected, Monitor, MonitorState},
 };
 
 /// Says what a pane holds and what a window comes to.
@@ -33,7 +36,20 @@ pub struct PerformanceAssessor {
 pub struct Plan {
     service_id: String,
     roles: Roles,
-    baseline: Option<LossBaseline>,
+    expected: Option<Expected>,
+    /// `None` when nothing is monitored.
+    budget: Option<Budget>,
+}
+
+/// The monitor of a lane's stream: all keys together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Carry {
+    monitor: Monitor,
+    /// Whether the stream has keys.
+    keyed: bool,
+    /// The first of the keys since the watermark moved, and of those before: its windows tell of the whole stream.
+    teller: Option<String>,
+    next_teller: Option<String>,
 }
 
 /// A judge for one lane.
@@ -57,17 +73,23 @@ pub fn monitored(
 impl Assessor for PerformanceAssessor {
     type Plan = Plan;
     type Pane = PerformancePane;
-    type Carry = ();
+    type Carry = Carry;
+
+    const FEED: Feed = Feed::Settled;
 
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let reference = configs.iter().find(|(kind, _)| kind == "reference");
-        let baseline = match reference {
-            Some((_, content)) => message::decode(content)?.baseline,
-            None => None,
-        };
-        // A loss of a few rows is nothing to be measured by.
-        let baseline = baseline.filter(|baseline| baseline.labelled_count >= self.config.labelled_min);
-        Ok(Plan { service_id: open.service_id.clone(), roles: Roles::new(&open.schema), baseline })
+        let reference = reference.map(|(_, content)| message::decode(content)).transpose()?;
+        let expected = reference.and_then(|reference| {
+            // A loss of a few rows is nothing to be measured by.
+            let enough = reference.baseline.filter(|it| it.labelled_count >= self.config.labelled_min);
+            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases })
+        });
+        let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
+        let can_be_measured = expected.as_ref().filter(|it| it.baseline.loss > 0.0);
+        let budget = can_be_measured.and_then(|_| self.config.budget(open.pane_ms));
+        let roles = Roles::new(&open.schema).in_season(season);
+        Ok(Plan { service_id: open.service_id.clone(), roles, expected, budget })
     }
 
     fn pane(&self, _plan: &Self::Plan, labels_only: bool) -> Self::Pane {
@@ -78,9 +100,42 @@ impl Assessor for PerformanceAssessor {
         pane.heap_bytes()
     }
 
-    fn fits(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        let sums = pane.latency.is_sound() && pane.answers.is_sound();
-        sums && pane.latency_sketch.is_sound() && pane.scores.is_sound()
+    fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        pane.is_sound(plan.roles.phases())
+    }
+
+    fn carries(&self, plan: &Self::Plan, carry: &Self::Carry) -> bool {
+        carry.monitor.fits(|pane| self.fits(plan, pane))
+    }
+
+    fn bears_labels(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        pane.bears_labels()
+    }
+
+    fn is_settled(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
+        pane.is_settled()
+    }
+
+    fn feed(&self, plan: &Self::Plan, carry: &mut Self::Carry, fed: Fed<'_, Self::Pane>) {
+        let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
+        if fed.key.is_empty() {
+            carry.monitor.take(&self.config, expected, budget, fed.held);
+            return;
+        }
+        // The stream is all keys together, when the watermark moves on.
+        carry.keyed = true;
+        carry.monitor.wait(fed.held);
+        if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
+            carry.next_teller = Some(fed.key.to_owned());
+        }
+    }
+
+    fn tick(&self, plan: &Self::Plan, carry: &mut Self::Carry, _watermark_ms: i64) {
+        let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
+        if carry.next_teller.is_some() {
+            carry.teller = carry.next_teller.take();
+            carry.monitor.look_when_enough(&self.config, expected, budget);
+        }
     }
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
@@ -90,7 +145,8 @@ impl Assessor for PerformanceAssessor {
     fn noticed(&self, plan: &Self::Plan, pane: &Self::Pane, rows: &RecordBatch) {
         // The rows of such a pane were seen before; only their labels are new.
         if let Some(monitors) = self.monitors.as_ref().filter(|_| !pane.labels_only) {
-            monitor::gather_rows(monitors, &plan.service_id, plan.roles, plan.baseline, rows);
+            let baseline = plan.expected.as_ref().map(|expected| expected.baseline);
+            monitor::gather_rows(monitors, &plan.service_id, plan.roles, baseline, rows);
         }
     }
 
@@ -102,7 +158,7 @@ impl Assessor for PerformanceAssessor {
         &self,
         plan: &Self::Plan,
         pane: &Self::Pane,
-        _carried: &Carried<()>,
+        carried: &Carried<Self::Carry>,
         window: &Window,
     ) -> Assessment {
         if !plan.roles.any() {
@@ -110,13 +166,25 @@ impl Assessor for PerformanceAssessor {
             return Assessment::without(VerdictStatus::NotApplicable, reason);
         }
         let span_ms = window.end_ms.saturating_sub(window.start_ms);
-        let report = report::report(&self.config, &plan.roles, pane, plan.baseline, span_ms);
+        let beside = plan.expected.as_ref().map_or_else(Beside::default, |expected| Beside {
+            baseline: Some(expected.of_phases(&pane.phase_rows)),
+            design_effect: expected.factor(pane.labelled_count() as f64),
+        });
+        let mut report = report::report(&self.config, &plan.roles, pane, beside, span_ms);
+        report.monitor = plan.budget.map(|budget| carried.carry.state(&window.key, budget));
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
-            findings: report::findings(&self.config, &report),
+            findings: findings::findings(&self.config, &report),
             report: report_message::report(&report).encode_to_vec().into(),
         }
+    }
+}
+
+impl Carry {
+    /// What the monitor says by the windows of a key.
+    fn state(&self, key: &str, budget: Budget) -> MonitorState {
+        self.monitor.state(budget, !self.keyed || self.teller.as_deref() == Some(key))
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) fn config() -> Config {
         ranking_margin: 0.05,
         labelled_min: 30,
         positives_min: 10,
+        false_alarm_days: 30.0,
+        false_alarm_windows: 1_000.0,
         error_rate_max: 0.01,
         latency_p95_ms_max: 500.0,
         unusable_rate_max: 0.01,

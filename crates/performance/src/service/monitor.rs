@@ -15,6 +15,7 @@ use acgs_vocabulary::{
 
 use super::{PerformanceService, finding, targets::check_service};
 use crate::{
+    findings,
     pane::{PerformancePane, Roles},
     report, sla,
 };
@@ -139,7 +140,7 @@ impl PerformanceService {
                     labelled_count: report.labelled_count,
                     brier: report.brier.map(|brier| brier.value),
                 };
-                (submitted, report::findings(&self.config, &report))
+                (submitted, findings::findings(&self.config, &report))
             }
         };
         self.sink.publish(Judgement {

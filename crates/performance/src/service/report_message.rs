@@ -6,6 +6,7 @@ use acgs_statistics::score::Estimate;
 
 use crate::{
     report::{Report, State},
+    sequential::{Metric, MonitorState},
     sla::Violation,
 };
 
@@ -52,6 +53,25 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         state_reason: report.reason.clone(),
         positive_count: report.positive_count,
         useless_loss: report.useless_loss,
+        monitor: report.monitor.map(monitor),
+    }
+}
+
+fn monitor(state: MonitorState) -> proto::DecayMonitor {
+    let standing = match state.standing {
+        None => proto::DecayMetric::Unspecified,
+        Some(Metric::Loss) => proto::DecayMetric::Loss,
+        Some(Metric::Ranking) => proto::DecayMetric::Ranking,
+    };
+    proto::DecayMonitor {
+        ln_evidence: state.ln_evidence,
+        ln_bound: state.budget.ln_bound,
+        looks: state.looks,
+        looks_per_false_alarm: state.budget.looks,
+        alarm: state.alarm,
+        standing: standing.into(),
+        standing_looks: state.standing_looks,
+        alarms: state.alarms,
     }
 }
 

@@ -233,6 +233,7 @@ fn cell_for<'a>(role: Role, waiting: &'a Waiting, value: &'a OwnedCell) -> Cell<
         Role::Score => waiting.score.cell(),
         Role::Prediction => waiting.prediction.cell(),
         Role::Label => value.cell(),
+        Role::Timestamp => Cell::Integer(waiting.time_ms),
         _ => Cell::Null,
     }
 }

@@ -2,7 +2,7 @@
 //! came here.
 
 use acgs_lane::{LaneId, message::Verdict};
-use acgs_statistics::harm::{Harm, harm};
+use acgs_statistics::harm::{Harm, Risk, harm};
 use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
 use acgs_windowing::{WindowKey, watermark::BEGINNING};
 
@@ -133,7 +133,11 @@ impl Core {
             self.memory.remove(&pending.window);
         }
         let window = window_of(&self.spec.stream_id, &pending.window);
-        let Evidence { drifted, risk, summary } = evidence(self.read_evidence, &mut parts);
+        let Evidence { drifted, mut risk, mut summary } = evidence(self.read_evidence, &mut parts);
+        summary.labels_awaited = self.windows.labels_awaited(&pending.window);
+        if summary.is_provisional() {
+            risk = Risk::Unclear;
+        }
         let harm = harm(drifted, risk);
         let mut findings = findings(&parts, harm, summary.season_known);
         let mut judged: Vec<JudgeKind> =

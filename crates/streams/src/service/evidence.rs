@@ -3,7 +3,7 @@
 use acgs_contracts::{
     common::v1::{FieldRole, ModelKind},
     drift::v1::{DriftReport, FeatureDrift},
-    performance::v1::{Estimate, PerformanceReport, PerformanceState},
+    performance::v1::{DecayMetric, DecayMonitor, Estimate, PerformanceReport, PerformanceState},
     quality::v1::QualityReport,
 };
 use acgs_statistics::{
@@ -49,7 +49,29 @@ fn drifted_features(report: &DriftReport) -> Vec<String> {
     names
 }
 
-fn found(state: PerformanceState) -> PerformanceFound {
+/// How the model keeps its promise: by the stream's monitor where there is one, which a window by itself cannot overrule.
+fn found(report: &PerformanceReport) -> PerformanceFound {
+    match (&report.monitor, report.state()) {
+        (Some(monitor), _) if stands(monitor) => PerformanceFound::Decayed,
+        (Some(_), PerformanceState::Decayed) => PerformanceFound::Unknown,
+        (_, state) => found_of(state),
+    }
+}
+
+fn stands(monitor: &DecayMonitor) -> bool {
+    monitor.standing() != DecayMetric::Unspecified
+}
+
+/// Why that is not known.
+fn reason(report: &PerformanceReport) -> String {
+    let by_itself = report.monitor.as_ref().is_some_and(|monitor| !stands(monitor));
+    if by_itself && report.state() == PerformanceState::Decayed {
+        return "worse in this window by itself, which is not enough to tell decay from chance".to_owned();
+    }
+    report.state_reason.clone()
+}
+
+fn found_of(state: PerformanceState) -> PerformanceFound {
     match state {
         PerformanceState::Unspecified => PerformanceFound::Unspecified,
         PerformanceState::Unknown => PerformanceFound::Unknown,
@@ -74,7 +96,11 @@ fn loss_found(report: &PerformanceReport) -> Option<LossFound> {
 /// How the loss stands. What the judge calls decayed is worse, also where it is the ranking that shows it; before it has enough labels nothing is
 /// known.
 fn risk_of(report: &PerformanceReport) -> Risk {
+    if report.monitor.as_ref().is_some_and(stands) {
+        return Risk::Worse;
+    }
     match report.state() {
+        PerformanceState::Decayed if report.monitor.is_some() => return Risk::Unclear,
         PerformanceState::Decayed => return Risk::Worse,
         PerformanceState::Unknown | PerformanceState::Unspecified => return Risk::Unclear,
         PerformanceState::Ok => {}
@@ -134,10 +160,10 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         season_known: drift.as_ref().and_then(|report| report.season_known),
         brier: performance.as_ref().and_then(|report| report.brier).map(|brier| brier.value),
         loss: performance.as_ref().and_then(loss_found),
-        performance_reason: performance
-            .as_ref()
-            .map_or_else(String::new, |report| report.state_reason.clone()),
-        performance: performance.as_ref().map(|report| found(report.state())),
+        performance_reason: performance.as_ref().map_or_else(String::new, reason),
+        performance: performance.as_ref().map(found),
+        by_itself: performance.as_ref().is_some_and(|report| report.monitor.is_none()),
+        labels_awaited: 0,
     };
     Ok(Evidence { drifted: drift.as_ref().map(has_drifted), risk, summary })
 }

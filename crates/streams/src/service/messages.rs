@@ -85,6 +85,7 @@ fn report(report: &Report) -> proto::WindowReport {
         alerts: report.alerts.iter().map(alert).collect(),
         latency_us: report.latency_us,
         drift_kinds: drift_kinds(&report.summary.drift_kinds),
+        labels_awaited: report.summary.labels_awaited,
     }
 }
 

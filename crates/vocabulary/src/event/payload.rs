@@ -148,6 +148,11 @@ pub struct NotJudged {
     pub reason: String,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde wants")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// A window is reported, with all verdicts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowReported {
@@ -175,6 +180,9 @@ pub struct WindowReported {
     /// Why that is unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub performance_reason: String,
+    /// Rows whose label can still come: above 0 what is said of performance is provisional.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub labels_awaited: u64,
     /// Drift and loss together.
     pub harm: HarmFound,
     /// The window.

@@ -119,7 +119,7 @@ impl Windows {
             let due = fired.is_some_and(|state| {
                 watermark >= state.fired_at.saturating_add(interval_ms)
                     || watermark >= window.end_ms.saturating_add(horizon_ms)
-                    || self.awaited(&window) == 0
+                    || self.labels_awaited(&window) == 0
             });
             *looked = Some(window.clone());
             if due {
@@ -130,7 +130,9 @@ impl Windows {
         true
     }
 
-    fn awaited(&self, window: &WindowKey) -> u64 {
+    /// Rows of a window whose label can still come.
+    #[must_use]
+    pub fn labels_awaited(&self, window: &WindowKey) -> u64 {
         self.awaited_between(&window.key, window.start_ms, window.end_ms)
     }
 

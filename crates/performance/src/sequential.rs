@@ -1,0 +1,236 @@
+//! The monitor of a model's loss: evidence that it is larger than what the reference leads to expect by more than is tolerated, or that classes are
+//! told apart less well, looked at whenever labels are settled, with a budget of false alarms. It must not know how panes are made.
+//!
+//! What is expected is taken at the upper end of its own error, so that a reference of few rows is not taken for the truth.
+
+use acgs_judge_kit::alarm::Budget;
+use acgs_reference::{
+    LossBaseline, ModelKind,
+    answers::{self, model_kind},
+    loss::{ExpectedLoss, LossPhases},
+    variation::factor_at,
+};
+use acgs_statistics::{
+    decline::{Decline, Excess, LnEvidence, Shortfall},
+    score::{Estimate, area_standard_error},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{config::Config, pane::PerformancePane};
+
+/// Standard errors of the reference above which its loss is not taken to be: one in two hundred is.
+const REFERENCE_Z: f64 = 2.576;
+/// Losses below which none of so many rows can be told from none at all (the rule of three).
+const NONE_OF: f64 = 3.0;
+
+/// What is known of the model's loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expected {
+    /// Of the whole reference.
+    pub baseline: LossBaseline,
+    /// What time shows of it.
+    pub phases: LossPhases,
+}
+
+/// What has decayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Metric {
+    /// The loss.
+    Loss,
+    /// The area under the ROC curve.
+    Ranking,
+}
+
+/// What the monitor carries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Monitor {
+    looks: u64,
+    decline: Decline,
+    /// Rows that are too few for a look by themselves.
+    waiting: Option<PerformancePane>,
+    evidence: LnEvidence,
+    ln_evidence: f64,
+    alarms: u64,
+    alarmed: bool,
+    /// What stands, and the look since which it does.
+    standing: Option<(Metric, u64)>,
+}
+
+/// What a monitor says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MonitorState {
+    /// Of loss and ranking together, not below 0.
+    pub ln_evidence: f64,
+    /// Its bound.
+    pub budget: Budget,
+    /// Looks so far.
+    pub looks: u64,
+    /// Alarms so far.
+    pub alarms: u64,
+    /// Whether the last look alarmed.
+    pub alarm: bool,
+    /// What has decayed and is not yet as it was.
+    pub standing: Option<Metric>,
+    /// Looks since it did.
+    pub standing_looks: u64,
+    /// Whether this window is the one that tells of it: of a stream with keys one key does.
+    pub tells: bool,
+}
+
+/// One look's numbers.
+struct Look {
+    rows: f64,
+    loss: f64,
+    expected: ExpectedLoss,
+    excess: Excess,
+    shortfall: Shortfall,
+    area: Option<Estimate>,
+}
+
+impl Expected {
+    /// What the baseline is for rows with these phases.
+    #[must_use]
+    pub fn of_phases(&self, phase_rows: &[u64]) -> LossBaseline {
+        let ExpectedLoss { mean, standard_error } = self.phases.expected(&self.baseline, phase_rows);
+        LossBaseline { loss: mean, loss_standard_error: standard_error, ..self.baseline }
+    }
+
+    /// The design effect of so many rows.
+    #[must_use]
+    pub fn factor(&self, rows: f64) -> f64 {
+        factor_at(&self.phases.variation, rows)
+    }
+}
+
+impl Monitor {
+    /// Takes rows whose labels are settled; a look needs some of either kind.
+    pub fn take(&mut self, config: &Config, expected: &Expected, budget: Budget, pane: &PerformancePane) {
+        self.wait(pane);
+        self.look_when_enough(config, expected, budget);
+    }
+
+    /// Keeps rows for the next look.
+    pub fn wait(&mut self, pane: &PerformancePane) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.merge(pane),
+            none => *none = Some(pane.clone()),
+        }
+    }
+
+    /// Looks, when enough rows have come.
+    pub fn look_when_enough(&mut self, config: &Config, expected: &Expected, budget: Budget) {
+        let Some(look) = self.waiting.as_ref().and_then(|pane| Look::of(config, expected, pane)) else {
+            return;
+        };
+        self.waiting = None;
+        self.looks += 1;
+        if let Some((metric, _)) = self.standing {
+            if look.is_over(config, expected, metric) {
+                self.standing = None;
+            } else {
+                // Of what stands nothing new is to be found.
+                self.alarmed = false;
+                return;
+            }
+        }
+        self.decline.push(self.looks, look.rows, look.excess, look.shortfall);
+        self.evidence = self.decline.ln_evidence(|rows| expected.factor(rows));
+        self.ln_evidence = self.evidence.both();
+        self.alarmed = self.ln_evidence >= budget.ln_bound;
+        if self.alarmed {
+            self.alarms += 1;
+            let metric =
+                if self.evidence.loss >= self.evidence.ranking { Metric::Loss } else { Metric::Ranking };
+            self.standing = Some((metric, self.looks));
+            self.decline.clear();
+        }
+    }
+
+    /// What it says; `tells` as in [`MonitorState::tells`].
+    #[must_use]
+    pub fn state(&self, budget: Budget, tells: bool) -> MonitorState {
+        MonitorState {
+            ln_evidence: self.ln_evidence.max(0.0),
+            budget,
+            looks: self.looks,
+            alarms: self.alarms,
+            alarm: self.alarmed,
+            standing: self.standing.map(|(metric, _)| metric),
+            standing_looks: self.standing.map_or(0, |(_, since)| self.looks - since),
+            tells,
+        }
+    }
+
+    /// Whether what came back from outside can be used.
+    #[must_use]
+    pub fn fits(&self, is_sound: impl Fn(&PerformancePane) -> bool) -> bool {
+        self.decline.fits(self.looks)
+            && self.waiting.as_ref().is_none_or(is_sound)
+            && self.standing.is_none_or(|(_, since)| since <= self.looks)
+    }
+}
+
+impl Look {
+    /// `None` while there are too few labels.
+    fn of(config: &Config, expected: &Expected, pane: &PerformancePane) -> Option<Self> {
+        let baseline = &expected.baseline;
+        let scores = pane.scores.mapped(Some(baseline.coding)).scores;
+        let kind = model_kind(scores.count(), &pane.answers, Some(baseline.kind))?;
+        if kind != baseline.kind {
+            return None;
+        }
+        let (count, mean, variance) = answers::losses(kind, &scores, &pane.answers)?;
+        let (positives, negatives) = scores.class_counts();
+        let too_few = count < config.labelled_min as f64
+            || (kind == ModelKind::Binary && positives.min(negatives) < config.positives_min);
+        if too_few || !variance.is_finite() {
+            return None;
+        }
+        let of_phases = expected.phases.expected(baseline, &pane.phase_rows);
+        let mut bound =
+            (of_phases.mean + REFERENCE_Z * of_phases.standard_error) * (1.0 + config.loss_margin);
+        if kind != ModelKind::Regression {
+            bound = bound.max(NONE_OF / baseline.labelled_count.max(1) as f64);
+        }
+        let factor = expected.factor(count);
+        let excess = if bound > 0.0 { Excess::new(count, mean, variance, bound) } else { Excess::default() };
+        let area = scores.area();
+        let shortfall =
+            area.zip(area_bound(config, expected)).map_or_else(Shortfall::default, |(area, bound)| {
+                let error = area_standard_error(bound, positives as f64, negatives as f64);
+                Shortfall::new(area.value, bound, error)
+            });
+        Some(Self {
+            rows: count,
+            loss: mean,
+            expected: of_phases,
+            excess: excess.times(1.0 / factor),
+            shortfall: shortfall.times(1.0 / factor),
+            area,
+        })
+    }
+
+    /// Whether what has decayed is within what is tolerated again.
+    fn is_over(&self, config: &Config, expected: &Expected, metric: Metric) -> bool {
+        let loss = self.loss <= self.expected.mean * (1.0 + config.loss_margin);
+        let ranking = self
+            .area
+            .zip(expected.baseline.auc)
+            .is_none_or(|(area, then)| area.value >= then - config.ranking_margin);
+        match metric {
+            Metric::Loss => loss,
+            Metric::Ranking => ranking,
+        }
+    }
+}
+
+/// The least area under the ROC curve that is tolerated.
+fn area_bound(config: &Config, expected: &Expected) -> Option<f64> {
+    let baseline = &expected.baseline;
+    let (then, rate) = baseline.auc.zip(baseline.positive_rate)?;
+    let labels = baseline.labelled_count as f64;
+    let error =
+        area_standard_error(then, labels * rate, labels * (1.0 - rate)) * expected.factor(labels).sqrt();
+    let bound = then - config.ranking_margin - REFERENCE_Z * error;
+    (bound > 0.0).then_some(bound)
+}

@@ -1,0 +1,164 @@
+//! What loss a reference leads to expect, season by season, and how losses hang together in time. It must not know how rows are judged by it.
+
+use acgs_columns::{RecordBatch, Role, Schema};
+use acgs_statistics::moments::Moments;
+
+use crate::{
+    answers, labels,
+    reference::{LossBaseline, ModelKind},
+    season::Season,
+    seasonal::Seasonal,
+    spans::Order,
+    variation::{Stretch, Variation, factor_at, variations},
+};
+
+/// Parts of about as many losses each by which it is looked for a season.
+const PARTS: usize = 64;
+/// Stretches of rows whose variation is measured, at most, and the rows of the shortest.
+const STRETCHES: usize = 512;
+const STRETCH_ROWS_MIN: usize = 4;
+/// Rows of the whole that a phase is given, so that one of few rows is not taken for its few.
+const SHRUNK_BY: f64 = 20.0;
+
+/// Losses of one phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PhaseLoss {
+    /// Rows with a loss.
+    pub count: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their population variance.
+    pub variance: f64,
+}
+
+/// What time shows of losses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LossPhases {
+    /// What they vary with.
+    pub season: Season,
+    /// Of each phase; empty without a season.
+    pub phases: Vec<PhaseLoss>,
+    /// How much more they vary together than independent ones, by the length of stretches.
+    pub variation: Vec<Variation>,
+}
+
+/// A loss that is to be expected.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpectedLoss {
+    /// The mean.
+    pub mean: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+}
+
+impl LossPhases {
+    /// What is to be expected of rows with these phases; without phases, what the whole reference has.
+    #[must_use]
+    pub fn expected(&self, baseline: &LossBaseline, phase_rows: &[u64]) -> ExpectedLoss {
+        let all: u64 = phase_rows.iter().sum();
+        if self.phases.is_empty() || phase_rows.len() != self.phases.len() || all == 0 {
+            let factor = factor_at(&self.variation, baseline.labelled_count as f64);
+            let standard_error = baseline.loss_standard_error * factor.sqrt();
+            return ExpectedLoss { mean: baseline.loss, standard_error };
+        }
+        let whole_variance = baseline.loss_standard_error.powi(2) * baseline.labelled_count as f64;
+        let (mut mean, mut variance) = (0.0, 0.0);
+        for (phase, rows) in self.phases.iter().zip(phase_rows) {
+            let (weight, count) = (*rows as f64 / all as f64, phase.count as f64);
+            let shrunk = (count * phase.mean + SHRUNK_BY * baseline.loss) / (count + SHRUNK_BY);
+            let of_rows = (count * phase.variance + SHRUNK_BY * whole_variance) / (count + SHRUNK_BY);
+            mean += weight * shrunk;
+            variance += weight * weight * of_rows / (count + SHRUNK_BY);
+        }
+        let rows: u64 = self.phases.iter().map(|phase| phase.count).sum();
+        let factor = factor_at(&self.variation, rows as f64);
+        ExpectedLoss { mean, standard_error: (variance * factor).sqrt() }
+    }
+
+    /// Of a reference's labelled rows, in order of their times.
+    pub(crate) fn measure(
+        baseline: &LossBaseline,
+        schema: &Schema,
+        batches: &[RecordBatch],
+        order: &Order,
+    ) -> Self {
+        let (times, losses) = losses(baseline, schema, batches, order);
+        if losses.is_empty() {
+            return Self::default();
+        }
+        let season = season(&times, &losses);
+        let phase_of: Vec<usize> = times.iter().map(|time_ms| season.phase(*time_ms)).collect();
+        let mut of_phases = vec![Vec::new(); season.phases()];
+        phase_of.iter().zip(&losses).for_each(|(phase, loss)| of_phases[*phase].push(*loss));
+        let phases: Vec<PhaseLoss> = of_phases.iter().map(|losses| PhaseLoss::of(losses)).collect();
+        let length = losses.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+        let stretches = phase_of.chunks_exact(length).zip(losses.chunks_exact(length));
+        let stretches = stretches.map(|(phase_of, losses)| {
+            let mut stretch = Stretch { found: losses.iter().sum(), ..Stretch::default() };
+            for phase in phase_of {
+                stretch.row(*phase);
+                stretch.expected += phases[*phase].mean;
+                stretch.variance += phases[*phase].variance;
+            }
+            stretch
+        });
+        let phase_rows: Vec<f64> = phases.iter().map(|phase| phase.count as f64).collect();
+        let variation = variations(vec![stretches.collect()], &phase_rows);
+        Self { season, phases: if season == Season::None { Vec::new() } else { phases }, variation }
+    }
+}
+
+impl PhaseLoss {
+    fn of(losses: &[f64]) -> Self {
+        let mut moments = Moments::default();
+        moments.push_slice(losses);
+        Self {
+            count: moments.count(),
+            mean: moments.mean().unwrap_or(0.0),
+            variance: moments.population_variance().unwrap_or(0.0),
+        }
+    }
+}
+
+/// Times and losses of the rows that have both, in order.
+fn losses(
+    baseline: &LossBaseline,
+    schema: &Schema,
+    batches: &[RecordBatch],
+    order: &Order,
+) -> (Vec<i64>, Vec<f64>) {
+    let place = |role| schema.index_of_role(role);
+    let said = match baseline.kind {
+        ModelKind::Binary => place(Role::Score),
+        ModelKind::Classes | ModelKind::Regression => place(Role::Prediction),
+    };
+    let Some((said, label)) = said.zip(place(Role::Label)) else { return (Vec::new(), Vec::new()) };
+    let loss = |batch: u32, row: u32| {
+        let columns = batches[batch as usize].columns();
+        let (said, label, row) = (&columns[said], &columns[label], row as usize);
+        match baseline.kind {
+            ModelKind::Binary => labels::loss(said, label, row, baseline.coding),
+            ModelKind::Classes => answers::is_wrong(said, label, row).map(|it| f64::from(u8::from(it))),
+            ModelKind::Regression => answers::absolute_error(said, label, row),
+        }
+    };
+    order.rows().filter_map(|(time_ms, batch, row)| Some((time_ms, loss(batch, row)?))).unzip()
+}
+
+/// What losses vary with, by the mean losses of the parts that they are in: few enormous ones are not all.
+fn season(times: &[i64], losses: &[f64]) -> Season {
+    let mut sorted = losses.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let mut ends: Vec<f64> = (1..PARTS).map(|part| sorted[part * (sorted.len() - 1) / PARTS]).collect();
+    ends.dedup();
+    let codes: Vec<u8> = losses.iter().map(|loss| ends.partition_point(|end| end < loss) as u8).collect();
+    let mut sums = vec![(0.0, 0.0); ends.len() + 1];
+    for (code, loss) in codes.iter().zip(losses) {
+        let of = &mut sums[*code as usize];
+        *of = (of.0 + loss, of.1 + 1.0);
+    }
+    let scores: Vec<Option<f64>> = sums.iter().map(|(sum, rows)| (*rows > 0.0).then(|| sum / rows)).collect();
+    let mut found = Seasonal::with_years(times);
+    found.look(&codes, &scores);
+    found.season(1)
+}
