@@ -67,9 +67,9 @@ async fn the_demo_tells_three_chapters() {
     };
     assert_eq!(verdict(7), ("harmful".into(), true, "decayed".into()));
     assert_eq!(verdict(9), ("harmless".into(), true, "ok".into()));
-    // The share of one carrier has trebled by then.
+    // The share of one carrier has trebled by then; two weeks are worse, which is not enough to call it decay.
     let (drift, _, performance) = verdict(12);
-    assert_eq!((drift.as_str(), performance.as_str()), ("harmful", "decayed"));
+    assert_eq!((drift.as_str(), performance.as_str()), ("harmful", "ok"));
     assert!((month(7)["brier"].as_f64().unwrap() - 0.24).abs() < 0.01);
     assert!((month(9)["brier"].as_f64().unwrap() - 0.114).abs() < 0.01);
     assert!(month(7)["alerts"].as_u64().unwrap() > 0);

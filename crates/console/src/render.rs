@@ -142,6 +142,7 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "drift_kinds": report.drift_kinds().map(|kind| word(kind.as_str_name(), "DRIFT_KIND_")).collect::<Vec<_>>(),
         "performance": performance.map(state_word),
         "performance_by_itself": performance.map(|performance| word(performance.state().as_str_name(), "PERFORMANCE_STATE_")),
+        "decay": performance.and_then(|performance| performance.monitor.as_ref()).map(|monitor| json!({"ln_evidence": monitor.ln_evidence, "ln_bound": monitor.ln_bound, "looks": monitor.looks, "standing": word(monitor.standing().as_str_name(), "DECAY_METRIC_")})),
         "labels_awaited": report.labels_awaited,
         "labelled": performance.map(|performance| performance.labelled_count),
         "model_kind": performance.map(|performance| word(performance.model_kind().as_str_name(), "MODEL_KIND_")),

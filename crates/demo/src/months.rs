@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use acgs_contracts::orchestrator::v1::{Harm, WindowReport};
+use acgs_contracts::{
+    orchestrator::v1::{Harm, WindowReport},
+    performance::v1::PerformanceState,
+};
 use comfy_table::{Table, presets::UTF8_FULL_CONDENSED};
 
 use acgs_console::render::{harm_word, has_decayed};
@@ -58,7 +61,8 @@ impl Months {
             *month.harms.entry(harm_word(report.harm())).or_default() += 1;
             month.score_drift += u32::from(report.drift.as_ref().is_some_and(|drift| drift.score_drift));
             if let Some(performance) = &report.performance {
-                month.decayed += u32::from(has_decayed(performance));
+                let decayed = performance.state() == PerformanceState::Decayed || has_decayed(performance);
+                month.decayed += u32::from(decayed);
                 if let Some(brier) = &performance.brier {
                     month.loss_sum += brier.value * performance.labelled_count as f64;
                     month.labelled += performance.labelled_count;
@@ -135,11 +139,10 @@ impl Months {
 }
 
 impl Month {
-    /// The verdict of most windows.
+    /// The verdict of most windows of which one is known.
     fn drift(&self) -> &'static str {
-        let order = ["harmful", "decay", "unknown", "harmless", "none"];
-        let count = |word: &&str| self.harms.get(*word).copied().unwrap_or(0);
-        order.into_iter().rev().max_by_key(count).unwrap_or(harm_word(Harm::Unknown))
+        let known = self.harms.iter().filter(|(word, _)| **word != harm_word(Harm::Unknown));
+        known.max_by_key(|(_, count)| **count).map_or(harm_word(Harm::Unknown), |(word, _)| *word)
     }
 
     fn has_score_drift(&self) -> bool {

@@ -167,7 +167,8 @@ fn found(seen: &Seen) -> Vec<Trigger> {
         let description = format!("the loss is surely worse in the window until {until}{measured}");
         triggers.push(trigger(seen, TriggerKind::PerformanceDegradation, Severity::High, description));
     }
-    if seen.window.harm == HarmFound::Harmful {
+    // What is harmful in one window by itself may be so by chance: the loss has to have decayed by all that is settled.
+    if seen.window.harm == HarmFound::Harmful && seen.window.performance == Some(PerformanceFound::Decayed) {
         let description = format!("the inputs moved and it does harm in the window until {until}{measured}");
         triggers.push(trigger(seen, TriggerKind::DriftDetected, Severity::High, description));
     }

@@ -5,8 +5,8 @@ use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
 use crate::{
     config::Config,
+    decay::{Metric, MonitorState},
     report::{Report, State, lower_beside},
-    sequential::{Metric, MonitorState},
 };
 
 /// A metric, its value, what is tolerated, and a sentence.
@@ -45,9 +45,10 @@ fn by_itself(config: &Config, report: &Report) -> Option<Decay> {
 fn of_stream(config: &Config, report: &Report, monitor: MonitorState, metric: Metric) -> Decay {
     let evidence = format!(
         "the evidence was e^{:.1} when it was told, e^{:.1} would be enough",
-        monitor.ln_evidence, monitor.budget.ln_bound
+        monitor.ln_evidence,
+        monitor.budget.looks.ln()
     );
-    let of_evidence = (monitor.ln_evidence, monitor.budget.ln_bound);
+    let of_evidence = (monitor.ln_evidence, monitor.budget.looks.ln());
     let here = |now: Option<f64>, then: Option<f64>| match (now, then) {
         (Some(now), Some(then)) => format!("{now:.4} in this window, the reference had {then:.4}"),
         _ => "this window has no labels of it yet".to_owned(),

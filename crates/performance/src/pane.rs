@@ -38,7 +38,7 @@ pub struct PerformancePane {
 }
 
 /// The columns of the roles that matter here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
     score: Option<usize>,
     prediction: Option<usize>,
@@ -145,6 +145,17 @@ impl PerformancePane {
         let labelled = (0..rows.rows()).filter(|row| label.is_valid(*row));
         for time_ms in labelled.filter_map(|row| times.integer(row)) {
             self.phase_rows[roles.season.phase(time_ms)] += 1;
+        }
+    }
+
+    /// Its labels alone.
+    #[must_use]
+    pub fn labels(&self) -> Self {
+        Self {
+            scores: self.scores.clone(),
+            answers: self.answers.clone(),
+            phase_rows: self.phase_rows.clone(),
+            ..Self::default()
         }
     }
 

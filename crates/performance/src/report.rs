@@ -2,8 +2,8 @@
 
 use crate::{
     config::Config,
+    decay::MonitorState,
     pane::{PerformancePane, Roles},
-    sequential::MonitorState,
 };
 use acgs_reference::{
     LossBaseline, ModelKind,
@@ -82,6 +82,8 @@ pub struct Report {
     pub reason: String,
     /// What the stream's labels have come to; `None` outside of streams, and where nothing is monitored.
     pub monitor: Option<MonitorState>,
+    /// How much more losses vary than those of independent rows.
+    pub design_effect: f64,
 }
 
 /// What rows are held against.
@@ -89,13 +91,15 @@ pub struct Report {
 pub struct Beside {
     /// The loss to be expected of them.
     pub baseline: Option<LossBaseline>,
-    /// How much more they vary than independent ones.
+    /// How much more their losses vary than independent ones.
     pub design_effect: f64,
+    /// The same of how well they are ranked.
+    pub ranking_effect: f64,
 }
 
 impl Default for Beside {
     fn default() -> Self {
-        Self { baseline: None, design_effect: 1.0 }
+        Self { baseline: None, design_effect: 1.0, ranking_effect: 1.0 }
     }
 }
 
@@ -114,7 +118,7 @@ pub fn report(
     beside: impl Into<Beside>,
     span_ms: i64,
 ) -> Report {
-    let Beside { baseline, design_effect } = beside.into();
+    let Beside { baseline, design_effect, ranking_effect } = beside.into();
     let share = |it: Estimate| it.widened(design_effect, (0.0, 1.0));
     let amount = |it: Estimate| it.widened(design_effect, (0.0, f64::INFINITY));
     let any = |it: Estimate| it.widened(design_effect, (f64::NEG_INFINITY, f64::INFINITY));
@@ -135,7 +139,7 @@ pub fn report(
     let errors = answers.errors();
     let right = Estimate::of_share(answers.right()).filter(|_| !numbers).map(share);
     let same_kind = baseline.filter(|baseline| kind == Some(baseline.kind));
-    let auc = scores.area().map(share);
+    let auc = scores.area().map(|it| it.widened(ranking_effect, (0.0, 1.0)));
     let (state, reason) = state(config, Measured { kind, loss, scores, answers, auc }, baseline);
     Report {
         row_count: pane.row_count,
@@ -169,6 +173,7 @@ pub fn report(
         state,
         reason,
         monitor: None,
+        design_effect,
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! What is expected is taken at the upper end of its own error, so that a reference of few rows is not taken for the truth.
 
+use std::collections::VecDeque;
+
 use acgs_judge_kit::alarm::Budget;
 use acgs_reference::{
     LossBaseline, ModelKind,
@@ -16,10 +18,17 @@ use acgs_statistics::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, pane::PerformancePane};
+use crate::{
+    config::Config,
+    decay::{Metric, MonitorState, RecentLoss},
+    pane::{PerformancePane, Roles},
+    report::{self, Beside},
+};
 
-/// Standard errors of the reference above which its loss is not taken to be: one in two hundred is.
-const REFERENCE_Z: f64 = 2.576;
+/// Standard errors of the reference above which its loss is not taken to be: one in twenty is, by little, and the margin is beyond that.
+const REFERENCE_Z: f64 = 1.645;
+/// Looks that are taken together to say that the loss is not worse.
+const RECENT_LOOKS: usize = 4;
 /// Losses below which none of so many rows can be told from none at all (the rule of three).
 const NONE_OF: f64 = 3.0;
 
@@ -30,15 +39,6 @@ pub struct Expected {
     pub baseline: LossBaseline,
     /// What time shows of it.
     pub phases: LossPhases,
-}
-
-/// What has decayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Metric {
-    /// The loss.
-    Loss,
-    /// The area under the ROC curve.
-    Ranking,
 }
 
 /// What the monitor carries.
@@ -54,27 +54,8 @@ pub struct Monitor {
     alarmed: bool,
     /// What stands, and the look since which it does.
     standing: Option<(Metric, u64)>,
-}
-
-/// What a monitor says.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MonitorState {
-    /// Of loss and ranking together, not below 0.
-    pub ln_evidence: f64,
-    /// Its bound.
-    pub budget: Budget,
-    /// Looks so far.
-    pub looks: u64,
-    /// Alarms so far.
-    pub alarms: u64,
-    /// Whether the last look alarmed.
-    pub alarm: bool,
-    /// What has decayed and is not yet as it was.
-    pub standing: Option<Metric>,
-    /// Looks since it did.
-    pub standing_looks: u64,
-    /// Whether this window is the one that tells of it: of a stream with keys one key does.
-    pub tells: bool,
+    /// Labels of the last looks.
+    recent: VecDeque<PerformancePane>,
 }
 
 /// One look's numbers.
@@ -95,10 +76,27 @@ impl Expected {
         LossBaseline { loss: mean, loss_standard_error: standard_error, ..self.baseline }
     }
 
-    /// The design effect of so many rows.
+    /// What these rows are held against.
+    #[must_use]
+    pub fn beside(&self, pane: &PerformancePane) -> Beside {
+        let rows = pane.labelled_count() as f64;
+        Beside {
+            baseline: Some(self.of_phases(&pane.phase_rows)),
+            design_effect: self.factor(rows),
+            ranking_effect: self.ranking_factor(rows),
+        }
+    }
+
+    /// The design effect of the losses of so many rows.
     #[must_use]
     pub fn factor(&self, rows: f64) -> f64 {
         factor_at(&self.phases.variation, rows)
+    }
+
+    /// That of their ranking.
+    #[must_use]
+    pub fn ranking_factor(&self, rows: f64) -> f64 {
+        factor_at(&self.phases.ranking_variation, rows)
     }
 }
 
@@ -112,8 +110,8 @@ impl Monitor {
     /// Keeps rows for the next look.
     pub fn wait(&mut self, pane: &PerformancePane) {
         match &mut self.waiting {
-            Some(waiting) => waiting.merge(pane),
-            none => *none = Some(pane.clone()),
+            Some(waiting) => waiting.merge(&pane.labels()),
+            none => *none = Some(pane.labels()),
         }
     }
 
@@ -122,7 +120,10 @@ impl Monitor {
         let Some(look) = self.waiting.as_ref().and_then(|pane| Look::of(config, expected, pane)) else {
             return;
         };
-        self.waiting = None;
+        self.recent.extend(self.waiting.take());
+        while self.recent.len() > RECENT_LOOKS {
+            self.recent.pop_front();
+        }
         self.looks += 1;
         if let Some((metric, _)) = self.standing {
             if look.is_over(config, expected, metric) {
@@ -134,9 +135,10 @@ impl Monitor {
             }
         }
         self.decline.push(self.looks, look.rows, look.excess, look.shortfall);
-        self.evidence = self.decline.ln_evidence(|rows| expected.factor(rows));
+        self.evidence =
+            self.decline.ln_evidence(|rows| (expected.factor(rows), expected.ranking_factor(rows)));
         self.ln_evidence = self.evidence.both();
-        self.alarmed = self.ln_evidence >= budget.ln_bound;
+        self.alarmed = self.ln_evidence >= budget.looks.ln();
         if self.alarmed {
             self.alarms += 1;
             let metric =
@@ -148,7 +150,7 @@ impl Monitor {
 
     /// What it says; `tells` as in [`MonitorState::tells`].
     #[must_use]
-    pub fn state(&self, budget: Budget, tells: bool) -> MonitorState {
+    pub fn state(&self, config: &Config, expected: &Expected, budget: Budget, tells: bool) -> MonitorState {
         MonitorState {
             ln_evidence: self.ln_evidence.max(0.0),
             budget,
@@ -158,14 +160,31 @@ impl Monitor {
             standing: self.standing.map(|(metric, _)| metric),
             standing_looks: self.standing.map_or(0, |(_, since)| self.looks - since),
             tells,
+            recent: self.recent_loss(config, expected),
         }
+    }
+
+    /// The loss of the last looks together.
+    fn recent_loss(&self, config: &Config, expected: &Expected) -> Option<RecentLoss> {
+        let mut all = PerformancePane::default();
+        self.recent.iter().for_each(|pane| all.merge(pane));
+        let report = report::report(config, &Roles::default(), &all, expected.beside(&all), 0);
+        Some(RecentLoss {
+            looks: self.recent.len() as u64,
+            loss: report.loss?,
+            auc: report.auc,
+            useless: report.useless_loss,
+            baseline: report.baseline?.loss,
+            margin: report.loss_margin,
+        })
     }
 
     /// Whether what came back from outside can be used.
     #[must_use]
     pub fn fits(&self, is_sound: impl Fn(&PerformancePane) -> bool) -> bool {
         self.decline.fits(self.looks)
-            && self.waiting.as_ref().is_none_or(is_sound)
+            && self.waiting.iter().chain(&self.recent).all(is_sound)
+            && self.recent.len() <= RECENT_LOOKS
             && self.standing.is_none_or(|(_, since)| since <= self.looks)
     }
 }
@@ -187,12 +206,14 @@ impl Look {
             return None;
         }
         let of_phases = expected.phases.expected(baseline, &pane.phase_rows);
-        let mut bound =
-            (of_phases.mean + REFERENCE_Z * of_phases.standard_error) * (1.0 + config.loss_margin);
+        let of_whole = expected.phases.expected(baseline, &[]).standard_error;
+        let mut bound = (of_phases.mean + REFERENCE_Z * of_whole) * (1.0 + config.loss_margin);
         if kind != ModelKind::Regression {
             bound = bound.max(NONE_OF / baseline.labelled_count.max(1) as f64);
         }
-        let factor = expected.factor(count);
+        // What is wrong of one phase is wrong in its looks only: it makes them worth less.
+        let of_phase = (of_phases.standard_error.powi(2) - of_whole * of_whole).max(0.0);
+        let factor = expected.factor(count) * (1.0 + of_phase * count / variance.max(f64::MIN_POSITIVE));
         let excess = if bound > 0.0 { Excess::new(count, mean, variance, bound) } else { Excess::default() };
         let area = scores.area();
         let shortfall =
@@ -205,7 +226,7 @@ impl Look {
             loss: mean,
             expected: of_phases,
             excess: excess.times(1.0 / factor),
-            shortfall: shortfall.times(1.0 / factor),
+            shortfall: shortfall.times(1.0 / expected.ranking_factor(count)),
             area,
         })
     }
@@ -229,8 +250,8 @@ fn area_bound(config: &Config, expected: &Expected) -> Option<f64> {
     let baseline = &expected.baseline;
     let (then, rate) = baseline.auc.zip(baseline.positive_rate)?;
     let labels = baseline.labelled_count as f64;
-    let error =
-        area_standard_error(then, labels * rate, labels * (1.0 - rate)) * expected.factor(labels).sqrt();
+    let error = area_standard_error(then, labels * rate, labels * (1.0 - rate))
+        * expected.ranking_factor(labels).sqrt();
     let bound = then - config.ranking_margin - REFERENCE_Z * error;
     (bound > 0.0).then_some(bound)
 }

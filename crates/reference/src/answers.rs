@@ -13,8 +13,8 @@ use acgs_statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    baseline::ModelKind,
     labels::{Coding, class},
-    reference::ModelKind,
 };
 
 /// Most values of a class.

@@ -9,12 +9,13 @@ use acgs_statistics::{
 
 use crate::{
     answers::{self, Answers},
+    baseline::LossBaseline,
     chosen::categories,
     labels::{self, LabelledScores, Mapped},
     loss::LossPhases,
     pairs::{PairCounts, Pairs},
     places::Places,
-    reference::{FeatureReference, LossBaseline, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
+    reference::{FeatureReference, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
     season::Season,
     sides, spans,
 };
@@ -55,7 +56,8 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
     };
     let order = spans::measure(&mut reference, schema, batches);
     if let (Some(baseline), Some(order)) = (&reference.baseline, &order) {
-        reference.loss_phases = LossPhases::measure(baseline, schema, batches, order);
+        reference.loss_phases =
+            LossPhases::measure(baseline, schema, batches, &order.rows().collect::<Vec<_>>());
     }
     if reference.season == Season::None {
         let mut pairs = sides::pairs_of(&reference.features);

@@ -208,10 +208,10 @@ pub fn push(into: &mut LabelledScores, score: &Column, label: &Column, rows: usi
     scores.len()
 }
 
-/// The squared difference of a row's score and label; `None` where they cannot be compared.
-pub(crate) fn loss(score: &Column, label: &Column, row: usize, coding: Coding) -> Option<f64> {
+/// A row's score, and whether its label says yes; `None` where they cannot be compared.
+pub(crate) fn pair(score: &Column, label: &Column, row: usize, coding: Coding) -> Option<(f64, bool)> {
     let is_yes = class(label.cell(row))?.is_yes(coding)?;
-    Some((score.number(row).and_then(probability)? - f64::from(u8::from(is_yes))).powi(2))
+    Some((score.number(row).and_then(probability)?, is_yes))
 }
 
 /// Whether a score can be compared with its label, where both are there.

@@ -2,7 +2,7 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`answers`], [`loss`],
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`baseline`], [`answers`], [`loss`],
 //! [`effect`], [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
@@ -25,6 +25,8 @@ pub mod pairs;
 
 pub mod answers;
 
+pub mod baseline;
+
 mod chosen;
 
 pub mod labels;
@@ -45,5 +47,6 @@ pub mod freeze;
 
 pub mod message;
 
+pub use baseline::{LossBaseline, ModelKind};
 pub use freeze::freeze;
-pub use reference::{FeatureReference, LossBaseline, ModelKind, Reference, Shape};
+pub use reference::{FeatureReference, Reference, Shape};

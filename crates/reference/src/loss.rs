@@ -4,11 +4,11 @@ use acgs_columns::{RecordBatch, Role, Schema};
 use acgs_statistics::moments::Moments;
 
 use crate::{
-    answers, labels,
-    reference::{LossBaseline, ModelKind},
+    answers,
+    baseline::{LossBaseline, ModelKind},
+    labels,
     season::Season,
     seasonal::Seasonal,
-    spans::Order,
     variation::{Stretch, Variation, factor_at, variations},
 };
 
@@ -40,6 +40,8 @@ pub struct LossPhases {
     pub phases: Vec<PhaseLoss>,
     /// How much more they vary together than independent ones, by the length of stretches.
     pub variation: Vec<Variation>,
+    /// The same of how well rows are ranked among those of the other class; empty where there are no scores.
+    pub ranking_variation: Vec<Variation>,
 }
 
 /// A loss that is to be expected.
@@ -56,10 +58,10 @@ impl LossPhases {
     #[must_use]
     pub fn expected(&self, baseline: &LossBaseline, phase_rows: &[u64]) -> ExpectedLoss {
         let all: u64 = phase_rows.iter().sum();
+        let factor = factor_at(&self.variation, baseline.labelled_count as f64);
+        let of_whole = baseline.loss_standard_error * factor.sqrt();
         if self.phases.is_empty() || phase_rows.len() != self.phases.len() || all == 0 {
-            let factor = factor_at(&self.variation, baseline.labelled_count as f64);
-            let standard_error = baseline.loss_standard_error * factor.sqrt();
-            return ExpectedLoss { mean: baseline.loss, standard_error };
+            return ExpectedLoss { mean: baseline.loss, standard_error: of_whole };
         }
         let whole_variance = baseline.loss_standard_error.powi(2) * baseline.labelled_count as f64;
         let (mut mean, mut variance) = (0.0, 0.0);
@@ -68,21 +70,21 @@ impl LossPhases {
             let shrunk = (count * phase.mean + SHRUNK_BY * baseline.loss) / (count + SHRUNK_BY);
             let of_rows = (count * phase.variance + SHRUNK_BY * whole_variance) / (count + SHRUNK_BY);
             mean += weight * shrunk;
-            variance += weight * weight * of_rows / (count + SHRUNK_BY);
+            // Rows of one phase hang together as so many in a row do, at most.
+            variance += weight * weight * of_rows / (count + SHRUNK_BY) * factor_at(&self.variation, count);
         }
-        let rows: u64 = self.phases.iter().map(|phase| phase.count).sum();
-        let factor = factor_at(&self.variation, rows as f64);
-        ExpectedLoss { mean, standard_error: (variance * factor).sqrt() }
+        // What is wrong of the whole is wrong of every mixture of its phases.
+        ExpectedLoss { mean, standard_error: variance.sqrt().max(of_whole) }
     }
 
-    /// Of a reference's labelled rows, in order of their times.
+    /// Of a reference's rows by their times, batches and numbers, in order of their times.
     pub(crate) fn measure(
         baseline: &LossBaseline,
         schema: &Schema,
         batches: &[RecordBatch],
-        order: &Order,
+        rows: &[(i64, u32, u32)],
     ) -> Self {
-        let (times, losses) = losses(baseline, schema, batches, order);
+        let (times, losses) = losses(baseline, schema, batches, rows);
         if losses.is_empty() {
             return Self::default();
         }
@@ -104,7 +106,12 @@ impl LossPhases {
         });
         let phase_rows: Vec<f64> = phases.iter().map(|phase| phase.count as f64).collect();
         let variation = variations(vec![stretches.collect()], &phase_rows);
-        Self { season, phases: if season == Season::None { Vec::new() } else { phases }, variation }
+        Self {
+            season,
+            phases: if season == Season::None { Vec::new() } else { phases },
+            variation,
+            ranking_variation: ranking_variation(baseline, schema, batches, rows),
+        }
     }
 }
 
@@ -120,12 +127,68 @@ impl PhaseLoss {
     }
 }
 
+/// How ranks of rows among those of the other class hang together: what each adds to the area under the ROC curve (Hanley and Hajian-Tilaki 1997).
+fn ranking_variation(
+    baseline: &LossBaseline,
+    schema: &Schema,
+    batches: &[RecordBatch],
+    rows: &[(i64, u32, u32)],
+) -> Vec<Variation> {
+    let place = |role| schema.index_of_role(role);
+    let places = place(Role::Score).zip(place(Role::Label)).filter(|_| baseline.kind == ModelKind::Binary);
+    let Some((score, label)) = places else { return Vec::new() };
+    let pair = |(_, batch, row): &(i64, u32, u32)| {
+        let columns = batches[*batch as usize].columns();
+        labels::pair(&columns[score], &columns[label], *row as usize, baseline.coding)
+    };
+    let pairs: Vec<(f64, bool)> = rows.iter().filter_map(pair).collect();
+    let of_class = |wanted: bool| {
+        let of = pairs.iter().filter(|(_, is_yes)| *is_yes == wanted);
+        let mut scores: Vec<f64> = of.map(|(score, _)| *score).collect();
+        scores.sort_unstable_by(f64::total_cmp);
+        scores
+    };
+    let (no, yes) = (of_class(false), of_class(true));
+    if no.is_empty() || yes.is_empty() {
+        return Vec::new();
+    }
+    // The share of a class below a score, ties by half.
+    let below = |of: &[f64], score: f64| {
+        let less = of.partition_point(|it| *it < score) as f64;
+        let equal = of.partition_point(|it| *it <= score) as f64 - less;
+        (less + equal / 2.0) / of.len() as f64
+    };
+    let won = |(score, is_yes): &(f64, bool)| {
+        if *is_yes { below(&no, *score) } else { 1.0 - below(&yes, *score) }
+    };
+    let won: Vec<f64> = pairs.iter().map(won).collect();
+    let area = won.iter().zip(&pairs).filter(|(_, (_, is_yes))| *is_yes).map(|(won, _)| won).sum::<f64>()
+        / yes.len() as f64;
+    let all = pairs.len() as f64;
+    let part = |is_yes: bool| if is_yes { yes.len() as f64 / all } else { no.len() as f64 / all };
+    let adds: Vec<f64> =
+        won.iter().zip(&pairs).map(|(won, (_, is_yes))| (won - area) / part(*is_yes)).collect();
+    let variance = adds.iter().map(|it| it * it).sum::<f64>() / all;
+    let length = adds.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+    let stretches = adds.chunks_exact(length).map(|adds| {
+        let rows = adds.len() as f64;
+        Stretch {
+            rows,
+            found: adds.iter().sum(),
+            expected: 0.0,
+            variance: variance * rows,
+            phases: vec![(0, rows)],
+        }
+    });
+    variations(vec![stretches.collect()], &[all])
+}
+
 /// Times and losses of the rows that have both, in order.
 fn losses(
     baseline: &LossBaseline,
     schema: &Schema,
     batches: &[RecordBatch],
-    order: &Order,
+    rows: &[(i64, u32, u32)],
 ) -> (Vec<i64>, Vec<f64>) {
     let place = |role| schema.index_of_role(role);
     let said = match baseline.kind {
@@ -137,12 +200,15 @@ fn losses(
         let columns = batches[batch as usize].columns();
         let (said, label, row) = (&columns[said], &columns[label], row as usize);
         match baseline.kind {
-            ModelKind::Binary => labels::loss(said, label, row, baseline.coding),
+            ModelKind::Binary => {
+                let (score, is_yes) = labels::pair(said, label, row, baseline.coding)?;
+                Some((score - f64::from(u8::from(is_yes))).powi(2))
+            }
             ModelKind::Classes => answers::is_wrong(said, label, row).map(|it| f64::from(u8::from(it))),
             ModelKind::Regression => answers::absolute_error(said, label, row),
         }
     };
-    order.rows().filter_map(|(time_ms, batch, row)| Some((time_ms, loss(batch, row)?))).unzip()
+    rows.iter().filter_map(|(time_ms, batch, row)| Some((*time_ms, loss(*batch, *row)?))).unzip()
 }
 
 /// What losses vary with, by the mean losses of the parts that they are in: few enormous ones are not all.

@@ -9,13 +9,12 @@ use acgs_vocabulary::{Problem, convert::schema};
 use prost::Message;
 
 use crate::{
+    baseline::{LossBaseline, ModelKind},
     labels::Coding,
     loss::{LossPhases, PhaseLoss},
     outcomes::Outcomes,
     pairs::{FEATURES_MAX, PairCounts, Pairs},
-    reference::{
-        CATEGORIES_MAX, FeatureReference, LossBaseline, ModelKind, Reference, SEEN_MAX, Shape, is_categorical,
-    },
+    reference::{CATEGORIES_MAX, FeatureReference, Reference, SEEN_MAX, Shape, is_categorical},
     season::Season,
     variation::Variation,
 };
@@ -108,6 +107,7 @@ fn loss_phases_to_proto(of: &LossPhases) -> proto::LossPhases {
         season: season_to_proto(of.season).into(),
         phases: of.phases.iter().map(phase).collect(),
         variation: variation_to_proto(&of.variation),
+        ranking_variation: variation_to_proto(&of.ranking_variation),
     }
 }
 
@@ -128,8 +128,9 @@ fn loss_phases(message: proto::LossPhases) -> Result<LossPhases, Problem> {
     if phases.len() != wanted || !phases.iter().all(is_sound) {
         return Err(bad("does not have a count, a mean and a variance for each phase of its season"));
     }
-    let variation = variation(message.variation).ok_or_else(|| bad("has no sound variation"))?;
-    Ok(LossPhases { season, phases, variation })
+    let sound = |of| variation(of).ok_or_else(|| bad("has no sound variation"));
+    let (variation, ranking_variation) = (sound(message.variation)?, sound(message.ranking_variation)?);
+    Ok(LossPhases { season, phases, variation, ranking_variation })
 }
 
 fn pairs_to_proto(pairs: &Pairs) -> proto::Pairs {

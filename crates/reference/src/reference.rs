@@ -6,9 +6,7 @@ use std::sync::Arc;
 use acgs_columns::{Field, Kind, Role};
 use acgs_statistics::cells::Cells;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{labels::Coding, loss::LossPhases, pairs::Pairs, season::Season, variation::Variation};
+use crate::{baseline::LossBaseline, loss::LossPhases, pairs::Pairs, season::Season, variation::Variation};
 
 /// Most categories of a field that are told apart.
 pub const CATEGORIES_MAX: usize = 255;
@@ -103,64 +101,6 @@ pub enum Shape {
         /// Hashes of the others that were, ascending.
         seen: Vec<u32>,
     },
-}
-
-/// What a model says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ModelKind {
-    /// The probability of a yes; its loss is the Brier score.
-    Binary,
-    /// One of some classes; its loss is the share of wrong answers.
-    Classes,
-    /// A number; its loss is the mean absolute error.
-    Regression,
-}
-
-/// How good the model was on the reference.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossBaseline {
-    /// What the model says.
-    pub kind: ModelKind,
-    /// Its loss.
-    pub loss: f64,
-    /// The standard error of that.
-    pub loss_standard_error: f64,
-    /// How labels of yes and no were read.
-    pub coding: Coding,
-    /// Rows with a label, and a score or prediction.
-    pub labelled_count: u64,
-    /// Brier score; 0 where the model is not binary, as what follows but accuracy.
-    pub brier: f64,
-    /// Its standard error.
-    pub brier_standard_error: f64,
-    /// Share of right answers.
-    pub accuracy: f64,
-    /// Expected calibration error.
-    pub calibration_error: f64,
-    /// Area under the ROC curve; `None` with one class only.
-    pub auc: Option<f64>,
-    /// Share of positive labels; `None` in references from before it was kept.
-    pub positive_rate: Option<f64>,
-}
-
-impl LossBaseline {
-    /// Of a binary model of which no more is known.
-    #[must_use]
-    pub fn of_brier(brier: f64) -> Self {
-        Self {
-            kind: ModelKind::Binary,
-            loss: brier,
-            loss_standard_error: 0.0,
-            coding: Coding::default(),
-            labelled_count: 0,
-            brier,
-            brier_standard_error: 0.0,
-            accuracy: 0.0,
-            calibration_error: 0.0,
-            auc: None,
-            positive_rate: None,
-        }
-    }
 }
 
 /// Whether drift is judged on a field.

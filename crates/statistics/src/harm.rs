@@ -91,6 +91,14 @@ pub fn lower_end_beside(value: f64, lower: f64, baseline_standard_error: f64) ->
     value - (value - lower).hypot(Z_95 * baseline_standard_error)
 }
 
+/// The end of a one-sided 95 % interval, from that of a two-sided one: what is said not to be worse is said of one side.
+#[must_use]
+pub fn one_sided(value: f64, end: f64) -> f64 {
+    /// The 95 % point of the normal law.
+    const Z_ONE_SIDED: f64 = 1.644_853_626_951_472_7;
+    value + (end - value) * Z_ONE_SIDED / Z_95
+}
+
 /// Joins both sides; `drifted` is `None` where drift was not judged.
 #[must_use]
 pub fn harm(drifted: Option<bool>, risk: Risk) -> Harm {

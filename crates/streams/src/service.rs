@@ -6,6 +6,7 @@ mod evidence;
 mod labels;
 mod messages;
 mod open;
+mod promise;
 mod services;
 mod stream;
 

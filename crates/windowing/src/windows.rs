@@ -38,6 +38,8 @@ pub struct Windows {
     unfired: BTreeSet<WindowKey>,
     late: BTreeSet<WindowKey>,
     labelled: BTreeSet<WindowKey>,
+    /// Windows that were judged by some of their labels: the time of the others will be over.
+    unsettled: BTreeSet<WindowKey>,
     /// Slices by the end of their newest window.
     row_expiry: BTreeSet<(i64, Arc<str>, i64)>,
     label_expiry: BTreeSet<(i64, Arc<str>, i64)>,
@@ -92,6 +94,7 @@ impl Windows {
             unfired: BTreeSet::new(),
             late: BTreeSet::new(),
             labelled: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
             row_expiry: BTreeSet::new(),
             label_expiry: BTreeSet::new(),
             completed: BTreeSet::new(),
@@ -180,6 +183,7 @@ impl Windows {
             }
             let Some(window) = self.unfired.pop_first() else { break };
             self.labelled.remove(&window);
+            self.unsettled.remove(&window);
             self.close(window, Cause::OnTime, watermark, steps, work);
         }
         true
@@ -208,6 +212,11 @@ impl Windows {
         if let Some(state) = self.windows.get_mut(&window) {
             state.fired = true;
             state.fired_at = watermark;
+        }
+        if !label_panes.is_empty() && self.labels_awaited_at(&window, watermark) > 0 {
+            self.unsettled.insert(window.clone());
+        } else {
+            self.unsettled.remove(&window);
         }
         steps.closes.push(Close { window, cause, panes, label_panes });
         *work = work.saturating_sub(CLOSE + slices);

@@ -21,7 +21,7 @@ use crate::{
     findings,
     pane::{PerformancePane, Roles},
     report::{self, Beside},
-    sequential::{Expected, Monitor, MonitorState},
+    sequential::{Expected, Monitor},
 };
 
 /// Says what a pane holds and what a window comes to.
@@ -45,6 +45,8 @@ pub struct Plan {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Carry {
     monitor: Monitor,
+    /// Whether anything has come since the watermark moved.
+    waits: bool,
     /// Whether the stream has keys.
     keyed: bool,
     /// The first of the keys since the watermark moved, and of those before: its windows tell of the whole stream.
@@ -118,13 +120,17 @@ impl Assessor for PerformanceAssessor {
 
     fn feed(&self, plan: &Self::Plan, carry: &mut Self::Carry, fed: Fed<'_, Self::Pane>) {
         let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
-        if fed.key.is_empty() {
+        if fed.key.is_empty() && fed.window.is_some() {
             carry.monitor.take(&self.config, expected, budget, fed.held);
             return;
         }
-        // The stream is all keys together, when the watermark moves on.
-        carry.keyed = true;
+        // What is released together is looked at together, and so are all keys, when the watermark moves on.
         carry.monitor.wait(fed.held);
+        carry.waits = true;
+        if fed.key.is_empty() {
+            return;
+        }
+        carry.keyed = true;
         if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
             carry.next_teller = Some(fed.key.to_owned());
         }
@@ -132,8 +138,8 @@ impl Assessor for PerformanceAssessor {
 
     fn tick(&self, plan: &Self::Plan, carry: &mut Self::Carry, _watermark_ms: i64) {
         let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
-        if carry.next_teller.is_some() {
-            carry.teller = carry.next_teller.take();
+        if std::mem::take(&mut carry.waits) {
+            carry.teller = carry.next_teller.take().or(carry.teller.take());
             carry.monitor.look_when_enough(&self.config, expected, budget);
         }
     }
@@ -166,12 +172,12 @@ impl Assessor for PerformanceAssessor {
             return Assessment::without(VerdictStatus::NotApplicable, reason);
         }
         let span_ms = window.end_ms.saturating_sub(window.start_ms);
-        let beside = plan.expected.as_ref().map_or_else(Beside::default, |expected| Beside {
-            baseline: Some(expected.of_phases(&pane.phase_rows)),
-            design_effect: expected.factor(pane.labelled_count() as f64),
-        });
+        let beside = plan.expected.as_ref().map_or_else(Beside::default, |expected| expected.beside(pane));
         let mut report = report::report(&self.config, &plan.roles, pane, beside, span_ms);
-        report.monitor = plan.budget.map(|budget| carried.carry.state(&window.key, budget));
+        report.monitor = plan.expected.as_ref().zip(plan.budget).map(|(expected, budget)| {
+            let tells = carried.carry.tells(&window.key);
+            carried.carry.monitor.state(&self.config, expected, budget, tells)
+        });
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
@@ -182,9 +188,9 @@ impl Assessor for PerformanceAssessor {
 }
 
 impl Carry {
-    /// What the monitor says by the windows of a key.
-    fn state(&self, key: &str, budget: Budget) -> MonitorState {
-        self.monitor.state(budget, !self.keyed || self.teller.as_deref() == Some(key))
+    /// Whether the windows of a key tell of the whole stream.
+    fn tells(&self, key: &str) -> bool {
+        !self.keyed || self.teller.as_deref() == Some(key)
     }
 }
 

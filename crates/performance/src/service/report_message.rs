@@ -5,8 +5,8 @@ use acgs_reference::{labels::Coding, message};
 use acgs_statistics::score::Estimate;
 
 use crate::{
+    decay::{Metric, MonitorState, RecentLoss},
     report::{Report, State},
-    sequential::{Metric, MonitorState},
     sla::Violation,
 };
 
@@ -54,6 +54,7 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         positive_count: report.positive_count,
         useless_loss: report.useless_loss,
         monitor: report.monitor.map(monitor),
+        design_effect: report.design_effect,
     }
 }
 
@@ -65,13 +66,25 @@ fn monitor(state: MonitorState) -> proto::DecayMonitor {
     };
     proto::DecayMonitor {
         ln_evidence: state.ln_evidence,
-        ln_bound: state.budget.ln_bound,
+        ln_bound: state.budget.looks.ln(),
         looks: state.looks,
         looks_per_false_alarm: state.budget.looks,
         alarm: state.alarm,
         standing: standing.into(),
         standing_looks: state.standing_looks,
         alarms: state.alarms,
+        recent: state.recent.map(recent),
+    }
+}
+
+fn recent(recent: RecentLoss) -> proto::RecentLoss {
+    proto::RecentLoss {
+        looks: recent.looks,
+        loss: Some(estimate(recent.loss)),
+        auc: recent.auc.map(estimate),
+        useless_loss: recent.useless,
+        baseline_loss: recent.baseline,
+        loss_margin: recent.margin,
     }
 }
 

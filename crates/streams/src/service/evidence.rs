@@ -3,19 +3,20 @@
 use acgs_contracts::{
     common::v1::{FieldRole, ModelKind},
     drift::v1::{DriftReport, FeatureDrift},
-    performance::v1::{DecayMetric, DecayMonitor, Estimate, PerformanceReport, PerformanceState},
+    performance::v1::{Estimate, PerformanceReport},
     quality::v1::QualityReport,
 };
 use acgs_statistics::{
-    harm::{Ranking, Risk, Tolerated, lower_end_beside, risk},
+    harm::Risk,
     kinds::{BaseRate, Moved, kinds, prior_moved},
 };
 use acgs_vocabulary::{
     JudgeKind, VerdictStatus,
-    event::payload::{LossFound, ModelKindFound, PerformanceFound},
+    event::payload::{LossFound, ModelKindFound},
 };
 use prost::Message;
 
+use super::promise;
 use crate::core::{Evidence, Part, Summary};
 
 /// Features that a summary names.
@@ -49,37 +50,6 @@ fn drifted_features(report: &DriftReport) -> Vec<String> {
     names
 }
 
-/// How the model keeps its promise: by the stream's monitor where there is one, which a window by itself cannot overrule.
-fn found(report: &PerformanceReport) -> PerformanceFound {
-    match (&report.monitor, report.state()) {
-        (Some(monitor), _) if stands(monitor) => PerformanceFound::Decayed,
-        (Some(_), PerformanceState::Decayed) => PerformanceFound::Unknown,
-        (_, state) => found_of(state),
-    }
-}
-
-fn stands(monitor: &DecayMonitor) -> bool {
-    monitor.standing() != DecayMetric::Unspecified
-}
-
-/// Why that is not known.
-fn reason(report: &PerformanceReport) -> String {
-    let by_itself = report.monitor.as_ref().is_some_and(|monitor| !stands(monitor));
-    if by_itself && report.state() == PerformanceState::Decayed {
-        return "worse in this window by itself, which is not enough to tell decay from chance".to_owned();
-    }
-    report.state_reason.clone()
-}
-
-fn found_of(state: PerformanceState) -> PerformanceFound {
-    match state {
-        PerformanceState::Unspecified => PerformanceFound::Unspecified,
-        PerformanceState::Unknown => PerformanceFound::Unknown,
-        PerformanceState::Ok => PerformanceFound::Ok,
-        PerformanceState::Decayed => PerformanceFound::Decayed,
-    }
-}
-
 fn loss_found(report: &PerformanceReport) -> Option<LossFound> {
     let model_kind = match report.model_kind() {
         ModelKind::Unspecified => ModelKindFound::Unspecified,
@@ -93,32 +63,6 @@ fn loss_found(report: &PerformanceReport) -> Option<LossFound> {
     Some(LossFound { model_kind, value: loss.value, lower: loss.lower, upper: loss.upper })
 }
 
-/// How the loss stands. What the judge calls decayed is worse, also where it is the ranking that shows it; before it has enough labels nothing is
-/// known.
-fn risk_of(report: &PerformanceReport) -> Risk {
-    if report.monitor.as_ref().is_some_and(stands) {
-        return Risk::Worse;
-    }
-    match report.state() {
-        PerformanceState::Decayed if report.monitor.is_some() => return Risk::Unclear,
-        PerformanceState::Decayed => return Risk::Worse,
-        PerformanceState::Unknown | PerformanceState::Unspecified => return Risk::Unclear,
-        PerformanceState::Ok => {}
-    }
-    let interval = report.loss.map(|loss| {
-        (lower_end_beside(loss.value, loss.lower, report.baseline_loss_standard_error), loss.upper)
-    });
-    let ranking =
-        report.auc.map(|auc| Ranking { interval: (auc.lower, auc.upper), baseline: report.baseline_auc });
-    let tolerated = report.baseline_loss.map(|baseline| Tolerated {
-        baseline,
-        margin: report.loss_margin,
-        useless: report.useless_loss,
-        ranking,
-    });
-    risk(interval, tolerated)
-}
-
 /// What has moved, where drift was judged.
 fn moved(drift: Option<&DriftReport>, performance: Option<&PerformanceReport>, risk: Risk) -> Option<Moved> {
     let drift = drift?;
@@ -129,8 +73,11 @@ fn moved(drift: Option<&DriftReport>, performance: Option<&PerformanceReport>, r
     };
     let pairs = !drift.pairs.is_empty() || drift.monitor.iter().any(|monitor| !monitor.pairs.is_empty());
     let prior = performance.and_then(|report| {
-        let then = BaseRate { rate: report.baseline_positive_rate?, count: report.baseline_labelled_count };
-        prior_moved(then, BaseRate { rate: report.positive_rate?, count: report.labelled_count })
+        // Rows that hang together say less of how frequent a yes is, too.
+        let worth = |count: u64| (count as f64 / report.design_effect.max(1.0)) as u64;
+        let then =
+            BaseRate { rate: report.baseline_positive_rate?, count: worth(report.baseline_labelled_count) };
+        prior_moved(then, BaseRate { rate: report.positive_rate?, count: worth(report.labelled_count) })
     });
     Some(Moved {
         inputs: drift.features.iter().any(is_input) || pairs || !drift.schema_changes.is_empty(),
@@ -148,7 +95,7 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
     let quality: Option<QualityReport> = report(parts, JudgeKind::Quality)?;
     let drift: Option<DriftReport> = report(parts, JudgeKind::Drift)?;
     let performance: Option<PerformanceReport> = report(parts, JudgeKind::Performance)?;
-    let risk = performance.as_ref().map_or(Risk::Unclear, risk_of);
+    let risk = performance.as_ref().map_or(Risk::Unclear, |report| promise::risk_of(report, drift.as_ref()));
     let moved = moved(drift.as_ref(), performance.as_ref(), risk);
     let summary = Summary {
         drift_kinds: moved.map_or_else(Vec::new, kinds),
@@ -160,9 +107,9 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         season_known: drift.as_ref().and_then(|report| report.season_known),
         brier: performance.as_ref().and_then(|report| report.brier).map(|brier| brier.value),
         loss: performance.as_ref().and_then(loss_found),
-        performance_reason: performance.as_ref().map_or_else(String::new, reason),
-        performance: performance.as_ref().map(found),
-        by_itself: performance.as_ref().is_some_and(|report| report.monitor.is_none()),
+        performance_reason: performance.as_ref().map_or_else(String::new, promise::reason),
+        performance: performance.as_ref().map(promise::found),
+        by_itself: performance.as_ref().is_some_and(|report| !promise::stands(report)),
         labels_awaited: 0,
     };
     Ok(Evidence { drifted: drift.as_ref().map(has_drifted), risk, summary })

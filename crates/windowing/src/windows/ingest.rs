@@ -190,6 +190,7 @@ impl Windows {
                 && let Some(window) = self.late.pop_first()
             {
                 self.labelled.remove(&window);
+                self.unsettled.remove(&window);
                 self.close(window, Cause::LateRows, watermark, steps, work);
             }
             if self.late.is_empty() {

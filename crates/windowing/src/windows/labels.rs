@@ -119,7 +119,7 @@ impl Windows {
             let due = fired.is_some_and(|state| {
                 watermark >= state.fired_at.saturating_add(interval_ms)
                     || watermark >= window.end_ms.saturating_add(horizon_ms)
-                    || self.labels_awaited(&window) == 0
+                    || self.awaited(&window) == 0
             });
             *looked = Some(window.clone());
             if due {
@@ -127,12 +127,33 @@ impl Windows {
                 self.close(window, Cause::LateLabels, watermark, steps, work);
             }
         }
+        // What was said of some labels is said again when no more can come.
+        while let Some(window) = self.unsettled.first()
+            && window.end_ms.saturating_add(horizon_ms) <= watermark
+        {
+            if *work == 0 {
+                return false;
+            }
+            let window = window.clone();
+            self.close(window, Cause::LateLabels, watermark, steps, work);
+        }
         true
     }
 
     /// Rows of a window whose label can still come.
     #[must_use]
     pub fn labels_awaited(&self, window: &WindowKey) -> u64 {
+        self.labels_awaited_at(window, self.watermarks.current())
+    }
+
+    /// The same when event time is there.
+    pub(super) fn labels_awaited_at(&self, window: &WindowKey, watermark: i64) -> u64 {
+        let horizon_ms = self.spec.label_horizon_ms().unwrap_or(0);
+        let is_over = window.end_ms.saturating_add(horizon_ms) <= watermark;
+        if is_over { 0 } else { self.awaited(window) }
+    }
+
+    fn awaited(&self, window: &WindowKey) -> u64 {
         self.awaited_between(&window.key, window.start_ms, window.end_ms)
     }
 
@@ -229,6 +250,7 @@ impl Windows {
             if self.slices.range(range).next().is_none() {
                 let window = WindowKey { end_ms, start_ms, key: Arc::clone(&key) };
                 self.labelled.remove(&window);
+                self.unsettled.remove(&window);
                 if self.windows.remove(&window).is_some() {
                     steps.finished.push(window);
                 }
