@@ -161,6 +161,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             service_id: String::new(),
             pane_ms: 0,
             recent_ms: 0,
+            once: false,
         }),
         LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false },
         LaneDown::OpenPane { pane: 2, key: "k".into(), labels_only: false },
@@ -178,6 +179,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             panes: vec![1, 2],
             timing: acgs_lane::message::Timing::Late,
             again: false,
+            settled: false,
         }),
     ];
     for message in messages {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use acgs_judge_kit::alarm::Budget;
 use serde::Deserialize;
 
+/// Fewest looks of a budget of false alarms.
+const LOOKS_MIN: f64 = 20.0;
 /// Most keys with a monitor of their own.
 pub const MONITOR_KEYS_MAX: usize = 16;
 
@@ -68,6 +70,6 @@ impl Config {
     /// The budget of false alarms over so many monitors of panes of a length, in milliseconds; 0 where they have none.
     #[must_use]
     pub fn budget(&self, pane_ms: u64, monitors: usize) -> Option<Budget> {
-        Budget::new(self.false_alarm_days, self.false_alarm_windows, pane_ms, monitors)
+        Budget::new(self.false_alarm_days, self.false_alarm_windows, pane_ms, monitors, LOOKS_MIN)
     }
 }

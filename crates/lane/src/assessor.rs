@@ -41,8 +41,7 @@ pub enum Feed {
     /// Each pane once, at the first on-time close that names it, in that close's order. Panes that only later closes
     /// name are counted as late, not given.
     OnTime,
-    /// Each pane that bears labels once: at the first close that names it with all its labels, or else when it is released, since no more can
-    /// come.
+    /// Each pane that bears labels once: at the first settled close that names it, or else when it is released.
     Settled,
 }
 
@@ -105,13 +104,11 @@ pub trait Assessor: Send {
         true
     }
 
-    /// Whether all rows of a pane have their labels: a [`Feed::Settled`] is given it before it is released.
-    fn is_settled(&self, _plan: &Self::Plan, _pane: &Self::Pane) -> bool {
-        false
-    }
-
     /// Gives a pane to the detectors; [`Self::FEED`] says which and when.
     fn feed(&self, _plan: &Self::Plan, _carry: &mut Self::Carry, _fed: Fed<'_, Self::Pane>) {}
+
+    /// The panes of a close have been given, before it is judged.
+    fn given(&self, _plan: &Self::Plan, _carry: &mut Self::Carry) {}
 
     /// The watermark, in milliseconds, has moved: before the closes that follow from it.
     fn tick(&self, _plan: &Self::Plan, _carry: &mut Self::Carry, _watermark_ms: i64) {}

@@ -124,6 +124,8 @@ pub struct Close {
     pub timing: Timing,
     /// Whether the verdict is known: detectors are fed, and nothing is answered.
     pub again: bool,
+    /// Whether the labels of its rows are settled: all are in, or no more can come.
+    pub settled: bool,
 }
 
 /// The first message of a lane.
@@ -149,6 +151,8 @@ pub struct Open {
     pub pane_ms: u64,
     /// Drift is measured from the rows of so many milliseconds before each window; 0 = from the reference itself.
     pub recent_ms: i64,
+    /// One window is judged and no more: by itself, nothing is monitored.
+    pub once: bool,
 }
 
 /// State of a judge.

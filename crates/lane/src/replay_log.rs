@@ -29,7 +29,7 @@ impl Entry {
     /// What a judge that begins from an earlier state needs of it.
     fn message(&self) -> Option<LaneDown> {
         match &self.message {
-            LaneDown::Close(close) if self.answered => (close.timing == Timing::OnTime)
+            LaneDown::Close(close) if self.answered => (close.timing == Timing::OnTime || close.settled)
                 .then(|| LaneDown::Close(Close { again: true, ..close.clone() })),
             message => Some(message.clone()),
         }

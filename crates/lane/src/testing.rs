@@ -36,6 +36,7 @@ impl Script {
             service_id: "service".into(),
             pane_ms: 0,
             recent_ms: 0,
+            once: false,
         }
     }
 
@@ -86,6 +87,7 @@ impl Script {
                 panes: panes.clone(),
                 timing: Timing::OnTime,
                 again: false,
+                settled: true,
             };
             for answer in judge.apply(LaneDown::Close(close)).expect("judges") {
                 if let LaneUp::Verdict(verdict) = answer {

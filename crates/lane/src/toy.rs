@@ -93,6 +93,7 @@ pub(crate) fn open(snapshot_every_bytes: u64) -> Open {
         service_id: String::new(),
         pane_ms: 0,
         recent_ms: 0,
+        once: false,
     }
 }
 
@@ -137,7 +138,9 @@ impl Messages {
     fn close(&mut self, number: u64, revision: u32, panes: Vec<PaneId>, timing: Timing) {
         let start_ms = number as i64;
         let window = Window { stream_id: "s".into(), key: "".into(), start_ms, end_ms: start_ms + 1 };
-        self.next(|seq| LaneDown::Close(Close { seq, window, revision, panes, timing, again: false }));
+        self.next(|seq| {
+            LaneDown::Close(Close { seq, window, revision, panes, timing, again: false, settled: false })
+        });
     }
 }
 

@@ -86,6 +86,7 @@ impl DownReader {
                 revision: close.revision,
                 panes: close.panes,
                 again: close.again,
+                settled: close.settled,
             }),
             Message::Release(release) => LaneDown::Release { seq: release.seq, panes: release.panes },
         })
@@ -108,6 +109,7 @@ impl DownReader {
             service_id: open.service_id,
             pane_ms: open.pane_ms,
             recent_ms: open.recent_ms,
+            once: open.once,
         })
     }
 }
@@ -132,6 +134,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
             service_id: open.service_id,
             pane_ms: open.pane_ms,
             recent_ms: open.recent_ms,
+            once: open.once,
         }),
         LaneDown::Config { digest, content } => {
             Message::Config(proto::Config { digest: digest.to_vec().into(), content })
@@ -152,7 +155,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
             again,
         }),
         LaneDown::Tick { seq, watermark_ms } => Message::Tick(proto::Tick { watermark_ms, seq }),
-        LaneDown::Close(Close { seq, window, revision, panes, timing, again }) => {
+        LaneDown::Close(Close { seq, window, revision, panes, timing, again, settled }) => {
             Message::Close(proto::Close {
                 window: Some((&window).into()),
                 revision,
@@ -160,6 +163,7 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
                 seq,
                 timing: timing_to_proto(timing).into(),
                 again,
+                settled,
             })
         }
         LaneDown::Release { seq, panes } => Message::Release(proto::Release { panes, seq }),

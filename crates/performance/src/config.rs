@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use acgs_judge_kit::alarm::Budget;
 use serde::Deserialize;
 
+/// Fewest looks of a budget of false alarms: windows of a week have as many in a month.
+const LOOKS_MIN: f64 = 4.0;
+
 /// Thresholds; deploy/acgs.toml holds the defaults.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +39,6 @@ impl Config {
     /// The budget of false alarms with panes of a length, in milliseconds; 0 where they have none.
     #[must_use]
     pub fn budget(&self, pane_ms: u64) -> Option<Budget> {
-        Budget::new(self.false_alarm_days, self.false_alarm_windows, pane_ms, 1)
+        Budget::new(self.false_alarm_days, self.false_alarm_windows, pane_ms, 1, LOOKS_MIN)
     }
 }

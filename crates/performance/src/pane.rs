@@ -159,13 +159,6 @@ impl PerformancePane {
         }
     }
 
-    /// Whether every row has its label.
-    #[must_use]
-    pub fn is_settled(&self) -> bool {
-        let labelled = self.labelled_count() + self.incomparable_count;
-        !self.labels_only && self.row_count > 0 && labelled >= self.row_count
-    }
-
     /// Rows with a label that was compared.
     #[must_use]
     pub fn labelled_count(&self) -> u64 {

@@ -148,6 +148,7 @@ async fn ask(
         service_id: String::new(),
         pane_ms: 0,
         recent_ms: 0,
+        once: true,
     };
     let mut last = None;
     for _ in 0..ATTEMPTS {
@@ -167,6 +168,7 @@ async fn ask(
             panes: vec![1],
             timing: Timing::OnTime,
             again: false,
+            settled: true,
         }));
         match verdict(&mut link, &mut replay_log).await {
             Ok(verdict) => return Ok(Part { judge, verdict: Some(verdict), revision: 0 }),

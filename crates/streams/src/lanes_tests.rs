@@ -67,6 +67,7 @@ fn open() -> Vec<(LaneId, Open, LaneConfigs)> {
         service_id: String::new(),
         pane_ms: 0,
         recent_ms: 0,
+        once: false,
     };
     vec![(QUALITY, open, LaneConfigs::default())]
 }

@@ -218,7 +218,8 @@ impl Windows {
         } else {
             self.unsettled.remove(&window);
         }
-        steps.closes.push(Close { window, cause, panes, label_panes });
+        let settled = self.is_settled(&window, watermark);
+        steps.closes.push(Close { window, cause, panes, label_panes, settled });
         *work = work.saturating_sub(CLOSE + slices);
     }
 }

@@ -67,6 +67,7 @@ impl Lane {
             service_id: String::new(),
             pane_ms,
             recent_ms: windows_before * WINDOW_MS as i64,
+            once: false,
         };
         judge.apply(LaneDown::Open(open)).expect("opens");
         judge.apply(LaneDown::Config { digest, content: reference.clone() }).expect("takes its reference");
@@ -91,8 +92,15 @@ impl Lane {
         let window =
             Window { stream_id: "s".into(), key: "".into(), start_ms, end_ms: start_ms + WINDOW_MS as i64 };
         let seq = self.next();
-        let close =
-            Close { seq, window, revision: 0, panes: vec![pane], timing: Timing::OnTime, again: false };
+        let close = Close {
+            seq,
+            window,
+            revision: 0,
+            panes: vec![pane],
+            timing: Timing::OnTime,
+            again: false,
+            settled: true,
+        };
         let answers = self.judge.apply(LaneDown::Close(close)).expect("a verdict");
         let seq = self.next();
         self.judge.apply(LaneDown::Release { seq, panes: vec![pane] }).expect("a release");

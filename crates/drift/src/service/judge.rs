@@ -120,7 +120,7 @@ impl Assessor for DriftAssessor {
         let places = Places::new(&reference, &open.schema);
         let changes = schema_changes::of_schema(&reference, &places, &open.schema);
         let monitors = 1 + self.config.monitor_keys.len().min(MONITOR_KEYS_MAX);
-        let budget = self.config.budget(open.pane_ms, monitors);
+        let budget = if open.once { None } else { self.config.budget(open.pane_ms, monitors) };
         let span = Span::new(open.recent_ms, &reference);
         let against = Against { frozen: Frozen::new(reference), places, changes, budget, span };
         Ok(Plan { against: Some(against), model_id })

@@ -166,6 +166,7 @@ fn a_pane_of_another_reference_is_refused() {
             service_id: String::new(),
             pane_ms: 0,
             recent_ms: 0,
+            once: false,
         };
         judge.apply(LaneDown::Open(open)).unwrap();
         judge.apply(LaneDown::Config { digest, content: content.clone() }).unwrap();

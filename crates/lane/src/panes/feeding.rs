@@ -17,16 +17,21 @@ pub(super) fn at_close<A: Assessor>(
     panes: &BTreeMap<PaneId, Held<A::Pane>>,
     close: &Close,
 ) {
+    let mut any = false;
     for &pane in &close.panes {
         let Some(Held { key, pane: held, .. }) = panes.get(&pane) else { continue };
         let is_due = match A::FEED {
             Feed::Nothing => false,
             Feed::OnTime => close.timing == Timing::OnTime,
-            Feed::Settled => assessor.bears_labels(plan, held) && assessor.is_settled(plan, held),
+            Feed::Settled => close.settled && assessor.bears_labels(plan, held),
         };
         if is_due && carried.give(pane) {
+            any = true;
             assessor.feed(plan, &mut carried.carry, Fed { pane, key, held, window: Some(&close.window) });
         }
+    }
+    if any {
+        assessor.given(plan, &mut carried.carry);
     }
 }
 

@@ -51,7 +51,7 @@ impl Watched {
         let mut pane = PerformancePane::default();
         pane.push(&self.roles, &self.source.rows(case.rows, window_ms, now));
         self.monitor.take(config, &self.expected, budget, &pane);
-        self.monitor.state(budget, true).alarms
+        self.monitor.state(config, &self.expected, budget, true).alarms
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Plan {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Carry {
     monitor: Monitor,
-    /// Whether anything has come since the watermark moved.
+    /// Whether anything has come since the last look.
     waits: bool,
     /// Whether the stream has keys.
     keyed: bool,
@@ -89,7 +89,7 @@ impl Assessor for PerformanceAssessor {
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let can_be_measured = expected.as_ref().filter(|it| it.baseline.loss > 0.0);
-        let budget = can_be_measured.and_then(|_| self.config.budget(open.pane_ms));
+        let budget = can_be_measured.filter(|_| !open.once).and_then(|_| self.config.budget(open.pane_ms));
         let roles = Roles::new(&open.schema).in_season(season);
         Ok(Plan { service_id: open.service_id.clone(), roles, expected, budget })
     }
@@ -114,34 +114,29 @@ impl Assessor for PerformanceAssessor {
         pane.bears_labels()
     }
 
-    fn is_settled(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.is_settled()
-    }
-
     fn feed(&self, plan: &Self::Plan, carry: &mut Self::Carry, fed: Fed<'_, Self::Pane>) {
-        let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
-        if fed.key.is_empty() && fed.window.is_some() {
-            carry.monitor.take(&self.config, expected, budget, fed.held);
+        if plan.budget.is_none() {
             return;
         }
-        // What is released together is looked at together, and so are all keys, when the watermark moves on.
         carry.monitor.wait(fed.held);
         carry.waits = true;
-        if fed.key.is_empty() {
-            return;
+        if !fed.key.is_empty() {
+            carry.keyed = true;
+            if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
+                carry.next_teller = Some(fed.key.to_owned());
+            }
         }
-        carry.keyed = true;
-        if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
-            carry.next_teller = Some(fed.key.to_owned());
+    }
+
+    fn given(&self, plan: &Self::Plan, carry: &mut Self::Carry) {
+        // The stream is all keys together, when the watermark moves on.
+        if !carry.keyed {
+            self.look(plan, carry);
         }
     }
 
     fn tick(&self, plan: &Self::Plan, carry: &mut Self::Carry, _watermark_ms: i64) {
-        let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
-        if std::mem::take(&mut carry.waits) {
-            carry.teller = carry.next_teller.take().or(carry.teller.take());
-            carry.monitor.look_when_enough(&self.config, expected, budget);
-        }
+        self.look(plan, carry);
     }
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
@@ -187,6 +182,16 @@ impl Assessor for PerformanceAssessor {
     }
 }
 
+impl PerformanceAssessor {
+    fn look(&self, plan: &Plan, carry: &mut Carry) {
+        let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
+        if std::mem::take(&mut carry.waits) {
+            carry.teller = carry.next_teller.take().or(carry.teller.take());
+            carry.monitor.look_when_enough(&self.config, expected, budget);
+        }
+    }
+}
+
 impl Carry {
     /// Whether the windows of a key tell of the whole stream.
     fn tells(&self, key: &str) -> bool {
@@ -201,3 +206,7 @@ mod tests;
 #[cfg(test)]
 #[path = "kinds_tests.rs"]
 mod kinds_tests;
+
+#[cfg(test)]
+#[path = "decay_tests.rs"]
+mod decay_tests;

@@ -148,6 +148,7 @@ fn late_labels_count_as_labels_not_as_rows() {
         service_id: String::new(),
         pane_ms: 0,
         recent_ms: 0,
+        once: false,
     };
     judge.apply(LaneDown::Open(open)).unwrap();
     let unlabelled: Vec<Row> = (0..50).map(|_| (Some(0.7), None, Some(5.0), None)).collect();
@@ -166,6 +167,7 @@ fn late_labels_count_as_labels_not_as_rows() {
         panes: vec![1, 2],
         timing: Timing::Late,
         again: false,
+        settled: false,
     });
     let LaneUp::Verdict(verdict) = judge.apply(close).unwrap().remove(0) else { panic!("a verdict") };
     let report = PerformanceReport::decode(verdict.report).unwrap();

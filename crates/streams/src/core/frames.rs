@@ -121,7 +121,8 @@ impl Core {
             }
             for (lane, revision, panes) in asked {
                 let window = window_of(&self.spec.stream_id, &close.window);
-                let close = |seq| Close { seq, window, revision, panes, timing, again: false };
+                let settled = close.settled;
+                let close = |seq| Close { seq, window, revision, panes, timing, again: false, settled };
                 actions.push(self.down(lane, |seq| LaneDown::Close(close(seq))));
             }
             if close.cause == Cause::OnTime {

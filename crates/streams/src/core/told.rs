@@ -36,6 +36,7 @@ impl Core {
                 epoch: 0,
                 pane_ms: self.spec.window.pane_ms(),
                 recent_ms: self.spec.recent_ms,
+                once: false,
                 schema: self.projections.get(&lane.judge).map(|it| Arc::clone(&it.schema))?,
                 configs: configs.references(),
                 snapshot_every_bytes: 0,

@@ -117,7 +117,7 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
 
 #[cfg(test)]
 mod tests {
-    use acgs_contracts::drift::v1::SchemaChange;
+    use acgs_contracts::{drift::v1::SchemaChange, performance::v1::PerformanceState};
     use acgs_lane::message::Verdict;
     use acgs_statistics::kinds::DriftKind;
     use acgs_vocabulary::Window;

@@ -153,6 +153,12 @@ impl Windows {
         if is_over { 0 } else { self.awaited(window) }
     }
 
+    /// Whether no label can come to any of its slices: of overlapping windows later ones take them longer.
+    pub(super) fn is_settled(&self, window: &WindowKey, watermark: i64) -> bool {
+        let is_over = self.spec.overlap() == 1 && self.labels_awaited_at(window, watermark) == 0;
+        is_over || self.awaited(window) == 0
+    }
+
     fn awaited(&self, window: &WindowKey) -> u64 {
         self.awaited_between(&window.key, window.start_ms, window.end_ms)
     }

@@ -39,6 +39,8 @@ pub struct Close {
     pub panes: Vec<PaneId>,
     /// Panes of late labels.
     pub label_panes: Vec<PaneId>,
+    /// Whether the labels of its rows are settled: all are in, or no more can come.
+    pub settled: bool,
 }
 
 /// What the driver has to do, in this order.

@@ -306,6 +306,34 @@ fn labels_revise_their_window_until_the_horizon() {
 }
 
 #[test]
+fn what_was_judged_by_some_labels_is_judged_again_when_no_more_can_come() {
+    let spec = WindowSpec::new(WindowKind::Tumbling { size_ms: 10_000 }, 0, 0, Some(40_000)).unwrap();
+    let mut windows = Windows::new(spec, 0, LIMITS);
+    let none: Arc<str> = Arc::from("");
+    let rows = |times_ms: &'static [i64], awaiting: &'static [bool]| Rows {
+        times_ms,
+        keys: None,
+        key_names: &[],
+        rejected: &[],
+        awaiting,
+    };
+    windows.ingest("p", 0, rows(&[1_000, 2_000, 3_000], &[true; 3])).unwrap();
+    let pane = windows.label_pane(&none, 1_000, 0, &mut Steps::default()).unwrap();
+    windows.label_settled(&none, 1_000);
+    let first = windows.ingest("p", 0, rows(&[10_000], &[])).unwrap().steps.closes;
+    assert_eq!((first.len(), first[0].settled), (1, false), "two can still come");
+    let window = first[0].window.clone();
+    assert_eq!(windows.labels_awaited(&window), 2);
+    let steps = windows.ingest("p", 0, rows(&[49_999], &[])).unwrap().steps;
+    assert!(steps.closes.iter().all(|close| close.window != window));
+    let steps = windows.ingest("p", 0, rows(&[50_000], &[])).unwrap().steps;
+    let last: Vec<_> = steps.closes.iter().filter(|close| close.window == window).collect();
+    assert_eq!((last.len(), last[0].cause, last[0].settled), (1, Cause::LateLabels, true));
+    assert!(last[0].label_panes == [pane] && steps.released_labels.contains(&pane));
+    assert_eq!(windows.labels_awaited(&window), 0);
+}
+
+#[test]
 fn bounds_refuse_a_frame_whole() {
     let spec = WindowSpec::new(WindowKind::Tumbling { size_ms: 10 }, 0, 0, None).unwrap();
     let mut windows = Windows::new(spec, 0, Limits { panes_max: 2, windows_max: 10 });
