@@ -24,6 +24,8 @@ pub const PSI_MAX: f64 = 0.2;
 const DAY_MS: f64 = 86_400_000.0;
 /// Days that a reference has to cover until each day of the week is in it.
 const DAYS_MIN: f64 = 6.9;
+/// Times as often as those of the reference rows come when it is said.
+const DENSER_SAID: f64 = 10.0;
 /// Windows' worth of rows that a reference has to have until it shows how they hang together.
 const SPANS_MIN: f64 = 30.0;
 
@@ -84,6 +86,7 @@ fn judge<'a>(
     samples: impl Fn(usize) -> Option<Samples<'a>>,
     in_full: bool,
 ) -> Report {
+    let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
     let looks = frozen.reference.features.iter().zip(&*frozen.outcomes).zip(&pane.features);
     let mut features: Vec<FeatureDrift> = Vec::with_capacity(pane.features.len());
     let expected: Vec<_> =
@@ -96,6 +99,7 @@ fn judge<'a>(
             expected,
             counts,
             rows: pane.row_count,
+            denser,
         })
         .collect();
     for (index, looked) in looked.iter().enumerate() {
@@ -103,7 +107,7 @@ fn judge<'a>(
     }
     let mut p_values: Vec<f64> = features.iter().map(FeatureDrift::least_p_value).collect();
     // All pairs are one more unit beside the features.
-    let of_pairs = together::tests(&frozen.reference.pairs, &pane.pairs);
+    let of_pairs = together::tests(&frozen.reference.pairs, &pane.pairs, denser);
     p_values.extend(of_pairs.least_p_value);
     let adjusted = benjamini_hochberg(&p_values);
     for ((feature, adjusted), looked) in features.iter_mut().zip(&adjusted).zip(&looked) {
@@ -127,7 +131,7 @@ fn judge<'a>(
         standing_pairs: Vec::new(),
         schema_changes: Vec::new(),
         monitor: None,
-        assumption: assumption(config, &frozen.reference, pane.row_count),
+        assumption: assumption(config, &frozen.reference, pane.row_count, denser),
         season_known: None,
     }
 }
@@ -158,7 +162,7 @@ fn independent_rows(feature: &FeatureReference) -> f64 {
 }
 
 /// What has to be believed of rows because the reference does not show it.
-fn assumption(config: &Config, reference: &Reference, rows: u64) -> String {
+fn assumption(config: &Config, reference: &Reference, rows: u64, denser: f64) -> String {
     let mut assumed = Vec::new();
     if reference.row_count.min(rows) < config.rows_min {
         assumed.push(format!(
@@ -176,6 +180,11 @@ fn assumption(config: &Config, reference: &Reference, rows: u64) -> String {
             "assumes independent rows beyond {} in a row: the reference has {spans:.1} times as many rows as this, \
              {SPANS_MIN} times would show how they hang together",
             (reference.timed_count as f64 / SPANS_MIN).floor()
+        ));
+    }
+    if denser >= DENSER_SAID {
+        assumed.push(format!(
+            "assumes that rows hang together in time as those of the reference, of which there is one for every {denser:.0} of these"
         ));
     }
     let bound = reference.features.iter().filter(|feature| !feature.variation.is_empty());

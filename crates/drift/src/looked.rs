@@ -18,4 +18,6 @@ pub(crate) struct Looked<'a> {
     pub(crate) expected: &'a Expected,
     pub(crate) counts: &'a FeatureCounts,
     pub(crate) rows: u64,
+    /// How many times as often rows come as those of the reference.
+    pub(crate) denser: f64,
 }

@@ -9,7 +9,7 @@ use acgs_reference::{
     effect::{categories, effect_size, scale},
     expected::Expected,
     outcomes::Outcomes,
-    variation::factor_at,
+    variation::factor_among,
 };
 use acgs_statistics::{
     categorical::{jensen_shannon, psi, psi_null_mean},
@@ -128,9 +128,9 @@ impl FeatureDrift {
 
 /// Measures a feature; nothing is decided yet.
 pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samples<'_>>) -> FeatureDrift {
-    let Looked { feature, outcomes, expected, counts, rows } = looked;
+    let Looked { feature, outcomes, expected, counts, rows, denser } = looked;
     let m = counts.present();
-    let worth = |variation| 1.0 / factor_at(variation, *rows as f64);
+    let worth = |variation| 1.0 / factor_among(variation, *rows as f64, *denser);
     let effective = m as f64 * worth(&feature.variation);
     let then = then_counts(feature, outcomes, expected);
     let (test, statistic, p_value, method) = values::test(looked, samples, &then, effective);

@@ -2,6 +2,9 @@
 
 use acgs_statistics::shares::{Trials, share_tails};
 
+/// Rows of the law by which shares may differ from the reference's without being drift: 0.6 points at 50 %.
+pub(crate) const TOLERATED_ROWS: f64 = 8_000.0;
+
 /// Cohen's h of two shares (1988).
 fn cohens_h(then: f64, now: f64) -> f64 {
     2.0 * now.clamp(0.0, 1.0).sqrt().asin() - 2.0 * then.clamp(0.0, 1.0).sqrt().asin()

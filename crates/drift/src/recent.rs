@@ -11,6 +11,7 @@ use acgs_reference::{
     FeatureReference, Reference, Shape,
     counts::{FeatureCounts, PaneCounts},
     season::Season,
+    variation::of_denser,
 };
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +146,17 @@ impl Before {
             season: Season::None,
             ..base.clone()
         };
+        // Rows that come more often than those of the reference hang together as it shows of so much time.
+        let denser = base.times_denser(self.counts.row_count, self.counts.times_ms);
+        for feature in &mut reference.features {
+            feature.variation = of_denser(&feature.variation, denser);
+            feature.null_variation = of_denser(&feature.null_variation, denser);
+        }
+        reference.pairs.variation = of_denser(&reference.pairs.variation, denser);
+        if let Some((first, last)) = self.counts.times_ms {
+            (reference.timed_count, reference.from_ms, reference.until_ms) =
+                (self.counts.row_count, first, last);
+        }
         reference.pairs.counts.clone_from(&self.counts.pairs);
         Frozen::new(Arc::new(reference))
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use acgs_judge_kit::alarm::Budget;
-use acgs_reference::{counts::PaneCounts, variation::factor_at};
+use acgs_reference::{counts::PaneCounts, variation::factor_among};
 use acgs_statistics::{
     detector::{Concentration, Detector},
     evidence::ln_mean_exp,
@@ -20,11 +20,9 @@ use crate::{
     frozen::Frozen,
     looked::Looked,
     measure,
+    rate::TOLERATED_ROWS,
     together::{self, Together},
 };
-
-/// Rows of the law by which shares may differ from the reference's without being drift: 0.6 points at 50 %.
-const TOLERATED_ROWS: f64 = 8_000.0;
 
 /// What the monitor of a stream, or of one of its keys, carries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -121,7 +119,8 @@ impl Monitor {
         let mut parted = Vec::new();
         if !pairs.is_empty() {
             (self.ln_together, parted) = if self.parted.is_empty() {
-                self.together.look(looks, pairs, &pane.pairs, TOLERATED_ROWS)
+                let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
+                self.together.look(looks, pairs, &pane.pairs, denser)
             } else {
                 (f64::NEG_INFINITY, Vec::new())
             };
@@ -151,7 +150,8 @@ impl Monitor {
         let (feature, outcomes) = (&frozen.reference.features[place], &frozen.outcomes[place]);
         let expected = outcomes.expected(&pane.phase_rows);
         let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
-        let factor = |variation| factor_at(variation, pane.row_count as f64);
+        let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
+        let factor = |variation| factor_among(variation, pane.row_count as f64, denser);
         let worth = 1.0 / factor(&feature.variation);
         let concentration =
             Concentration { all: within(expected.reference_rows), present: within(expected.present_rows()) };
@@ -165,7 +165,10 @@ impl Monitor {
         }
         let detector = &mut self.detectors[place];
         detector.push(self.looks, &look);
-        let factors = |rows| (factor_at(&feature.variation, rows), factor_at(&feature.null_variation, rows));
+        let factors = |rows| {
+            let of = |variation| factor_among(variation, rows, denser);
+            (of(&feature.variation), of(&feature.null_variation))
+        };
         let most = Concentration {
             all: within(outcomes.reference_rows()),
             present: within(outcomes.present_rows()),
@@ -175,6 +178,7 @@ impl Monitor {
 
     /// Drift stands until a look is within tolerances.
     fn end_what_is_over(&mut self, config: &Config, frozen: &Frozen, pane: &PaneCounts) {
+        let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
         self.standing.retain(|&place, _| {
             let (Some(feature), Some(counts)) =
                 (frozen.reference.features.get(place), pane.features.get(place))
@@ -183,7 +187,8 @@ impl Monitor {
             };
             let outcomes = &frozen.outcomes[place];
             let expected = outcomes.expected(&pane.phase_rows);
-            let looked = Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count };
+            let looked =
+                Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count, denser };
             measure::measure(config, &looked, None).in_tolerances > 1.0
         });
         self.parted.retain(|pair| {

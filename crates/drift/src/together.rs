@@ -4,7 +4,7 @@
 
 use acgs_reference::{
     pairs::{PairCounts, Pairs, correlation},
-    variation::factor_at,
+    variation::{factor_among, factor_at},
 };
 use acgs_statistics::{
     evidence::ln_mean_exp,
@@ -12,7 +12,7 @@ use acgs_statistics::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::rate::Rate;
+use crate::rate::{Rate, TOLERATED_ROWS};
 
 /// Looks after which what was gathered begins anew.
 const GATHERED_LOOKS: u64 = 8;
@@ -57,7 +57,7 @@ impl Together {
         place: u64,
         pairs: &Pairs,
         counts: &PairCounts,
-        tolerated_rows: f64,
+        denser: f64,
     ) -> (f64, Vec<usize>) {
         if self.same.len() != pairs.len() || place.is_multiple_of(GATHERED_LOOKS) {
             self.same = vec![0.0; pairs.len()];
@@ -67,19 +67,19 @@ impl Together {
         self.looks += 1;
         self.rows += counts.both.iter().max().map_or(0.0, |rows| *rows as f64);
         // Where looks hang together, many are worth less than each of them.
-        let factor = |rows: f64| factor_at(&pairs.variation, rows.max(1.0));
+        let factor = |rows: f64| factor_among(&pairs.variation, rows.max(1.0), denser);
         let among = (factor(self.rows / self.looks as f64) / factor(self.rows)).min(1.0);
         let factor_then = |rows: u64| factor_at(&pairs.variation, rows as f64);
         let mut found: Vec<(f64, usize)> = Vec::with_capacity(pairs.len());
         for pair in 0..pairs.len() {
             let rows = counts.both[pair] as f64;
-            let worth = if rows > 0.0 { 1.0 / factor_at(&pairs.variation, rows) } else { 0.0 };
+            let worth = if rows > 0.0 { 1.0 / factor(rows) } else { 0.0 };
             let (same, both) = (counts.same[pair] as f64 * worth, rows * worth);
             self.same[pair] += same;
             self.both[pair] += both;
             let then = pairs.counts.both[pair];
             let then = (then as f64 / factor_then(then)).max(1.0);
-            let concentration = 1.0 / (1.0 / then + 1.0 / tolerated_rows);
+            let concentration = 1.0 / (1.0 / then + 1.0 / TOLERATED_ROWS);
             let share = pairs.share(pair);
             let ln = |hits: f64, count: f64| ln_share_moved(hits, Trials { count, concentration }, share);
             let all = ln(self.same[pair] * among, self.both[pair] * among);
@@ -134,7 +134,7 @@ impl PairTests {
 }
 
 /// Tests of some rows by themselves, by how often each pair is on the same side.
-pub(crate) fn tests(pairs: &Pairs, counts: &PairCounts) -> PairTests {
+pub(crate) fn tests(pairs: &Pairs, counts: &PairCounts, denser: f64) -> PairTests {
     let factor_then = |rows: u64| factor_at(&pairs.variation, rows as f64);
     let count = pairs.len() as f64;
     let test = |(pair, features): (usize, (usize, usize))| {
@@ -144,7 +144,7 @@ pub(crate) fn tests(pairs: &Pairs, counts: &PairCounts) -> PairTests {
         if rows == 0.0 || then < 1.0 {
             return None;
         }
-        let worth = rows / factor_at(&pairs.variation, rows);
+        let worth = rows / factor_among(&pairs.variation, rows, denser);
         let now = same / rows;
         let variance = share * (1.0 - share) * (1.0 / worth + 1.0 / then);
         if (now - share) * (now - share) < RARE_FROM * variance {
@@ -185,11 +185,11 @@ mod tests {
         let (pairs, mut together) = (pairs(), Together::default());
         let still = PairCounts { same: vec![510, 895, 488], both: vec![1_000; 3] };
         for place in 1..20 {
-            let (ln, _) = together.look(place, &pairs, &still, 8_000.0);
+            let (ln, _) = together.look(place, &pairs, &still, 1.0);
             assert!(ln < 2.0, "{place}: {ln}");
         }
         let moved = PairCounts { same: vec![900, 895, 488], both: vec![1_000; 3] };
-        let (ln, named) = together.look(20, &pairs, &moved, 8_000.0);
+        let (ln, named) = together.look(20, &pairs, &moved, 1.0);
         assert!(ln > 100.0 && named == [0], "{ln} {named:?}");
         let drift = measure(&pairs, 0, &moved).unwrap();
         assert!(drift.then.abs() < 0.01 && drift.now > 0.9 && drift.features == (0, 1));
@@ -201,7 +201,7 @@ mod tests {
     fn rows_by_themselves_tell_a_pair_that_has_moved_and_no_other() {
         let pairs = pairs();
         let moved = |counts: &PairCounts| {
-            let tests = tests(&pairs, counts);
+            let tests = tests(&pairs, counts, 1.0);
             let least = tests.least_p_value.unwrap();
             (least, tests.moved(0.05, least, 0.25))
         };
@@ -214,6 +214,6 @@ mod tests {
         assert!(least < 0.05 && none.is_empty(), "{least} {none:?}");
         let (least, none) = moved(&PairCounts::new(3));
         assert!(least > 0.99 && none.is_empty());
-        assert_eq!(super::tests(&Pairs::default(), &PairCounts::default()).least_p_value, None);
+        assert_eq!(super::tests(&Pairs::default(), &PairCounts::default(), 1.0).least_p_value, None);
     }
 }

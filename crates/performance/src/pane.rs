@@ -3,6 +3,7 @@
 use acgs_columns::{Column, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_reference::{
     answers::{self, Answers},
+    counts::{joined, times_ms},
     labels::{self, LabelledScores},
     season::Season,
 };
@@ -35,6 +36,8 @@ pub struct PerformancePane {
     pub answers: Answers,
     /// Rows with a label by phase of the season of losses; empty without one.
     pub phase_rows: Vec<u64>,
+    /// First and last time of rows with labels, in milliseconds since the epoch.
+    pub times_ms: Option<(i64, i64)>,
 }
 
 /// The columns of the roles that matter here.
@@ -137,10 +140,11 @@ impl PerformancePane {
     }
 
     fn push_phases(&mut self, roles: &Roles, rows: &RecordBatch, label: &Column) {
-        let Some(times) = roles.time.map(|index| &rows.columns()[index]).filter(|_| roles.phases() > 0)
-        else {
+        let Some(times) = roles.time.map(|index| &rows.columns()[index]) else { return };
+        self.times_ms = joined(self.times_ms, times_ms(times, rows.rows()));
+        if roles.phases() == 0 {
             return;
-        };
+        }
         self.phase_rows.resize(roles.phases(), 0);
         let labelled = (0..rows.rows()).filter(|row| label.is_valid(*row));
         for time_ms in labelled.filter_map(|row| times.integer(row)) {
@@ -155,6 +159,7 @@ impl PerformancePane {
             scores: self.scores.clone(),
             answers: self.answers.clone(),
             phase_rows: self.phase_rows.clone(),
+            times_ms: self.times_ms,
             ..Self::default()
         }
     }
@@ -209,6 +214,7 @@ impl PerformancePane {
         self.incomparable_count += other.incomparable_count;
         self.scores.merge(&other.scores);
         self.answers.merge(&other.answers);
+        self.times_ms = joined(self.times_ms, other.times_ms);
         self.phase_rows.resize(self.phase_rows.len().max(other.phase_rows.len()), 0);
         self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);
     }

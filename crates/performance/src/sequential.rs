@@ -10,7 +10,8 @@ use acgs_reference::{
     LossBaseline, ModelKind,
     answers::{self, model_kind},
     loss::{ExpectedLoss, LossPhases},
-    variation::factor_at,
+    reference::times_denser,
+    variation::factor_among,
 };
 use acgs_statistics::{
     decline::{Decline, Excess, LnEvidence, Shortfall},
@@ -39,6 +40,8 @@ pub struct Expected {
     pub baseline: LossBaseline,
     /// What time shows of it.
     pub phases: LossPhases,
+    /// Rows of the reference with a time, the first and the last of those, in milliseconds since the epoch.
+    pub times: (u64, i64, i64),
 }
 
 /// What the monitor carries.
@@ -61,6 +64,7 @@ pub struct Monitor {
 /// One look's numbers.
 struct Look {
     rows: f64,
+    denser: f64,
     loss: f64,
     expected: ExpectedLoss,
     excess: Excess,
@@ -79,24 +83,18 @@ impl Expected {
     /// What these rows are held against.
     #[must_use]
     pub fn beside(&self, pane: &PerformancePane) -> Beside {
-        let rows = pane.labelled_count() as f64;
-        Beside {
-            baseline: Some(self.of_phases(&pane.phase_rows)),
-            design_effect: self.factor(rows),
-            ranking_effect: self.ranking_factor(rows),
-        }
+        let (design_effect, ranking_effect) = self.factors(pane.labelled_count() as f64, self.denser(pane));
+        Beside { baseline: Some(self.of_phases(&pane.phase_rows)), design_effect, ranking_effect }
     }
 
-    /// The design effect of the losses of so many rows.
-    #[must_use]
-    pub fn factor(&self, rows: f64) -> f64 {
-        factor_at(&self.phases.variation, rows)
+    /// The design effects of so many rows, of their losses and of their ranking, where so many of them come in that time.
+    fn factors(&self, rows: f64, denser: f64) -> (f64, f64) {
+        let of = |variation| factor_among(variation, rows, denser);
+        (of(&self.phases.variation), of(&self.phases.ranking_variation))
     }
 
-    /// That of their ranking.
-    #[must_use]
-    pub fn ranking_factor(&self, rows: f64) -> f64 {
-        factor_at(&self.phases.ranking_variation, rows)
+    fn denser(&self, pane: &PerformancePane) -> f64 {
+        times_denser(self.times, pane.labelled_count(), pane.times_ms)
     }
 }
 
@@ -135,8 +133,7 @@ impl Monitor {
             }
         }
         self.decline.push(self.looks, look.rows, look.excess, look.shortfall);
-        self.evidence =
-            self.decline.ln_evidence(|rows| (expected.factor(rows), expected.ranking_factor(rows)));
+        self.evidence = self.decline.ln_evidence(|rows| expected.factors(rows, look.denser));
         self.ln_evidence = self.evidence.both();
         self.alarmed = self.ln_evidence >= budget.looks.ln();
         if self.alarmed {
@@ -213,7 +210,9 @@ impl Look {
         }
         // What is wrong of one phase is wrong in its looks only: it makes them worth less.
         let of_phase = (of_phases.standard_error.powi(2) - of_whole * of_whole).max(0.0);
-        let factor = expected.factor(count) * (1.0 + of_phase * count / variance.max(f64::MIN_POSITIVE));
+        let denser = expected.denser(pane);
+        let (of_losses, of_ranks) = expected.factors(count, denser);
+        let factor = of_losses * (1.0 + of_phase * count / variance.max(f64::MIN_POSITIVE));
         let excess = if bound > 0.0 { Excess::new(count, mean, variance, bound) } else { Excess::default() };
         let area = scores.area();
         let shortfall =
@@ -223,10 +222,11 @@ impl Look {
             });
         Some(Self {
             rows: count,
+            denser,
             loss: mean,
             expected: of_phases,
             excess: excess.times(1.0 / factor),
-            shortfall: shortfall.times(1.0 / expected.ranking_factor(count)),
+            shortfall: shortfall.times(1.0 / of_ranks),
             area,
         })
     }
@@ -251,7 +251,7 @@ fn area_bound(config: &Config, expected: &Expected) -> Option<f64> {
     let (then, rate) = baseline.auc.zip(baseline.positive_rate)?;
     let labels = baseline.labelled_count as f64;
     let error = area_standard_error(then, labels * rate, labels * (1.0 - rate))
-        * expected.ranking_factor(labels).sqrt();
+        * expected.factors(labels, 1.0).1.sqrt();
     let bound = then - config.ranking_margin - REFERENCE_Z * error;
     (bound > 0.0).then_some(bound)
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::{Column, RecordBatch, numbers::numbers};
+use acgs_columns::{Column, RecordBatch, Values, numbers::numbers};
 use acgs_statistics::cells::CellCounts;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub struct PaneCounts {
     pub pairs: PairCounts,
     /// Rows with a value in each of the reference's empty fields.
     pub came: Vec<u64>,
+    /// Their first and last time, in milliseconds since the epoch.
+    pub times_ms: Option<(i64, i64)>,
 }
 
 /// Counts of one feature.
@@ -74,6 +76,7 @@ impl PaneCounts {
             phase_rows: vec![0; phases],
             pairs: PairCounts::new(reference.pairs.len()),
             came: vec![0; reference.empty_fields.len()],
+            times_ms: None,
         }
     }
 
@@ -110,8 +113,9 @@ impl PaneCounts {
             *came += place.map_or(0, |place| values(&rows.columns()[place], rows.rows()));
         }
         sides::count(&reference.pairs, places, rows, &mut self.pairs);
-        if let Some(time) = places.time().filter(|_| !self.phase_rows.is_empty()) {
-            let column = &rows.columns()[time];
+        let Some(column) = places.time().map(|time| &rows.columns()[time]) else { return };
+        self.times_ms = joined(self.times_ms, times_ms(column, rows.rows()));
+        if !self.phase_rows.is_empty() {
             for time_ms in (0..rows.rows()).filter_map(|row| column.integer(row)) {
                 self.phase_rows[reference.season.phase(time_ms)] += 1;
             }
@@ -128,8 +132,30 @@ impl PaneCounts {
             own.unseen_count += theirs.unseen_count;
         }
         self.pairs.merge(&other.pairs);
+        self.times_ms = joined(self.times_ms, other.times_ms);
         self.came.iter_mut().zip(&other.came).for_each(|(own, theirs)| *own += theirs);
         self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);
+    }
+}
+
+/// The first and the last time of a column.
+#[must_use]
+pub fn times_ms(column: &Column, rows: usize) -> Option<(i64, i64)> {
+    if let (Values::Integer(values), None) = (&column.values, &column.validity) {
+        // Dense times are the common case.
+        return values.iter().fold(None, |known, time| joined(known, Some((*time, *time))));
+    }
+    (0..rows)
+        .filter_map(|row| column.integer(row))
+        .fold(None, |known, time| joined(known, Some((time, time))))
+}
+
+/// Both of two spans of time.
+#[must_use]
+pub fn joined(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+        (one, other) => one.or(other),
     }
 }
 

@@ -103,6 +103,25 @@ pub enum Shape {
     },
 }
 
+impl Reference {
+    /// How many times as often rows come, so many in a time from first to last, as its own; 1 where either has no times.
+    #[must_use]
+    pub fn times_denser(&self, rows: u64, times_ms: Option<(i64, i64)>) -> f64 {
+        times_denser((self.timed_count, self.from_ms, self.until_ms), rows, times_ms)
+    }
+}
+
+/// How many times as often rows come as the `own`: a count, the first and the last time.
+#[must_use]
+pub fn times_denser(own: (u64, i64, i64), rows: u64, times_ms: Option<(i64, i64)>) -> f64 {
+    let span = |from_ms: i64, until_ms: i64| until_ms.saturating_sub(from_ms) as f64;
+    let (count, own_span) = (own.0 as f64, span(own.1, own.2));
+    match times_ms.map(|(first, last)| span(first, last)) {
+        Some(span) if span > 0.0 && own_span > 0.0 && count > 0.0 => rows as f64 / span * own_span / count,
+        _ => 1.0,
+    }
+}
+
 /// Whether drift is judged on a field.
 #[must_use]
 pub fn is_judged(field: &Field) -> bool {

@@ -52,6 +52,25 @@ pub fn factor_at(measured: &[Variation], rows: f64) -> f64 {
     .max(1.0)
 }
 
+/// The same of rows that come `denser` times as often in time as those that were measured, such as those of a reference that is a sample of
+/// them: what moves together in time does so however many rows there are of it, so that more rows are worth no more.
+#[must_use]
+pub fn factor_among(measured: &[Variation], rows: f64, denser: f64) -> f64 {
+    let by_rows = factor_at(measured, rows);
+    if denser <= 1.0 {
+        return by_rows;
+    }
+    by_rows.max(1.0 + (factor_at(measured, rows / denser) - 1.0) * denser)
+}
+
+/// What was measured, as it is of rows that come so many times as often in time.
+#[must_use]
+pub fn of_denser(measured: &[Variation], denser: f64) -> Vec<Variation> {
+    let denser = denser.max(1.0);
+    let of = |it: &Variation| Variation { rows: it.rows * denser, factor: 1.0 + (it.factor - 1.0) * denser };
+    measured.iter().map(of).collect()
+}
+
 /// What falls into a stretch, and what was expected of it.
 #[derive(Clone, Debug, Default)]
 pub struct Stretch {
@@ -195,6 +214,17 @@ mod tests {
         assert!(factor_at(&bound, 1.0) < 1.01 && factor_at(&bound, 4.0) < factor_at(&bound, 16.0));
         assert!(factor_at(&bound, 4_096.0) >= 12.0);
         assert!((factor_at(&[], 100.0) - 1.0).abs() < 1e-12, "nothing was measured");
+    }
+
+    #[test]
+    fn more_rows_of_the_same_time_are_worth_no_more() {
+        // Twenty rows of a cluster whose rows have a correlation of 0.2.
+        let measured = [Variation { rows: 5.0, factor: 1.8 }, Variation { rows: 20.0, factor: 4.8 }];
+        let worth = |rows: f64, denser: f64| rows / factor_among(&measured, rows, denser);
+        assert!((worth(20.0, 1.0) - 20.0 / 4.8).abs() < 1e-9);
+        assert!((worth(200.0, 10.0) - 200.0 / 39.0).abs() < 1e-9, "of one cluster, at most 5");
+        assert!((worth(5.0, 0.25) - 5.0 / 1.8).abs() < 1e-9, "fewer say what fewer say");
+        assert!((factor_among(&[], 200.0, 10.0) - 1.0).abs() < 1e-12, "independent rows are independent");
     }
 
     #[test]

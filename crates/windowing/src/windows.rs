@@ -227,3 +227,7 @@ impl Windows {
 #[cfg(test)]
 #[path = "windows/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "windows/labels_tests.rs"]
+mod labels_tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use acgs_columns::{Bitmap, Column, Field, Kind, RecordBatch, Role, Schema, Values};
-use acgs_statistics::draws::Draws;
+use acgs_statistics::{distinct::mix, draws::Draws};
 
 /// How values come about.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub(crate) enum Law {
     Gaps,
     /// Standard normal, nine of ten values absent.
     Sparse,
+    /// Standard normal about a level of each hour, of deviation 0.5; the reference has one row in ten.
+    Thinned,
     /// Standard normal, one more at weekends.
     Weekly,
     /// So many categories alike.
@@ -58,6 +60,7 @@ pub(crate) struct Source {
     time_ms: i64,
     every_ms: f64,
     row: u64,
+    seed: u64,
 }
 
 impl Source {
@@ -92,7 +95,15 @@ impl Source {
             time_ms: 1_388_361_600_000,
             every_ms: 3_600_000.0 / rows_per_hour as f64,
             row: 0,
+            seed,
         }
+    }
+
+    /// From now on a row comes so many times as seldom.
+    pub(crate) fn every(&mut self, times: f64) {
+        self.time_ms += (self.row as f64 * self.every_ms) as i64;
+        self.row = 0;
+        self.every_ms *= times;
     }
 
     /// The columns.
@@ -172,6 +183,11 @@ impl Source {
                 *state
             }
             Law::Daily | Law::Gaps => z + (std::f64::consts::TAU * time_ms as f64 / 86_400_000.0).sin(),
+            Law::Thinned => {
+                let hour = time_ms.div_euclid(3_600_000) as u64;
+                let mut level = Draws::new(mix(hour) ^ mix(feature as u64 + self.seed));
+                z + 0.5 * normals(&mut level).0
+            }
             Law::Weekly => {
                 let day = (time_ms.div_euclid(86_400_000) + 3).rem_euclid(7);
                 z + f64::from(u8::from(day >= 5))

@@ -35,7 +35,10 @@ fn measure(case: &Case, streams: u64) -> Seen {
     for stream in 0..streams {
         let seed = (stream + 1) * 1_000_003 + case.rows as u64 * 7 + case.features as u64;
         let mut source = Source::new(case.law, case.features, case.rows as u64, seed);
+        let thinned = if case.law == Law::Thinned { 10.0 } else { 1.0 };
+        source.every(thinned);
         let frozen = reference(&source.rows(case.reference_rows), case.window_ms);
+        source.every(1.0 / thinned);
         let mut lane = Lane::open(source.schema(), &frozen, WINDOW_MS, 0);
         let mut alarms = 0;
         for _ in 0..case.windows {
@@ -77,6 +80,7 @@ fn cases(streams: Option<u64>) -> Vec<(Case, u64)> {
         Law::Daily,
         Law::Gaps,
         Law::Sparse,
+        Law::Thinned,
         Law::Weekly,
         Law::Uniform(50),
         Law::Uniform(100),

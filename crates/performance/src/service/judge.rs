@@ -85,7 +85,8 @@ impl Assessor for PerformanceAssessor {
         let expected = reference.and_then(|reference| {
             // A loss of a few rows is nothing to be measured by.
             let enough = reference.baseline.filter(|it| it.labelled_count >= self.config.labelled_min);
-            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases })
+            let times = (reference.timed_count, reference.from_ms, reference.until_ms);
+            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases, times })
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let can_be_measured = expected.as_ref().filter(|it| it.baseline.loss > 0.0);
