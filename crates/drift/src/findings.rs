@@ -127,7 +127,16 @@ fn of_rows(report: &Report) -> Vec<Finding> {
 
 /// The drift that the monitor says stands, whatever these rows say by themselves.
 fn of_monitor(report: &Report, monitor: &MonitorState) -> Vec<Finding> {
-    if monitor.tells { drifts(&report.standing(), monitor.standing_looks) } else { Vec::new() }
+    if !monitor.tells {
+        return Vec::new();
+    }
+    let mut found = drifts(&report.standing(), monitor.standing_looks);
+    if let Some(key) = &monitor.behind {
+        for finding in &mut found {
+            finding.description.push_str(&format!("; all of it is in the rows of {key}"));
+        }
+    }
+    found
 }
 
 /// What does not go together any more as it did: by the monitor, or by the rows where there is none.

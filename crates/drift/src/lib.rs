@@ -1,7 +1,7 @@
 //! The judge of drift: has the data moved away from a frozen reference, by more than it always moves?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`frozen`], [`looked`], `rate`, `values`, [`measure`], [`detect`], [`schema_changes`], [`together`], [`sequential`], [`recent`], [`compare`], [`record`], [`service`].
+//! Reading order: [`config`], [`frozen`], [`looked`], `rate`, `values`, [`measure`], [`detect`], [`schema_changes`], [`together`], [`behind`], [`sequential`], [`recent`], [`compare`], [`record`], [`service`].
 
 pub mod config;
 
@@ -22,6 +22,8 @@ pub mod findings;
 pub mod schema_changes;
 
 pub mod together;
+
+pub mod behind;
 
 pub mod sequential;
 

@@ -16,6 +16,7 @@ use acgs_statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    behind::ByKey,
     config::Config,
     frozen::Frozen,
     looked::Looked,
@@ -43,6 +44,9 @@ pub struct Monitor {
     /// Pairs of features that do not go together as they did, and the look since which they do not.
     parted: Vec<usize>,
     parted_since: u64,
+    /// Rows of keys since the last look, and the key that is behind what stands.
+    by_key: ByKey,
+    behind: Option<String>,
 }
 
 /// What a monitor says.
@@ -70,6 +74,8 @@ pub struct MonitorState {
     pub standing_looks: u64,
     /// Whether this window is the one that tells of the monitor: of a stream with keys one key does.
     pub tells: bool,
+    /// The key without whose rows the last look would have been within tolerances.
+    pub behind: Option<String>,
 }
 
 impl Monitor {
@@ -94,10 +100,21 @@ impl Monitor {
         }
     }
 
+    /// The same of a key among others.
+    pub fn wait_of(&mut self, key: &str, pane: &PaneCounts) {
+        self.wait(pane);
+        self.by_key.take(key, pane);
+    }
+
     /// Looks, when enough rows have come.
     pub fn look_when_enough(&mut self, config: &Config, frozen: &Frozen, budget: Budget) {
         if let Some(pane) = self.waiting.take_if(|pane| pane.row_count >= config.rows_min) {
             self.look(config, frozen, budget, &pane);
+            let standing = self.standing.keys().copied();
+            self.behind = (!self.standing.is_empty())
+                .then(|| self.by_key.behind(config, frozen, &pane, standing))
+                .flatten();
+            self.by_key.clear();
         }
     }
 
@@ -214,6 +231,7 @@ impl Monitor {
             parted: self.parted.clone(),
             standing_looks: since.map_or(0, |since| self.looks - since),
             tells,
+            behind: self.behind.clone(),
         }
     }
 
@@ -234,5 +252,6 @@ impl Monitor {
             && self.together.fits(frozen.reference.pairs.len())
             && self.parted.iter().all(|pair| *pair < frozen.reference.pairs.len())
             && self.parted_since <= self.looks
+            && self.by_key.fits(&fresh)
     }
 }

@@ -176,7 +176,7 @@ impl Assessor for DriftAssessor {
         }
         // Keys differ from each other: the stream is all of them together, when the watermark moves on.
         carry.keyed = true;
-        carry.whole.wait(fed.held);
+        carry.whole.wait_of(fed.key, fed.held);
         if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
             carry.next_teller = Some(fed.key.to_owned());
         }
