@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let long = asked.iter().any(|word| word == "--long");
     // Streams of each row without change: a thousand in the form that is quoted.
     let streams = asked.iter().find_map(|word| word.strip_prefix("--streams=")?.parse().ok());
+    let asked_streams: Option<u64> = streams;
     let streams = streams.or(long.then_some(1_000));
     let law = asked.iter().find_map(|word| word.strip_prefix("--law="));
     let only = asked.iter().find(|word| !word.starts_with("--")).map_or("", String::as_str);
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         sound &= before::table(streams, law);
     }
     if only.is_empty() || only == "power" {
-        sound &= power::table(long);
+        sound &= power::table(long, asked_streams);
     }
     if only == "rivals" || (only.is_empty() && long) {
         rivals::table(long);

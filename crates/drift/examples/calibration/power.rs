@@ -62,14 +62,14 @@ fn first_alert(
 }
 
 /// Prints the table; says whether what is promised holds.
-pub(crate) fn table(long: bool) -> bool {
+pub(crate) fn table(long: bool, streams: Option<u64>) -> bool {
     println!("\n## One feature changes");
     println!(
         "| change | in tolerances | features | reference rows | rows a window | streams | median window of the first alert | \
          within 2, % | within 10, % | promised |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    let streams = if long { 200 } else { 20 };
+    let streams = streams.unwrap_or(if long { 200 } else { 20 });
     let features: &[usize] = if long { &[2, 10, 50] } else { &[2, 50] };
     let shapes: &[(usize, usize)] =
         if long { &[(10_000, 1_000), (10_000, 200), (500, 200)] } else { &[(10_000, 1_000)] };
