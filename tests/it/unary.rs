@@ -259,6 +259,9 @@ async fn evaluate_model() {
     assert_eq!(report.auc.unwrap().value, 1.0);
     assert!((report.brier.unwrap().value - 0.085).abs() < 1e-9, "{:?}", report.brier);
     assert_eq!(report.state(), PerformanceState::Decayed);
+    let figures = report.binary.unwrap();
+    assert_eq!((figures.true_positives, figures.true_negatives, figures.f1), (100, 100, Some(1.0)));
+    assert_eq!((figures.lift_of_top_tenth, figures.calibration.len()), (Some(2.0), 10));
     let change = |change: fn(&mut EvaluateModelRequest)| {
         let mut request = request.clone();
         change(&mut request);

@@ -12,6 +12,7 @@ use acgs_reference::{
 };
 use acgs_statistics::{
     Z_95,
+    classification::{BrierParts, CalibrationBin, Confusion},
     harm::lower_end_beside,
     score::{Estimate, ScoreSums, area_standard_error},
 };
@@ -84,6 +85,47 @@ pub struct Report {
     pub monitor: Option<MonitorState>,
     /// How much more losses vary than those of independent rows.
     pub design_effect: f64,
+    /// Further figures of binary models.
+    pub binary: Option<BinaryFigures>,
+}
+
+/// Figures of a binary model beside its loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BinaryFigures {
+    /// Answers from a score of 0.5 on.
+    pub confusion: Confusion,
+    /// See [`Confusion`].
+    pub precision: Option<Estimate>,
+    /// See [`Confusion`].
+    pub recall: Option<Estimate>,
+    /// See [`Confusion`].
+    pub specificity: Option<Estimate>,
+    /// Mean precision over recall.
+    pub average_precision: Option<f64>,
+    /// Positives among the highest tenth of scores beside those among all.
+    pub lift_of_top_tenth: Option<f64>,
+    /// The Brier score in parts.
+    pub brier_parts: BrierParts,
+    /// The reliability curve.
+    pub calibration: Vec<CalibrationBin>,
+}
+
+impl BinaryFigures {
+    /// With intervals that a design effect widens.
+    fn of(scores: &ScoreSums, design_effect: f64) -> Option<Self> {
+        let confusion = scores.confusion();
+        let share = |it: Estimate| it.widened(design_effect, (0.0, 1.0));
+        Some(Self {
+            confusion,
+            precision: confusion.precision().map(share),
+            recall: confusion.recall().map(share),
+            specificity: confusion.specificity().map(share),
+            average_precision: scores.average_precision(),
+            lift_of_top_tenth: scores.lift_of_top_tenth(),
+            brier_parts: scores.brier_parts()?,
+            calibration: scores.calibration_bins(),
+        })
+    }
 }
 
 /// What rows are held against.
@@ -174,6 +216,7 @@ pub fn report(
         reason,
         monitor: None,
         design_effect,
+        binary: BinaryFigures::of(scores, design_effect),
     }
 }
 

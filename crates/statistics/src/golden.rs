@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::{categorical, moments::Moments, score, two_sample};
+use crate::{categorical, moments::Moments, regression::ErrorSums, score, two_sample};
 
 fn golden(path: &str) -> Value {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
@@ -176,6 +176,83 @@ fn scores_agree_with_scikit_learn() {
         close("calibration", sums.calibration_error().unwrap(), wanted("ece_10_equal_width_bins"), 1e-9);
         close("area", score::area_exact(&scores, &labels).unwrap().value, wanted("roc_auc"), 1e-9);
         close("area of cells", sums.area().unwrap().value, wanted("roc_auc"), 1e-3);
+    }
+}
+
+/// As near as sums in another order come, and as cells of scores do.
+fn same(name: &str, found: Option<f64>, wanted: &Value, tolerance: f64) {
+    match (found, wanted.as_f64()) {
+        (Some(found), Some(wanted)) => close(name, found, wanted, tolerance),
+        (found, wanted) => assert_eq!(found, wanted, "{name}"),
+    }
+}
+
+#[test]
+fn every_figure_of_scores_agrees_with_scikit_learn() {
+    for case in golden("scores.json")["binary"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let numbers = |of: &str| case[of].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect();
+        let scores: Vec<f64> = numbers("scores");
+        let labels: Vec<f64> = numbers("labels");
+        let labels: Vec<bool> = labels.into_iter().map(|label| label > 0.5).collect();
+        let mut sums = score::ScoreSums::default();
+        for (scores, labels) in scores.chunks(37).zip(labels.chunks(37)) {
+            let mut part = score::ScoreSums::default();
+            part.push_slice(scores, labels);
+            sums.merge(&part);
+        }
+        let wanted = &case["expected"];
+        let confusion = sums.confusion();
+        // Of few rows two that share a cell make a difference.
+        let of_cells = if scores.len() < 10 { 1.0 } else { 4e-3 };
+        let value = |estimate: Option<score::Estimate>| estimate.map(|estimate| estimate.value);
+        for (figure, found, tolerance) in [
+            ("brier", value(sums.brier()), 1e-9),
+            ("log_loss", value(sums.log_loss()), 1e-9),
+            ("accuracy", value(sums.accuracy()), 1e-12),
+            ("roc_auc", value(sums.area()), of_cells),
+            ("roc_auc", value(score::area_exact(&scores, &labels)), 1e-12),
+            ("average_precision", sums.average_precision(), 20.0 * of_cells),
+            ("precision", value(confusion.precision()), 1e-12),
+            ("recall", value(confusion.recall()), 1e-12),
+            ("specificity", value(confusion.specificity()), 1e-12),
+            ("f1", confusion.f1(), 1e-12),
+            ("balanced_accuracy", confusion.balanced_accuracy(), 1e-12),
+            ("matthews", confusion.matthews(), 1e-12),
+        ] {
+            same(&format!("{name}: {figure}"), found, &wanted[figure], tolerance);
+        }
+        let counts = [
+            ("true_positives", confusion.true_positives),
+            ("false_positives", confusion.false_positives),
+            ("false_negatives", confusion.false_negatives),
+            ("true_negatives", confusion.true_negatives),
+        ];
+        assert!(counts.iter().all(|(count, found)| wanted[*count].as_u64() == Some(*found)), "{name}");
+    }
+}
+
+#[test]
+fn every_figure_of_numbers_agrees_with_scikit_learn() {
+    for case in golden("scores.json")["numbers"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let numbers = |of: &str| case[of].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect();
+        let (said, truths): (Vec<f64>, Vec<f64>) = (numbers("predictions"), numbers("labels"));
+        let mut sums = ErrorSums::default();
+        for (said, truths) in said.chunks(37).zip(truths.chunks(37)) {
+            let mut part = ErrorSums::default();
+            part.push_slice(said, truths);
+            sums.merge(&part);
+        }
+        let wanted = &case["expected"];
+        for (figure, found) in [
+            ("mean_absolute_error", sums.mean_absolute().map(|it| it.value)),
+            ("root_mean_square_error", sums.root_mean_square().map(|it| it.value)),
+            ("bias", sums.bias().map(|it| it.value)),
+            ("r_squared", sums.explained()),
+        ] {
+            same(&format!("{name}: {figure}"), found, &wanted[figure], 1e-9);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! It must never know time, tokio, protobuf, or what a number stands for.
 //!
 //! Reading order: [`moments`], [`sketch`], [`distinct`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
-//! [`score`], [`regression`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
+//! [`estimate`], [`score`], [`classification`], [`regression`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
 //! that are not finite never enter an estimator, callers count them.
 
 pub mod moments;
@@ -19,7 +19,11 @@ pub mod categorical;
 
 pub mod multiple;
 
+pub mod estimate;
+
 pub mod score;
+
+pub mod classification;
 
 pub mod regression;
 

@@ -23,6 +23,23 @@ impl Default for Moments {
 }
 
 impl Moments {
+    /// Of ones and zeros.
+    #[must_use]
+    pub fn of_shares(ones: u64, zeros: u64) -> Self {
+        let count = ones + zeros;
+        if count == 0 {
+            return Self::default();
+        }
+        let mean = ones as f64 / count as f64;
+        Self {
+            count,
+            mean,
+            m2: count as f64 * mean * (1.0 - mean),
+            minimum: if zeros > 0 { 0.0 } else { 1.0 },
+            maximum: if ones > 0 { 1.0 } else { 0.0 },
+        }
+    }
+
     /// Whether what came back from outside is what pushing could have made.
     #[must_use]
     pub fn is_sound(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{moments::Moments, score::Estimate};
+use crate::{estimate::Estimate, moments::Moments};
 
 /// Sums over numbers that were said and that came true.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Z_95, moments::Moments};
+pub use crate::estimate::Estimate;
+use crate::{
+    classification::{
+        BrierParts, CalibrationBin, Confusion, average_precision, brier_parts, lift_of_top_tenth,
+    },
+    moments::Moments,
+};
 
 /// Bins of the calibration error, of equal width over [0, 1].
 pub const CALIBRATION_BINS: usize = 10;
@@ -22,76 +28,6 @@ pub const ROUNDING: f64 = 1e-6;
 #[must_use]
 pub fn probability(score: f64) -> Option<f64> {
     (-ROUNDING..=1.0 + ROUNDING).contains(&score).then(|| score.clamp(0.0, 1.0))
-}
-
-/// A mean with its uncertainty.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
-    /// The estimate.
-    pub value: f64,
-    /// Standard error; rows are taken as independent.
-    pub standard_error: f64,
-    /// Lower end of the 95 % interval.
-    pub lower: f64,
-    /// Upper end.
-    pub upper: f64,
-}
-
-impl Estimate {
-    /// Ends of the 95 % interval.
-    #[must_use]
-    pub fn interval(&self) -> (f64, f64) {
-        (self.lower, self.upper)
-    }
-
-    /// With an interval as wide as rows that depend on each other make it: by the root of their design effect, not below `least` nor above `most`.
-    #[must_use]
-    pub fn widened(self, design_effect: f64, (least, most): (f64, f64)) -> Self {
-        let by = design_effect.max(1.0).sqrt();
-        Self {
-            value: self.value,
-            standard_error: self.standard_error * by,
-            lower: (self.value - (self.value - self.lower) * by).max(least),
-            upper: (self.value + (self.upper - self.value) * by).min(most),
-        }
-    }
-
-    /// A value with the interval of the normal law.
-    #[must_use]
-    pub fn new(value: f64, standard_error: f64) -> Self {
-        let half = Z_95 * standard_error;
-        Self { value, standard_error, lower: value - half, upper: value + half }
-    }
-
-    /// A mean.
-    pub(crate) fn of(moments: &Moments) -> Option<Self> {
-        Some(Self::new(moments.mean()?, moments.standard_error().unwrap_or(f64::INFINITY)))
-    }
-
-    /// A mean of losses, which are not negative: the normal law of its logarithm, since few large ones make it skewed. Covers 94 to 96 % from ten
-    /// positives on.
-    pub(crate) fn of_losses(moments: &Moments) -> Option<Self> {
-        let plain = Self::of(moments)?;
-        if plain.value <= 0.0 {
-            // No loss in n is a share of at most this (Wilson 1927).
-            let square = Z_95 * Z_95;
-            return Some(Self { lower: 0.0, upper: square / (moments.count() as f64 + square), ..plain });
-        }
-        let factor = (Z_95 * plain.standard_error / plain.value).exp();
-        Some(Self { lower: plain.value / factor, upper: plain.value * factor, ..plain })
-    }
-
-    /// A share of so many, with Wilson's interval (1927).
-    #[must_use]
-    pub fn of_share(moments: &Moments) -> Option<Self> {
-        let (value, count) = (moments.mean()?, moments.count() as f64);
-        let square = Z_95 * Z_95;
-        let middle = (value + square / (2.0 * count)) / (1.0 + square / count);
-        let half = Z_95 * (value * (1.0 - value) / count + square / (4.0 * count * count)).sqrt()
-            / (1.0 + square / count);
-        let standard_error = moments.standard_error().unwrap_or(f64::INFINITY);
-        Some(Self { value, standard_error, lower: (middle - half).max(0.0), upper: (middle + half).min(1.0) })
-    }
 }
 
 /// Sums over scores in [0, 1] with their labels.
@@ -228,6 +164,53 @@ impl ScoreSums {
     pub fn class_counts(&self) -> (u64, u64) {
         let positives = self.bins.iter().map(|bin| bin.positives).sum();
         (positives, self.count() - positives)
+    }
+
+    /// Answers of yes from a score of 0.5 on.
+    #[must_use]
+    pub fn confusion(&self) -> Confusion {
+        let sum = |cells: &[u32]| cells.iter().map(|count| u64::from(*count)).sum::<u64>();
+        let halves = |cells: &[u32]| {
+            let (low, high) = cells.split_at(HALF_CELLS.min(cells.len()));
+            (sum(low), sum(high))
+        };
+        let ((false_negatives, true_positives), (true_negatives, false_positives)) =
+            (halves(&self.positives), halves(&self.negatives));
+        Confusion { true_positives, false_positives, false_negatives, true_negatives }
+    }
+
+    fn groups(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
+        self.positives.iter().zip(&self.negatives).map(|(yes, no)| (u64::from(*yes), u64::from(*no)))
+    }
+
+    /// Mean precision over recall, scores in one of 1,024 cells tied; `None` with one class only.
+    #[must_use]
+    pub fn average_precision(&self) -> Option<f64> {
+        let (positives, negatives) = self.class_counts();
+        (positives > 0 && negatives > 0).then(|| average_precision(&mut self.groups())).flatten()
+    }
+
+    /// How many times as many positives are among the highest tenth of scores as among all, ties likewise.
+    #[must_use]
+    pub fn lift_of_top_tenth(&self) -> Option<f64> {
+        lift_of_top_tenth(&mut self.groups(), self.class_counts().0, self.count())
+    }
+
+    /// Bins of equal width that are not empty.
+    #[must_use]
+    pub fn calibration_bins(&self) -> Vec<CalibrationBin> {
+        let bin = |bin: &Bin| {
+            let count = bin.count as f64;
+            let (mean_score, positive_rate) = (bin.scores / count, bin.positives as f64 / count);
+            CalibrationBin { count: bin.count, mean_score, positive_rate }
+        };
+        self.bins.iter().filter(|it| it.count > 0).map(bin).collect()
+    }
+
+    /// The Brier score in parts, by those bins.
+    #[must_use]
+    pub fn brier_parts(&self) -> Option<BrierParts> {
+        brier_parts(&self.calibration_bins())
     }
 
     /// Area under the ROC curve, scores in one of 1,024 cells tied; `None` with one class only.

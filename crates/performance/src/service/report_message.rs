@@ -2,11 +2,11 @@
 
 use acgs_contracts::performance::v1 as proto;
 use acgs_reference::{labels::Coding, message};
-use acgs_statistics::score::Estimate;
+use acgs_statistics::{classification::CalibrationBin, score::Estimate};
 
 use crate::{
     decay::{Metric, MonitorState, RecentLoss},
-    report::{Report, State},
+    report::{BinaryFigures, Report, State},
     sla::Violation,
 };
 
@@ -55,6 +55,7 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         useless_loss: report.useless_loss,
         monitor: report.monitor.map(monitor),
         design_effect: report.design_effect,
+        binary: report.binary.as_ref().map(binary),
     }
 }
 
@@ -74,6 +75,33 @@ fn monitor(state: MonitorState) -> proto::DecayMonitor {
         standing_looks: state.standing_looks,
         alarms: state.alarms,
         recent: state.recent.map(recent),
+    }
+}
+
+fn binary(figures: &BinaryFigures) -> proto::BinaryFigures {
+    let (confusion, parts) = (figures.confusion, figures.brier_parts);
+    let bin = |bin: &CalibrationBin| proto::CalibrationBin {
+        count: bin.count,
+        mean_score: bin.mean_score,
+        positive_rate: bin.positive_rate,
+    };
+    proto::BinaryFigures {
+        true_positives: confusion.true_positives,
+        false_positives: confusion.false_positives,
+        false_negatives: confusion.false_negatives,
+        true_negatives: confusion.true_negatives,
+        precision: figures.precision.map(estimate),
+        recall: figures.recall.map(estimate),
+        specificity: figures.specificity.map(estimate),
+        f1: confusion.f1(),
+        balanced_accuracy: confusion.balanced_accuracy(),
+        matthews: confusion.matthews(),
+        average_precision: figures.average_precision,
+        lift_of_top_tenth: figures.lift_of_top_tenth,
+        brier_reliability: parts.reliability,
+        brier_resolution: parts.resolution,
+        brier_uncertainty: parts.uncertainty,
+        calibration: figures.calibration.iter().map(bin).collect(),
     }
 }
 
