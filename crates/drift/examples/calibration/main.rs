@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         sound &= before::table(streams, law);
     }
     if only.is_empty() || only == "power" {
-        sound &= power::table(long, asked_streams);
+        sound &= power::table(long, asked_streams, law);
     }
     if only == "rivals" || (only.is_empty() && long) {
         rivals::table(long);

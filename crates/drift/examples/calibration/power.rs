@@ -62,7 +62,7 @@ fn first_alert(
 }
 
 /// Prints the table; says whether what is promised holds.
-pub(crate) fn table(long: bool, streams: Option<u64>) -> bool {
+pub(crate) fn table(long: bool, streams: Option<u64>, only: Option<&str>) -> bool {
     println!("\n## One feature changes");
     println!(
         "| change | in tolerances | features | reference rows | rows a window | streams | median window of the first alert | \
@@ -75,7 +75,9 @@ pub(crate) fn table(long: bool, streams: Option<u64>) -> bool {
         if long { &[(10_000, 1_000), (10_000, 200), (500, 200)] } else { &[(10_000, 1_000)] };
     let mut sound = true;
     for &(reference_rows, rows) in shapes {
-        for change in CHANGES {
+        for change in
+            CHANGES.into_iter().filter(|change| only.is_none_or(|only| format!("{change:?}") == only))
+        {
             for &features in features {
                 sound &= row(change, features, reference_rows, rows, streams);
             }
