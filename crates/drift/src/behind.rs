@@ -66,7 +66,7 @@ fn in_tolerances(config: &Config, frozen: &Frozen, pane: &PaneCounts, place: usi
     let (feature, outcomes, counts) =
         (&frozen.reference.features[place], &frozen.outcomes[place], &pane.features[place]);
     let expected = outcomes.expected(&pane.phase_rows);
-    let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
+    let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
     let looked = Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count, denser };
     measure::measure(config, &looked, None).in_tolerances
 }

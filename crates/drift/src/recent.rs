@@ -10,6 +10,7 @@ use acgs_judge_kit::alarm::Budget;
 use acgs_reference::{
     FeatureReference, Reference, Shape,
     counts::{FeatureCounts, PaneCounts},
+    pace::Pace,
     season::Season,
     variation::of_denser,
 };
@@ -76,21 +77,34 @@ impl Span {
 impl Recent {
     /// Takes the rows of a pane that ended by then.
     pub fn take(&mut self, span: Span, key: &str, until_ms: i64, counts: &PaneCounts) {
-        if !self.keys.contains_key(key) && self.keys.len() >= span.keys_max {
+        if !self.keys.contains_key(key) && self.keys.len() >= span.keys_max && !self.forget(span, until_ms) {
             return;
         }
         let pieces = self.keys.entry(key.to_owned()).or_default();
         let piece_of = |until_ms: i64| until_ms.saturating_sub(1).div_euclid(span.piece_ms);
-        match pieces.back_mut().filter(|last| piece_of(last.until_ms) == piece_of(until_ms)) {
-            Some(last) => {
-                last.until_ms = last.until_ms.max(until_ms);
-                last.counts.merge(counts);
+        match pieces.iter_mut().rev().find(|piece| piece_of(piece.until_ms) == piece_of(until_ms)) {
+            Some(same) => {
+                same.until_ms = same.until_ms.max(until_ms);
+                same.counts.merge(counts);
             }
-            None => pieces.push_back(Piece { until_ms, counts: counts.clone() }),
+            None => {
+                // A window may come late.
+                let place = pieces.partition_point(|piece| piece.until_ms < until_ms);
+                pieces.insert(place, Piece { until_ms, counts: counts.clone() });
+            }
         }
         while pieces.len() > span.pieces_max {
             pieces.pop_front();
         }
+    }
+
+    /// Gives up a key of which nothing has come for long; whether there was one.
+    fn forget(&mut self, span: Span, until_ms: i64) -> bool {
+        let newest = |pieces: &VecDeque<Piece>| pieces.back().map_or(i64::MIN, |piece| piece.until_ms);
+        let oldest = self.keys.iter().map(|(key, pieces)| (newest(pieces), key)).min();
+        let long_gone = until_ms.saturating_sub(span.span_ms.saturating_mul(2));
+        let gone = oldest.filter(|(newest, _)| *newest < long_gone).map(|(_, key)| key.clone());
+        gone.is_some_and(|key| self.keys.remove(&key).is_some())
     }
 
     /// Rows of the time before a window.
@@ -147,15 +161,16 @@ impl Before {
             ..base.clone()
         };
         // Rows that come more often than those of the reference hang together as it shows of so much time.
-        let denser = base.times_denser(self.counts.row_count, self.counts.times_ms);
+        let denser = base.pace.times_denser(self.counts.row_count, self.counts.times_ms);
         for feature in &mut reference.features {
             feature.variation = of_denser(&feature.variation, denser);
             feature.null_variation = of_denser(&feature.null_variation, denser);
         }
         reference.pairs.variation = of_denser(&reference.pairs.variation, denser);
         if let Some((first, last)) = self.counts.times_ms {
-            (reference.timed_count, reference.from_ms, reference.until_ms) =
-                (self.counts.row_count, first, last);
+            let rows = self.counts.row_count;
+            (reference.timed_count, reference.from_ms, reference.until_ms) = (rows, first, last);
+            reference.pace = Pace { count: rows, span_ms: last.saturating_sub(first) };
         }
         reference.pairs.counts.clone_from(&self.counts.pairs);
         Frozen::new(Arc::new(reference))
@@ -284,6 +299,13 @@ mod tests {
         assert!(rows("other", 200_000).is_err());
         assert!(recent.fits(Some(span), &PaneCounts::new(&reference)));
         assert!(!recent.fits(None, &pane) && !recent.fits(Some(span), &PaneCounts::default()));
+        // Who has gone makes room.
+        let mut many = Recent::default();
+        for (number, end) in (0..3 * span.keys_max as i64).zip(1..) {
+            many.take(span, &format!("k{number}"), end * 1_000, &pane);
+        }
+        let newest = 3 * span.keys_max as i64;
+        assert!(many.keys.len() <= span.keys_max && many.keys.contains_key(&format!("k{}", newest - 1)));
         // A long time before is kept in few pieces.
         let (long, mut recent) = (Span::new(1_000_000, &reference).unwrap(), Recent::default());
         for end in 1..=1_500 {

@@ -44,6 +44,8 @@ pub struct Monitor {
     /// Pairs of features that do not go together as they did, and the look since which they do not.
     parted: Vec<usize>,
     parted_since: u64,
+    /// The first time of the rows with which anything came to stand, in milliseconds since the epoch.
+    since_ms: Option<i64>,
     /// Rows of keys since the last look, and the key that is behind what stands.
     by_key: ByKey,
     behind: Option<String>,
@@ -76,6 +78,9 @@ pub struct MonitorState {
     pub tells: bool,
     /// The key without whose rows the last look would have been within tolerances.
     pub behind: Option<String>,
+    /// The first time of the rows with which anything came to stand, in milliseconds since the epoch; `None` where nothing does, or rows have no
+    /// times.
+    pub since_ms: Option<i64>,
 }
 
 impl Monitor {
@@ -119,6 +124,12 @@ impl Monitor {
     }
 
     fn look(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
+        self.look_at_all(config, frozen, budget, pane);
+        let stands = !self.standing.is_empty() || !self.parted.is_empty();
+        self.since_ms = stands.then(|| self.since_ms.or(pane.times_ms.map(|(first, _)| first))).flatten();
+    }
+
+    fn look_at_all(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
         let features = &frozen.reference.features;
         self.detectors.resize_with(features.len(), Detector::default);
         self.looks += 1;
@@ -136,7 +147,7 @@ impl Monitor {
         let mut parted = Vec::new();
         if !pairs.is_empty() {
             (self.ln_together, parted) = if self.parted.is_empty() {
-                let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
+                let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
                 self.together.look(looks, pairs, &pane.pairs, denser)
             } else {
                 (f64::NEG_INFINITY, Vec::new())
@@ -167,7 +178,7 @@ impl Monitor {
         let (feature, outcomes) = (&frozen.reference.features[place], &frozen.outcomes[place]);
         let expected = outcomes.expected(&pane.phase_rows);
         let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
-        let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
+        let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
         let factor = |variation| factor_among(variation, pane.row_count as f64, denser);
         let worth = 1.0 / factor(&feature.variation);
         let concentration =
@@ -195,7 +206,7 @@ impl Monitor {
 
     /// Drift stands until a look is within tolerances.
     fn end_what_is_over(&mut self, config: &Config, frozen: &Frozen, pane: &PaneCounts) {
-        let denser = frozen.reference.times_denser(pane.row_count, pane.times_ms);
+        let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
         self.standing.retain(|&place, _| {
             let (Some(feature), Some(counts)) =
                 (frozen.reference.features.get(place), pane.features.get(place))
@@ -232,6 +243,7 @@ impl Monitor {
             standing_looks: since.map_or(0, |since| self.looks - since),
             tells,
             behind: self.behind.clone(),
+            since_ms: self.since_ms,
         }
     }
 

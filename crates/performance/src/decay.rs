@@ -1,6 +1,7 @@
 //! What the monitor of a model's loss says. It must not know how it comes to say so.
 
 use acgs_judge_kit::alarm::Budget;
+use acgs_reference::ModelKind;
 use acgs_statistics::score::Estimate;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,10 @@ pub struct MonitorState {
     pub standing_looks: u64,
     /// Whether this window is the one that tells of it: of a stream with keys one key does.
     pub tells: bool,
+    /// The kind of model whose loss it is.
+    pub kind: ModelKind,
+    /// Times that labels could not be looked at: of another kind of model than the reference's, or with numbers beyond what can be summed.
+    pub unusable: u64,
     /// The loss of the last looks together; `None` before the first.
     pub recent: Option<RecentLoss>,
 }
@@ -41,6 +46,8 @@ pub struct MonitorState {
 pub struct RecentLoss {
     /// How many.
     pub looks: u64,
+    /// The first time of their rows, in milliseconds since the epoch.
+    pub from_ms: Option<i64>,
     /// Their loss.
     pub loss: Estimate,
     /// Their area under the ROC curve.

@@ -56,7 +56,7 @@ fn of_stream(config: &Config, report: &Report, monitor: MonitorState, metric: Me
     match metric {
         Metric::Loss => {
             let (now, then) = (report.loss.map(|loss| loss.value), report.baseline.map(|it| it.loss));
-            let (subject, name) = report.baseline.map_or(("loss", "the loss"), |it| loss_name(it.kind));
+            let (subject, name) = loss_name(monitor.kind);
             let bound = then.map(|then| then * (1.0 + config.loss_margin));
             let (value, threshold) = now.zip(bound).unwrap_or(of_evidence);
             (subject, value, threshold, format!("{name} has risen: {}; {evidence}", here(now, then)))

@@ -141,7 +141,14 @@ impl PerformancePane {
 
     fn push_phases(&mut self, roles: &Roles, rows: &RecordBatch, label: &Column) {
         let Some(times) = roles.time.map(|index| &rows.columns()[index]) else { return };
-        self.times_ms = joined(self.times_ms, times_ms(times, rows.rows()));
+        if label.null_count() == 0 {
+            self.times_ms = joined(self.times_ms, times_ms(times, rows.rows()));
+        } else {
+            let labelled = (0..rows.rows()).filter(|row| label.is_valid(*row));
+            let of_rows =
+                labelled.filter_map(|row| times.integer(row)).map(|time_ms| Some((time_ms, time_ms)));
+            self.times_ms = of_rows.fold(self.times_ms, joined);
+        }
         if roles.phases() == 0 {
             return;
         }

@@ -10,7 +10,6 @@ use acgs_reference::{
     LossBaseline, ModelKind,
     answers::{self, model_kind},
     loss::{ExpectedLoss, LossPhases},
-    reference::times_denser,
     variation::factor_among,
 };
 use acgs_statistics::{
@@ -40,8 +39,6 @@ pub struct Expected {
     pub baseline: LossBaseline,
     /// What time shows of it.
     pub phases: LossPhases,
-    /// Rows of the reference with a time, the first and the last of those, in milliseconds since the epoch.
-    pub times: (u64, i64, i64),
 }
 
 /// What the monitor carries.
@@ -57,8 +54,19 @@ pub struct Monitor {
     alarmed: bool,
     /// What stands, and the look since which it does.
     standing: Option<(Metric, u64)>,
+    /// Times that what waited could not be looked at.
+    unusable: u64,
     /// Labels of the last looks.
     recent: VecDeque<PerformancePane>,
+}
+
+/// What rows that wait come to.
+enum Seen {
+    /// Too few labels yet.
+    TooFew,
+    /// Of another kind of model, or beyond what can be summed.
+    Unusable,
+    Look(Look),
 }
 
 /// One look's numbers.
@@ -94,7 +102,7 @@ impl Expected {
     }
 
     fn denser(&self, pane: &PerformancePane) -> f64 {
-        times_denser(self.times, pane.labelled_count(), pane.times_ms)
+        self.phases.pace.times_denser(pane.labelled_count(), pane.times_ms)
     }
 }
 
@@ -115,8 +123,15 @@ impl Monitor {
 
     /// Looks, when enough rows have come.
     pub fn look_when_enough(&mut self, config: &Config, expected: &Expected, budget: Budget) {
-        let Some(look) = self.waiting.as_ref().and_then(|pane| Look::of(config, expected, pane)) else {
-            return;
+        let look = match self.waiting.as_ref().map(|pane| Look::of(config, expected, pane)) {
+            None | Some(Seen::TooFew) => return,
+            Some(Seen::Unusable) => {
+                // No more rows would make it better.
+                self.waiting = None;
+                self.unusable += 1;
+                return;
+            }
+            Some(Seen::Look(look)) => look,
         };
         self.recent.extend(self.waiting.take());
         while self.recent.len() > RECENT_LOOKS {
@@ -157,6 +172,8 @@ impl Monitor {
             standing: self.standing.map(|(metric, _)| metric),
             standing_looks: self.standing.map_or(0, |(_, since)| self.looks - since),
             tells,
+            kind: expected.baseline.kind,
+            unusable: self.unusable,
             recent: self.recent_loss(config, expected),
         }
     }
@@ -168,6 +185,7 @@ impl Monitor {
         let report = report::report(config, &Roles::default(), &all, expected.beside(&all), 0);
         Some(RecentLoss {
             looks: self.recent.len() as u64,
+            from_ms: all.times_ms.map(|(first, _)| first),
             loss: report.loss?,
             auc: report.auc,
             useless: report.useless_loss,
@@ -187,20 +205,23 @@ impl Monitor {
 }
 
 impl Look {
-    /// `None` while there are too few labels.
-    fn of(config: &Config, expected: &Expected, pane: &PerformancePane) -> Option<Self> {
+    fn of(config: &Config, expected: &Expected, pane: &PerformancePane) -> Seen {
         let baseline = &expected.baseline;
         let scores = pane.scores.mapped(Some(baseline.coding)).scores;
-        let kind = model_kind(scores.count(), &pane.answers, Some(baseline.kind))?;
+        let Some(kind) = model_kind(scores.count(), &pane.answers, Some(baseline.kind)) else {
+            return Seen::TooFew;
+        };
         if kind != baseline.kind {
-            return None;
+            return Seen::Unusable;
         }
-        let (count, mean, variance) = answers::losses(kind, &scores, &pane.answers)?;
+        let Some((count, mean, variance)) = answers::losses(kind, &scores, &pane.answers) else {
+            return Seen::TooFew;
+        };
         let (positives, negatives) = scores.class_counts();
         let too_few = count < config.labelled_min as f64
             || (kind == ModelKind::Binary && positives.min(negatives) < config.positives_min);
-        if too_few || !variance.is_finite() {
-            return None;
+        if too_few {
+            return Seen::TooFew;
         }
         let of_phases = expected.phases.expected(baseline, &pane.phase_rows);
         let of_whole = expected.phases.expected(baseline, &[]).standard_error;
@@ -212,7 +233,9 @@ impl Look {
         let of_phase = (of_phases.standard_error.powi(2) - of_whole * of_whole).max(0.0);
         let denser = expected.denser(pane);
         let (of_losses, of_ranks) = expected.factors(count, denser);
-        let factor = of_losses * (1.0 + of_phase * count / variance.max(f64::MIN_POSITIVE));
+        // A look whose losses are all alike is no worse a look for that.
+        let known = baseline.loss_standard_error.powi(2) * baseline.labelled_count as f64;
+        let factor = of_losses * (1.0 + of_phase * count / variance.max(known).max(f64::MIN_POSITIVE));
         let excess = if bound > 0.0 { Excess::new(count, mean, variance, bound) } else { Excess::default() };
         let area = scores.area();
         let shortfall =
@@ -220,7 +243,7 @@ impl Look {
                 let error = area_standard_error(bound, positives as f64, negatives as f64);
                 Shortfall::new(area.value, bound, error)
             });
-        Some(Self {
+        let look = Self {
             rows: count,
             denser,
             loss: mean,
@@ -228,7 +251,9 @@ impl Look {
             excess: excess.times(1.0 / factor),
             shortfall: shortfall.times(1.0 / of_ranks),
             area,
-        })
+        };
+        let sums = [look.excess.sum, look.excess.squares, look.shortfall.sum, look.shortfall.weight];
+        if sums.iter().all(|sum| sum.is_finite()) { Seen::Look(look) } else { Seen::Unusable }
     }
 
     /// Whether what has decayed is within what is tolerated again.

@@ -38,6 +38,14 @@ pub struct Answers {
 /// What kind of model so many scores and these answers are of; `known` tells where whole numbers do not. `None` without any.
 #[must_use]
 pub fn model_kind(scored: u64, answers: &Answers, known: Option<ModelKind>) -> Option<ModelKind> {
+    match known {
+        // What a reference tells holds for as long as rows do not tell otherwise.
+        Some(ModelKind::Classes) if answers.count() > 0 && !answers.fractions => {
+            return Some(ModelKind::Classes);
+        }
+        Some(ModelKind::Regression) if answers.errors.count() > 0 => return Some(ModelKind::Regression),
+        _ => {}
+    }
     if scored > 0 {
         Some(ModelKind::Binary)
     } else if answers.count() == 0 {

@@ -13,6 +13,7 @@ use crate::{
     chosen::categories,
     labels::{self, LabelledScores, Mapped},
     loss::LossPhases,
+    pace::Pace,
     pairs::{PairCounts, Pairs},
     places::Places,
     reference::{FeatureReference, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
@@ -52,6 +53,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         timed_count: 0,
         from_ms: 0,
         until_ms: 0,
+        pace: Pace::default(),
         pairs: Pairs::default(),
     };
     let order = spans::measure(&mut reference, schema, batches);

@@ -7,6 +7,7 @@ use crate::{
     answers,
     baseline::{LossBaseline, ModelKind},
     labels,
+    pace::Pace,
     season::Season,
     seasonal::Seasonal,
     variation::{Stretch, Variation, factor_at, variations},
@@ -42,6 +43,8 @@ pub struct LossPhases {
     pub variation: Vec<Variation>,
     /// The same of how well rows are ranked among those of the other class; empty where there are no scores.
     pub ranking_variation: Vec<Variation>,
+    /// How often they come.
+    pub pace: Pace,
 }
 
 /// A loss that is to be expected.
@@ -111,6 +114,7 @@ impl LossPhases {
             phases: if season == Season::None { Vec::new() } else { phases },
             variation,
             ranking_variation: ranking_variation(baseline, schema, batches, rows),
+            pace: Pace::of_sorted(&times),
         }
     }
 }

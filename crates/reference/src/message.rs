@@ -13,6 +13,7 @@ use crate::{
     labels::Coding,
     loss::{LossPhases, PhaseLoss},
     outcomes::Outcomes,
+    pace::Pace,
     pairs::{FEATURES_MAX, PairCounts, Pairs},
     reference::{CATEGORIES_MAX, FeatureReference, Reference, SEEN_MAX, Shape, is_categorical},
     season::Season,
@@ -56,6 +57,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         timed_count: reference.timed_count,
         from_ms: reference.from_ms,
         until_ms: reference.until_ms,
+        pace: Some(pace_to_proto(reference.pace)),
         pairs: (!reference.pairs.is_empty()).then(|| pairs_to_proto(&reference.pairs)),
     }
 }
@@ -97,6 +99,14 @@ fn baseline(message: proto::LossBaseline) -> LossBaseline {
     }
 }
 
+fn pace_to_proto(pace: Pace) -> proto::Pace {
+    proto::Pace { count: pace.count, span_ms: pace.span_ms }
+}
+
+fn pace(message: Option<proto::Pace>) -> Pace {
+    message.map_or_else(Pace::default, |it| Pace { count: it.count, span_ms: it.span_ms })
+}
+
 fn loss_phases_to_proto(of: &LossPhases) -> proto::LossPhases {
     let phase = |phase: &PhaseLoss| proto::PhaseLoss {
         count: phase.count,
@@ -108,6 +118,7 @@ fn loss_phases_to_proto(of: &LossPhases) -> proto::LossPhases {
         phases: of.phases.iter().map(phase).collect(),
         variation: variation_to_proto(&of.variation),
         ranking_variation: variation_to_proto(&of.ranking_variation),
+        pace: Some(pace_to_proto(of.pace)),
     }
 }
 
@@ -130,7 +141,8 @@ fn loss_phases(message: proto::LossPhases) -> Result<LossPhases, Problem> {
     }
     let sound = |of| variation(of).ok_or_else(|| bad("has no sound variation"));
     let (variation, ranking_variation) = (sound(message.variation)?, sound(message.ranking_variation)?);
-    Ok(LossPhases { season, phases, variation, ranking_variation })
+    let pace = pace(message.pace);
+    Ok(LossPhases { season, phases, variation, ranking_variation, pace })
 }
 
 fn pairs_to_proto(pairs: &Pairs) -> proto::Pairs {
@@ -270,6 +282,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         timed_count: message.timed_count,
         from_ms: message.from_ms,
         until_ms: message.until_ms,
+        pace: pace(message.pace),
         pairs,
     })
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use acgs_columns::{Field, Kind, Role};
 use acgs_statistics::cells::Cells;
 
-use crate::{baseline::LossBaseline, loss::LossPhases, pairs::Pairs, season::Season, variation::Variation};
+use crate::{
+    baseline::LossBaseline, loss::LossPhases, pace::Pace, pairs::Pairs, season::Season, variation::Variation,
+};
 
 /// Most categories of a field that are told apart.
 pub const CATEGORIES_MAX: usize = 255;
@@ -51,6 +53,8 @@ pub struct Reference {
     pub from_ms: i64,
     /// See `from_ms`.
     pub until_ms: i64,
+    /// How often they come.
+    pub pace: Pace,
     /// How its numeric features go together; without pairs where it has a season, which moves them together.
     pub pairs: Pairs,
 }
@@ -101,25 +105,6 @@ pub enum Shape {
         /// Hashes of the others that were, ascending.
         seen: Vec<u32>,
     },
-}
-
-impl Reference {
-    /// How many times as often rows come, so many in a time from first to last, as its own; 1 where either has no times.
-    #[must_use]
-    pub fn times_denser(&self, rows: u64, times_ms: Option<(i64, i64)>) -> f64 {
-        times_denser((self.timed_count, self.from_ms, self.until_ms), rows, times_ms)
-    }
-}
-
-/// How many times as often rows come as the `own`: a count, the first and the last time.
-#[must_use]
-pub fn times_denser(own: (u64, i64, i64), rows: u64, times_ms: Option<(i64, i64)>) -> f64 {
-    let span = |from_ms: i64, until_ms: i64| until_ms.saturating_sub(from_ms) as f64;
-    let (count, own_span) = (own.0 as f64, span(own.1, own.2));
-    match times_ms.map(|(first, last)| span(first, last)) {
-        Some(span) if span > 0.0 && own_span > 0.0 && count > 0.0 => rows as f64 / span * own_span / count,
-        _ => 1.0,
-    }
 }
 
 /// Whether drift is judged on a field.

@@ -13,6 +13,7 @@ use crate::{
     effect::effect_size,
     expected::Expected,
     outcomes::Outcomes,
+    pace::Pace,
     pairs::Pairs,
     places::Places,
     reference::{FeatureReference, Reference, Shape},
@@ -49,6 +50,7 @@ pub(crate) fn measure(reference: &mut Reference, schema: &Schema, batches: &[Rec
     if let (Some(first), Some(last)) = (order.times.first(), order.times.last()) {
         (reference.from_ms, reference.until_ms) = (*first, *last);
     }
+    reference.pace = Pace::of_sorted(&order.times);
     if order.times.first() == order.times.last() {
         return None;
     }

@@ -213,13 +213,14 @@ impl Windows {
             state.fired = true;
             state.fired_at = watermark;
         }
-        if !label_panes.is_empty() && self.labels_awaited_at(&window, watermark) > 0 {
+        let labels_awaited = self.labels_awaited_at(&window, watermark);
+        if !label_panes.is_empty() && labels_awaited > 0 {
             self.unsettled.insert(window.clone());
         } else {
             self.unsettled.remove(&window);
         }
         let settled = self.is_settled(&window, watermark);
-        steps.closes.push(Close { window, cause, panes, label_panes, settled });
+        steps.closes.push(Close { window, cause, panes, label_panes, settled, labels_awaited });
         *work = work.saturating_sub(CLOSE + slices);
     }
 }

@@ -60,6 +60,7 @@ fn monitor(state: &MonitorState, report: &Report) -> proto::DriftMonitor {
         features: report.standing().into_iter().take(NAMES_MAX).map(|feature| feature.name.clone()).collect(),
         alarms: state.alarms,
         behind_key: state.behind.clone().unwrap_or_default(),
+        since_ms: state.since_ms,
         standing_looks: state.standing_looks,
         pairs_ln_evidence: state.ln_together,
         pairs: report.standing_pairs.iter().map(|pair| pair_drift(pair, report)).collect(),

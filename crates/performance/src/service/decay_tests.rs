@@ -97,6 +97,10 @@ fn a_winter_like_those_before_is_no_decay_and_a_worse_one_is() {
     let worse = windows(&reference, winter(1.6));
     let first = worse.iter().position(|(_, rules)| !rules.is_empty()).unwrap();
     assert!(first < 10, "{first}");
+    // Answers that are all wrong do not vary at all.
+    let failed =
+        (0..3).map(|at| rows(300, (3 * YEAR_MS + at * DAY_MS, DAY_MS), at as u64, |_| 1.0)).collect();
+    assert!(windows(&reference, failed).iter().all(|(_, rules)| !rules.is_empty()));
     // Beside a reference that knows no seasons such a winter would be one.
     let summer = rows(60_000, (YEAR_MS / 3, YEAR_MS / 3), 3, season);
     assert!(windows(&summer, winter(1.0)).iter().any(|(_, rules)| !rules.is_empty()));

@@ -24,6 +24,9 @@ use crate::{
     sequential::{Expected, Monitor},
 };
 
+/// Moves of the watermark after which a key of which nothing is heard tells no more.
+const TELLER_TICKS: u64 = 16;
+
 /// Says what a pane holds and what a window comes to.
 #[derive(Clone, Debug)]
 pub struct PerformanceAssessor {
@@ -49,9 +52,10 @@ pub struct Carry {
     waits: bool,
     /// Whether the stream has keys.
     keyed: bool,
-    /// The first of the keys since the watermark moved, and of those before: its windows tell of the whole stream.
-    teller: Option<String>,
-    next_teller: Option<String>,
+    /// Times that the watermark has moved.
+    ticks: u64,
+    /// The key whose windows tell of the whole stream, and when it was heard of last.
+    teller: Option<(String, u64)>,
 }
 
 /// A judge for one lane.
@@ -84,9 +88,12 @@ impl Assessor for PerformanceAssessor {
         let reference = reference.map(|(_, content)| message::decode(content)).transpose()?;
         let expected = reference.and_then(|reference| {
             // A loss of a few rows is nothing to be measured by.
-            let enough = reference.baseline.filter(|it| it.labelled_count >= self.config.labelled_min);
-            let times = (reference.timed_count, reference.from_ms, reference.until_ms);
-            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases, times })
+            let is_sound = |it: f64| it.is_finite() && it >= 0.0;
+            let enough = reference.baseline.filter(|it| {
+                let sound = is_sound(it.loss) && is_sound(it.loss_standard_error);
+                it.labelled_count >= self.config.labelled_min && sound
+            });
+            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases })
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let can_be_measured = expected.as_ref().filter(|it| it.baseline.loss > 0.0);
@@ -123,8 +130,8 @@ impl Assessor for PerformanceAssessor {
         carry.waits = true;
         if !fed.key.is_empty() {
             carry.keyed = true;
-            if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
-                carry.next_teller = Some(fed.key.to_owned());
+            if fed.window.is_some() {
+                carry.heard(fed.key);
             }
         }
     }
@@ -137,6 +144,7 @@ impl Assessor for PerformanceAssessor {
     }
 
     fn tick(&self, plan: &Self::Plan, carry: &mut Self::Carry, _watermark_ms: i64) {
+        carry.ticks += 1;
         self.look(plan, carry);
     }
 
@@ -187,7 +195,6 @@ impl PerformanceAssessor {
     fn look(&self, plan: &Plan, carry: &mut Carry) {
         let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
         if std::mem::take(&mut carry.waits) {
-            carry.teller = carry.next_teller.take().or(carry.teller.take());
             carry.monitor.look_when_enough(&self.config, expected, budget);
         }
     }
@@ -196,7 +203,16 @@ impl PerformanceAssessor {
 impl Carry {
     /// Whether the windows of a key tell of the whole stream.
     fn tells(&self, key: &str) -> bool {
-        !self.keyed || self.teller.as_deref() == Some(key)
+        !self.keyed || self.teller.as_ref().is_some_and(|(teller, _)| teller == key)
+    }
+
+    /// A window of a key is settled and about to be judged: it tells of the stream when the one that did has gone.
+    fn heard(&mut self, key: &str) {
+        match &mut self.teller {
+            Some((teller, last)) if teller == key => *last = self.ticks,
+            Some((_, last)) if self.ticks.saturating_sub(*last) <= TELLER_TICKS => {}
+            teller => *teller = Some((key.to_owned(), self.ticks)),
+        }
     }
 }
 

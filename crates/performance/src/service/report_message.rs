@@ -75,6 +75,7 @@ fn monitor(state: MonitorState) -> proto::DecayMonitor {
         standing_looks: state.standing_looks,
         alarms: state.alarms,
         recent: state.recent.map(recent),
+        unusable: state.unusable,
     }
 }
 
@@ -108,6 +109,7 @@ fn binary(figures: &BinaryFigures) -> proto::BinaryFigures {
 fn recent(recent: RecentLoss) -> proto::RecentLoss {
     proto::RecentLoss {
         looks: recent.looks,
+        from_ms: recent.from_ms,
         loss: Some(estimate(recent.loss)),
         auc: recent.auc.map(estimate),
         useless_loss: recent.useless,

@@ -99,6 +99,7 @@ impl Core {
             let revision = memory.next_revision;
             memory.next_revision += 1;
             memory.pending += 1;
+            memory.labels_awaited = close.labels_awaited;
             let mut awaited = Vec::new();
             let mut asked = Vec::new();
             for &judge in &self.spec.judges {

@@ -27,6 +27,8 @@ pub(super) struct Memory {
     pub(super) answers: BTreeMap<LaneId, Answer>,
     pub(super) pending: u32,
     pub(super) finished: bool,
+    /// Rows whose label could still come when it was judged last.
+    pub(super) labels_awaited: u64,
 }
 
 /// What one judge was asked of a window, and what it said.

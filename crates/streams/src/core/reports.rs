@@ -129,12 +129,13 @@ impl Core {
         };
         let mut parts: Vec<Part> = judges.iter().map(part).collect();
         memory.pending -= 1;
+        let labels_awaited = memory.labels_awaited;
         if self.memory.get(&pending.window).is_some_and(Memory::is_over) {
             self.memory.remove(&pending.window);
         }
         let window = window_of(&self.spec.stream_id, &pending.window);
         let Evidence { drifted, mut risk, mut summary } = evidence(self.read_evidence, &mut parts);
-        summary.labels_awaited = self.windows.labels_awaited(&pending.window);
+        summary.labels_awaited = labels_awaited;
         if summary.is_provisional() {
             risk = Risk::Unclear;
         }

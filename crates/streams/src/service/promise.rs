@@ -74,15 +74,13 @@ fn ranking(auc: Option<Estimate>, baseline: Option<f64>) -> Option<Ranking> {
 /// worse.
 fn is_not_worse_of_late(report: &PerformanceReport, drift: Option<&DriftReport>) -> bool {
     let recent = report.monitor.as_ref().and_then(|monitor| monitor.recent.as_ref());
-    let stands_looks = drift
-        .and_then(|drift| drift.monitor.as_ref())
-        .filter(|monitor| monitor.standing)
-        .map(|it| it.standing_looks);
-    let (Some(recent), Some(stands_looks)) = (recent, stands_looks) else { return false };
+    let since_ms = drift.and_then(|drift| drift.monitor.as_ref()?.since_ms);
+    let (Some(recent), Some(since_ms)) = (recent, since_ms) else { return false };
     let (Some(of_late), Some(here), Some(baseline)) = (recent.loss, report.loss, report.baseline_loss) else {
         return false;
     };
-    if stands_looks < recent.looks || here.value > baseline + report.loss_margin {
+    let is_before = recent.from_ms.is_none_or(|from_ms| from_ms < since_ms);
+    if is_before || here.value > baseline + report.loss_margin {
         return false;
     }
     let tolerated = Tolerated {

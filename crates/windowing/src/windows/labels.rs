@@ -140,13 +140,7 @@ impl Windows {
         true
     }
 
-    /// Rows of a window whose label can still come.
-    #[must_use]
-    pub fn labels_awaited(&self, window: &WindowKey) -> u64 {
-        self.labels_awaited_at(window, self.watermarks.current())
-    }
-
-    /// The same when event time is there.
+    /// Rows of a window whose label can still come when event time is there.
     pub(super) fn labels_awaited_at(&self, window: &WindowKey, watermark: i64) -> u64 {
         let horizon_ms = self.spec.label_horizon_ms().unwrap_or(0);
         let is_over = window.end_ms.saturating_add(horizon_ms) <= watermark;

@@ -41,6 +41,8 @@ pub struct Close {
     pub label_panes: Vec<PaneId>,
     /// Whether the labels of its rows are settled: all are in, or no more can come.
     pub settled: bool,
+    /// Rows whose label can still come.
+    pub labels_awaited: u64,
 }
 
 /// What the driver has to do, in this order.
