@@ -170,7 +170,8 @@ impl Before {
         if let Some((first, last)) = self.counts.times_ms {
             let rows = self.counts.row_count;
             (reference.timed_count, reference.from_ms, reference.until_ms) = (rows, first, last);
-            reference.pace = Pace { count: rows, span_ms: last.saturating_sub(first) };
+            reference.pace =
+                Pace { count: rows, span_ms: last.saturating_sub(first), step_ms: base.pace.step_ms };
         }
         reference.pairs.counts.clone_from(&self.counts.pairs);
         Frozen::new(Arc::new(reference))

@@ -100,11 +100,15 @@ fn baseline(message: proto::LossBaseline) -> LossBaseline {
 }
 
 fn pace_to_proto(pace: Pace) -> proto::Pace {
-    proto::Pace { count: pace.count, span_ms: pace.span_ms }
+    proto::Pace { count: pace.count, span_ms: pace.span_ms, step_ms: pace.step_ms }
 }
 
 fn pace(message: Option<proto::Pace>) -> Pace {
-    message.map_or_else(Pace::default, |it| Pace { count: it.count, span_ms: it.span_ms })
+    message.map_or_else(Pace::default, |it| Pace {
+        count: it.count,
+        span_ms: it.span_ms,
+        step_ms: it.step_ms,
+    })
 }
 
 fn loss_phases_to_proto(of: &LossPhases) -> proto::LossPhases {

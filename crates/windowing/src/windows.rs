@@ -55,6 +55,8 @@ struct Slice {
     pieces: Vec<Piece>,
     /// Rows that still wait for a label.
     awaited: u64,
+    /// Whether rows came that need not wait for one, though others of the stream do.
+    labelled: bool,
 }
 
 #[derive(Debug)]
@@ -201,9 +203,10 @@ impl Windows {
         let mut label_panes = Vec::new();
         let from = (Arc::clone(&window.key), window.start_ms);
         let to = (Arc::clone(&window.key), window.end_ms);
-        let mut slices = 0;
+        let (mut slices, mut labelled) = (0, false);
         for slice in self.slices.range_mut(from..to).map(|(_, slice)| slice) {
             slices += 1;
+            labelled |= slice.labelled;
             for piece in slice.pieces.iter_mut().filter(|piece| piece.first_start_ms <= window.start_ms) {
                 piece.sealed = true;
                 if piece.of_labels { label_panes.push(piece.id) } else { panes.push(piece.id) }
@@ -214,7 +217,7 @@ impl Windows {
             state.fired_at = watermark;
         }
         let labels_awaited = self.labels_awaited_at(&window, watermark);
-        if !label_panes.is_empty() && labels_awaited > 0 {
+        if (labelled || !label_panes.is_empty()) && labels_awaited > 0 {
             self.unsettled.insert(window.clone());
         } else {
             self.unsettled.remove(&window);

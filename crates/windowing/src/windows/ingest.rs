@@ -116,8 +116,8 @@ impl Windows {
         };
         let overlap = self.spec.overlap();
         let mut current: Option<Current> = None;
-        // Rows of the current slice that wait for a label; counted before anything can close or free it.
-        let mut awaited = 0;
+        // Rows of the current slice, and those of them that wait for a label; counted before anything can close or free it.
+        let mut awaited = (0, 0);
         let mut next_fire = self.next_fire();
         loop {
             if ingest.fires {
@@ -153,7 +153,8 @@ impl Windows {
             match pane {
                 Some(pane) => {
                     placed.put(row as u32, pane);
-                    awaited += u64::from(rows.awaiting.get(row).copied().unwrap_or(false));
+                    awaited.0 += 1;
+                    awaited.1 += u64::from(rows.awaiting.get(row).copied().unwrap_or(false));
                 }
                 None => late.push(row as u32),
             }

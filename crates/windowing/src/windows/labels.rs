@@ -11,12 +11,18 @@ const REVISIONS_PER_HORIZON: i64 = 4;
 const REVISION_INTERVAL_MS_MIN: i64 = 1_000;
 
 impl Windows {
-    /// So many rows of the current slice wait for their labels.
-    pub(super) fn await_labels(&mut self, rows: Rows<'_>, current: Option<Current>, awaited: u64) {
-        let Some(current) = current.filter(|_| awaited > 0) else { return };
+    /// Of so many rows of the current slice so many wait for their labels.
+    pub(super) fn await_labels(
+        &mut self,
+        rows: Rows<'_>,
+        current: Option<Current>,
+        (came, awaited): (u64, u64),
+    ) {
+        let Some(current) = current.filter(|_| !rows.awaiting.is_empty() && came > 0) else { return };
         let key = rows.key_names.get(current.key as usize).map_or_else(|| Arc::from(""), Arc::clone);
         if let Some(slice) = self.slices.get_mut(&(key, current.start_ms)) {
             slice.awaited += awaited;
+            slice.labelled |= awaited < came;
         }
     }
 

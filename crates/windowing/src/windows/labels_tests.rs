@@ -72,3 +72,21 @@ fn what_was_judged_by_some_labels_is_judged_again_when_no_more_can_come() {
     assert!(last[0].label_panes == [pane] && steps.released_labels.contains(&pane));
     assert_eq!(last[0].labels_awaited, 0);
 }
+
+#[test]
+fn rows_that_bring_their_labels_make_a_window_worth_judging_again() {
+    let spec = WindowSpec::new(WindowKind::Tumbling { size_ms: 10_000 }, 0, 0, Some(40_000)).unwrap();
+    let again = |awaiting: &[bool]| {
+        let mut windows = Windows::new(spec, 0, LIMITS);
+        let mut push = |times_ms: &[i64], awaiting: &[bool]| {
+            let rows = Rows { times_ms, keys: None, key_names: &[], rejected: &[], awaiting };
+            windows.ingest("p", 0, rows).unwrap().steps.closes
+        };
+        push(&[1_000, 2_000], awaiting);
+        push(&[10_000], &[true]);
+        push(&[50_000], &[true]).iter().filter(|close| close.window.start_ms == 0).count()
+    };
+    assert_eq!(again(&[false, true]), 1, "one has its label, the other never gets one");
+    assert_eq!(again(&[true, true]), 0, "nothing has come that could be said again");
+    assert_eq!(again(&[false, false]), 0, "all was said");
+}
