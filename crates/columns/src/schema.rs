@@ -1,6 +1,6 @@
 //! What the columns of a batch are called, hold and mean. It must not know any value.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Most fields of one schema.
 pub const FIELDS_MAX: usize = 1024;
@@ -62,13 +62,15 @@ pub struct Field {
     pub maximum: Option<f64>,
     /// Whether a null is invalid rather than missing.
     pub required: bool,
+    /// Of a label: the value that says yes, as text.
+    pub positive: Option<Arc<str>>,
 }
 
 impl Field {
     /// A field without range or requirement.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: Kind, role: Role) -> Self {
-        Self { name: name.into(), kind, role, minimum: None, maximum: None, required: false }
+        Self { name: name.into(), kind, role, minimum: None, maximum: None, required: false, positive: None }
     }
 }
 
@@ -81,6 +83,9 @@ pub enum SchemaError {
     /// A name is empty or too long.
     #[error("name of field {0} is empty, over {NAME_BYTES_MAX} bytes or has control characters")]
     Name(usize),
+    /// The value that says yes is too long.
+    #[error("the value of field {0:?} that says yes is over {NAME_BYTES_MAX} bytes")]
+    Positive(String),
     /// Two fields share a name.
     #[error("field name {0:?} appears twice")]
     DuplicateName(String),
@@ -126,6 +131,9 @@ impl Schema {
             }
             if by_name.insert(field.name.clone(), index).is_some() {
                 return Err(SchemaError::DuplicateName(field.name.clone()));
+            }
+            if field.positive.as_ref().is_some_and(|positive| positive.len() > NAME_BYTES_MAX) {
+                return Err(SchemaError::Positive(field.name.clone()));
             }
             check_role(field)?;
             check_range(field)?;

@@ -156,6 +156,7 @@ struct FieldText {
     maximum: Option<f64>,
     #[serde(default)]
     required: bool,
+    positive: Option<String>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -223,6 +224,7 @@ pub fn read_schema(path: &Path) -> anyhow::Result<Arc<Schema>> {
         minimum: field.minimum,
         maximum: field.maximum,
         required: field.required,
+        positive: field.positive.map(Into::into),
     };
     Ok(Arc::new(Schema::new(schema.fields.into_iter().map(field).collect())?))
 }

@@ -1,5 +1,7 @@
 //! What a pane of rows leaves behind: latency, errors, and scores against labels. It must not know thresholds.
 
+use std::sync::Arc;
+
 use acgs_columns::{Column, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_reference::{
     answers::{self, Answers},
@@ -41,7 +43,7 @@ pub struct PerformancePane {
 }
 
 /// The columns of the roles that matter here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roles {
     score: Option<usize>,
     prediction: Option<usize>,
@@ -51,6 +53,8 @@ pub struct Roles {
     time: Option<usize>,
     /// What losses vary with.
     season: Season,
+    /// The label that says yes, where it was declared.
+    positive: Option<Arc<str>>,
 }
 
 impl Roles {
@@ -65,7 +69,23 @@ impl Roles {
             error: schema.index_of_role(Role::Error),
             time: schema.index_of_role(Role::Timestamp),
             season: Season::None,
+            positive: schema
+                .index_of_role(Role::Label)
+                .and_then(|label| schema.fields()[label].positive.clone()),
         }
+    }
+
+    /// What a reference declared, where the rows do not.
+    #[must_use]
+    pub fn or_positive(mut self, declared: Option<Arc<str>>) -> Self {
+        self.positive = self.positive.or(declared);
+        self
+    }
+
+    /// The label that says yes, where it was declared.
+    #[must_use]
+    pub fn positive(&self) -> Option<&Arc<str>> {
+        self.positive.as_ref()
     }
 
     /// Where losses vary with a season.
@@ -120,17 +140,19 @@ impl PerformancePane {
             return;
         }
         self.push_phases(roles, rows, label);
+        let positive = roles.positive.as_deref();
         let score = roles.score.map(|index| &columns[index]);
         let prediction = roles.prediction.map(|index| &columns[index]);
         let labelled = rows.rows() - label.null_count();
-        let scored =
-            score.map_or(labelled, |score| labels::push(&mut self.scores, score, label, rows.rows()));
+        let scored = score
+            .map_or(labelled, |score| labels::push(&mut self.scores, score, (label, positive), rows.rows()));
         let answered =
             prediction.map_or(labelled, |prediction| self.answers.push(prediction, label, rows.rows()));
         // Where all that was labelled was compared, nothing was lost.
         if scored.min(answered) < labelled {
             let is_incomparable = |row: &usize| {
-                let of_score = |it: &Column| it.is_valid(*row) && !labels::can_be_compared(it, label, *row);
+                let of_score =
+                    |it: &Column| it.is_valid(*row) && !labels::can_be_compared(it, (label, positive), *row);
                 let of_prediction =
                     |it: &Column| it.is_valid(*row) && !answers::can_be_compared(it, label, *row);
                 label.is_valid(*row) && (score.is_some_and(of_score) || prediction.is_some_and(of_prediction))

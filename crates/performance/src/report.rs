@@ -5,6 +5,8 @@ use crate::{
     decay::MonitorState,
     pane::{PerformancePane, Roles},
 };
+use std::sync::Arc;
+
 use acgs_reference::{
     LossBaseline, ModelKind,
     answers::{self, Answers, model_kind},
@@ -49,6 +51,8 @@ pub struct Report {
     pub positive_count: u64,
     /// How labels of yes and no were read; `None` without any.
     pub coding: Option<Coding>,
+    /// The label that says yes, where it was declared.
+    pub positive: Option<Arc<str>>,
     /// What the model says, as far as these rows tell.
     pub kind: Option<ModelKind>,
     /// Its loss.
@@ -194,6 +198,7 @@ pub fn report(
         labelled_count: scores.count().max(answers.count()),
         positive_count: scores.class_counts().0,
         coding: (scores.count() > 0).then_some(mapped.coding),
+        positive: roles.positive().cloned(),
         kind,
         loss,
         useless_loss: useless(kind, scores, answers),

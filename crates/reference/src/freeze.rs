@@ -46,6 +46,9 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         features,
         empty_fields,
         baseline: baseline(schema, batches),
+        positive_label: schema
+            .index_of_role(Role::Label)
+            .and_then(|label| schema.fields()[label].positive.clone()),
         loss_phases: LossPhases::default(),
         created_ms: 0,
         constitutional_hash: String::new(),
@@ -139,11 +142,12 @@ fn cut_far(values: &mut Vec<f64>) -> u64 {
 
 fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
     let label = schema.index_of_role(Role::Label)?;
+    let positive = schema.fields()[label].positive.as_deref();
     let (mut scores, mut answers) = (LabelledScores::default(), Answers::default());
     for batch in batches {
         let label = &batch.columns()[label];
         if let Some(score) = schema.index_of_role(Role::Score) {
-            labels::push(&mut scores, &batch.columns()[score], label, batch.rows());
+            labels::push(&mut scores, &batch.columns()[score], (label, positive), batch.rows());
         }
         if let Some(prediction) = schema.index_of_role(Role::Prediction) {
             answers.push(&batch.columns()[prediction], label, batch.rows());

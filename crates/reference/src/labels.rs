@@ -69,6 +69,25 @@ pub fn class(cell: Cell<'_>) -> Option<Class> {
     }
 }
 
+/// The same where it is known which value says yes: all others say no.
+#[must_use]
+pub fn class_of(cell: Cell<'_>, positive: Option<&str>) -> Option<Class> {
+    let Some(positive) = positive else { return class(cell) };
+    let yes = positive.trim();
+    let is_number =
+        |number: f64| number.is_finite() && yes.parse().is_ok_and(|yes: f64| yes.total_cmp(&number).is_eq());
+    let is_yes = match cell {
+        Cell::Null => return None,
+        Cell::Number(number) if !number.is_finite() => return None,
+        Cell::Text(text) if text.trim().is_empty() => return None,
+        Cell::Boolean(value) => class(Cell::Text(yes)) == Some(if value { Class::Yes } else { Class::No }),
+        Cell::Number(number) => is_number(number + 0.0),
+        Cell::Integer(number) => is_number(number as f64),
+        Cell::Text(text) => text.trim() == yes,
+    };
+    Some(if is_yes { Class::Yes } else { Class::No })
+}
+
 fn of_number(number: f64) -> Option<Class> {
     match number {
         -1.0 | 0.0 => Some(Class::No),
@@ -187,7 +206,12 @@ impl LabelledScores {
 }
 
 /// Adds the scores of some rows with their labels; says how many there were.
-pub fn push(into: &mut LabelledScores, score: &Column, label: &Column, rows: usize) -> usize {
+pub fn push(
+    into: &mut LabelledScores,
+    score: &Column,
+    (label, positive): (&Column, Option<&str>),
+    rows: usize,
+) -> usize {
     let (mut scores, mut classes) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     let mut add = |score: Option<f64>, label: Option<Class>| {
         if let (Some(score), Some(label)) = (score.and_then(probability), label) {
@@ -198,26 +222,31 @@ pub fn push(into: &mut LabelledScores, score: &Column, label: &Column, rows: usi
     match (&score.values, &label.values) {
         // Dense doubles are the common case, and the fast one.
         (Values::Double(of_score), Values::Double(of_label))
-            if score.validity.is_none() && label.validity.is_none() =>
+            if score.validity.is_none() && label.validity.is_none() && positive.is_none() =>
         {
             of_score.iter().zip(&**of_label).for_each(|(&score, &label)| add(Some(score), of_number(label)));
         }
-        _ => (0..rows).for_each(|row| add(score.number(row), class(label.cell(row)))),
+        _ => (0..rows).for_each(|row| add(score.number(row), class_of(label.cell(row), positive))),
     }
     into.push(&scores, &classes);
     scores.len()
 }
 
 /// A row's score, and whether its label says yes; `None` where they cannot be compared.
-pub(crate) fn pair(score: &Column, label: &Column, row: usize, coding: Coding) -> Option<(f64, bool)> {
-    let is_yes = class(label.cell(row))?.is_yes(coding)?;
+pub(crate) fn pair(
+    score: &Column,
+    (label, positive): (&Column, Option<&str>),
+    row: usize,
+    coding: Coding,
+) -> Option<(f64, bool)> {
+    let is_yes = class_of(label.cell(row), positive)?.is_yes(coding)?;
     Some((score.number(row).and_then(probability)?, is_yes))
 }
 
 /// Whether a score can be compared with its label, where both are there.
 #[must_use]
-pub fn can_be_compared(score: &Column, label: &Column, row: usize) -> bool {
-    score.number(row).and_then(probability).is_some() && class(label.cell(row)).is_some()
+pub fn can_be_compared(score: &Column, (label, positive): (&Column, Option<&str>), row: usize) -> bool {
+    score.number(row).and_then(probability).is_some() && class_of(label.cell(row), positive).is_some()
 }
 
 #[cfg(test)]
@@ -265,6 +294,25 @@ mod tests {
             [Cell::Null, number(0.5), number(3.0), number(f64::NAN), Cell::Text("maybe"), Cell::Text("")]
         {
             assert_eq!(class(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_declared_yes_is_one_and_all_others_are_none() {
+        for (cell, positive, said) in [
+            (Cell::Text(" churn"), "churn", Some(Class::Yes)),
+            (Cell::Text("stay"), "churn", Some(Class::No)),
+            (Cell::Text("  "), "churn", None),
+            (Cell::Integer(0), "0", Some(Class::Yes)),
+            (Cell::Integer(1), "0", Some(Class::No)),
+            (Cell::Number(7.0), "7", Some(Class::Yes)),
+            (Cell::Number(f64::NAN), "7", None),
+            (Cell::Boolean(false), "false", Some(Class::Yes)),
+            (Cell::Boolean(true), "no", Some(Class::No)),
+            (Cell::Text("no"), "no", Some(Class::Yes)),
+            (Cell::Null, "no", None),
+        ] {
+            assert_eq!(class_of(cell, Some(positive)), said, "{cell:?} {positive}");
         }
     }
 

@@ -141,9 +141,10 @@ fn ranking_variation(
     let place = |role| schema.index_of_role(role);
     let places = place(Role::Score).zip(place(Role::Label)).filter(|_| baseline.kind == ModelKind::Binary);
     let Some((score, label)) = places else { return Vec::new() };
+    let positive = schema.fields()[label].positive.as_deref();
     let pair = |(_, batch, row): &(i64, u32, u32)| {
         let columns = batches[*batch as usize].columns();
-        labels::pair(&columns[score], &columns[label], *row as usize, baseline.coding)
+        labels::pair(&columns[score], (&columns[label], positive), *row as usize, baseline.coding)
     };
     let pairs: Vec<(f64, bool)> = rows.iter().filter_map(pair).collect();
     let of_class = |wanted: bool| {
@@ -200,12 +201,13 @@ fn losses(
         ModelKind::Classes | ModelKind::Regression => place(Role::Prediction),
     };
     let Some((said, label)) = said.zip(place(Role::Label)) else { return (Vec::new(), Vec::new()) };
+    let positive = schema.fields()[label].positive.as_deref();
     let loss = |batch: u32, row: u32| {
         let columns = batches[batch as usize].columns();
         let (said, label, row) = (&columns[said], &columns[label], row as usize);
         match baseline.kind {
             ModelKind::Binary => {
-                let (score, is_yes) = labels::pair(said, label, row, baseline.coding)?;
+                let (score, is_yes) = labels::pair(said, (label, positive), row, baseline.coding)?;
                 Some((score - f64::from(u8::from(is_yes))).powi(2))
             }
             ModelKind::Classes => answers::is_wrong(said, label, row).map(|it| f64::from(u8::from(it))),

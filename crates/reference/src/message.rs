@@ -49,6 +49,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
             loss_standard_error: baseline.loss_standard_error,
             two_is_positive: baseline.coding == Coding::TwoIsYes,
         }),
+        positive_label: reference.positive_label.as_deref().unwrap_or_default().to_owned(),
         loss_phases: (reference.loss_phases != LossPhases::default())
             .then(|| loss_phases_to_proto(&reference.loss_phases)),
         created_ms: reference.created_ms,
@@ -279,6 +280,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         features,
         empty_fields,
         baseline: message.baseline.map(baseline),
+        positive_label: (!message.positive_label.is_empty()).then(|| message.positive_label.as_str().into()),
         loss_phases: loss_phases(message.loss_phases.unwrap_or_default())?,
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,

@@ -39,6 +39,8 @@ pub struct Reference {
     pub empty_fields: Vec<Field>,
     /// How good the model was.
     pub baseline: Option<LossBaseline>,
+    /// The label that says yes, where it was declared.
+    pub positive_label: Option<Arc<str>>,
     /// What time shows of that.
     pub loss_phases: LossPhases,
     /// When it was put.

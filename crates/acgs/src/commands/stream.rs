@@ -49,6 +49,9 @@ pub struct StreamFile {
     /// The truth: 0 or 1 for a score.
     #[arg(long)]
     label: Option<String>,
+    /// The label that says yes, such as `churn`; all others say no. Without it they are read as they are: 1, true and yes beside 0, -1, false and no.
+    #[arg(long, value_name = "LABEL", requires = "label")]
+    positive: Option<String>,
     /// What names a record.
     #[arg(long)]
     id: Option<String>,
@@ -142,12 +145,21 @@ impl StreamFile {
             Some(path) => input::read_schema(path)?,
             None => input::infer(&names, &sample, &self.columns())?,
         };
+        let schema = self.with_positive(schema)?;
         let batcher = Batcher::new(&schema, &names)?;
         let rows = sample.into_iter().map(Ok).chain(records);
         match &self.put_reference {
             Some(name) => self.freeze(name, constitution, &schema, batcher, rows).await,
             None => self.stream(constitution, &schema, batcher, rows).await,
         }
+    }
+
+    fn with_positive(&self, schema: Arc<Schema>) -> anyhow::Result<Arc<Schema>> {
+        let Some(positive) = &self.positive else { return Ok(schema) };
+        let mut fields = schema.fields().to_vec();
+        let labels = fields.iter_mut().filter(|field| field.role == Role::Label);
+        labels.for_each(|field| field.positive = Some(positive.as_str().into()));
+        Ok(Arc::new(Schema::new(fields)?))
     }
 
     fn columns(&self) -> Columns {

@@ -86,6 +86,7 @@ impl Assessor for PerformanceAssessor {
     fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
         let reference = configs.iter().find(|(kind, _)| kind == "reference");
         let reference = reference.map(|(_, content)| message::decode(content)).transpose()?;
+        let declared = reference.as_ref().and_then(|reference| reference.positive_label.clone());
         let expected = reference.and_then(|reference| {
             // A loss of a few rows is nothing to be measured by.
             let is_sound = |it: f64| it.is_finite() && it >= 0.0;
@@ -98,7 +99,7 @@ impl Assessor for PerformanceAssessor {
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let can_be_measured = expected.as_ref().filter(|it| it.baseline.loss > 0.0);
         let budget = can_be_measured.filter(|_| !open.once).and_then(|_| self.config.budget(open.pane_ms));
-        let roles = Roles::new(&open.schema).in_season(season);
+        let roles = Roles::new(&open.schema).in_season(season).or_positive(declared);
         Ok(Plan { service_id: open.service_id.clone(), roles, expected, budget })
     }
 
@@ -156,7 +157,7 @@ impl Assessor for PerformanceAssessor {
         // The rows of such a pane were seen before; only their labels are new.
         if let Some(monitors) = self.monitors.as_ref().filter(|_| !pane.labels_only) {
             let baseline = plan.expected.as_ref().map(|expected| expected.baseline);
-            monitor::gather_rows(monitors, &plan.service_id, plan.roles, baseline, rows);
+            monitor::gather_rows(monitors, &plan.service_id, &plan.roles, baseline, rows);
         }
     }
 

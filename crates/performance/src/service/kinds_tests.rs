@@ -78,6 +78,23 @@ fn every_coding_of_labels_gives_the_same_numbers() {
     let words = report(&binary(Kind::Text, Cell::Text("stay"), Cell::Text("churn")), None);
     assert_eq!((words.labelled_count, words.incomparable_count), (0, 400), "nobody knows which is which");
     assert_eq!(words.state_reason, "no labels that can be compared");
+    // Declared, any word is a yes, and any number; what a reference declared holds for rows that do not.
+    for (kind, no, yes, positive) in [
+        (Kind::Text, Cell::Text("stay"), Cell::Text("churn"), "churn"),
+        (Kind::Int64, Cell::Integer(7), Cell::Integer(3), "3"),
+        (Kind::Text, Cell::Text("yes"), Cell::Text("no"), "no"),
+    ] {
+        let plain = binary(kind, no, yes);
+        let mut fields = plain.schema().fields().to_vec();
+        fields[1].positive = Some(positive.into());
+        let schema = Arc::new(Schema::new(fields).unwrap());
+        let declared = RecordBatch::new(schema, plain.rows(), plain.columns().to_vec()).unwrap();
+        let found = report(&declared, None);
+        assert_eq!(numbers(&found), numbers(&usual), "{positive}");
+        assert!(found.label_coding.starts_with(positive));
+        let beside = report(&plain, Some(&declared));
+        assert_eq!((numbers(&beside), beside.state()), (numbers(&usual), PerformanceState::Ok), "{positive}");
+    }
 }
 
 #[test]

@@ -47,16 +47,16 @@ pub(super) fn heap_bytes(held: &Gathered) -> usize {
 pub(super) fn gather_rows(
     monitors: &Monitors<Gathered>,
     service_id: &str,
-    roles: Roles,
+    roles: &Roles,
     baseline: Option<LossBaseline>,
     rows: &RecordBatch,
 ) {
     if monitors.watches(service_id) {
-        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if *known == roles && *loss == baseline);
-        let begin = || Gathered::Rows(roles, baseline, Box::default());
+        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if known == roles && *loss == baseline);
+        let begin = || Gathered::Rows(roles.clone(), baseline, Box::default());
         monitors.gather(service_id, same, begin, |held| {
             if let Gathered::Rows(_, _, pane) = held {
-                pane.push(&roles, rows);
+                pane.push(roles, rows);
             }
         });
     }

@@ -49,7 +49,10 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         root_mean_square_error: report.errors.map(|[_, square, _]| estimate(square)),
         r_squared: report.explained,
         bias: report.errors.map(|[.., bias]| estimate(bias)),
-        label_coding: report.coding.map_or("", coding).to_owned(),
+        label_coding: match (&report.positive, report.coding) {
+            (Some(positive), Some(_)) => format!("{positive} is positive; all others are negative"),
+            (_, known) => known.map_or("", coding).to_owned(),
+        },
         state_reason: report.reason.clone(),
         positive_count: report.positive_count,
         useless_loss: report.useless_loss,

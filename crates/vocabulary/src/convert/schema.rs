@@ -25,6 +25,7 @@ pub fn schema(message: &proto::Schema) -> Result<Arc<Schema>, Problem> {
             minimum: field.minimum,
             maximum: field.maximum,
             required: field.required,
+            positive: (!field.positive.is_empty()).then(|| field.positive.as_str().into()),
         });
     }
     Schema::new(fields).map(Arc::new).map_err(|error| {
@@ -59,6 +60,7 @@ pub fn field_to_proto(field: &Field) -> proto::Field {
         minimum: field.minimum,
         maximum: field.maximum,
         required: field.required,
+        positive: field.positive.as_deref().unwrap_or_default().to_owned(),
     }
 }
 
