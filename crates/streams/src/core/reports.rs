@@ -207,11 +207,7 @@ fn findings(parts: &[Part], harm: Harm, season_known: Option<bool>) -> Vec<(Judg
             finding.description.push_str("; the season is not in the reference");
         }
     }
-    let of_quality: Vec<(String, String)> = all
-        .iter()
-        .filter(|(judge, finding)| *judge == JudgeKind::Quality && finding.severity > Severity::Low)
-        .map(|(_, finding)| (finding.subject.clone(), finding.rule.clone()))
-        .collect();
+    let of_quality = told_by_quality(&all);
     for (_, finding) in
         all.iter_mut().filter(|(judge, finding)| *judge == JudgeKind::Drift && finding.rule == "null_drift")
     {
@@ -221,6 +217,17 @@ fn findings(parts: &[Part], harm: Harm, season_known: Option<bool>) -> Vec<(Judg
         }
     }
     all
+}
+
+/// Fields that quality alerts on, and by which rule. What is missing of all cells is missing of the fields that are mostly missing.
+fn told_by_quality(all: &[(JudgeKind, Finding)]) -> Vec<(String, String)> {
+    let of_quality =
+        || all.iter().filter(|(judge, _)| *judge == JudgeKind::Quality).map(|(_, finding)| finding);
+    let of_cells = of_quality().any(|finding| finding.rule == "missing_values");
+    let is_told = |finding: &&Finding| {
+        finding.severity > Severity::Low || (of_cells && finding.rule == "field_missing_values")
+    };
+    of_quality().filter(is_told).map(|finding| (finding.subject.clone(), finding.rule.clone())).collect()
 }
 
 fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
@@ -239,4 +246,31 @@ fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
         finding.description.push_str(what);
     }
     finding
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_fact_has_one_alert() {
+        let finding = |judge, rule: &str, subject: &str, severity| {
+            let finding = Finding {
+                rule: rule.into(),
+                subject: subject.into(),
+                severity,
+                value: 1.0,
+                threshold: 0.1,
+                description: String::new(),
+            };
+            (judge, finding)
+        };
+        let mostly_missing = finding(JudgeKind::Quality, "field_missing_values", "x", Severity::Low);
+        let cells = finding(JudgeKind::Quality, "missing_values", "", Severity::Medium);
+        let drift = finding(JudgeKind::Drift, "null_drift", "x", Severity::High);
+        let told =
+            |of: &[(JudgeKind, Finding)]| told_by_quality(of).iter().any(|(subject, _)| subject == "x");
+        assert!(told(&[mostly_missing.clone(), cells, drift.clone()]));
+        assert!(!told(&[mostly_missing, drift]), "a note is no alert");
+    }
 }
