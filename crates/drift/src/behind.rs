@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use acgs_reference::counts::{FeatureCounts, PaneCounts};
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, frozen::Frozen, looked::Looked, measure};
+use crate::{config::Config, frozen::Frozen, measure::in_tolerances};
 
 /// Keys whose rows are looked at by themselves, of those that came since the last look.
 const KEYS_MAX: usize = 32;
@@ -54,21 +54,14 @@ impl ByKey {
         let without = self.keys.iter().filter_map(|(key, own)| {
             let rest = rest(all, own);
             let enough = rest.row_count >= config.rows_min;
-            let size =
-                places.clone().map(|place| in_tolerances(config, frozen, &rest, place)).fold(0.0, f64::max);
+            let size = places
+                .clone()
+                .filter_map(|place| in_tolerances(config, frozen, &rest, place))
+                .fold(0.0, f64::max);
             (enough && size <= 1.0).then_some((key, size))
         });
         without.min_by(|one, other| one.1.total_cmp(&other.1)).map(|(key, _)| key.clone())
     }
-}
-
-fn in_tolerances(config: &Config, frozen: &Frozen, pane: &PaneCounts, place: usize) -> f64 {
-    let (feature, outcomes, counts) =
-        (&frozen.reference.features[place], &frozen.outcomes[place], &pane.features[place]);
-    let expected = outcomes.expected(&pane.phase_rows);
-    let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
-    let looked = Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count, denser };
-    measure::measure(config, &looked, None).in_tolerances
 }
 
 /// All rows but some of them.

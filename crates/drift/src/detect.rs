@@ -86,7 +86,7 @@ fn judge<'a>(
     samples: impl Fn(usize) -> Option<Samples<'a>>,
     in_full: bool,
 ) -> Report {
-    let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
+    let denser = frozen.denser(pane);
     let looks = frozen.reference.features.iter().zip(&*frozen.outcomes).zip(&pane.features);
     let mut features: Vec<FeatureDrift> = Vec::with_capacity(pane.features.len());
     let expected: Vec<_> =

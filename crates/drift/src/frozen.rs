@@ -1,8 +1,8 @@
-//! A reference with what follows from it once for all rows. It must not know rows.
+//! A reference with what follows from it once for all rows. It must not know what is made of rows.
 
 use std::sync::Arc;
 
-use acgs_reference::{Reference, outcomes::Outcomes};
+use acgs_reference::{Reference, counts::PaneCounts, outcomes::Outcomes};
 
 /// A reference with what is computed of it once.
 #[derive(Clone, Debug)]
@@ -19,5 +19,11 @@ impl Frozen {
     pub fn new(reference: Arc<Reference>) -> Self {
         let outcomes = reference.features.iter().map(Outcomes::new).collect();
         Self { reference, outcomes }
+    }
+
+    /// How many times as often these rows come as those of the reference.
+    #[must_use]
+    pub fn denser(&self, pane: &PaneCounts) -> f64 {
+        self.reference.pace.times_denser(pane.row_count, pane.times_ms)
     }
 }

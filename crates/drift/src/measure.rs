@@ -5,7 +5,7 @@
 use acgs_columns::Role;
 use acgs_reference::{
     FeatureReference, Shape,
-    counts::FeatureCounts,
+    counts::{FeatureCounts, PaneCounts},
     effect::{categories, effect_size, scale},
     expected::Expected,
     outcomes::Outcomes,
@@ -18,6 +18,7 @@ use acgs_statistics::{
 
 use crate::{
     config::Config,
+    frozen::Frozen,
     looked::{Looked, Samples},
     rate::Rate,
     values,
@@ -193,6 +194,21 @@ pub(crate) fn measure(config: &Config, looked: &Looked<'_>, samples: Option<Samp
         method,
         outcomes: Vec::new(),
     }
+}
+
+/// How far a feature of some rows has moved, in tolerances; `None` where there is no such feature.
+pub(crate) fn in_tolerances(
+    config: &Config,
+    frozen: &Frozen,
+    pane: &PaneCounts,
+    place: usize,
+) -> Option<f64> {
+    let (feature, counts) = (frozen.reference.features.get(place)?, pane.features.get(place)?);
+    let outcomes = &frozen.outcomes[place];
+    let expected = outcomes.expected(&pane.phase_rows);
+    let (rows, denser) = (pane.row_count, frozen.denser(pane));
+    let looked = Looked { feature, outcomes, expected: &expected, counts, rows, denser };
+    Some(measure(config, &looked, None).in_tolerances)
 }
 
 fn unseen(looked: &Looked<'_>, effective: f64) -> Rate {

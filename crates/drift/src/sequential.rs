@@ -19,7 +19,6 @@ use crate::{
     behind::ByKey,
     config::Config,
     frozen::Frozen,
-    looked::Looked,
     measure,
     rate::TOLERATED_ROWS,
     together::{self, Together},
@@ -136,10 +135,11 @@ impl Monitor {
         let looks = self.looks;
         self.ln_features.clear();
         self.end_what_is_over(config, frozen, pane);
+        let denser = frozen.denser(pane);
         for place in 0..features.len() {
             // Of what stands nothing new is to be found; it begins anew when it is over.
             let is_known = self.standing.contains_key(&place);
-            let ln = if is_known { f64::NEG_INFINITY } else { self.look_at(place, frozen, pane) };
+            let ln = if is_known { f64::NEG_INFINITY } else { self.look_at(place, frozen, pane, denser) };
             self.ln_features.push(ln);
         }
         let pairs = &frozen.reference.pairs;
@@ -147,7 +147,6 @@ impl Monitor {
         let mut parted = Vec::new();
         if !pairs.is_empty() {
             (self.ln_together, parted) = if self.parted.is_empty() {
-                let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
                 self.together.look(looks, pairs, &pane.pairs, denser)
             } else {
                 (f64::NEG_INFINITY, Vec::new())
@@ -174,15 +173,14 @@ impl Monitor {
     }
 
     /// What a feature's detector comes to with these rows.
-    fn look_at(&mut self, place: usize, frozen: &Frozen, pane: &PaneCounts) -> f64 {
+    fn look_at(&mut self, place: usize, frozen: &Frozen, pane: &PaneCounts, denser: f64) -> f64 {
         let (feature, outcomes) = (&frozen.reference.features[place], &frozen.outcomes[place]);
         let expected = outcomes.expected(&pane.phase_rows);
         let within = |rows: f64| 1.0 / (1.0 / rows + 1.0 / TOLERATED_ROWS);
-        let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
         let factor = |variation| factor_among(variation, pane.row_count as f64, denser);
         let worth = 1.0 / factor(&feature.variation);
-        let concentration =
-            Concentration { all: within(expected.reference_rows), present: within(expected.present_rows()) };
+        let law = |all, present| Concentration { all: within(all), present: within(present) };
+        let concentration = law(expected.reference_rows, expected.present_rows());
         let mut look = outcomes.look(&pane.features[place], &expected, worth, concentration);
         // Whether rows are null may hang together in another way than their values.
         let nulls = worth * factor(&feature.null_variation);
@@ -197,27 +195,14 @@ impl Monitor {
             let of = |variation| factor_among(variation, rows, denser);
             (of(&feature.variation), of(&feature.null_variation))
         };
-        let most = Concentration {
-            all: within(outcomes.reference_rows()),
-            present: within(outcomes.present_rows()),
-        };
+        let most = law(outcomes.reference_rows(), outcomes.present_rows());
         detector.ln_evidence(outcomes.components(), most, factors)
     }
 
     /// Drift stands until a look is within tolerances.
     fn end_what_is_over(&mut self, config: &Config, frozen: &Frozen, pane: &PaneCounts) {
-        let denser = frozen.reference.pace.times_denser(pane.row_count, pane.times_ms);
         self.standing.retain(|&place, _| {
-            let (Some(feature), Some(counts)) =
-                (frozen.reference.features.get(place), pane.features.get(place))
-            else {
-                return false;
-            };
-            let outcomes = &frozen.outcomes[place];
-            let expected = outcomes.expected(&pane.phase_rows);
-            let looked =
-                Looked { feature, outcomes, expected: &expected, counts, rows: pane.row_count, denser };
-            measure::measure(config, &looked, None).in_tolerances > 1.0
+            measure::in_tolerances(config, frozen, pane, place).is_some_and(|size| size > 1.0)
         });
         self.parted.retain(|pair| {
             let found = together::measure(&frozen.reference.pairs, *pair, &pane.pairs);

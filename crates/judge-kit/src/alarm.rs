@@ -25,6 +25,12 @@ impl Budget {
         let looks = looks.max(looks_min);
         Some(Self { looks, ln_bound: (2.0 * looks * monitors.max(1) as f64).ln() })
     }
+
+    /// The logarithm of the evidence at which to alarm where it is summed over starts: its mean is then at most the number of looks.
+    #[must_use]
+    pub fn ln_bound_of_sums(self) -> f64 {
+        self.looks.ln()
+    }
 }
 
 #[cfg(test)]

@@ -43,12 +43,11 @@ fn by_itself(config: &Config, report: &Report) -> Option<Decay> {
 
 /// What has decayed by all labels of the stream together, and is not yet as it was.
 fn of_stream(config: &Config, report: &Report, monitor: MonitorState, metric: Metric) -> Decay {
+    let of_evidence = (monitor.ln_evidence, monitor.budget.ln_bound_of_sums());
     let evidence = format!(
         "the evidence was e^{:.1} when it was told, e^{:.1} would be enough",
-        monitor.ln_evidence,
-        monitor.budget.looks.ln()
+        of_evidence.0, of_evidence.1
     );
-    let of_evidence = (monitor.ln_evidence, monitor.budget.looks.ln());
     let here = |now: Option<f64>, then: Option<f64>| match (now, then) {
         (Some(now), Some(then)) => format!("{now:.4} in this window, the reference had {then:.4}"),
         _ => "this window has no labels of it yet".to_owned(),
@@ -84,18 +83,14 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         Some(of_stream(config, report, monitor, metric))
     });
     let by_itself = by_itself(config, report);
-    match (standing, report.monitor, by_itself) {
-        (Some((subject, value, threshold, description)), ..)
-        | (None, None, Some((subject, value, threshold, description))) => {
-            find("performance_decay", subject, Severity::High, value, threshold, description);
-        }
-        (None, Some(_), Some((subject, value, threshold, description))) => {
-            let description = format!(
-                "{description}: in this window by itself, which is not enough to tell decay from chance"
-            );
-            find("performance_dip", subject, Severity::Low, value, threshold, description);
-        }
-        (None, _, None) => {}
+    let is_monitored = report.monitor.is_some();
+    if let Some((subject, value, threshold, words)) = standing.or(by_itself.clone().filter(|_| !is_monitored))
+    {
+        find("performance_decay", subject, Severity::High, value, threshold, words);
+    } else if let Some((subject, value, threshold, words)) = by_itself {
+        let words =
+            format!("{words}: in this window by itself, which is not enough to tell decay from chance");
+        find("performance_dip", subject, Severity::Low, value, threshold, words);
     }
     if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
         let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use acgs_columns::{Column, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_reference::{
     answers::{self, Answers},
-    counts::{joined, times_ms},
+    counts::joined,
     labels::{self, LabelledScores},
     season::Season,
 };
@@ -97,7 +97,7 @@ impl Roles {
     /// Phases that are counted.
     #[must_use]
     pub fn phases(&self) -> usize {
-        if self.season == Season::None { 0 } else { self.season.phases() }
+        self.season.kept_phases()
     }
 
     /// Whether there is anything to judge.
@@ -139,7 +139,7 @@ impl PerformancePane {
         if label.null_count() == rows.rows() {
             return;
         }
-        self.push_phases(roles, rows, label);
+        self.push_times(roles, rows, label);
         let positive = roles.positive.as_deref();
         let score = roles.score.map(|index| &columns[index]);
         let prediction = roles.prediction.map(|index| &columns[index]);
@@ -161,23 +161,15 @@ impl PerformancePane {
         }
     }
 
-    fn push_phases(&mut self, roles: &Roles, rows: &RecordBatch, label: &Column) {
+    fn push_times(&mut self, roles: &Roles, rows: &RecordBatch, label: &Column) {
         let Some(times) = roles.time.map(|index| &rows.columns()[index]) else { return };
-        if label.null_count() == 0 {
-            self.times_ms = joined(self.times_ms, times_ms(times, rows.rows()));
-        } else {
-            let labelled = (0..rows.rows()).filter(|row| label.is_valid(*row));
-            let of_rows =
-                labelled.filter_map(|row| times.integer(row)).map(|time_ms| Some((time_ms, time_ms)));
-            self.times_ms = of_rows.fold(self.times_ms, joined);
-        }
-        if roles.phases() == 0 {
-            return;
-        }
         self.phase_rows.resize(roles.phases(), 0);
         let labelled = (0..rows.rows()).filter(|row| label.is_valid(*row));
         for time_ms in labelled.filter_map(|row| times.integer(row)) {
-            self.phase_rows[roles.season.phase(time_ms)] += 1;
+            self.times_ms = joined(self.times_ms, Some((time_ms, time_ms)));
+            if let Some(rows) = self.phase_rows.get_mut(roles.season.phase(time_ms)) {
+                *rows += 1;
+            }
         }
     }
 

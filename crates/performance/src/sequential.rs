@@ -13,7 +13,7 @@ use acgs_reference::{
     variation::factor_among,
 };
 use acgs_statistics::{
-    decline::{Decline, Excess, LnEvidence, Shortfall},
+    decline::{Decline, Excess, Shortfall},
     score::{Estimate, area_standard_error},
 };
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,6 @@ pub struct Monitor {
     decline: Decline,
     /// Rows that are too few for a look by themselves.
     waiting: Option<PerformancePane>,
-    evidence: LnEvidence,
     ln_evidence: f64,
     alarms: u64,
     alarmed: bool,
@@ -107,13 +106,7 @@ impl Expected {
 }
 
 impl Monitor {
-    /// Takes rows whose labels are settled; a look needs some of either kind.
-    pub fn take(&mut self, config: &Config, expected: &Expected, budget: Budget, pane: &PerformancePane) {
-        self.wait(pane);
-        self.look_when_enough(config, expected, budget);
-    }
-
-    /// Keeps rows for the next look.
+    /// Keeps rows whose labels are settled for the next look.
     pub fn wait(&mut self, pane: &PerformancePane) {
         match &mut self.waiting {
             Some(waiting) => waiting.merge(&pane.labels()),
@@ -121,7 +114,7 @@ impl Monitor {
         }
     }
 
-    /// Looks, when enough rows have come.
+    /// Looks, when enough rows of either kind have come.
     pub fn look_when_enough(&mut self, config: &Config, expected: &Expected, budget: Budget) {
         let look = match self.waiting.as_ref().map(|pane| Look::of(config, expected, pane)) {
             None | Some(Seen::TooFew) => return,
@@ -148,13 +141,12 @@ impl Monitor {
             }
         }
         self.decline.push(self.looks, look.rows, look.excess, look.shortfall);
-        self.evidence = self.decline.ln_evidence(|rows| expected.factors(rows, look.denser));
-        self.ln_evidence = self.evidence.both();
-        self.alarmed = self.ln_evidence >= budget.looks.ln();
+        let evidence = self.decline.ln_evidence(|rows| expected.factors(rows, look.denser));
+        self.ln_evidence = evidence.both();
+        self.alarmed = self.ln_evidence >= budget.ln_bound_of_sums();
         if self.alarmed {
             self.alarms += 1;
-            let metric =
-                if self.evidence.loss >= self.evidence.ranking { Metric::Loss } else { Metric::Ranking };
+            let metric = if evidence.loss >= evidence.ranking { Metric::Loss } else { Metric::Ranking };
             self.standing = Some((metric, self.looks));
             self.decline.clear();
         }

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use acgs_columns::{Cell, Schema};
+use acgs_columns::Cell;
 use acgs_contracts::performance::v1 as proto;
 use acgs_judge_kit::{history::History, monitoring::Monitors};
 use acgs_lane::{Epochs, PaneJudge, over_grpc};
@@ -242,16 +242,8 @@ impl PerformanceService {
         let scores: Vec<f64> = scores.iter().copied().filter_map(probability).collect();
         pane.scores.push(&scores, &classes);
         let coding = pane.scores.mapped(None).coding;
-        let roles = Roles::new(
-            &Schema::new(vec![acgs_columns::Field::new(
-                "score",
-                acgs_columns::Kind::Double,
-                acgs_columns::Role::Score,
-            )])
-            .map_err(|error| Problem::internal(error.to_string()))?,
-        );
         let baseline = request.baseline_brier.map(LossBaseline::of_brier);
-        let mut report = report::report(&self.config, &roles, &pane, baseline, 0);
+        let mut report = report::report(&self.config, &Roles::default(), &pane, baseline, 0);
         let pairs =
             scores.iter().zip(&classes).filter_map(|(score, class)| Some((*score, class.is_yes(coding)?)));
         let (scores, labels): (Vec<f64>, Vec<bool>) = pairs.unzip();

@@ -38,19 +38,19 @@ pub struct Answers {
 /// What kind of model so many scores and these answers are of; `known` tells where whole numbers do not. `None` without any.
 #[must_use]
 pub fn model_kind(scored: u64, answers: &Answers, known: Option<ModelKind>) -> Option<ModelKind> {
-    match known {
-        // What a reference tells holds for as long as rows do not tell otherwise.
-        Some(ModelKind::Classes) if answers.count() > 0 && !answers.fractions => {
-            return Some(ModelKind::Classes);
-        }
-        Some(ModelKind::Regression) if answers.errors.count() > 0 => return Some(ModelKind::Regression),
-        _ => {}
-    }
-    if scored > 0 {
+    // What a reference tells holds for as long as rows do not tell otherwise.
+    let holds = |kind: &ModelKind| match kind {
+        ModelKind::Binary => false,
+        ModelKind::Classes => answers.count() > 0 && !answers.fractions,
+        ModelKind::Regression => answers.errors.count() > 0,
+    };
+    if let Some(kind) = known.filter(holds) {
+        Some(kind)
+    } else if scored > 0 {
         Some(ModelKind::Binary)
     } else if answers.count() == 0 {
         None
-    } else if answers.are_numbers() || (known == Some(ModelKind::Regression) && answers.could_be_numbers()) {
+    } else if answers.are_numbers() {
         Some(ModelKind::Regression)
     } else {
         Some(ModelKind::Classes)
@@ -98,6 +98,15 @@ enum Compared {
     Number(f64, f64),
 }
 
+impl Compared {
+    fn is_right(self) -> bool {
+        match self {
+            Self::Class(is_right) => is_right,
+            Self::Number(said, truth) => said.total_cmp(&truth).is_eq(),
+        }
+    }
+}
+
 impl Answers {
     /// Bytes that it holds on the heap.
     #[must_use]
@@ -118,17 +127,14 @@ impl Answers {
     pub fn push(&mut self, prediction: &Column, label: &Column, rows: usize) -> usize {
         let (mut right, mut said, mut truths) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..rows {
-            match compared(prediction.cell(row), label.cell(row)) {
-                None => {}
-                Some(Compared::Class(is_right)) => right.push(f64::from(u8::from(is_right))),
-                Some(Compared::Number(number, truth)) => {
-                    right.push(f64::from(u8::from(number.total_cmp(&truth).is_eq())));
-                    said.push(number);
-                    truths.push(truth);
-                    self.fractions |= number.fract() != 0.0 || truth.fract() != 0.0;
-                    if self.values.len() <= CLASSES_MAX {
-                        self.values.insert(truth as i64);
-                    }
+            let Some(compared) = compared(prediction.cell(row), label.cell(row)) else { continue };
+            right.push(f64::from(u8::from(compared.is_right())));
+            if let Compared::Number(number, truth) = compared {
+                said.push(number);
+                truths.push(truth);
+                self.fractions |= number.fract() != 0.0 || truth.fract() != 0.0;
+                if self.values.len() <= CLASSES_MAX {
+                    self.values.insert(truth as i64);
                 }
             }
         }
@@ -178,10 +184,7 @@ impl Answers {
 
 /// Whether a row's answer is wrong; `None` where it cannot be compared.
 pub(crate) fn is_wrong(prediction: &Column, label: &Column, row: usize) -> Option<bool> {
-    compared(prediction.cell(row), label.cell(row)).map(|compared| match compared {
-        Compared::Class(is_right) => !is_right,
-        Compared::Number(said, truth) => said.total_cmp(&truth).is_ne(),
-    })
+    compared(prediction.cell(row), label.cell(row)).map(|compared| !compared.is_right())
 }
 
 /// How far a row's number is from its label; `None` where they are none.
@@ -234,11 +237,7 @@ mod tests {
     #[test]
     fn predictions_of_any_kind_are_right_beside_labels_of_any() {
         let (number, integer, text) = (Cell::Number, Cell::Integer, Cell::Text);
-        let class = |prediction, label| match compared(prediction, label) {
-            Some(Compared::Class(right)) => Some(right),
-            Some(Compared::Number(said, truth)) => Some(said.total_cmp(&truth).is_eq()),
-            None => None,
-        };
+        let class = |prediction, label| compared(prediction, label).map(Compared::is_right);
         for (prediction, label, right) in [
             (number(1.0), integer(1), Some(true)),
             (text("1"), integer(1), Some(true)),

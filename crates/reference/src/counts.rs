@@ -11,7 +11,6 @@ use crate::{
     pairs::PairCounts,
     places::Places,
     reference::{FeatureReference, Reference, Shape},
-    season::Season,
     sides,
 };
 
@@ -69,11 +68,10 @@ impl PaneCounts {
             },
             ..FeatureCounts::default()
         };
-        let phases = if reference.season == Season::None { 0 } else { reference.season.phases() };
         Self {
             row_count: 0,
             features: reference.features.iter().map(empty).collect(),
-            phase_rows: vec![0; phases],
+            phase_rows: vec![0; reference.season.kept_phases()],
             pairs: PairCounts::new(reference.pairs.len()),
             came: vec![0; reference.empty_fields.len()],
             times_ms: None,
@@ -139,8 +137,7 @@ impl PaneCounts {
 }
 
 /// The first and the last time of a column.
-#[must_use]
-pub fn times_ms(column: &Column, rows: usize) -> Option<(i64, i64)> {
+fn times_ms(column: &Column, rows: usize) -> Option<(i64, i64)> {
     if let (Values::Integer(values), None) = (&column.values, &column.validity) {
         // Dense times are the common case.
         return values.iter().fold(None, |known, time| joined(known, Some((*time, *time))));

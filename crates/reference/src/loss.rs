@@ -10,14 +10,11 @@ use crate::{
     pace::Pace,
     season::Season,
     seasonal::Seasonal,
-    variation::{Stretch, Variation, factor_at, variations},
+    variation::{Stretch, Variation, factor_at, stretch_rows, variations},
 };
 
 /// Parts of about as many losses each by which it is looked for a season.
 const PARTS: usize = 64;
-/// Stretches of rows whose variation is measured, at most, and the rows of the shortest.
-const STRETCHES: usize = 512;
-const STRETCH_ROWS_MIN: usize = 4;
 /// Rows of the whole that a phase is given, so that one of few rows is not taken for its few.
 const SHRUNK_BY: f64 = 20.0;
 
@@ -87,7 +84,7 @@ impl LossPhases {
         batches: &[RecordBatch],
         rows: &[(i64, u32, u32)],
     ) -> Self {
-        let (times, losses) = losses(baseline, schema, batches, rows);
+        let Losses { times, losses, pairs } = Losses::of(baseline, schema, batches, rows);
         if losses.is_empty() {
             return Self::default();
         }
@@ -96,7 +93,7 @@ impl LossPhases {
         let mut of_phases = vec![Vec::new(); season.phases()];
         phase_of.iter().zip(&losses).for_each(|(phase, loss)| of_phases[*phase].push(*loss));
         let phases: Vec<PhaseLoss> = of_phases.iter().map(|losses| PhaseLoss::of(losses)).collect();
-        let length = losses.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+        let length = stretch_rows(losses.len());
         let stretches = phase_of.chunks_exact(length).zip(losses.chunks_exact(length));
         let stretches = stretches.map(|(phase_of, losses)| {
             let mut stretch = Stretch { found: losses.iter().sum(), ..Stretch::default() };
@@ -113,7 +110,7 @@ impl LossPhases {
             season,
             phases: if season == Season::None { Vec::new() } else { phases },
             variation,
-            ranking_variation: ranking_variation(baseline, schema, batches, rows),
+            ranking_variation: ranking_variation(&pairs),
             pace: Pace::of_sorted(&times),
         }
     }
@@ -131,22 +128,9 @@ impl PhaseLoss {
     }
 }
 
-/// How ranks of rows among those of the other class hang together: what each adds to the area under the ROC curve (Hanley and Hajian-Tilaki 1997).
-fn ranking_variation(
-    baseline: &LossBaseline,
-    schema: &Schema,
-    batches: &[RecordBatch],
-    rows: &[(i64, u32, u32)],
-) -> Vec<Variation> {
-    let place = |role| schema.index_of_role(role);
-    let places = place(Role::Score).zip(place(Role::Label)).filter(|_| baseline.kind == ModelKind::Binary);
-    let Some((score, label)) = places else { return Vec::new() };
-    let positive = schema.fields()[label].positive.as_deref();
-    let pair = |(_, batch, row): &(i64, u32, u32)| {
-        let columns = batches[*batch as usize].columns();
-        labels::pair(&columns[score], (&columns[label], positive), *row as usize, baseline.coding)
-    };
-    let pairs: Vec<(f64, bool)> = rows.iter().filter_map(pair).collect();
+/// How ranks of scores among those of the other class hang together: what each adds to the area under the ROC curve (Hanley and Hajian-Tilaki
+/// 1997).
+fn ranking_variation(pairs: &[(f64, bool)]) -> Vec<Variation> {
     let of_class = |wanted: bool| {
         let of = pairs.iter().filter(|(_, is_yes)| *is_yes == wanted);
         let mut scores: Vec<f64> = of.map(|(score, _)| *score).collect();
@@ -167,14 +151,14 @@ fn ranking_variation(
         if *is_yes { below(&no, *score) } else { 1.0 - below(&yes, *score) }
     };
     let won: Vec<f64> = pairs.iter().map(won).collect();
-    let area = won.iter().zip(&pairs).filter(|(_, (_, is_yes))| *is_yes).map(|(won, _)| won).sum::<f64>()
+    let area = won.iter().zip(pairs).filter(|(_, (_, is_yes))| *is_yes).map(|(won, _)| won).sum::<f64>()
         / yes.len() as f64;
     let all = pairs.len() as f64;
     let part = |is_yes: bool| if is_yes { yes.len() as f64 / all } else { no.len() as f64 / all };
     let adds: Vec<f64> =
-        won.iter().zip(&pairs).map(|(won, (_, is_yes))| (won - area) / part(*is_yes)).collect();
+        won.iter().zip(pairs).map(|(won, (_, is_yes))| (won - area) / part(*is_yes)).collect();
     let variance = adds.iter().map(|it| it * it).sum::<f64>() / all;
-    let length = adds.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+    let length = stretch_rows(adds.len());
     let stretches = adds.chunks_exact(length).map(|adds| {
         let rows = adds.len() as f64;
         Stretch {
@@ -188,33 +172,48 @@ fn ranking_variation(
     variations(vec![stretches.collect()], &[all])
 }
 
-/// Times and losses of the rows that have both, in order.
-fn losses(
-    baseline: &LossBaseline,
-    schema: &Schema,
-    batches: &[RecordBatch],
-    rows: &[(i64, u32, u32)],
-) -> (Vec<i64>, Vec<f64>) {
-    let place = |role| schema.index_of_role(role);
-    let said = match baseline.kind {
-        ModelKind::Binary => place(Role::Score),
-        ModelKind::Classes | ModelKind::Regression => place(Role::Prediction),
-    };
-    let Some((said, label)) = said.zip(place(Role::Label)) else { return (Vec::new(), Vec::new()) };
-    let positive = schema.fields()[label].positive.as_deref();
-    let loss = |batch: u32, row: u32| {
-        let columns = batches[batch as usize].columns();
-        let (said, label, row) = (&columns[said], &columns[label], row as usize);
-        match baseline.kind {
-            ModelKind::Binary => {
-                let (score, is_yes) = labels::pair(said, (label, positive), row, baseline.coding)?;
-                Some((score - f64::from(u8::from(is_yes))).powi(2))
+/// Rows that have a loss, in order: times and losses, and of a binary model scores with whether their labels say yes.
+#[derive(Default)]
+struct Losses {
+    times: Vec<i64>,
+    losses: Vec<f64>,
+    pairs: Vec<(f64, bool)>,
+}
+
+impl Losses {
+    fn of(
+        baseline: &LossBaseline,
+        schema: &Schema,
+        batches: &[RecordBatch],
+        rows: &[(i64, u32, u32)],
+    ) -> Self {
+        let said = match baseline.kind {
+            ModelKind::Binary => Role::Score,
+            ModelKind::Classes | ModelKind::Regression => Role::Prediction,
+        };
+        let place = |role| schema.index_of_role(role);
+        let mut found = Self::default();
+        let Some((said, label)) = place(said).zip(place(Role::Label)) else { return found };
+        let positive = schema.fields()[label].positive.as_deref();
+        for &(time_ms, batch, row) in rows {
+            let columns = batches[batch as usize].columns();
+            let (said, label, row) = (&columns[said], &columns[label], row as usize);
+            let loss = match baseline.kind {
+                ModelKind::Binary => {
+                    let pair = labels::pair(said, (label, positive), row, baseline.coding);
+                    found.pairs.extend(pair);
+                    pair.map(|(score, is_yes)| (score - f64::from(u8::from(is_yes))).powi(2))
+                }
+                ModelKind::Classes => answers::is_wrong(said, label, row).map(|it| f64::from(u8::from(it))),
+                ModelKind::Regression => answers::absolute_error(said, label, row),
+            };
+            if let Some(loss) = loss {
+                found.times.push(time_ms);
+                found.losses.push(loss);
             }
-            ModelKind::Classes => answers::is_wrong(said, label, row).map(|it| f64::from(u8::from(it))),
-            ModelKind::Regression => answers::absolute_error(said, label, row),
         }
-    };
-    rows.iter().filter_map(|(time_ms, batch, row)| Some((*time_ms, loss(*batch, *row)?))).unzip()
+        found
+    }
 }
 
 /// What losses vary with, by the mean losses of the parts that they are in: few enormous ones are not all.

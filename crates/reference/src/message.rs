@@ -140,8 +140,7 @@ fn loss_phases(message: proto::LossPhases) -> Result<LossPhases, Problem> {
         let losses = [phase.mean, phase.variance];
         phase.count <= COUNT_MAX && losses.iter().all(|loss| loss.is_finite() && *loss >= 0.0)
     };
-    let wanted = if season == Season::None { 0 } else { season.phases() };
-    if phases.len() != wanted || !phases.iter().all(is_sound) {
+    if phases.len() != season.kept_phases() || !phases.iter().all(is_sound) {
         return Err(bad("does not have a count, a mean and a variance for each phase of its season"));
     }
     let sound = |of| variation(of).ok_or_else(|| bad("has no sound variation"));
@@ -346,7 +345,7 @@ fn feature(message: proto::FeatureReference, season: Season) -> Result<FeatureRe
         phases: message.phases.into_iter().map(|phase| phase.counts).collect(),
         ..FeatureReference::new(field, shape, message.null_count)
     };
-    let phases = if season == Season::None { 0 } else { season.phases() };
+    let phases = season.kept_phases();
     let outcomes = Outcomes::new(&FeatureReference { phases: Vec::new(), ..feature.clone() }).len();
     let rows = |counts: &Vec<u64>| counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
     let sound = |counts: &Vec<u64>| counts.len() == outcomes + 1 && rows(counts) <= COUNT_MAX;

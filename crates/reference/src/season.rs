@@ -35,6 +35,12 @@ impl Season {
         }
     }
 
+    /// How many phases are kept apart; 0 without a season.
+    #[must_use]
+    pub fn kept_phases(self) -> usize {
+        if self == Self::None { 0 } else { self.phases() }
+    }
+
     /// How long a phase is, in milliseconds; `None` without phases.
     #[must_use]
     pub fn phase_ms(self) -> Option<i64> {

@@ -19,7 +19,7 @@ use crate::{
     reference::{FeatureReference, Reference, Shape},
     season::Season,
     seasonal::Seasonal,
-    variation::{Stretch, variations},
+    variation::{Stretch, stretch_rows, variations},
 };
 
 /// Spans whose effects are measured; of more, evenly chosen ones.
@@ -28,9 +28,6 @@ const SPANS_MAX: usize = 2_000;
 const SPANS_MIN: usize = 4;
 /// A span counts when it has at least this share of the median span's rows.
 const SPAN_SHARE_MIN: f64 = 0.5;
-/// Stretches of rows whose variation is measured, at most, and the rows of the shortest.
-const STRETCHES: usize = 512;
-const STRETCH_ROWS_MIN: usize = 4;
 /// Outcomes of smaller share say little of how rows hang together.
 const SHARE_MIN: f64 = 0.02;
 /// Outcomes of rows and features that are kept from one look to the next; more are looked up twice.
@@ -274,7 +271,7 @@ fn watched(outcomes: &Outcomes) -> Vec<Watched> {
 pub(crate) fn measure_pairs(pairs: &mut Pairs, places: &Places, order: &Order, batches: &[RecordBatch]) {
     let names: Vec<(usize, usize)> = pairs.names().collect();
     let step = names.len().div_ceil(PAIRS_WATCHED).max(1);
-    let length = order.rows.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+    let length = stretch_rows(order.rows.len());
     let chosen: Vec<(usize, (usize, usize))> = names.into_iter().enumerate().step_by(step).collect();
     // The side of each row: below, above, neither.
     let side = |feature: usize| -> Option<Vec<u8>> {
@@ -338,7 +335,7 @@ fn counted_stretch(codes: &[u8], scores: &[Option<f64>], (mean, variance): (f64,
 
 fn measure_variation(feature: &mut FeatureReference, season: Season, phases: &[u8], codes: &[u8]) {
     let outcomes = Outcomes::new(feature);
-    let length = codes.len().div_ceil(STRETCHES).max(STRETCH_ROWS_MIN);
+    let length = stretch_rows(codes.len());
     let mut phase_rows = vec![0.0; season.phases()];
     let counted = codes.iter().zip(phases).filter(|(code, _)| **code != LEFT_OUT);
     counted.for_each(|(_, phase)| phase_rows[*phase as usize] += 1.0);

@@ -2,6 +2,9 @@
 
 /// Stretches of at least this many make a length that is measured.
 pub const STRETCHES_MIN: usize = 8;
+/// Stretches of rows that are measured, at most, and the rows of the shortest.
+const STRETCHES_MAX: usize = 512;
+const STRETCH_ROWS_MIN: usize = 4;
 /// Standard deviations of its noise from which a design effect is one: of all that is watched, and of one thing among it.
 const SURE: f64 = 2.5;
 const SURE_OF_ONE: f64 = 4.5;
@@ -69,6 +72,12 @@ pub fn of_denser(measured: &[Variation], denser: f64) -> Vec<Variation> {
     let denser = denser.max(1.0);
     let of = |it: &Variation| Variation { rows: it.rows * denser, factor: 1.0 + (it.factor - 1.0) * denser };
     measured.iter().map(of).collect()
+}
+
+/// Rows of the shortest stretches that are measured of so many.
+#[must_use]
+pub fn stretch_rows(rows: usize) -> usize {
+    rows.div_ceil(STRETCHES_MAX).max(STRETCH_ROWS_MIN)
 }
 
 /// What falls into a stretch, and what was expected of it.

@@ -101,7 +101,7 @@ pub struct Decline {
 }
 
 /// The logarithm of the evidence summed over starts, minus infinity for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LnEvidence {
     /// That losses are larger.
     pub loss: f64,

@@ -143,18 +143,6 @@ pub struct Summary {
     pub labels_awaited: u64,
 }
 
-impl Summary {
-    /// Labels that come early may be unlike those that come late: what they alone say is not known yet.
-    fn is_provisional(&mut self) -> bool {
-        let provisional = self.by_itself && self.labels_awaited > 0;
-        if provisional && self.performance == Some(PerformanceFound::Decayed) {
-            self.performance = Some(PerformanceFound::Unknown);
-            self.performance_reason = format!("worse so far, {} labels can still come", self.labels_awaited);
-        }
-        provisional
-    }
-}
-
 /// What the verdicts say together.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -164,6 +152,21 @@ pub struct Evidence {
     pub risk: Risk,
     /// A few numbers.
     pub summary: Summary,
+}
+
+impl Evidence {
+    /// Takes how many labels can still come: those that come early may be unlike them, so that what they alone say is not known yet.
+    fn await_labels(&mut self, labels_awaited: u64) {
+        let summary = &mut self.summary;
+        summary.labels_awaited = labels_awaited;
+        if summary.by_itself && labels_awaited > 0 {
+            self.risk = Risk::Unclear;
+            if summary.performance == Some(PerformanceFound::Decayed) {
+                summary.performance = Some(PerformanceFound::Unknown);
+                summary.performance_reason = format!("worse so far, {labels_awaited} labels can still come");
+            }
+        }
+    }
 }
 
 /// Reads the judges' encoded reports, whose messages the services know; an error names a judge whose report cannot be read.

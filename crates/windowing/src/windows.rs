@@ -203,9 +203,10 @@ impl Windows {
         let mut label_panes = Vec::new();
         let from = (Arc::clone(&window.key), window.start_ms);
         let to = (Arc::clone(&window.key), window.end_ms);
-        let (mut slices, mut labelled) = (0, false);
+        let (mut slices, mut awaited, mut labelled) = (0, 0, false);
         for slice in self.slices.range_mut(from..to).map(|(_, slice)| slice) {
             slices += 1;
+            awaited += slice.awaited;
             labelled |= slice.labelled;
             for piece in slice.pieces.iter_mut().filter(|piece| piece.first_start_ms <= window.start_ms) {
                 piece.sealed = true;
@@ -216,13 +217,16 @@ impl Windows {
             state.fired = true;
             state.fired_at = watermark;
         }
-        let labels_awaited = self.labels_awaited_at(&window, watermark);
+        let horizon_ms = self.spec.label_horizon_ms().unwrap_or(0);
+        let is_over = window.end_ms.saturating_add(horizon_ms) <= watermark;
+        let labels_awaited = if is_over { 0 } else { awaited };
         if (labelled || !label_panes.is_empty()) && labels_awaited > 0 {
             self.unsettled.insert(window.clone());
         } else {
             self.unsettled.remove(&window);
         }
-        let settled = self.is_settled(&window, watermark);
+        // Of overlapping windows later ones take labels of the same slices longer.
+        let settled = awaited == 0 || (is_over && self.spec.overlap() == 1);
         steps.closes.push(Close { window, cause, panes, label_panes, settled, labels_awaited });
         *work = work.saturating_sub(CLOSE + slices);
     }

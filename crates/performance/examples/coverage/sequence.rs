@@ -50,7 +50,8 @@ impl Watched {
         let budget = config.budget(window_ms as u64).expect("a budget");
         let mut pane = PerformancePane::default();
         pane.push(&self.roles, &self.source.rows(case.rows, window_ms, now));
-        self.monitor.take(config, &self.expected, budget, &pane);
+        self.monitor.wait(&pane);
+        self.monitor.look_when_enough(config, &self.expected, budget);
         self.monitor.state(config, &self.expected, budget, true).alarms
     }
 }

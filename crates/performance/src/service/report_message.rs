@@ -70,7 +70,7 @@ fn monitor(state: MonitorState) -> proto::DecayMonitor {
     };
     proto::DecayMonitor {
         ln_evidence: state.ln_evidence,
-        ln_bound: state.budget.looks.ln(),
+        ln_bound: state.budget.ln_bound_of_sums(),
         looks: state.looks,
         looks_per_false_alarm: state.budget.looks,
         alarm: state.alarm,

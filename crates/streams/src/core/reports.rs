@@ -2,7 +2,7 @@
 //! came here.
 
 use acgs_lane::{LaneId, message::Verdict};
-use acgs_statistics::harm::{Harm, Risk, harm};
+use acgs_statistics::harm::{Harm, harm};
 use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
 use acgs_windowing::{WindowKey, watermark::BEGINNING};
 
@@ -134,11 +134,9 @@ impl Core {
             self.memory.remove(&pending.window);
         }
         let window = window_of(&self.spec.stream_id, &pending.window);
-        let Evidence { drifted, mut risk, mut summary } = evidence(self.read_evidence, &mut parts);
-        summary.labels_awaited = labels_awaited;
-        if summary.is_provisional() {
-            risk = Risk::Unclear;
-        }
+        let mut evidence = evidence(self.read_evidence, &mut parts);
+        evidence.await_labels(labels_awaited);
+        let Evidence { drifted, risk, summary } = evidence;
         let harm = harm(drifted, risk);
         let mut findings = findings(&parts, harm, summary.season_known);
         let mut judged: Vec<JudgeKind> =

@@ -146,19 +146,6 @@ impl Windows {
         true
     }
 
-    /// Rows of a window whose label can still come when event time is there.
-    pub(super) fn labels_awaited_at(&self, window: &WindowKey, watermark: i64) -> u64 {
-        let horizon_ms = self.spec.label_horizon_ms().unwrap_or(0);
-        let is_over = window.end_ms.saturating_add(horizon_ms) <= watermark;
-        if is_over { 0 } else { self.awaited(window) }
-    }
-
-    /// Whether no label can come to any of its slices: of overlapping windows later ones take them longer.
-    pub(super) fn is_settled(&self, window: &WindowKey, watermark: i64) -> bool {
-        let is_over = self.spec.overlap() == 1 && self.labels_awaited_at(window, watermark) == 0;
-        is_over || self.awaited(window) == 0
-    }
-
     fn awaited(&self, window: &WindowKey) -> u64 {
         self.awaited_between(&window.key, window.start_ms, window.end_ms)
     }
