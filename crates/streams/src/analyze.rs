@@ -107,7 +107,7 @@ impl Analyzer {
         let evidence = evidence(self.read_evidence, &mut parts);
         let harm = harm(evidence.drifted, evidence.risk);
         let elapsed_us = self.clock.monotonic_us().saturating_sub(started_us);
-        let drift_kinds = evidence.summary.drift_kinds;
+        let drift_kinds = evidence.kinds();
         Ok(Analyzed { analysis_id, parts, harm, drift_kinds, now_ms, elapsed_us })
     }
 }

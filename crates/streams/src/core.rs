@@ -18,7 +18,7 @@ use acgs_columns::{OwnedCell, RecordId, schema::SchemaError};
 use acgs_lane::{LaneDown, LaneId, message::Verdict};
 use acgs_statistics::{
     harm::{Harm, Risk},
-    kinds::DriftKind,
+    kinds::{DriftKind, Moved, kinds},
 };
 use acgs_vocabulary::{
     Alert, AlertSubject, Finding, JudgeKind, VerdictStatus, Window,
@@ -92,6 +92,8 @@ pub struct Report {
     pub parts: Vec<Part>,
     /// Drift and loss together.
     pub harm: Harm,
+    /// What kind of drift it is.
+    pub drift_kinds: Vec<DriftKind>,
     /// What was found.
     pub findings: Vec<(JudgeKind, Finding)>,
     /// What changed with it.
@@ -125,8 +127,6 @@ pub struct Summary {
     pub score_drift: Option<bool>,
     /// What did, worst first.
     pub drifted_features: Vec<String>,
-    /// What kind of drift that is.
-    pub drift_kinds: Vec<DriftKind>,
     /// Whether the reference has rows of this time of year, where that is known.
     pub season_known: Option<bool>,
     /// Brier score.
@@ -150,22 +150,37 @@ pub struct Evidence {
     pub drifted: Option<bool>,
     /// How the loss stands.
     pub risk: Risk,
+    /// What has moved, where drift was judged.
+    pub moved: Option<Moved>,
     /// A few numbers.
     pub summary: Summary,
 }
 
 impl Evidence {
     /// Takes how many labels can still come: those that come early may be unlike them, so that what they alone say is not known yet.
-    fn await_labels(&mut self, labels_awaited: u64) {
+    pub(crate) fn await_labels(&mut self, labels_awaited: u64) {
         let summary = &mut self.summary;
         summary.labels_awaited = labels_awaited;
-        if summary.by_itself && labels_awaited > 0 {
+        if labels_awaited == 0 {
+            return;
+        }
+        if summary.by_itself {
             self.risk = Risk::Unclear;
             if summary.performance == Some(PerformanceFound::Decayed) {
                 summary.performance = Some(PerformanceFound::Unknown);
                 summary.performance_reason = format!("worse so far, {labels_awaited} labels can still come");
             }
         }
+        // How frequent a yes is, the window's own labels say; where its base rate may have moved, a worse loss may be no more than that.
+        if let Some(moved) = &mut self.moved {
+            moved.prior = None;
+            moved.risk = Risk::Unclear;
+        }
+    }
+
+    /// What kind of drift it is.
+    pub(crate) fn kinds(&self) -> Vec<DriftKind> {
+        self.moved.map_or_else(Vec::new, kinds)
     }
 }
 
@@ -180,7 +195,7 @@ pub(crate) fn evidence(read: ReadEvidence, parts: &mut [Part]) -> Evidence {
             Err(judge) => {
                 tracing::error!(judge = judge.as_str(), "the report of a judge cannot be read");
                 let Some(part) = parts.iter_mut().find(|part| part.judge == judge) else {
-                    return Evidence { drifted: None, risk: Risk::Unclear, summary: Summary::default() };
+                    return Evidence { drifted: None, risk: Risk::Unclear, moved: None, summary: Summary::default() };
                 };
                 if let Some(verdict) = &mut part.verdict {
                     verdict.status = VerdictStatus::Unavailable;

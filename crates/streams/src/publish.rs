@@ -192,7 +192,7 @@ fn reported(publication: &Publication, report: &Report) -> WindowReported {
         drift_detected: summary.drift_detected,
         score_drift: summary.score_drift,
         drifted_features: summary.drifted_features.clone(),
-        drift_kinds: summary.drift_kinds.iter().map(kind).collect(),
+        drift_kinds: report.drift_kinds.iter().map(kind).collect(),
         brier: summary.brier,
         loss: summary.loss,
         performance: summary.performance,

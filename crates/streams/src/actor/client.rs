@@ -138,6 +138,7 @@ mod tests {
             revision: 0,
             parts: Vec::new(),
             harm: Harm::Unknown,
+            drift_kinds: Vec::new(),
             findings: Vec::new(),
             alerts: Vec::new(),
             latency_us: 0,

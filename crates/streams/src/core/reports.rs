@@ -136,7 +136,8 @@ impl Core {
         let window = window_of(&self.spec.stream_id, &pending.window);
         let mut evidence = evidence(self.read_evidence, &mut parts);
         evidence.await_labels(labels_awaited);
-        let Evidence { drifted, risk, summary } = evidence;
+        let drift_kinds = evidence.kinds();
+        let Evidence { drifted, risk, summary, .. } = evidence;
         let harm = harm(drifted, risk);
         let mut findings = findings(&parts, harm, summary.season_known);
         let mut judged: Vec<JudgeKind> =
@@ -159,6 +160,7 @@ impl Core {
             revision: pending.revision,
             parts,
             harm,
+            drift_kinds,
             findings,
             alerts,
             latency_us: pending.closed_at_us.map_or(0, |closed_at_us| now_us.saturating_sub(closed_at_us)),

@@ -100,7 +100,7 @@ impl Assessor for Count {
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of a reader")]
 fn evidence(_parts: &[Part]) -> Result<Evidence, JudgeKind> {
-    Ok(Evidence { drifted: None, risk: Risk::Unclear, summary: Summary::default() })
+    Ok(Evidence { drifted: None, risk: Risk::Unclear, moved: None, summary: Summary::default() })
 }
 
 fn spec(size_ms: i64, slide_ms: i64, lateness_ms: i64) -> StreamSpec {

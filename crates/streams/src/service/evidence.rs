@@ -8,7 +8,7 @@ use acgs_contracts::{
 };
 use acgs_statistics::{
     harm::Risk,
-    kinds::{BaseRate, Moved, kinds, prior_moved},
+    kinds::{BaseRate, Moved, prior_moved},
 };
 use acgs_vocabulary::{
     JudgeKind, VerdictStatus,
@@ -98,7 +98,6 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
     let risk = performance.as_ref().map_or(Risk::Unclear, |report| promise::risk_of(report, drift.as_ref()));
     let moved = moved(drift.as_ref(), performance.as_ref(), risk);
     let summary = Summary {
-        drift_kinds: moved.map_or_else(Vec::new, kinds),
         row_count: quality.as_ref().map(|report| report.row_count),
         overall_score: quality.as_ref().map(|report| report.overall_score),
         drift_detected: drift.as_ref().map(has_drifted),
@@ -112,7 +111,7 @@ pub(super) fn read(parts: &[Part]) -> Result<Evidence, JudgeKind> {
         by_itself: performance.as_ref().is_some_and(|report| !promise::stands(report)),
         labels_awaited: 0,
     };
-    Ok(Evidence { drifted: drift.as_ref().map(has_drifted), risk, summary })
+    Ok(Evidence { drifted: drift.as_ref().map(has_drifted), risk, moved, summary })
 }
 
 #[cfg(test)]
@@ -154,7 +153,7 @@ mod tests {
 
     fn told(drift: &DriftReport, performance: &PerformanceReport) -> Vec<DriftKind> {
         let parts = [part(JudgeKind::Drift, drift), part(JudgeKind::Performance, performance)];
-        read(&parts).unwrap().summary.drift_kinds
+        read(&parts).unwrap().kinds()
     }
 
     #[test]
@@ -180,5 +179,19 @@ mod tests {
         let gone = DriftReport { schema_changes: vec![SchemaChange::default()], ..DriftReport::default() };
         assert_eq!(told(&gone, &PerformanceReport::default()), [DriftKind::Covariate]);
         assert_eq!(told(&still, &PerformanceReport::default()), []);
+    }
+
+    #[test]
+    fn early_labels_say_neither_prior_nor_concept() {
+        for positive_rate in [0.2, 0.5] {
+            let parts = [
+                part(JudgeKind::Drift, &DriftReport::default()),
+                part(JudgeKind::Performance, &worse(positive_rate)),
+            ];
+            let mut early = read(&parts).unwrap();
+            assert_eq!(early.kinds().len(), 1, "{positive_rate}");
+            early.await_labels(100);
+            assert_eq!(early.kinds(), [], "{positive_rate}");
+        }
     }
 }

@@ -84,7 +84,7 @@ fn report(report: &Report) -> proto::WindowReport {
         findings: report.findings.iter().map(|(_, finding)| finding.into()).collect(),
         alerts: report.alerts.iter().map(alert).collect(),
         latency_us: report.latency_us,
-        drift_kinds: drift_kinds(&report.summary.drift_kinds),
+        drift_kinds: drift_kinds(&report.drift_kinds),
         labels_awaited: report.summary.labels_awaited,
     }
 }
