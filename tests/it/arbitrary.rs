@@ -191,7 +191,8 @@ pub(crate) fn lane_messages() -> BoxedStrategy<Vec<LaneDown>> {
             seq,
             batch,
             runs,
-            again: seq % 2 == 1
+            again: seq % 2 == 1,
+            partition: format!("p{}", seq % 3)
         })),
         time().prop_map(|watermark_ms| Message::Tick(Tick { watermark_ms, seq: 4 })),
         (option::of((time(), time())), vec(0..3_u64, 0..3)).prop_map(|(window, panes)| {

@@ -37,7 +37,7 @@ fn script() -> Vec<LaneDown> {
             seq: 1,
             batch: Some(batch),
             runs: vec![Run { pane: 1, length: 50 }],
-            again: false,
+            ..Rows::default()
         })),
         down(lane_down::Message::Close(Close { window: Some(window), panes: vec![1], ..Close::default() })),
     ]
@@ -170,6 +170,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             batch: rows(0, &(0..90).collect::<Vec<i64>>(), 0.5),
             runs: vec![(1, 30), (2, 60)],
             again: false,
+            partition: "eu".into(),
         },
         LaneDown::Tick { seq: 2, watermark_ms: 1_000 },
         LaneDown::Close(acgs_lane::message::Close {

@@ -1,4 +1,4 @@
-//! Whether one key is behind a drift of all: what is left of it without that key's rows. It must not know how drift was found.
+//! Whether one key or partition is behind a drift of all: what is left of it without those rows. It must not know how drift was found.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{config::Config, frozen::Frozen, measure::in_tolerances};
 
-/// Keys whose rows are looked at by themselves, of those that came since the last look.
+/// Keys, or partitions, whose rows are looked at by themselves, of those that came since the last look.
 const KEYS_MAX: usize = 32;
 /// Bytes that they may hold together.
 const BYTES_MAX: usize = 4 << 20;
 
-/// Rows by key since the last look.
+/// Rows by key or partition since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ByKey {
-    keys: BTreeMap<String, PaneCounts>,
+pub struct ByPart {
+    parts: BTreeMap<String, PaneCounts>,
 }
 
-impl ByKey {
-    /// Takes rows of a key; those of more keys than are looked at are of no key.
-    pub fn take(&mut self, key: &str, counts: &PaneCounts) {
-        if let Some(known) = self.keys.get_mut(key) {
+impl ByPart {
+    /// Takes rows of a part; those of more than are looked at are of none.
+    pub fn take(&mut self, part: &str, counts: &PaneCounts) {
+        if let Some(known) = self.parts.get_mut(part) {
             known.merge(counts);
-        } else if self.keys.len() < KEYS_MAX && (self.keys.len() + 1) * counts.heap_bytes() < BYTES_MAX {
-            self.keys.insert(key.to_owned(), counts.clone());
+        } else if self.parts.len() < KEYS_MAX && (self.parts.len() + 1) * counts.heap_bytes() < BYTES_MAX {
+            self.parts.insert(part.to_owned(), counts.clone());
         }
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.keys.clear();
+        self.parts.clear();
     }
 
     /// Whether what came back from outside can be used.
     #[must_use]
     pub fn fits(&self, fresh: &PaneCounts) -> bool {
-        self.keys.len() <= KEYS_MAX && self.keys.values().all(|pane| pane.has_the_form_of(fresh))
+        self.parts.len() <= KEYS_MAX && self.parts.values().all(|pane| pane.has_the_form_of(fresh))
     }
 
-    /// The key without which all rows are within tolerances of these features, of several the one without which they are farthest within.
+    /// The part without which all rows are within tolerances of these features, of several the one without which they are farthest within.
     #[must_use]
     pub fn behind(
         &self,
@@ -48,19 +48,19 @@ impl ByKey {
         all: &PaneCounts,
         places: impl Iterator<Item = usize> + Clone,
     ) -> Option<String> {
-        if self.keys.len() < 2 {
+        if self.parts.len() < 2 {
             return None;
         }
-        let without = self.keys.iter().filter_map(|(key, own)| {
+        let without = self.parts.iter().filter_map(|(part, own)| {
             let rest = rest(all, own);
             let enough = rest.row_count >= config.rows_min;
             let size = places
                 .clone()
                 .filter_map(|place| in_tolerances(config, frozen, &rest, place))
                 .fold(0.0, f64::max);
-            (enough && size <= 1.0).then_some((key, size))
+            (enough && size <= 1.0).then_some((part, size))
         });
-        without.min_by(|one, other| one.1.total_cmp(&other.1)).map(|(key, _)| key.clone())
+        without.min_by(|one, other| one.1.total_cmp(&other.1)).map(|(part, _)| part.clone())
     }
 }
 
@@ -102,20 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn the_key_without_which_all_is_well_is_named_and_no_other() {
+    fn the_part_without_which_all_is_well_is_named_and_no_other() {
         let reference = freeze(rows(0.0).schema(), &[rows(0.0)], 0);
         let frozen = Frozen::new(Arc::new(reference));
         let config = crate::properties::config();
         let behind = |shifts: &[(&str, f64)]| {
-            let (mut by_key, mut all) = (ByKey::default(), PaneCounts::new(&frozen.reference));
-            for (key, shift) in shifts {
+            let (mut by_part, mut all) = (ByPart::default(), PaneCounts::new(&frozen.reference));
+            for (part, shift) in shifts {
                 let mut pane = PaneCounts::new(&frozen.reference);
                 pane.push(&frozen.reference, &rows(*shift));
-                by_key.take(key, &pane);
+                by_part.take(part, &pane);
                 all.merge(&pane);
             }
-            assert!(by_key.fits(&PaneCounts::new(&frozen.reference)));
-            by_key.behind(&config, &frozen, &all, std::iter::once(0))
+            assert!(by_part.fits(&PaneCounts::new(&frozen.reference)));
+            by_part.behind(&config, &frozen, &all, std::iter::once(0))
         };
         assert_eq!(behind(&[("a", 0.0), ("b", 500.0), ("c", 0.0)]), Some("b".to_owned()));
         assert_eq!(behind(&[("a", 50.0), ("b", 50.0), ("c", 50.0)]), None, "all have moved");

@@ -131,10 +131,11 @@ fn of_monitor(report: &Report, monitor: &MonitorState) -> Vec<Finding> {
         return Vec::new();
     }
     let mut found = drifts(&report.standing(), monitor.standing_looks);
-    if let Some(key) = &monitor.behind {
-        for finding in &mut found {
-            finding.description.push_str(&format!("; all of it is in the rows of {key}"));
-        }
+    let key = monitor.behind_key.as_ref().map(|key| format!("; all of it is in the rows of {key}"));
+    let partition = monitor.behind_partition.as_ref();
+    let partition = partition.map(|partition| format!("; all of it comes from partition {partition}"));
+    for finding in &mut found {
+        finding.description.extend(key.iter().chain(&partition).map(String::as_str));
     }
     found
 }

@@ -25,6 +25,8 @@ pub mod together;
 
 pub mod behind;
 
+pub mod partitions;
+
 pub mod sequential;
 
 pub mod recent;

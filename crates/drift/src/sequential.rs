@@ -16,10 +16,11 @@ use acgs_statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    behind::ByKey,
+    behind::ByPart,
     config::Config,
     frozen::Frozen,
     measure,
+    partitions::PartitionedCounts,
     rate::TOLERATED_ROWS,
     together::{self, Together},
 };
@@ -45,9 +46,11 @@ pub struct Monitor {
     parted_since: u64,
     /// The first time of the rows with which anything came to stand, in milliseconds since the epoch.
     since_ms: Option<i64>,
-    /// Rows of keys since the last look, and the key that is behind what stands.
-    by_key: ByKey,
-    behind: Option<String>,
+    /// Rows of keys and of partitions since the last look, and those that are behind what stands.
+    by_key: ByPart,
+    by_partition: ByPart,
+    behind_key: Option<String>,
+    behind_partition: Option<String>,
 }
 
 /// What a monitor says.
@@ -76,7 +79,9 @@ pub struct MonitorState {
     /// Whether this window is the one that tells of the monitor: of a stream with keys one key does.
     pub tells: bool,
     /// The key without whose rows the last look would have been within tolerances.
-    pub behind: Option<String>,
+    pub behind_key: Option<String>,
+    /// The same of a partition.
+    pub behind_partition: Option<String>,
     /// The first time of the rows with which anything came to stand, in milliseconds since the epoch; `None` where nothing does, or rows have no
     /// times.
     pub since_ms: Option<i64>,
@@ -84,12 +89,17 @@ pub struct MonitorState {
 
 impl Monitor {
     /// Takes rows; a look needs some.
-    pub fn take(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
-        // Most panes are enough by themselves: no copy then.
-        if self.waiting.is_none() && pane.row_count >= config.rows_min {
-            self.look(config, frozen, budget, pane);
+    pub fn take(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PartitionedCounts) {
+        let all = pane.all();
+        let enough = self.waiting.is_none() && all.row_count >= config.rows_min;
+        // Most panes are enough by themselves and of one partition: no copy then.
+        if !enough || pane.partitions().nth(1).is_some() {
+            pane.partitions().for_each(|(name, counts)| self.by_partition.take(name, counts));
+        }
+        if enough {
+            self.look(config, frozen, budget, &all);
         } else {
-            self.wait(pane);
+            self.wait(&all);
             self.look_when_enough(config, frozen, budget);
         }
     }
@@ -114,11 +124,6 @@ impl Monitor {
     pub fn look_when_enough(&mut self, config: &Config, frozen: &Frozen, budget: Budget) {
         if let Some(pane) = self.waiting.take_if(|pane| pane.row_count >= config.rows_min) {
             self.look(config, frozen, budget, &pane);
-            let standing = self.standing.keys().copied();
-            self.behind = (!self.standing.is_empty())
-                .then(|| self.by_key.behind(config, frozen, &pane, standing))
-                .flatten();
-            self.by_key.clear();
         }
     }
 
@@ -126,6 +131,12 @@ impl Monitor {
         self.look_at_all(config, frozen, budget, pane);
         let stands = !self.standing.is_empty() || !self.parted.is_empty();
         self.since_ms = stands.then(|| self.since_ms.or(pane.times_ms.map(|(first, _)| first))).flatten();
+        let features = || self.standing.keys().copied();
+        let behind =
+            |parts: &ByPart| features().next().and_then(|_| parts.behind(config, frozen, pane, features()));
+        (self.behind_key, self.behind_partition) = (behind(&self.by_key), behind(&self.by_partition));
+        self.by_key.clear();
+        self.by_partition.clear();
     }
 
     fn look_at_all(&mut self, config: &Config, frozen: &Frozen, budget: Budget, pane: &PaneCounts) {
@@ -227,7 +238,8 @@ impl Monitor {
             parted: self.parted.clone(),
             standing_looks: since.map_or(0, |since| self.looks - since),
             tells,
-            behind: self.behind.clone(),
+            behind_key: self.behind_key.clone(),
+            behind_partition: self.behind_partition.clone(),
             since_ms: self.since_ms,
         }
     }
@@ -250,5 +262,6 @@ impl Monitor {
             && self.parted.iter().all(|pair| *pair < frozen.reference.pairs.len())
             && self.parted_since <= self.looks
             && self.by_key.fits(&fresh)
+            && self.by_partition.fits(&fresh)
     }
 }

@@ -37,8 +37,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    config::Config, detect, frozen::Frozen, record::DetectionRecord, sequential::Monitor,
-    service::store::ReferenceStore,
+    config::Config, detect, frozen::Frozen, partitions::PartitionedCounts, record::DetectionRecord,
+    sequential::Monitor, service::store::ReferenceStore,
 };
 
 /// Longest id that a caller gives, in bytes.
@@ -145,10 +145,11 @@ impl DriftService {
                 frozen: Frozen::new(Arc::clone(&reference)),
                 monitor: Monitor::default(),
             });
-            let mut report = detect::report(&self.config, &known.frozen, &pane, |_| None);
+            let pane = PartitionedCounts::new(pane);
+            let mut report = detect::report(&self.config, &known.frozen, &pane.all(), |_| None);
             if let Some(budget) = budget {
                 known.monitor.take(&self.config, &known.frozen, budget, &pane);
-                report.monitored(&known.frozen, &pane, known.monitor.state(budget, true));
+                report.monitored(&known.frozen, &pane.all(), known.monitor.state(budget, true));
             }
             looked.insert(about.clone(), known);
             let request = proto::DetectRequest { model_id: about, ..Default::default() };

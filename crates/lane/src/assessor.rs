@@ -85,8 +85,8 @@ pub trait Assessor: Send {
     /// Whether a pane that came back from outside can be used under this plan.
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool;
 
-    /// Adds rows to a pane.
-    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch);
+    /// Adds rows of a partition to a pane.
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, partition: &str);
 
     /// Rows were added that no judge of the lane had been given before: for what is counted beside the lane.
     fn noticed(&self, _plan: &Self::Plan, _pane: &Self::Pane, _rows: &RecordBatch) {}

@@ -67,6 +67,8 @@ pub enum LaneDown {
         runs: Vec<(PaneId, u32)>,
         /// Whether an earlier judge of the lane was given them too.
         again: bool,
+        /// Who delivered them; empty where only labels are new.
+        partition: Arc<str>,
     },
     /// Event time.
     Tick {

@@ -210,6 +210,7 @@ impl<A: Assessor> PaneJudge<A> {
         batch: &RecordBatch,
         runs: &[(PaneId, u32)],
         again: bool,
+        partition: &str,
     ) -> Result<Vec<LaneUp>, Problem> {
         self.check_rows(batch, runs)?;
         let bytes = batch.size_bytes() as u64;
@@ -220,7 +221,7 @@ impl<A: Assessor> PaneJudge<A> {
                 let rows = batch.slice(start, *length as usize);
                 start += *length as usize;
                 if let Some(held) = self.panes.get_mut(pane) {
-                    self.assessor.push(plan, &mut held.pane, &rows);
+                    self.assessor.push(plan, &mut held.pane, &rows, partition);
                     if !again {
                         self.assessor.noticed(plan, &held.pane, &rows);
                     }
@@ -360,7 +361,9 @@ impl<A: Assessor> Judge for PaneJudge<A> {
             LaneDown::Config { digest, content } => self.config(digest, content),
             LaneDown::Restore(state) => self.restore(state),
             LaneDown::OpenPane { pane, key, labels_only } => self.open_pane(pane, key, labels_only),
-            LaneDown::Rows { seq, batch, runs, again } => self.rows(seq, &batch, &runs, again),
+            LaneDown::Rows { seq, batch, runs, again, partition } => {
+                self.rows(seq, &batch, &runs, again, &partition)
+            }
             LaneDown::Tick { seq, watermark_ms } => self.tick(seq, watermark_ms),
             LaneDown::Close(close) => self.close(close),
             LaneDown::Release { seq, panes } => self.release(seq, &panes),

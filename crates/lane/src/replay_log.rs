@@ -113,7 +113,7 @@ impl ReplayLog {
     /// What is left of a message when panes are lost.
     fn sighted(&self, message: LaneDown) -> Option<LaneDown> {
         match message {
-            LaneDown::Rows { seq, batch, runs, again }
+            LaneDown::Rows { seq, batch, runs, again, partition }
                 if runs.iter().any(|(pane, _)| *pane <= self.blind_through) =>
             {
                 let mut rows = Vec::with_capacity(batch.rows());
@@ -125,7 +125,13 @@ impl ReplayLog {
                     start += length;
                 }
                 let runs: Vec<_> = runs.into_iter().filter(|(pane, _)| *pane > self.blind_through).collect();
-                (!rows.is_empty()).then(|| LaneDown::Rows { seq, batch: batch.take(&rows), runs, again })
+                (!rows.is_empty()).then(|| LaneDown::Rows {
+                    seq,
+                    batch: batch.take(&rows),
+                    runs,
+                    again,
+                    partition,
+                })
             }
             other => Some(other),
         }

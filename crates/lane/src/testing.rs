@@ -68,7 +68,13 @@ impl Script {
                     runs.push((pane, length));
                 }
             }
-            let rows = LaneDown::Rows { seq: index as u64 + 1, batch: batch.clone(), runs, again: false };
+            let rows = LaneDown::Rows {
+                seq: index as u64 + 1,
+                batch: batch.clone(),
+                runs,
+                again: false,
+                partition: "".into(),
+            };
             answers.extend(judge.apply(rows).expect("takes rows"));
         }
         answers

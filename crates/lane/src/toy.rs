@@ -52,7 +52,7 @@ impl<const FEED: u8> Assessor for Toy<FEED> {
         true
     }
 
-    fn push(&self, (): &(), pane: &mut Vec<i64>, rows: &RecordBatch) {
+    fn push(&self, (): &(), pane: &mut Vec<i64>, rows: &RecordBatch, _partition: &str) {
         pane.extend((0..rows.rows()).filter_map(|row| rows.columns()[0].integer(row)));
     }
 
@@ -132,7 +132,13 @@ impl Messages {
 
     fn rows(&mut self, runs: Vec<(PaneId, u32)>) {
         let length = runs.iter().map(|(_, length)| length).sum();
-        self.next(|seq| LaneDown::Rows { seq, batch: batch(seq, length), runs, again: false });
+        self.next(|seq| LaneDown::Rows {
+            seq,
+            batch: batch(seq, length),
+            runs,
+            again: false,
+            partition: "".into(),
+        });
     }
 
     fn close(&mut self, number: u64, revision: u32, panes: Vec<PaneId>, timing: Timing) {

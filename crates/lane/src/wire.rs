@@ -76,7 +76,13 @@ impl DownReader {
                 let batch =
                     lane_batch::batch(&batch, schema).map_err(|problem| problem.within("rows.batch"))?;
                 let runs = rows.runs.iter().map(|run| (run.pane, run.length)).collect();
-                LaneDown::Rows { seq: rows.seq, batch, runs, again: rows.again }
+                LaneDown::Rows {
+                    seq: rows.seq,
+                    batch,
+                    runs,
+                    again: rows.again,
+                    partition: rows.partition.into(),
+                }
             }
             Message::Tick(tick) => LaneDown::Tick { seq: tick.seq, watermark_ms: tick.watermark_ms },
             Message::Close(close) => LaneDown::Close(Close {
@@ -148,11 +154,12 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
         LaneDown::OpenPane { pane, key, labels_only } => {
             Message::OpenPane(proto::OpenPane { pane, key: key.to_string(), labels_only })
         }
-        LaneDown::Rows { seq, batch, runs, again } => Message::Rows(proto::Rows {
+        LaneDown::Rows { seq, batch, runs, again, partition } => Message::Rows(proto::Rows {
             seq,
             batch: Some(lane_batch::to_proto(&batch)),
             runs: runs.into_iter().map(|(pane, length)| proto::Run { pane, length }).collect(),
             again,
+            partition: partition.to_string(),
         }),
         LaneDown::Tick { seq, watermark_ms } => Message::Tick(proto::Tick { watermark_ms, seq }),
         LaneDown::Close(Close { seq, window, revision, panes, timing, again, settled }) => {

@@ -29,6 +29,8 @@ pub struct ColumnPane {
     pub missing_count: u64,
     /// Cells that break finiteness, range or requirement.
     pub invalid_count: u64,
+    /// Of those, numbers that are not finite.
+    pub not_finite_count: u64,
     /// Of finite numbers.
     pub moments: Moments,
     /// Of finite numbers.
@@ -76,6 +78,7 @@ impl QualityPane {
         for (own, theirs) in self.columns.iter_mut().zip(&other.columns) {
             own.missing_count += theirs.missing_count;
             own.invalid_count += theirs.invalid_count;
+            own.not_finite_count += theirs.not_finite_count;
             own.moments.merge(&theirs.moments);
             own.sketch.merge(&theirs.sketch);
         }
@@ -89,6 +92,7 @@ impl ColumnPane {
         }
         let Some(numbers) = numbers(column) else { return };
         self.invalid_count += numbers.not_finite_count as u64;
+        self.not_finite_count += numbers.not_finite_count as u64;
         let (minimum, maximum) = range(field);
         if minimum.is_some() || maximum.is_some() {
             let (from, to) = (minimum.unwrap_or(f64::NEG_INFINITY), maximum.unwrap_or(f64::INFINITY));

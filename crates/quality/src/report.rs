@@ -10,6 +10,8 @@ use crate::{
 
 /// Fences need at least this many values.
 const FENCE_VALUES_MIN: u64 = 20;
+/// Fields that a description names.
+const NAMED_MAX: usize = 5;
 
 /// Everything that was measured. Rates and scores are in [0, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,8 @@ pub struct ColumnReport {
     pub missing_count: u64,
     /// Invalid cells.
     pub invalid_count: u64,
+    /// Of those, numbers that are not finite.
+    pub not_finite_count: u64,
     /// Numbers beyond the fences.
     pub outlier_count: u64,
     /// Smallest.
@@ -100,6 +104,7 @@ pub fn report(config: &Config, schema: &Schema, pane: &QualityPane, freshness: F
             name: field.name.clone(),
             missing_count: column.missing_count,
             invalid_count,
+            not_finite_count: column.not_finite_count,
             outlier_count,
             minimum: column.moments.minimum(),
             maximum: column.moments.maximum(),
@@ -175,6 +180,50 @@ fn fences(config: &Config, column: &ColumnPane) -> Option<(f64, f64)> {
     (reach > 0.0).then_some((first - reach, third + reach))
 }
 
+/// Notes on a field: what is wrong with its cells, so that whoever reads of a share of all cells knows where to look.
+fn of_field(config: &Config, report: &Report, column: &ColumnReport) -> Vec<Finding> {
+    let present = report.row_count.saturating_sub(column.missing_count).max(column.invalid_count);
+    let notes = [
+        (
+            "field_missing_values",
+            share(column.missing_count, report.row_count),
+            config.field_missing_rate_max,
+            "is missing",
+        ),
+        ("field_invalid_values", share(column.invalid_count, present), config.invalid_rate_max, "is invalid"),
+        (
+            "field_not_finite",
+            share(column.not_finite_count, present),
+            config.invalid_rate_max,
+            "is not a finite number",
+        ),
+    ];
+    let above = notes.into_iter().filter(|(_, rate, threshold, _)| rate > threshold);
+    let note = above.map(|(rule, value, threshold, what)| Finding {
+        rule: rule.into(),
+        subject: column.name.clone(),
+        severity: Severity::Low,
+        value,
+        threshold,
+        description: format!("{:.1} % of {} {what}", value * 100.0, column.name),
+    });
+    note.collect()
+}
+
+/// Of which fields, the worst first.
+fn worst_invalid(report: &Report) -> String {
+    let mut fields: Vec<&ColumnReport> =
+        report.columns.iter().filter(|column| column.invalid_count > 0).collect();
+    fields.sort_by_key(|column| std::cmp::Reverse(column.invalid_count));
+    let name = |column: &&ColumnReport| format!("{} of {}", column.invalid_count, column.name);
+    let more = fields.len().saturating_sub(NAMED_MAX);
+    let mut names: Vec<String> = fields.iter().take(NAMED_MAX).map(name).collect();
+    if more > 0 {
+        names.push(format!("{more} more fields"));
+    }
+    names.join(", ")
+}
+
 /// What is wrong, gravest first.
 #[must_use]
 pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
@@ -199,25 +248,12 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         "invalid_values",
         1.0 - report.validity_score,
         config.invalid_rate_max,
-        "of present cells are invalid",
+        &format!("of present cells are invalid ({})", worst_invalid(report)),
     );
     above("outliers", report.outlier_rate, config.outlier_rate_max, "of numbers are far outliers");
     let repeated = report.uniqueness_score.map_or(0.0, |score| 1.0 - score);
     above("duplicates", repeated, config.duplicate_rate_max, "of rows repeat an id");
-    for column in &report.columns {
-        let rate = share(column.missing_count, report.row_count);
-        if rate > config.field_missing_rate_max {
-            let description = format!("{:.1} % of {} is missing", rate * 100.0, column.name);
-            found.push(Finding {
-                rule: "field_missing_values".into(),
-                subject: column.name.clone(),
-                severity: Severity::Low,
-                value: rate,
-                threshold: config.field_missing_rate_max,
-                description,
-            });
-        }
-    }
+    found.extend(report.columns.iter().flat_map(|column| of_field(config, report, column)));
     let mut below = |rule: &str, severity: Severity, value: f64, threshold: f64, what: &str| {
         if value < threshold {
             let (found_value, bound) = apart(value, threshold, 2);

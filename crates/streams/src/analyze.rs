@@ -159,7 +159,13 @@ async fn ask(
         for (index, batch) in batches.iter().enumerate() {
             let Some(batch) = projection.apply(batch) else { continue };
             let runs = vec![(1, batch.rows() as u32)];
-            replay_log.push(LaneDown::Rows { seq: index as u64 + 1, batch, runs, again: false });
+            replay_log.push(LaneDown::Rows {
+                seq: index as u64 + 1,
+                batch,
+                runs,
+                again: false,
+                partition: "".into(),
+            });
         }
         replay_log.push(LaneDown::Close(Close {
             seq: batches.len() as u64 + 1,

@@ -195,7 +195,12 @@ pub(crate) fn evidence(read: ReadEvidence, parts: &mut [Part]) -> Evidence {
             Err(judge) => {
                 tracing::error!(judge = judge.as_str(), "the report of a judge cannot be read");
                 let Some(part) = parts.iter_mut().find(|part| part.judge == judge) else {
-                    return Evidence { drifted: None, risk: Risk::Unclear, moved: None, summary: Summary::default() };
+                    return Evidence {
+                        drifted: None,
+                        risk: Risk::Unclear,
+                        moved: None,
+                        summary: Summary::default(),
+                    };
                 };
                 if let Some(verdict) = &mut part.verdict {
                     verdict.status = VerdictStatus::Unavailable;

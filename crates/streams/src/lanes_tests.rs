@@ -170,7 +170,10 @@ async fn judges_that_say_nothing_are_let_go_and_then_given_up() {
         let mut builder = BatchBuilder::new(Arc::clone(&schema));
         builder.push(&[Cell::Number(1.0)]).unwrap();
         let batch = builder.finish().unwrap();
-        lanes.push(QUALITY, LaneDown::Rows { seq, batch, runs: vec![(1, 1)], again: false });
+        lanes.push(
+            QUALITY,
+            LaneDown::Rows { seq, batch, runs: vec![(1, 1)], again: false, partition: "".into() },
+        );
     }
     let since = Instant::now();
     let lost = loop {

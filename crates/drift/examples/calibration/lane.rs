@@ -86,7 +86,13 @@ impl Lane {
         let count = rows.rows() as u32;
         self.judge.apply(LaneDown::OpenPane { pane, key: "".into(), labels_only: false }).expect("a pane");
         let seq = self.next();
-        let rows = LaneDown::Rows { seq, batch: rows, runs: vec![(pane, count)], again: false };
+        let rows = LaneDown::Rows {
+            seq,
+            batch: rows,
+            runs: vec![(pane, count)],
+            again: false,
+            partition: "".into(),
+        };
         self.judge.apply(rows).expect("rows");
         let start_ms = (pane * WINDOW_MS) as i64;
         let window =

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use acgs_columns::RecordBatch;
+use acgs_columns::{RecordBatch, Role};
 use acgs_contracts::drift::v1 as proto;
 use acgs_judge_kit::{alarm::Budget, monitoring::Monitors};
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, message::Open};
@@ -24,6 +24,7 @@ use crate::{
     detect::{self, Report},
     findings,
     frozen::Frozen,
+    partitions::PartitionedCounts,
     recent::{Before, Recent, Span},
     schema_changes::{self, SchemaChange},
     sequential::{Monitor, MonitorState},
@@ -54,6 +55,7 @@ struct Against {
     budget: Option<Budget>,
     /// Where windows are compared with the rows before them.
     span: Option<Span>,
+    has_keys: bool,
 }
 
 /// Monitors of a lane: of the whole stream, and of the keys that have their own.
@@ -106,7 +108,7 @@ impl Carry {
 
 impl Assessor for DriftAssessor {
     type Plan = Plan;
-    type Pane = PaneCounts;
+    type Pane = PartitionedCounts;
     type Carry = Carry;
 
     const FEED: Feed = Feed::OnTime;
@@ -122,13 +124,15 @@ impl Assessor for DriftAssessor {
         let monitors = 1 + self.config.monitor_keys.len().min(MONITOR_KEYS_MAX);
         let budget = if open.once { None } else { self.config.budget(open.pane_ms, monitors) };
         let span = Span::new(open.recent_ms, &reference);
-        let against = Against { frozen: Frozen::new(reference), places, changes, budget, span };
+        let has_keys = open.schema.index_of_role(Role::Key).is_some();
+        let frozen = Frozen::new(reference);
+        let against = Against { frozen, places, changes, budget, span, has_keys };
         Ok(Plan { against: Some(against), model_id })
     }
 
     fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
         let against = plan.against.as_ref();
-        against.map_or_else(PaneCounts::default, |against| PaneCounts::new(&against.frozen.reference))
+        PartitionedCounts::new(against.map_or_else(PaneCounts::default, Against::no_rows))
     }
 
     fn heap_bytes(&self, pane: &Self::Pane) -> usize {
@@ -136,13 +140,17 @@ impl Assessor for DriftAssessor {
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.has_the_form_of(&self.pane(plan, false))
+        pane.has_the_form_of(&plan.against.as_ref().map_or_else(PaneCounts::default, Against::no_rows))
     }
 
-    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, partition: &str) {
         match &plan.against {
-            Some(against) => pane.push_at(&against.frozen.reference, &against.places, rows),
-            None => pane.row_count += rows.rows() as u64,
+            Some(against) => {
+                // Where rows have keys, those are told.
+                let partition = if against.has_keys { "" } else { partition };
+                pane.push(&against.frozen.reference, &against.places, rows, partition);
+            }
+            None => pane.count(rows.rows()),
         }
     }
 
@@ -158,7 +166,7 @@ impl Assessor for DriftAssessor {
 
     fn carries(&self, plan: &Self::Plan, carry: &Self::Carry) -> bool {
         let Some(against) = &plan.against else { return *carry == Carry::default() };
-        carry.recent.fits(against.span, &PaneCounts::new(&against.frozen.reference))
+        carry.recent.fits(against.span, &against.no_rows())
             && carry.whole.fits(&against.frozen)
             && carry.keys.iter().all(|(key, own)| self.has_own_monitor(key) && own.fits(&against.frozen))
     }
@@ -166,7 +174,7 @@ impl Assessor for DriftAssessor {
     fn feed(&self, plan: &Self::Plan, carry: &mut Self::Carry, fed: Fed<'_, Self::Pane>) {
         let Some(Against { frozen, budget, span, .. }) = &plan.against else { return };
         if let (Some(span), Some(window)) = (span, fed.window) {
-            carry.recent.take(*span, fed.key, window.end_ms, fed.held);
+            carry.recent.take(*span, fed.key, window.end_ms, &fed.held.all());
             return;
         }
         let Some(budget) = budget else { return };
@@ -176,7 +184,7 @@ impl Assessor for DriftAssessor {
         }
         // Keys differ from each other: the stream is all of them together, when the watermark moves on.
         carry.keyed = true;
-        carry.whole.wait_of(fed.key, fed.held);
+        carry.whole.wait_of(fed.key, &fed.held.all());
         if carry.next_teller.as_deref().is_none_or(|teller| fed.key < teller) {
             carry.next_teller = Some(fed.key.to_owned());
         }
@@ -201,6 +209,7 @@ impl Assessor for DriftAssessor {
         carried: &Carried<Self::Carry>,
         window: &Window,
     ) -> Assessment {
+        let pane = &*pane.all();
         let Some(against) = &plan.against else {
             return Assessment::without(VerdictStatus::NotApplicable, "no reference");
         };
@@ -273,6 +282,10 @@ impl DriftAssessor {
 }
 
 impl Against {
+    fn no_rows(&self) -> PaneCounts {
+        PaneCounts::new(&self.frozen.reference)
+    }
+
     fn of_schema(&self, pane: &PaneCounts, report: &mut Report) {
         report.schema_changes.clone_from(&self.changes);
         report.schema_changes.extend(schema_changes::of_values(&self.frozen.reference, &self.places, pane));

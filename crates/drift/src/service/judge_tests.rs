@@ -4,8 +4,13 @@ use std::sync::Arc;
 
 use acgs_columns::{Cell, Field, Kind, Role, Schema, builder::BatchBuilder};
 use acgs_contracts::drift::v1::{self as proto, DriftReport};
-use acgs_lane::testing::Script;
-use acgs_reference::{counts::PaneCounts, freeze, message};
+use acgs_lane::{
+    Judge, LaneDown, LaneUp,
+    message::{Close, Open, Timing},
+    testing::Script,
+};
+use acgs_reference::{freeze, message};
+use acgs_vocabulary::constitution::sha256;
 use proptest::prelude::*;
 
 use super::*;
@@ -148,37 +153,81 @@ fn few_rows_and_no_reference_are_said() {
     assert_eq!(script(configs).straight(&mut judge(config())).remove(0).status, VerdictStatus::Insufficient);
 }
 
+fn opened(content: &Bytes) -> PaneJudge<DriftAssessor> {
+    let mut judge = judge(config());
+    let digest = sha256(content);
+    let open = Open {
+        stream_id: "s".into(),
+        slot: 0,
+        epoch: 0,
+        schema: schema(),
+        configs: vec![("reference".into(), digest)],
+        snapshot_every_bytes: 1,
+        model_id: String::new(),
+        service_id: String::new(),
+        pane_ms: 0,
+        recent_ms: 0,
+        once: false,
+    };
+    judge.apply(LaneDown::Open(open)).unwrap();
+    judge.apply(LaneDown::Config { digest, content: content.clone() }).unwrap();
+    judge
+}
+
+fn push(
+    judge: &mut PaneJudge<DriftAssessor>,
+    (seq, pane): (u64, u64),
+    batch: RecordBatch,
+    partition: &str,
+) -> Vec<LaneUp> {
+    let runs = vec![(pane, batch.rows() as u32)];
+    judge.apply(LaneDown::Rows { seq, batch, runs, again: false, partition: partition.into() }).unwrap()
+}
+
 #[test]
 fn a_pane_of_another_reference_is_refused() {
-    use acgs_lane::{Judge, LaneDown, LaneUp, message::Open};
-    use acgs_vocabulary::constitution::sha256;
-    let opened = |content: &Bytes| {
-        let mut judge = judge(config());
-        let digest = sha256(content);
-        let open = Open {
-            stream_id: "s".into(),
-            slot: 0,
-            epoch: 0,
-            schema: schema(),
-            configs: vec![("reference".into(), digest)],
-            snapshot_every_bytes: 1,
-            model_id: String::new(),
-            service_id: String::new(),
-            pane_ms: 0,
-            recent_ms: 0,
-            once: false,
-        };
-        judge.apply(LaneDown::Open(open)).unwrap();
-        judge.apply(LaneDown::Config { digest, content: content.clone() }).unwrap();
-        judge
-    };
     let mut first = opened(&reference(&rows(500, 0.0, &["a", "b"])));
     first.apply(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).unwrap();
     let batch = batch(&rows(40, 0.0, &["a"]));
-    let answers = first.apply(LaneDown::Rows { seq: 1, batch, runs: vec![(1, 40)], again: false }).unwrap();
+    let answers = push(&mut first, (1, 1), batch, "");
     let Some(LaneUp::Snapshot(state)) = answers.into_iter().next() else { panic!("a snapshot") };
     let mut other = opened(&reference(&rows(500, 0.0, &["a", "b", "c"])));
     assert_eq!(other.apply(LaneDown::Restore(state)).unwrap_err().reason(), "BAD_STATE");
+}
+
+#[test]
+fn the_partition_that_drift_comes_from_is_named() {
+    let behind = |shifts: &[(&str, f64)]| {
+        let mut judge = opened(&reference(&rows(5_000, 0.0, &["a", "b"])));
+        let mut seq = 0;
+        let mut next = || {
+            seq += 1;
+            seq
+        };
+        judge.apply(LaneDown::OpenPane { pane: 1, key: "".into(), labels_only: false }).unwrap();
+        for (partition, shift) in shifts {
+            push(&mut judge, (next(), 1), batch(&rows(1_000, *shift, &["a", "b"])), partition);
+        }
+        let close = Close {
+            seq: next(),
+            window: Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1_000 },
+            revision: 0,
+            panes: vec![1],
+            timing: Timing::OnTime,
+            again: false,
+            settled: true,
+        };
+        let answers = judge.apply(LaneDown::Close(close)).unwrap();
+        let Some(LaneUp::Verdict(verdict)) = answers.into_iter().next() else { panic!("a verdict") };
+        let report = DriftReport::decode(verdict.report.clone()).unwrap();
+        let told = verdict.findings.iter().find(|finding| finding.rule == "drift").unwrap();
+        (report.monitor.unwrap().behind_partition, told.description.clone())
+    };
+    let (partition, words) = behind(&[("eu", 0.0), ("us", 9.0), ("asia", 0.0)]);
+    assert_eq!(partition, "us");
+    assert!(words.ends_with("all of it comes from partition us"), "{words}");
+    assert_eq!(behind(&[("eu", 9.0), ("us", 9.0)]).0, "", "both have moved");
+    assert_eq!(behind(&[("us", 9.0)]).0, "", "there is no other");
 }
 
 prop_compose! {

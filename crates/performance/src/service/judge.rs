@@ -149,7 +149,7 @@ impl Assessor for PerformanceAssessor {
         self.look(plan, carry);
     }
 
-    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+    fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, _partition: &str) {
         pane.push(&plan.roles, rows);
     }
 

@@ -156,7 +156,13 @@ fn late_labels_count_as_labels_not_as_rows() {
     for (pane, rows, labels_only) in [(1, unlabelled, false), (2, labelled, true)] {
         judge.apply(LaneDown::OpenPane { pane, key: "".into(), labels_only }).unwrap();
         judge
-            .apply(LaneDown::Rows { seq: pane, batch: batch(&rows), runs: vec![(pane, 50)], again: false })
+            .apply(LaneDown::Rows {
+                seq: pane,
+                batch: batch(&rows),
+                runs: vec![(pane, 50)],
+                again: false,
+                partition: "".into(),
+            })
             .unwrap();
     }
     let window = Window { stream_id: "s".into(), key: "".into(), start_ms: 0, end_ms: 1_000 };

@@ -72,7 +72,7 @@ impl Assessor for QualityAssessor {
             && pane.columns.iter().all(|column| column.sketch.is_sound() && column.moments.is_sound())
     }
 
-    fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+    fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, _partition: &str) {
         pane.push(rows);
     }
 

@@ -33,13 +33,13 @@ impl Core {
         let taken = self.windows.go_on(ingest, frame.rows(), work);
         let over = ingest.is_over();
         self.totals.dropped.late += taken.late.len() as u64;
-        self.place(&frame.batch, taken, now_us, &mut unfinished.found, actions);
+        self.place((&frame.batch, &frame.partition), taken, now_us, &mut unfinished.found, actions);
         over
     }
 
     fn place(
         &mut self,
-        batch: &RecordBatch,
+        (batch, partition): (&RecordBatch, &Arc<str>),
         frame: Frame,
         now_us: u64,
         found: &mut VecDeque<(Waiting, OwnedCell)>,
@@ -61,7 +61,8 @@ impl Core {
                     continue;
                 };
                 let runs = runs.clone();
-                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false };
+                let rows =
+                    |seq| LaneDown::Rows { seq, batch, runs, again: false, partition: Arc::clone(partition) };
                 actions.push(self.down(LaneId::whole(judge), rows));
             }
             self.await_labels(batch, &runs, found);

@@ -199,7 +199,7 @@ impl Core {
                 }
             }
             if let Ok(batch) = builder.finish() {
-                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false };
+                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false, partition: "".into() };
                 actions.push(self.down(LaneId::whole(JudgeKind::Performance), rows));
             }
         }

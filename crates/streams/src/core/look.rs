@@ -88,7 +88,7 @@ impl Core {
             return Ok(Look::Duplicate);
         }
         let looked = match held {
-            Held::Rows(batch) => self.look_at_rows(batch, now_ms, reserved)?,
+            Held::Rows(batch) => self.look_at_rows(batch, &origin.partition, now_ms, reserved)?,
             Held::Labels(_) => Looked::default(),
         };
         if let Some(state) = self.current(origin) {
@@ -97,7 +97,13 @@ impl Core {
         Ok(Look::Fits(Box::new(looked)))
     }
 
-    fn look_at_rows(&self, batch: &RecordBatch, now_ms: i64, reserved: Room) -> Result<Looked, Problem> {
+    fn look_at_rows(
+        &self,
+        batch: &RecordBatch,
+        partition: &str,
+        now_ms: i64,
+        reserved: Room,
+    ) -> Result<Looked, Problem> {
         let time_column = self.spec.time_column().filter(|index| *index < batch.columns().len());
         let time = time_column.map(|index| &batch.columns()[index]);
         let (Some(time_column), Some(Column { values: Values::Integer(times_ms), .. })) = (time_column, time)
@@ -107,8 +113,8 @@ impl Core {
         let (which, rejected) = self.reject(time, times_ms, now_ms);
         let (keys, key_names) = keys(&self.spec.schema, batch);
         let awaiting = self.awaiting(batch);
-        let frame =
-            FrameRows { batch: batch.clone(), time_column, keys, key_names, rejected: which, awaiting };
+        let (batch, partition) = (batch.clone(), partition.into());
+        let frame = FrameRows { batch, time_column, keys, key_names, rejected: which, awaiting, partition };
         let room = match frame.rows() {
             Some(rows) => self.windows.room_for(rows, reserved).map_err(full)?,
             None => Room::default(),

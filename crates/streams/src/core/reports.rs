@@ -7,7 +7,8 @@ use acgs_vocabulary::{Finding, JudgeKind, Severity, VerdictStatus};
 use acgs_windowing::{WindowKey, watermark::BEGINNING};
 
 use super::{
-    Action, Answer, Core, Evidence, Memory, Part, Pending, Report, evidence, frames::window_of, memory,
+    Action, Answer, Core, Evidence, Memory, Part, Pending, Report, Summary, evidence, frames::window_of,
+    memory,
 };
 use crate::alert_tracker::Observation;
 
@@ -139,7 +140,7 @@ impl Core {
         let drift_kinds = evidence.kinds();
         let Evidence { drifted, risk, summary, .. } = evidence;
         let harm = harm(drifted, risk);
-        let mut findings = findings(&parts, harm, summary.season_known);
+        let mut findings = findings(&parts, harm, &summary);
         let mut judged: Vec<JudgeKind> =
             parts.iter().filter(|part| part.status() == VerdictStatus::Ok).map(|part| part.judge).collect();
         let is_revision = pending.revision > 0;
@@ -192,7 +193,7 @@ impl Core {
 }
 
 /// All findings; drift is as grave as the harm that it does, and nulls that quality speaks of are its to alert on.
-fn findings(parts: &[Part], harm: Harm, season_known: Option<bool>) -> Vec<(JudgeKind, Finding)> {
+fn findings(parts: &[Part], harm: Harm, summary: &Summary) -> Vec<(JudgeKind, Finding)> {
     let mut all = Vec::new();
     for part in parts {
         let found = part.verdict.iter().flat_map(|verdict| &verdict.findings);
@@ -200,34 +201,50 @@ fn findings(parts: &[Part], harm: Harm, season_known: Option<bool>) -> Vec<(Judg
             all.push((part.judge, weigh(part.judge, finding, harm)));
         }
     }
-    if season_known == Some(false) {
+    if summary.season_known == Some(false) {
         // What is only winter is neither drift nor decay to a reference that has seen one.
         let seasonal = |finding: &Finding| ["drift", "performance_decay"].contains(&finding.rule.as_str());
         for (_, finding) in all.iter_mut().filter(|(_, finding)| seasonal(finding)) {
             finding.description.push_str("; the season is not in the reference");
         }
     }
-    let of_quality = told_by_quality(&all);
-    for (_, finding) in
-        all.iter_mut().filter(|(judge, finding)| *judge == JudgeKind::Drift && finding.rule == "null_drift")
-    {
-        if let Some((_, rule)) = of_quality.iter().find(|(subject, _)| *subject == finding.subject) {
-            finding.severity = Severity::Low;
-            finding.description.push_str(&format!("; quality tells of it as {rule}"));
-        }
-    }
+    link(&mut all, &summary.drifted_features);
     all
 }
 
-/// Fields that quality alerts on, and by which rule. What is missing of all cells is missing of the fields that are mostly missing.
-fn told_by_quality(all: &[(JudgeKind, Finding)]) -> Vec<(String, String)> {
+/// Links what drift says to what quality alerts on: nulls are quality's to alert on, and so are values that are no numbers; of drift that is in values
+/// out of their range, too, there is more to say than that.
+fn link(all: &mut [(JudgeKind, Finding)], drifted_features: &[String]) {
+    let nulls = told_by_quality(
+        all,
+        &[("missing_values", "field_missing_values"), ("invalid_values", "field_not_finite")],
+    );
+    let invalid = told_by_quality(all, &[("invalid_values", "field_invalid_values")]);
+    for (_, finding) in all.iter_mut().filter(|(judge, _)| *judge == JudgeKind::Drift) {
+        if finding.rule == "null_drift"
+            && let Some((_, rule)) = nulls.iter().find(|(field, _)| *field == finding.subject)
+        {
+            finding.severity = Severity::Low;
+            finding.description.push_str(&format!("; quality tells of it as {rule}"));
+        }
+        if finding.rule == "drift" {
+            let fields = invalid.iter().filter(|(field, _)| drifted_features.contains(field));
+            finding
+                .description
+                .extend(fields.map(|(field, rule)| format!("; quality tells of {field} as {rule}")));
+        }
+    }
+}
+
+/// Fields that quality alerts on, and by which rule: by these rules of all cells, each with that of the fields whose cells they are.
+fn told_by_quality(all: &[(JudgeKind, Finding)], rules: &[(&str, &str)]) -> Vec<(String, String)> {
     let of_quality =
         || all.iter().filter(|(judge, _)| *judge == JudgeKind::Quality).map(|(_, finding)| finding);
-    let of_cells = of_quality().any(|finding| finding.rule == "missing_values");
-    let is_told = |finding: &&Finding| {
-        finding.severity > Severity::Low || (of_cells && finding.rule == "field_missing_values")
-    };
-    of_quality().filter(is_told).map(|finding| (finding.subject.clone(), finding.rule.clone())).collect()
+    let stands = |of_cells: &str| of_quality().any(|finding| finding.rule == of_cells);
+    let told = rules.iter().filter(|(of_cells, _)| stands(of_cells));
+    let of_fields =
+        told.flat_map(|(_, of_field)| of_quality().filter(move |finding| finding.rule == *of_field));
+    of_fields.map(|finding| (finding.subject.clone(), finding.rule.clone())).collect()
 }
 
 fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
@@ -268,9 +285,22 @@ mod tests {
         let mostly_missing = finding(JudgeKind::Quality, "field_missing_values", "x", Severity::Low);
         let cells = finding(JudgeKind::Quality, "missing_values", "", Severity::Medium);
         let drift = finding(JudgeKind::Drift, "null_drift", "x", Severity::High);
-        let told =
-            |of: &[(JudgeKind, Finding)]| told_by_quality(of).iter().any(|(subject, _)| subject == "x");
-        assert!(told(&[mostly_missing.clone(), cells, drift.clone()]));
-        assert!(!told(&[mostly_missing, drift]), "a note is no alert");
+        let told = |of: &[&(JudgeKind, Finding)]| {
+            let mut all: Vec<_> = of.iter().copied().chain([&drift]).cloned().collect();
+            link(&mut all, &[]);
+            all.pop().unwrap().1.severity == Severity::Low
+        };
+        assert!(told(&[&mostly_missing, &cells]));
+        assert!(!told(&[&mostly_missing]), "a note is no alert");
+        let invalid = finding(JudgeKind::Quality, "invalid_values", "", Severity::High);
+        let out_of_range = finding(JudgeKind::Quality, "field_invalid_values", "x", Severity::Low);
+        let not_finite = finding(JudgeKind::Quality, "field_not_finite", "x", Severity::Low);
+        assert!(told(&[&invalid, &out_of_range, &not_finite]), "what is no number is null to drift");
+        assert!(!told(&[&invalid, &out_of_range]), "what is out of range is not");
+        let moved = finding(JudgeKind::Drift, "drift", "", Severity::High);
+        let mut all = [invalid, out_of_range, moved];
+        link(&mut all, &["x".to_owned()]);
+        assert_eq!(all[2].1.severity, Severity::High, "that x has drifted is more than that");
+        assert_eq!(all[2].1.description, "; quality tells of x as field_invalid_values");
     }
 }

@@ -28,6 +28,7 @@ pub(super) struct FrameRows {
     pub(super) key_names: Vec<Arc<str>>,
     pub(super) rejected: Vec<bool>,
     pub(super) awaiting: Vec<bool>,
+    pub(super) partition: Arc<str>,
 }
 
 impl FrameRows {
