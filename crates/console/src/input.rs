@@ -244,7 +244,13 @@ pub struct Batcher {
     places: Vec<usize>,
     builder: BatchBuilder,
     row: usize,
+    bytes: usize,
 }
+
+/// Rows of one frame.
+const FRAME_ROWS: usize = 1_024;
+/// Bytes of one frame, about: wide rows make frames of fewer. A quarter of what a frame may have (gRPC's default for messages).
+const FRAME_BYTES: usize = 1 << 20;
 
 impl Batcher {
     /// For records with these names.
@@ -258,13 +264,19 @@ impl Batcher {
         };
         let places = schema.fields().iter().map(place).collect::<anyhow::Result<_>>()?;
         let builder = BatchBuilder::new(Arc::clone(schema));
-        Ok(Self { schema: Arc::clone(schema), places, builder, row: 0 })
+        Ok(Self { schema: Arc::clone(schema), places, builder, row: 0, bytes: 0 })
     }
 
     /// Rows in the making.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.builder.rows()
+    }
+
+    /// Whether they are enough for a frame.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.rows() >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
 
     /// Adds a record.
@@ -276,6 +288,7 @@ impl Batcher {
         let mut cells = Vec::with_capacity(self.places.len());
         for (field, &place) in self.schema.fields().iter().zip(&self.places) {
             let text = record.get(place).map_or("", String::as_str);
+            self.bytes += if field.kind == Kind::Text { 4 + text.len() } else { 8 };
             cells.push(cell(text, field.kind).with_context(|| {
                 format!("record {}: {} is {text:?}, not {:?}", self.row, field.name, field.kind)
             })?);
@@ -288,6 +301,7 @@ impl Batcher {
     /// # Errors
     /// When there are no rows.
     pub fn finish(&mut self) -> anyhow::Result<RecordBatch> {
+        self.bytes = 0;
         Ok(self.builder.finish()?)
     }
 }
@@ -303,5 +317,30 @@ fn cell(text: &str, kind: Kind) -> Option<Cell<'_>> {
         Kind::Boolean => text.parse().ok().map(Cell::Boolean),
         Kind::Text => Some(Cell::Text(text)),
         Kind::Timestamp => text.parse().ok().or_else(|| parse_rfc3339(text)).map(Cell::Integer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use acgs_columns::{Role, batch::ROWS_MAX};
+
+    use super::*;
+
+    #[test]
+    fn wide_rows_make_small_frames() {
+        for (columns, most) in [(1, FRAME_ROWS), (700, 200)] {
+            let names: Vec<String> = (0..columns).map(|at| format!("x{at}")).collect();
+            let fields =
+                names.iter().map(|name| Field::new(name.as_str(), Kind::Double, Role::Feature)).collect();
+            let mut batcher = Batcher::new(&Arc::new(Schema::new(fields).unwrap()), &names).unwrap();
+            let record = vec!["1.5".to_owned(); columns];
+            for _ in 0..2 {
+                while !batcher.is_full() {
+                    batcher.push(&record).unwrap();
+                    assert!(batcher.rows() <= most.min(ROWS_MAX), "{columns} columns");
+                }
+                batcher.finish().unwrap();
+            }
+        }
     }
 }

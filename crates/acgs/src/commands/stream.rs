@@ -29,8 +29,6 @@ use clap::Args;
 
 /// A connection that breaks is made again for this long.
 const RECONNECT: Duration = Duration::from_secs(30);
-/// Rows of one frame.
-const FRAME_ROWS: usize = 1_024;
 
 /// Stream a file of records and print a line for each window.
 #[derive(Debug, Args)]
@@ -194,7 +192,7 @@ impl StreamFile {
         let mut messages = vec![Message::Header(header)];
         for row in rows {
             batcher.push(&row?)?;
-            if batcher.rows() == FRAME_ROWS {
+            if batcher.is_full() {
                 messages.push(Message::Batch(batch::to_proto(&batcher.finish()?)));
             }
         }
@@ -234,7 +232,7 @@ impl StreamFile {
         let mut stream = stream(&self.address, constitution, open, RECONNECT).await?;
         for row in rows {
             batcher.push(&row?)?;
-            if batcher.rows() == FRAME_ROWS {
+            if batcher.is_full() {
                 self.send(&mut stream, &mut batcher).await?;
             }
         }
