@@ -21,4 +21,4 @@ pub use batch::{Column, RecordBatch, Values};
 pub use buffer::{Bitmap, Buffer};
 pub use cell::Cell;
 pub use record::{OwnedCell, RecordId};
-pub use schema::{Field, Kind, Role, Schema};
+pub use schema::{Field, Kind, Role, Scale, Schema};

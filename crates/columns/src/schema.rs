@@ -47,6 +47,15 @@ pub enum Role {
     Error,
 }
 
+/// What numbers of a field mean, where that does not follow from its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Names.
+    Nominal,
+    /// Amounts.
+    Numeric,
+}
+
 /// One field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
@@ -64,13 +73,24 @@ pub struct Field {
     pub required: bool,
     /// Of a label: the value that says yes, as text.
     pub positive: Option<Arc<str>>,
+    /// What its numbers mean; `None` for what follows from its kind.
+    pub scale: Option<Scale>,
 }
 
 impl Field {
     /// A field without range or requirement.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: Kind, role: Role) -> Self {
-        Self { name: name.into(), kind, role, minimum: None, maximum: None, required: false, positive: None }
+        Self {
+            name: name.into(),
+            kind,
+            role,
+            minimum: None,
+            maximum: None,
+            required: false,
+            positive: None,
+            scale: None,
+        }
     }
 }
 
@@ -102,6 +122,9 @@ pub enum SchemaError {
     /// A role that may appear once appears twice.
     #[error("role {0:?} appears on two fields")]
     DuplicateRole(Role),
+    /// A field of this kind and role is not measured so.
+    #[error("field {0:?} cannot be {1:?}: its kind or role says otherwise")]
+    Scale(String, Scale),
     /// A range on a field that has no order, or upside down, or not finite.
     #[error("range of field {0:?} is not two ordered finite numbers on a numeric kind")]
     Range(String),
@@ -137,6 +160,7 @@ impl Schema {
             }
             check_role(field)?;
             check_range(field)?;
+            check_scale(field)?;
             let once = !matches!(field.role, Role::None | Role::Feature);
             if once && fields[..index].iter().any(|other| other.role == field.role) {
                 return Err(SchemaError::DuplicateRole(field.role));
@@ -178,6 +202,25 @@ fn check_role(field: &Field) -> Result<(), SchemaError> {
         Ok(())
     } else {
         Err(SchemaError::RoleKind { name: field.name.clone(), role: field.role, kind: field.kind })
+    }
+}
+
+fn check_scale(field: &Field) -> Result<(), SchemaError> {
+    let is_answer = matches!(field.role, Role::Prediction | Role::Label);
+    let fits = match field.scale {
+        None => true,
+        Some(Scale::Nominal) => {
+            is_answer
+                || matches!(field.role, Role::None | Role::Feature)
+                    && matches!(field.kind, Kind::Int64 | Kind::Text)
+        }
+        Some(Scale::Numeric) => {
+            matches!(field.kind, Kind::Int64 | Kind::Double) || is_answer && field.kind == Kind::Text
+        }
+    };
+    match field.scale {
+        Some(scale) if !fits => Err(SchemaError::Scale(field.name.clone(), scale)),
+        _ => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Scale, Schema, builder::BatchBuilder};
 use acgs_vocabulary::text::parse_rfc3339;
 use anyhow::{Context, bail};
 use flate2::read::MultiGzDecoder;
@@ -157,12 +157,20 @@ struct FieldText {
     #[serde(default)]
     required: bool,
     positive: Option<String>,
+    scale: Option<ScaleText>,
 }
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SchemaText {
     fields: Vec<FieldText>,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ScaleText {
+    Nominal,
+    Numeric,
 }
 
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
@@ -225,6 +233,10 @@ pub fn read_schema(path: &Path) -> anyhow::Result<Arc<Schema>> {
         maximum: field.maximum,
         required: field.required,
         positive: field.positive.map(Into::into),
+        scale: field.scale.map(|scale| match scale {
+            ScaleText::Nominal => Scale::Nominal,
+            ScaleText::Numeric => Scale::Numeric,
+        }),
     };
     Ok(Arc::new(Schema::new(schema.fields.into_iter().map(field).collect())?))
 }

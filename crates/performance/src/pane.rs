@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use acgs_columns::{Column, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_reference::{
+    ModelKind,
     answers::{self, Answers},
     counts::joined,
     labels::{self, LabelledScores},
@@ -55,6 +56,8 @@ pub struct Roles {
     season: Season,
     /// The label that says yes, where it was declared.
     positive: Option<Arc<str>>,
+    /// What predictions were declared to be.
+    declared: Option<ModelKind>,
 }
 
 impl Roles {
@@ -72,6 +75,7 @@ impl Roles {
             positive: schema
                 .index_of_role(Role::Label)
                 .and_then(|label| schema.fields()[label].positive.clone()),
+            declared: answers::declared_kind(schema),
         }
     }
 
@@ -80,6 +84,12 @@ impl Roles {
     pub fn or_positive(mut self, declared: Option<Arc<str>>) -> Self {
         self.positive = self.positive.or(declared);
         self
+    }
+
+    /// What predictions were declared to be.
+    #[must_use]
+    pub fn declared(&self) -> Option<ModelKind> {
+        self.declared
     }
 
     /// The label that says yes, where it was declared.

@@ -14,10 +14,16 @@ use acgs_reference::{
 };
 use acgs_statistics::{
     Z_95,
+    classes::{ClassCount, ClassFigures},
     classification::{BrierParts, CalibrationBin, Confusion},
     harm::lower_end_beside,
     score::{Estimate, ScoreSums, area_standard_error},
 };
+
+/// Thresholds that answers are told of.
+const THRESHOLDS: usize = 20;
+/// Classes that are told one by one.
+const CLASSES: usize = 32;
 
 /// How the loss stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,8 @@ pub struct Report {
     pub useless_loss: Option<f64>,
     /// Mean absolute error, root of the mean squared one, and bias, of numbers.
     pub errors: Option<[Estimate; 3]>,
+    /// Mean absolute error beside the size of the label.
+    pub relative_error: Option<Estimate>,
     /// Share of the variance that numbers explain.
     pub explained: Option<f64>,
     /// Rows with a label that cannot be compared with the score or prediction.
@@ -91,6 +99,8 @@ pub struct Report {
     pub design_effect: f64,
     /// Further figures of binary models.
     pub binary: Option<BinaryFigures>,
+    /// Figures of answers by class.
+    pub classes: Option<ClassReport>,
 }
 
 /// Figures of a binary model beside its loss.
@@ -112,6 +122,8 @@ pub struct BinaryFigures {
     pub brier_parts: BrierParts,
     /// The reliability curve.
     pub calibration: Vec<CalibrationBin>,
+    /// Answers had the threshold been another.
+    pub thresholds: Vec<(f64, Confusion)>,
 }
 
 impl BinaryFigures {
@@ -128,7 +140,32 @@ impl BinaryFigures {
             lift_of_top_tenth: scores.lift_of_top_tenth(),
             brier_parts: scores.brier_parts()?,
             calibration: scores.calibration_bins(),
+            thresholds: scores.thresholds(THRESHOLDS),
         })
+    }
+}
+
+/// Answers by class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassReport {
+    /// Over all of them, widened by the design effect.
+    pub figures: ClassFigures,
+    /// The most frequent.
+    pub classes: Vec<(String, ClassCount)>,
+    /// Rows of classes that are not counted apart.
+    pub beyond_count: u64,
+}
+
+impl ClassReport {
+    fn of(answers: &Answers, design_effect: f64) -> Option<Self> {
+        let classes = answers.classes();
+        let mut figures = classes.figures()?;
+        for mean in [&mut figures.macro_precision, &mut figures.macro_recall] {
+            *mean = mean.widened(design_effect, (0.0, 1.0));
+        }
+        let named = classes.most_frequent(CLASSES).into_iter();
+        let classes_named = named.map(|(name, count)| (name.into_owned(), count)).collect();
+        Some(Self { figures, classes: classes_named, beyond_count: classes.beyond() })
     }
 }
 
@@ -178,7 +215,7 @@ pub fn report(
     let known = baseline.map(|baseline| baseline.kind);
     let mapped = pane.scores.mapped(baseline.map(|baseline| baseline.coding));
     let (scores, answers) = (&mapped.scores, &pane.answers);
-    let kind = model_kind(scores.count(), answers, known);
+    let kind = model_kind(scores.count(), answers, (roles.declared(), known));
     let numbers = kind == Some(ModelKind::Regression);
     let loss = kind.and_then(|kind| answers::loss(kind, scores, answers));
     let loss = if numbers { loss.map(amount) } else { loss.map(share) };
@@ -208,6 +245,7 @@ pub fn report(
             .zip(errors.bias())
             .map(|((absolute, square), bias)| [amount(absolute), amount(square), any(bias)])
             .filter(|_| numbers),
+        relative_error: errors.mean_absolute_percentage().map(amount).filter(|_| numbers),
         explained: errors.explained().filter(|_| numbers),
         brier: scores.brier().map(share),
         log_loss: scores.log_loss().map(amount),
@@ -222,6 +260,7 @@ pub fn report(
         monitor: None,
         design_effect,
         binary: BinaryFigures::of(scores, design_effect),
+        classes: ClassReport::of(answers, design_effect).filter(|_| !numbers),
     }
 }
 

@@ -200,7 +200,7 @@ impl Look {
     fn of(config: &Config, expected: &Expected, pane: &PerformancePane) -> Seen {
         let baseline = &expected.baseline;
         let scores = pane.scores.mapped(Some(baseline.coding)).scores;
-        let Some(kind) = model_kind(scores.count(), &pane.answers, Some(baseline.kind)) else {
+        let Some(kind) = model_kind(scores.count(), &pane.answers, (None, Some(baseline.kind))) else {
             return Seen::TooFew;
         };
         if kind != baseline.kind {

@@ -1,6 +1,6 @@
 //! What a pane of rows leaves behind: counts, moments and sketches by column. It must not know thresholds.
 
-use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values, numbers::numbers};
+use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Scale, Schema, Values, numbers::numbers};
 use acgs_statistics::{
     distinct::{Repeats, hash_text, mix},
     moments::Moments,
@@ -108,6 +108,7 @@ impl ColumnPane {
 #[must_use]
 pub fn is_numeric(field: &Field) -> bool {
     matches!(field.kind, Kind::Double | Kind::Int64)
+        && field.scale != Some(Scale::Nominal)
         && !matches!(field.role, Role::Id | Role::Key | Role::Timestamp)
 }
 

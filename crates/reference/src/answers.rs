@@ -2,9 +2,7 @@
 //!
 //! Numbers are both until it shows which they are: a fraction, or more values than there are classes, makes them measured values.
 
-use std::collections::BTreeSet;
-
-use acgs_columns::{Cell, Column};
+use acgs_columns::{Cell, Column, Role, Scale, Schema};
 use acgs_statistics::{
     moments::Moments,
     regression::ErrorSums,
@@ -14,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     baseline::ModelKind,
+    class_counts::{ClassCounts, ClassName},
     labels::{Coding, class},
 };
 
-/// Most values of a class.
+/// Most values that are taken for classes, where none is declared.
 const CLASSES_MAX: usize = 20;
 /// Largest magnitude of numbers whose errors are summed.
 const NUMBER_MAX: f64 = 1e100;
@@ -31,13 +30,37 @@ pub struct Answers {
     errors: ErrorSums,
     /// Whether any number was no whole one.
     fractions: bool,
-    /// Values of labels that are whole numbers; one more than classes when there are more.
-    values: BTreeSet<i64>,
+    /// By class, as far as they can be classes.
+    classes: ClassCounts,
 }
 
-/// What kind of model so many scores and these answers are of; `known` tells where whole numbers do not. `None` without any.
+/// What a schema declares predictions to be: by the scale of the prediction, or of the label.
 #[must_use]
-pub fn model_kind(scored: u64, answers: &Answers, known: Option<ModelKind>) -> Option<ModelKind> {
+pub fn declared_kind(schema: &Schema) -> Option<ModelKind> {
+    let scale = |role| schema.index_of_role(role).and_then(|index| schema.fields()[index].scale);
+    let declared = scale(Role::Prediction).or_else(|| scale(Role::Label));
+    declared.map(|scale| match scale {
+        Scale::Nominal => ModelKind::Classes,
+        Scale::Numeric => ModelKind::Regression,
+    })
+}
+
+/// What kind of model so many scores and these answers are of: what was declared, or what is known from before where whole numbers do not tell. `None`
+/// without any.
+#[must_use]
+pub fn model_kind(
+    scored: u64,
+    answers: &Answers,
+    (declared, known): (Option<ModelKind>, Option<ModelKind>),
+) -> Option<ModelKind> {
+    let can_be = |kind: &ModelKind| match kind {
+        ModelKind::Binary => scored > 0,
+        ModelKind::Classes => answers.count() > 0,
+        ModelKind::Regression => answers.errors.count() > 0,
+    };
+    if let Some(kind) = declared.filter(can_be) {
+        return Some(kind);
+    }
     // What a reference tells holds for as long as rows do not tell otherwise.
     let holds = |kind: &ModelKind| match kind {
         ModelKind::Binary => false,
@@ -46,7 +69,7 @@ pub fn model_kind(scored: u64, answers: &Answers, known: Option<ModelKind>) -> O
     };
     if let Some(kind) = known.filter(holds) {
         Some(kind)
-    } else if scored > 0 {
+    } else if scored > 0 && answers.classes.true_numbers() <= 2 {
         Some(ModelKind::Binary)
     } else if answers.count() == 0 {
         None
@@ -93,16 +116,25 @@ pub fn losses(kind: ModelKind, scores: &ScoreSums, answers: &Answers) -> Option<
 
 /// What a prediction is beside its label.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Compared {
-    Class(bool),
+enum Compared<'a> {
+    Class(ClassName<'a>, ClassName<'a>),
     Number(f64, f64),
 }
 
-impl Compared {
+impl<'a> Compared<'a> {
     fn is_right(self) -> bool {
         match self {
-            Self::Class(is_right) => is_right,
+            Self::Class(said, truth) => said == truth,
             Self::Number(said, truth) => said.total_cmp(&truth).is_eq(),
+        }
+    }
+
+    /// What was said and what was true, where those can be classes.
+    fn classes(self) -> Option<(ClassName<'a>, ClassName<'a>)> {
+        match self {
+            Self::Class(said, truth) => Some((said, truth)),
+            Self::Number(said, truth) => (said.fract() == 0.0 && truth.fract() == 0.0)
+                .then_some((ClassName::Number(said as i64), ClassName::Number(truth as i64))),
         }
     }
 }
@@ -111,7 +143,7 @@ impl Answers {
     /// Bytes that it holds on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.values.len() * 2 * size_of::<i64>()
+        self.classes.heap_bytes()
     }
 
     /// Whether what came back from outside is what pushing could have made.
@@ -120,7 +152,7 @@ impl Answers {
         self.right.is_sound()
             && self.errors.is_sound()
             && self.errors.count() <= self.right.count()
-            && self.values.len() <= CLASSES_MAX + 1
+            && self.classes.is_sound()
     }
 
     /// Adds predictions with labels; says how many could be compared.
@@ -132,10 +164,10 @@ impl Answers {
             if let Compared::Number(number, truth) = compared {
                 said.push(number);
                 truths.push(truth);
-                self.fractions |= number.fract() != 0.0 || truth.fract() != 0.0;
-                if self.values.len() <= CLASSES_MAX {
-                    self.values.insert(truth as i64);
-                }
+            }
+            match compared.classes() {
+                Some((said, truth)) => self.classes.push(said, truth),
+                None => self.fractions = true,
             }
         }
         self.right.push_slice(&right);
@@ -148,9 +180,7 @@ impl Answers {
         self.right.merge(&other.right);
         self.errors.merge(&other.errors);
         self.fractions |= other.fractions;
-        let room = (CLASSES_MAX + 1).saturating_sub(self.values.len());
-        let new: Vec<i64> = other.values.difference(&self.values).copied().take(room).collect();
-        self.values.extend(new);
+        self.classes.merge(&other.classes);
     }
 
     /// Predictions with labels.
@@ -162,7 +192,7 @@ impl Answers {
     /// Whether they are measured values, not classes.
     #[must_use]
     pub fn are_numbers(&self) -> bool {
-        self.could_be_numbers() && (self.fractions || self.values.len() > CLASSES_MAX)
+        self.could_be_numbers() && (self.fractions || self.classes.true_numbers() > CLASSES_MAX)
     }
 
     fn could_be_numbers(&self) -> bool {
@@ -173,6 +203,12 @@ impl Answers {
     #[must_use]
     pub fn right(&self) -> &Moments {
         &self.right
+    }
+
+    /// By class, as far as they can be classes.
+    #[must_use]
+    pub fn classes(&self) -> &ClassCounts {
+        &self.classes
     }
 
     /// Of answers that are numbers.
@@ -190,7 +226,7 @@ pub(crate) fn is_wrong(prediction: &Column, label: &Column, row: usize) -> Optio
 /// How far a row's number is from its label; `None` where they are none.
 pub(crate) fn absolute_error(prediction: &Column, label: &Column, row: usize) -> Option<f64> {
     match compared(prediction.cell(row), label.cell(row))? {
-        Compared::Class(_) => None,
+        Compared::Class(..) => None,
         Compared::Number(said, truth) => Some((said - truth).abs()),
     }
 }
@@ -201,17 +237,27 @@ pub fn can_be_compared(prediction: &Column, label: &Column, row: usize) -> bool 
     compared(prediction.cell(row), label.cell(row)).is_some()
 }
 
-fn compared(prediction: Cell<'_>, label: Cell<'_>) -> Option<Compared> {
+fn compared<'a>(prediction: Cell<'a>, label: Cell<'a>) -> Option<Compared<'a>> {
     if let (Some(said), Some(truth)) = (number(prediction), number(label)) {
         return Some(Compared::Number(said, truth));
     }
     if let (Cell::Text(said), Cell::Text(truth)) = (prediction, label) {
-        let same_word = said.trim() == truth.trim();
-        let same_class = || Some(is_yes(prediction)? == is_yes(label)?);
-        return Some(Compared::Class(same_word || same_class().unwrap_or(false)));
+        let (said, truth) = (said.trim(), truth.trim());
+        // Letters may be classes of their own: T is not Y.
+        if said != truth
+            && said.len().min(truth.len()) > 1
+            && let (Some(said), Some(truth)) = (is_yes(prediction), is_yes(label))
+        {
+            return Some(Compared::Class(yes_or_no(said), yes_or_no(truth)));
+        }
+        return Some(Compared::Class(ClassName::Word(said), ClassName::Word(truth)));
     }
     // A yes or no is right or wrong beside another, in any coding that is plain.
-    Some(Compared::Class(is_yes(prediction)? == is_yes(label)?))
+    Some(Compared::Class(yes_or_no(is_yes(prediction)?), yes_or_no(is_yes(label)?)))
+}
+
+fn yes_or_no(is_yes: bool) -> ClassName<'static> {
+    ClassName::Word(if is_yes { "yes" } else { "no" })
 }
 
 fn number(cell: Cell<'_>) -> Option<f64> {
@@ -248,6 +294,8 @@ mod tests {
             (text("setosa"), text("setosa "), Some(true)),
             (text("setosa"), text("virginica"), Some(false)),
             (text("True"), text("yes"), Some(true)),
+            (text("off"), text("No"), Some(true)),
+            (text("t"), text("y"), Some(false)),
             (text("setosa"), integer(1), None),
             (Cell::Boolean(true), integer(7), None),
             (Cell::Null, integer(1), None),

@@ -154,7 +154,7 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
         }
     }
     let Mapped { scores, coding, .. } = scores.mapped(None);
-    let kind = answers::model_kind(scores.count(), &answers, None)?;
+    let kind = answers::model_kind(scores.count(), &answers, (answers::declared_kind(schema), None))?;
     let loss = answers::loss(kind, &scores, &answers)?;
     Some(LossBaseline {
         kind,

@@ -23,6 +23,8 @@ pub mod outcomes;
 
 pub mod pairs;
 
+pub mod class_counts;
+
 pub mod answers;
 
 pub mod baseline;

@@ -301,7 +301,10 @@ fn feature(message: proto::FeatureReference, season: Season) -> Result<FeatureRe
     if counts.fold(0_u64, |sum, count| sum.saturating_add(*count)) > COUNT_MAX {
         return Err(bad("counts more rows than any reference has"));
     }
-    let field = Field::new(field.name.clone(), kind, schema::role(field.role()));
+    let field = Field {
+        scale: schema::scale(field.scale()),
+        ..Field::new(field.name.clone(), kind, schema::role(field.role()))
+    };
     let shape = if is_categorical(&field) {
         if message.categories.len() != message.counts.len() || message.categories.len() > CATEGORIES_MAX {
             return Err(bad("does not have one count for each of at most 255 categories"));

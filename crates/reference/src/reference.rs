@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Field, Kind, Role};
+use acgs_columns::{Field, Kind, Role, Scale};
 use acgs_statistics::cells::Cells;
 
 use crate::{
@@ -118,8 +118,11 @@ pub fn is_judged(field: &Field) -> bool {
 /// Whether a field is judged as categories.
 #[must_use]
 pub fn is_categorical(field: &Field) -> bool {
-    matches!(field.kind, Kind::Text | Kind::Boolean)
-        || (field.role == Role::Prediction && field.kind == Kind::Int64)
+    match (field.kind, field.scale) {
+        (Kind::Text | Kind::Boolean, _) | (Kind::Int64, Some(Scale::Nominal)) => true,
+        (Kind::Int64, None) => field.role == Role::Prediction,
+        _ => false,
+    }
 }
 
 impl FeatureReference {

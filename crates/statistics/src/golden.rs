@@ -1,10 +1,16 @@
 //! Reference values made with scipy and scikit-learn. See tests/golden/README.md.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::{categorical, moments::Moments, regression::ErrorSums, score, two_sample};
+use crate::{
+    categorical,
+    classes::{ClassCount, ClassFigures},
+    moments::Moments,
+    regression::ErrorSums,
+    score, two_sample,
+};
 
 fn golden(path: &str) -> Value {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
@@ -249,7 +255,36 @@ fn every_figure_of_numbers_agrees_with_scikit_learn() {
             ("mean_absolute_error", sums.mean_absolute().map(|it| it.value)),
             ("root_mean_square_error", sums.root_mean_square().map(|it| it.value)),
             ("bias", sums.bias().map(|it| it.value)),
+            ("mean_absolute_percentage_error", sums.mean_absolute_percentage().map(|it| it.value)),
             ("r_squared", sums.explained()),
+        ] {
+            same(&format!("{name}: {figure}"), found, &wanted[figure], 1e-9);
+        }
+    }
+}
+
+#[test]
+fn every_figure_of_classes_agrees_with_scikit_learn() {
+    for case in golden("scores.json")["classes"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let words = |of: &str| case[of].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        let (said, truths): (Vec<&str>, Vec<&str>) = (words("predictions"), words("labels"));
+        let mut classes: BTreeMap<&str, ClassCount> = BTreeMap::new();
+        for (said, truth) in said.into_iter().zip(truths) {
+            classes.entry(truth).or_default().truth += 1;
+            classes.entry(said).or_default().said += 1;
+            classes.entry(said).or_default().right += u64::from(said == truth);
+        }
+        let counts: Vec<ClassCount> = classes.into_values().collect();
+        let found = ClassFigures::of(&counts).unwrap();
+        let wanted = &case["expected"];
+        for (figure, found) in [
+            ("macro_precision", Some(found.macro_precision.value)),
+            ("macro_recall", Some(found.macro_recall.value)),
+            ("macro_f1", Some(found.macro_f1)),
+            ("weighted_f1", Some(found.weighted_f1)),
+            ("kappa", found.kappa),
+            ("matthews", found.matthews),
         ] {
             same(&format!("{name}: {figure}"), found, &wanted[figure], 1e-9);
         }

@@ -21,9 +21,13 @@ pub mod multiple;
 
 pub mod estimate;
 
+mod area_cells;
+
 pub mod score;
 
 pub mod classification;
+
+pub mod classes;
 
 pub mod regression;
 

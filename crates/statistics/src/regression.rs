@@ -12,6 +12,8 @@ pub struct ErrorSums {
     squared: Moments,
     signed: Moments,
     truth: Moments,
+    /// Beside the size of what came true, where that is not 0.
+    relative: Moments,
 }
 
 impl ErrorSums {
@@ -22,6 +24,10 @@ impl ErrorSums {
         self.absolute.push_slice(&errors.iter().map(|error| error.abs()).collect::<Vec<f64>>());
         self.squared.push_slice(&errors.iter().map(|error| error * error).collect::<Vec<f64>>());
         self.truth.push_slice(truth);
+        let of_truth = |(said, truth): (&f64, &f64)| (*truth != 0.0).then(|| ((said - truth) / truth).abs());
+        let relative: Vec<f64> =
+            said.iter().zip(truth).filter_map(of_truth).filter(|it| it.is_finite()).collect();
+        self.relative.push_slice(&relative);
     }
 
     /// Adds another's pairs.
@@ -30,6 +36,7 @@ impl ErrorSums {
         self.squared.merge(&other.squared);
         self.signed.merge(&other.signed);
         self.truth.merge(&other.truth);
+        self.relative.merge(&other.relative);
     }
 
     /// Whether what came back from outside is what pushing could have made.
@@ -37,6 +44,8 @@ impl ErrorSums {
     pub fn is_sound(&self) -> bool {
         let all = [&self.absolute, &self.squared, &self.signed, &self.truth];
         all.iter().all(|sums| sums.is_sound() && sums.count() == self.truth.count())
+            && self.relative.is_sound()
+            && self.relative.count() <= self.truth.count()
     }
 
     /// Pairs.
@@ -55,6 +64,12 @@ impl ErrorSums {
     #[must_use]
     pub fn mean_absolute(&self) -> Option<Estimate> {
         Estimate::of_losses(&self.absolute)
+    }
+
+    /// Mean absolute error beside the size of what came true, over pairs where that is not 0.
+    #[must_use]
+    pub fn mean_absolute_percentage(&self) -> Option<Estimate> {
+        Estimate::of_losses(&self.relative)
     }
 
     /// Root of the mean squared error; its standard error by the delta method.

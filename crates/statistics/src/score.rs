@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::estimate::Estimate;
 use crate::{
+    area_cells::{AREA_CELLS, HALF_CELLS, area_cell, cell_start},
     classification::{
         BrierParts, CalibrationBin, Confusion, average_precision, brier_parts, lift_of_top_tenth,
     },
@@ -13,11 +14,6 @@ use crate::{
 
 /// Bins of the calibration error, of equal width over [0, 1].
 pub const CALIBRATION_BINS: usize = 10;
-/// Cells of each half of [0, 1] in which scores count as tied when the area is computed from a pane: by octaves of the score, or of what it lacks to
-/// 1, from a half outwards. Scores in one cell are at most 1/16 of their odds apart, down to 1e-6.
-const OCTAVES: [usize; 18] = [128, 64, 32, 32, 32, 32, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16, 16];
-const HALF_CELLS: usize = 512;
-const AREA_CELLS: usize = 2 * HALF_CELLS;
 /// Scores are kept this far from 0 and 1 before the logarithm.
 const LOG_CLIP: f64 = 1e-15;
 
@@ -179,6 +175,30 @@ impl ScoreSums {
         Confusion { true_positives, false_positives, false_negatives, true_negatives }
     }
 
+    /// Answers of yes from each of some thresholds on, ascending, by the cells of scores: about as many rows lie between one and the next.
+    #[must_use]
+    pub fn thresholds(&self, most: usize) -> Vec<(f64, Confusion)> {
+        let (positives, negatives) = self.class_counts();
+        let step = self.count().div_ceil(most.max(1) as u64).max(1);
+        let (mut yes, mut no, mut next) = (0, 0, 0);
+        let mut found = Vec::new();
+        for (cell, (positive, negative)) in self.groups().enumerate() {
+            if yes + no >= next && positive + negative > 0 {
+                let confusion = Confusion {
+                    true_positives: positives - yes,
+                    false_positives: negatives - no,
+                    false_negatives: yes,
+                    true_negatives: no,
+                };
+                found.push((cell_start(cell), confusion));
+                next = yes + no + step;
+            }
+            yes += positive;
+            no += negative;
+        }
+        found
+    }
+
     fn groups(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         self.positives.iter().zip(&self.negatives).map(|(yes, no)| (u64::from(*yes), u64::from(*no)))
     }
@@ -268,25 +288,6 @@ fn log_loss(score: f64, label: bool) -> f64 {
     -probability.clamp(LOG_CLIP, 1.0 - LOG_CLIP).ln()
 }
 
-/// Where a score is, in ascending order.
-fn area_cell(score: f64) -> usize {
-    let is_low = score < 0.5;
-    let tail = if is_low { score } else { 1.0 - score };
-    let bits = tail.to_bits();
-    // From a half outwards: [1/4, 1/2) is octave 0.
-    let octave = 1_021_i64 - ((bits >> 52) & 0x7ff) as i64;
-    let from_half = match usize::try_from(octave) {
-        Err(_) => 0,
-        Ok(octave) if octave >= OCTAVES.len() => HALF_CELLS - 1,
-        Ok(octave) => {
-            let cells = OCTAVES[octave];
-            let within = (bits & ((1 << 52) - 1)) >> (52 - cells.trailing_zeros());
-            OCTAVES[..octave].iter().sum::<usize>() + cells - 1 - within as usize
-        }
-    };
-    if is_low { HALF_CELLS - 1 - from_half } else { HALF_CELLS + from_half }
-}
-
 fn place(score: f64, cells: usize) -> usize {
     ((score * cells as f64) as usize).min(cells - 1)
 }
@@ -302,24 +303,6 @@ fn add(own: &mut Vec<u32>, theirs: &[u32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cells_ascend_with_scores_and_tell_rare_ones_apart() {
-        assert_eq!(OCTAVES.iter().sum::<usize>(), HALF_CELLS);
-        let mut scores: Vec<f64> = (0..=4_000).map(|step| f64::from(step) / 4_000.0).collect();
-        scores.extend((0..400).map(|step| 1e-7 * 1.05_f64.powi(step)).filter(|score| *score < 1.0));
-        scores.extend((0..400).map(|step| 1.0 - 1e-7 * 1.05_f64.powi(step)).filter(|score| *score > 0.0));
-        scores.sort_by(f64::total_cmp);
-        let cells: Vec<usize> = scores.iter().map(|score| area_cell(*score)).collect();
-        assert!(cells.is_sorted() && cells[0] == 0 && *cells.last().unwrap() == AREA_CELLS - 1);
-        // A model that tells one in ten thousand from one in a thousand.
-        let scores: Vec<f64> = (0..1_000).map(|row| 1e-4 + 1e-6 * f64::from(row)).collect();
-        let labels: Vec<bool> = (0..1_000).map(|row| row * 7 % 1_000 > 600 || row > 900).collect();
-        let mut sums = ScoreSums::default();
-        sums.push_slice(&scores, &labels);
-        let (found, exact) = (sums.area().unwrap().value, area_exact(&scores, &labels).unwrap().value);
-        assert!((found - exact).abs() < 0.005, "{found} {exact}");
-    }
 
     #[test]
     fn intervals_of_losses_and_shares_stay_where_such_values_are() {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use acgs_client::WindowSession;
-use acgs_columns::{Role, Schema};
+use acgs_columns::{Role, Scale, Schema};
 use acgs_console::{
     connect::{channel, explain, gone, stream},
     input::{self, Batcher, Columns, Record},
@@ -30,6 +30,15 @@ use clap::Args;
 /// A connection that breaks is made again for this long.
 const RECONNECT: Duration = Duration::from_secs(30);
 
+/// What a prediction is.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PredictionKind {
+    /// One of some classes.
+    Classes,
+    /// An amount.
+    Regression,
+}
+
 /// Stream a file of records and print a line for each window.
 #[derive(Debug, Args)]
 pub struct StreamFile {
@@ -50,6 +59,9 @@ pub struct StreamFile {
     /// The label that says yes, such as `churn`; all others say no. Without it they are read as they are: 1, true and yes beside 0, -1, false and no.
     #[arg(long, value_name = "LABEL", requires = "label")]
     positive: Option<String>,
+    /// What the prediction is: one of some classes, or an amount. Without it the values show it: fractions, or more than 20 of them, are amounts.
+    #[arg(long, value_enum, requires = "prediction")]
+    model_kind: Option<PredictionKind>,
     /// What names a record.
     #[arg(long)]
     id: Option<String>,
@@ -143,7 +155,7 @@ impl StreamFile {
             Some(path) => input::read_schema(path)?,
             None => input::infer(&names, &sample, &self.columns())?,
         };
-        let schema = self.with_positive(schema)?;
+        let schema = self.declared(schema)?;
         let batcher = Batcher::new(&schema, &names)?;
         let rows = sample.into_iter().map(Ok).chain(records);
         match &self.put_reference {
@@ -152,11 +164,20 @@ impl StreamFile {
         }
     }
 
-    fn with_positive(&self, schema: Arc<Schema>) -> anyhow::Result<Arc<Schema>> {
-        let Some(positive) = &self.positive else { return Ok(schema) };
+    /// With what the flags declare.
+    fn declared(&self, schema: Arc<Schema>) -> anyhow::Result<Arc<Schema>> {
         let mut fields = schema.fields().to_vec();
-        let labels = fields.iter_mut().filter(|field| field.role == Role::Label);
-        labels.for_each(|field| field.positive = Some(positive.as_str().into()));
+        for field in &mut fields {
+            if let (Role::Label, Some(positive)) = (field.role, &self.positive) {
+                field.positive = Some(positive.as_str().into());
+            }
+            if let (Role::Label | Role::Prediction, Some(kind)) = (field.role, self.model_kind) {
+                field.scale = Some(match kind {
+                    PredictionKind::Classes => Scale::Nominal,
+                    PredictionKind::Regression => Scale::Numeric,
+                });
+            }
+        }
         Ok(Arc::new(Schema::new(fields)?))
     }
 

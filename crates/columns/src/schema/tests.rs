@@ -35,4 +35,22 @@ fn each_rule_is_named() {
     let mut text = field("a", Kind::Text, Role::Feature);
     text.minimum = Some(0.0);
     assert_eq!(two(text, double("b", Role::None)), SchemaError::Range("a".into()));
+    let scaled = |kind, role, scale| {
+        let mut scaled = field("a", kind, role);
+        scaled.scale = Some(scale);
+        Schema::new(vec![scaled]).err()
+    };
+    for (kind, role, scale, fits) in [
+        (Kind::Int64, Role::Feature, Scale::Nominal, true),
+        (Kind::Double, Role::Feature, Scale::Nominal, false),
+        (Kind::Double, Role::Label, Scale::Nominal, true),
+        (Kind::Double, Role::Score, Scale::Nominal, false),
+        (Kind::Text, Role::Label, Scale::Numeric, true),
+        (Kind::Text, Role::Feature, Scale::Numeric, false),
+        (Kind::Boolean, Role::Label, Scale::Numeric, false),
+        (Kind::Int64, Role::Prediction, Scale::Numeric, true),
+    ] {
+        let wanted = (!fits).then(|| SchemaError::Scale("a".into(), scale));
+        assert_eq!(scaled(kind, role, scale), wanted, "{kind:?} {role:?} {scale:?}");
+    }
 }

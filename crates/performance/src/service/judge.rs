@@ -97,9 +97,11 @@ impl Assessor for PerformanceAssessor {
             enough.map(|baseline| Expected { baseline, phases: reference.loss_phases })
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
-        let can_be_measured = expected.as_ref().filter(|it| it.baseline.loss > 0.0);
-        let budget = can_be_measured.filter(|_| !open.once).and_then(|_| self.config.budget(open.pane_ms));
         let roles = Roles::new(&open.schema).in_season(season).or_positive(declared);
+        let same_kind = |kind| roles.declared().is_none_or(|declared| declared == kind);
+        let can_be_measured =
+            expected.as_ref().filter(|it| it.baseline.loss > 0.0 && same_kind(it.baseline.kind));
+        let budget = can_be_measured.filter(|_| !open.once).and_then(|_| self.config.budget(open.pane_ms));
         Ok(Plan { service_id: open.service_id.clone(), roles, expected, budget })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Schema, builder::BatchBuilder};
+use acgs_columns::{Cell, Field, Kind, RecordBatch, Role, Scale, Schema, builder::BatchBuilder};
 use acgs_contracts::{
     common::v1::ModelKind,
     performance::v1::{PerformanceReport, PerformanceState},
@@ -161,4 +161,54 @@ fn classes_have_a_share_of_wrong_answers_and_numbers_an_error() {
     assert_eq!(report(&numbers(8.0), Some(&numbers(4.0))).state(), PerformanceState::Decayed);
     let other = report(&numbers(4.0), Some(&classes(Kind::Double, 1)));
     assert_eq!(other.state_reason, "the reference is of another kind of model");
+}
+
+/// Answers among so many classes, one in ten of them the next one; perhaps with the scale of both declared.
+fn answers(classes: i64, scale: Option<Scale>, score: bool) -> RecordBatch {
+    let mut fields = vec![
+        Field::new("c", Kind::Int64, Role::Prediction),
+        Field::new("y", Kind::Int64, Role::Label),
+        Field::new("p", Kind::Double, Role::Score),
+    ];
+    fields[..2].iter_mut().for_each(|field| field.scale = scale);
+    fields.truncate(if score { 3 } else { 2 });
+    let row = |row: i64| {
+        let truth = row / 10 % classes;
+        let said = if row % 10 == 0 { (truth + 1) % classes } else { truth };
+        let mut cells = vec![Cell::Integer(said), Cell::Integer(truth)];
+        cells.extend(score.then_some(Cell::Number(0.9)));
+        cells
+    };
+    batch(fields, &(0..3_000).map(row).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_is_declared_is_not_guessed() {
+    let kind = |rows: &RecordBatch| report(rows, Some(rows)).model_kind();
+    assert_eq!(kind(&answers(100, None, false)), ModelKind::Regression, "more values than classes have");
+    let hundred = report(&answers(100, Some(Scale::Nominal), false), None);
+    assert_eq!(hundred.model_kind(), ModelKind::Classes);
+    assert!((hundred.loss.unwrap().value - 0.1).abs() < 1e-9);
+    let few = answers(5, Some(Scale::Numeric), false);
+    assert_eq!(kind(&answers(5, None, false)), ModelKind::Classes);
+    assert_eq!(kind(&few), ModelKind::Regression);
+    assert!(report(&few, None).classes.is_none() && report(&few, None).mean_absolute_error.is_some());
+    // What the reference declared holds for rows that declare nothing; rows that declare something else are no such model's.
+    assert_eq!(report(&answers(5, None, false), Some(&few)).model_kind(), ModelKind::Regression);
+    let other = report(&answers(5, Some(Scale::Nominal), false), Some(&few));
+    assert_eq!(other.state_reason, "the reference is of another kind of model");
+}
+
+#[test]
+fn a_score_beside_three_classes_is_none_of_a_yes() {
+    let found = report(&answers(3, None, true), None);
+    assert_eq!(found.model_kind(), ModelKind::Classes);
+    assert!((found.loss.unwrap().value - 0.1).abs() < 1e-9);
+    assert_eq!(report(&answers(2, None, true), None).model_kind(), ModelKind::Binary);
+    let classes = found.classes.unwrap();
+    assert_eq!((classes.classes.len(), classes.beyond_count), (3, 0));
+    assert!((classes.macro_f1 - 0.9).abs() < 1e-9 && (classes.kappa.unwrap() - 0.85).abs() < 1e-9);
+    let recall = classes.macro_recall.unwrap();
+    assert!((recall.value - 0.9).abs() < 1e-9 && recall.lower > 0.88 && recall.upper < 0.92, "{recall:?}");
+    assert_eq!((classes.classes[0].name.as_str(), classes.classes[0].truth_count), ("0", 1_000));
 }

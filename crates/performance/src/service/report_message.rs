@@ -2,11 +2,15 @@
 
 use acgs_contracts::performance::v1 as proto;
 use acgs_reference::{labels::Coding, message};
-use acgs_statistics::{classification::CalibrationBin, score::Estimate};
+use acgs_statistics::{
+    classes::ClassCount,
+    classification::{CalibrationBin, Confusion},
+    score::Estimate,
+};
 
 use crate::{
     decay::{Metric, MonitorState, RecentLoss},
-    report::{BinaryFigures, Report, State},
+    report::{BinaryFigures, ClassReport, Report, State},
     sla::Violation,
 };
 
@@ -59,6 +63,31 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         monitor: report.monitor.map(monitor),
         design_effect: report.design_effect,
         binary: report.binary.as_ref().map(binary),
+        classes: report.classes.as_ref().map(classes),
+        mean_absolute_percentage_error: report.relative_error.map(estimate),
+    }
+}
+
+fn classes(report: &ClassReport) -> proto::ClassFigures {
+    let class = |(name, count): &(String, ClassCount)| proto::ClassFigure {
+        name: name.clone(),
+        truth_count: count.truth,
+        said_count: count.said,
+        right_count: count.right,
+        precision: count.precision().map(estimate),
+        recall: count.recall().map(estimate),
+        f1: count.f1(),
+    };
+    let figures = &report.figures;
+    proto::ClassFigures {
+        macro_precision: Some(estimate(figures.macro_precision)),
+        macro_recall: Some(estimate(figures.macro_recall)),
+        macro_f1: figures.macro_f1,
+        weighted_f1: figures.weighted_f1,
+        kappa: figures.kappa,
+        matthews: figures.matthews,
+        classes: report.classes.iter().map(class).collect(),
+        beyond_count: report.beyond_count,
     }
 }
 
@@ -89,6 +118,13 @@ fn binary(figures: &BinaryFigures) -> proto::BinaryFigures {
         mean_score: bin.mean_score,
         positive_rate: bin.positive_rate,
     };
+    let threshold = |(score, confusion): &(f64, Confusion)| proto::Threshold {
+        score: *score,
+        true_positives: confusion.true_positives,
+        false_positives: confusion.false_positives,
+        false_negatives: confusion.false_negatives,
+        true_negatives: confusion.true_negatives,
+    };
     proto::BinaryFigures {
         true_positives: confusion.true_positives,
         false_positives: confusion.false_positives,
@@ -106,6 +142,7 @@ fn binary(figures: &BinaryFigures) -> proto::BinaryFigures {
         brier_resolution: parts.resolution,
         brier_uncertainty: parts.uncertainty,
         calibration: figures.calibration.iter().map(bin).collect(),
+        thresholds: figures.thresholds.iter().map(threshold).collect(),
     }
 }
 

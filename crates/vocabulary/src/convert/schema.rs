@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Field, Kind, Role, Schema, schema::SchemaError};
+use acgs_columns::{Field, Kind, Role, Scale, Schema, schema::SchemaError};
 use acgs_contracts::common::v1 as proto;
 
 use crate::problem::Problem;
@@ -26,6 +26,7 @@ pub fn schema(message: &proto::Schema) -> Result<Arc<Schema>, Problem> {
             maximum: field.maximum,
             required: field.required,
             positive: (!field.positive.is_empty()).then(|| field.positive.as_str().into()),
+            scale: scale(field.scale()),
         });
     }
     Schema::new(fields).map(Arc::new).map_err(|error| {
@@ -35,6 +36,16 @@ pub fn schema(message: &proto::Schema) -> Result<Arc<Schema>, Problem> {
         };
         Problem::field(path, "BAD_SCHEMA", error)
     })
+}
+
+/// What numbers mean.
+#[must_use]
+pub fn scale(scale: proto::Scale) -> Option<Scale> {
+    match scale {
+        proto::Scale::Unspecified => None,
+        proto::Scale::Nominal => Some(Scale::Nominal),
+        proto::Scale::Numeric => Some(Scale::Numeric),
+    }
 }
 
 /// The message of a schema.
@@ -61,6 +72,12 @@ pub fn field_to_proto(field: &Field) -> proto::Field {
         maximum: field.maximum,
         required: field.required,
         positive: field.positive.as_deref().unwrap_or_default().to_owned(),
+        scale: match field.scale {
+            None => proto::Scale::Unspecified,
+            Some(Scale::Nominal) => proto::Scale::Nominal,
+            Some(Scale::Numeric) => proto::Scale::Numeric,
+        }
+        .into(),
     }
 }
 
