@@ -8,6 +8,9 @@ use acgs_vocabulary::{Alert, AlertState, AlertSubject, Finding, JudgeKind, Sever
 
 use crate::config::AlertConfig;
 
+/// Windows' lengths after which a key of which nothing was heard has gone.
+const QUIET_WINDOWS: i64 = 16;
+
 /// What one window says about what may be alerted.
 #[derive(Clone, Debug)]
 pub struct Observation<'a> {
@@ -28,6 +31,8 @@ struct Standing {
     clean: u32,
     open: bool,
     last_end_ms: i64,
+    /// The end of the newest window of its key.
+    heard_end_ms: i64,
     resolved_end_ms: i64,
     finding: Finding,
     /// The newest that found it.
@@ -40,13 +45,14 @@ pub struct AlertTracker {
     config: AlertConfig,
     alerts: BTreeMap<AlertSubject, Standing>,
     suppressed: u64,
+    newest_end_ms: i64,
 }
 
 impl AlertTracker {
     /// Without alerts.
     #[must_use]
     pub fn new(config: AlertConfig) -> Self {
-        Self { config, alerts: BTreeMap::new(), suppressed: 0 }
+        Self { config, alerts: BTreeMap::new(), suppressed: 0, newest_end_ms: i64::MIN }
     }
 
     /// Alerts that came back within the cooldown and were not told.
@@ -79,6 +85,9 @@ impl AlertTracker {
             seen.push(identity);
         }
         if !observation.is_revision {
+            for (_, standing) in self.alerts.iter_mut().filter(|(identity, _)| identity.key == key) {
+                standing.heard_end_ms = standing.heard_end_ms.max(observation.window.end_ms);
+            }
             let clean: Vec<AlertSubject> = self
                 .alerts
                 .iter()
@@ -92,8 +101,29 @@ impl AlertTracker {
                 .collect();
             changes.extend(clean.iter().filter_map(|identity| self.clean(identity, observation.window)));
         }
+        changes.extend(self.end_of_gone_keys(observation.window));
         self.forget();
         changes
+    }
+
+    /// What stands of keys of which nothing was heard for long, while event time went on, is closed: nothing will say that it is over.
+    fn end_of_gone_keys(&mut self, window: &Window) -> Vec<Alert> {
+        if window.end_ms <= self.newest_end_ms {
+            return Vec::new();
+        }
+        self.newest_end_ms = window.end_ms;
+        let length_ms = window.end_ms.saturating_sub(window.start_ms);
+        let quiet_ms = length_ms.saturating_mul(QUIET_WINDOWS).max(self.config.cooldown_ms);
+        let has_gone = |standing: &Standing| {
+            standing.open && standing.heard_end_ms.saturating_add(quiet_ms) < window.end_ms
+        };
+        let gone = self.alerts.iter_mut().filter(|(_, standing)| has_gone(standing));
+        let close = |(identity, standing): (&AlertSubject, &mut Standing)| {
+            let message = "nothing has come of its key since".to_owned();
+            standing.resolved_end_ms = standing.heard_end_ms;
+            standing.close(identity, message)
+        };
+        gone.map(close).collect()
     }
 
     fn found(
@@ -109,6 +139,7 @@ impl AlertTracker {
             clean: 0,
             open: false,
             last_end_ms: i64::MIN,
+            heard_end_ms: end_ms,
             resolved_end_ms: i64::MIN,
             finding: finding.clone(),
             window: observation.window.clone(),
@@ -146,22 +177,16 @@ impl AlertTracker {
             return None;
         }
         let message = format!("over: {} windows in a row without reason to act", standing.clean);
-        let change = alert(identity, standing, AlertState::Resolved, window, message);
-        standing.open = false;
-        standing.severity = Severity::Low;
-        standing.occurrences = 0;
+        standing.window = window.clone();
         standing.resolved_end_ms = window.end_ms;
-        Some(change)
+        Some(standing.close(identity, message))
     }
 
     /// The stream is over: what stands is closed, since nobody looks any more.
     pub fn end(&mut self) -> Vec<Alert> {
         let standing = self.alerts.iter_mut().filter(|(_, standing)| standing.open);
         let close = |(identity, standing): (&AlertSubject, &mut Standing)| {
-            let message = "its stream ended while it stood".to_owned();
-            let change = alert(identity, standing, AlertState::Resolved, &standing.window, message);
-            standing.open = false;
-            change
+            standing.close(identity, "its stream ended while it stood".to_owned())
         };
         standing.map(close).collect()
     }
@@ -172,6 +197,17 @@ impl AlertTracker {
             let Some(identity) = oldest.map(|(identity, _)| identity.clone()) else { return };
             self.alerts.remove(&identity);
         }
+    }
+}
+
+impl Standing {
+    /// It is over; one that comes back begins anew.
+    fn close(&mut self, identity: &AlertSubject, message: String) -> Alert {
+        let change = alert(identity, self, AlertState::Resolved, &self.window, message);
+        self.open = false;
+        self.severity = Severity::Low;
+        self.occurrences = 0;
+        change
     }
 }
 

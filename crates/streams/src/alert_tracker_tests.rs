@@ -103,3 +103,25 @@ fn the_tracker_is_bounded_and_ids_are_stable() {
     assert_eq!(id(1), id(1));
     assert_ne!(id(1), id(2));
 }
+
+#[test]
+fn an_alert_of_a_key_that_goes_away_is_closed() {
+    use AlertState::{Open, Resolved};
+    let mut tracker = AlertTracker::new(CONFIG);
+    let bad = [finding("r", Severity::High)];
+    let mut see = |key: &str, number: i64, findings: &[(JudgeKind, Finding)]| {
+        let window = Window { key: key.into(), ..window(number) };
+        let judged = JudgeKind::ALL;
+        let observation = Observation { window: &window, is_revision: false, judged: &judged, findings };
+        let told = tracker.observe(&observation);
+        told.into_iter().map(|it| (it.state, it.window.key.to_string())).collect::<Vec<_>>()
+    };
+    assert_eq!(see("a", 1, &bad), [(Open, "a".to_owned())]);
+    assert_eq!(see("b", 1, &bad), [(Open, "b".to_owned())]);
+    for number in 2..=17 {
+        assert_eq!(see("b", number, &bad), [], "it may come yet");
+    }
+    assert_eq!(see("b", 18, &bad), [(Resolved, "a".to_owned())]);
+    assert_eq!(see("b", 19, &bad), []);
+    assert_eq!(see("a", 19, &bad), [(Open, "a".to_owned())], "it is back, and so is what was wrong");
+}
