@@ -5,7 +5,9 @@ use acgs_contracts::{
     drift::v1::PairDrift,
     lifecycle::v1::Job,
     orchestrator::v1::{AlertState, DriftKind, Harm, JudgeVerdict, WindowReport},
-    performance::v1::{DecayMetric, PerformanceReport, PerformanceState},
+    performance::v1::{
+        DecayMetric, EstimateTrust, EstimatedPerformance, PerformanceReport, PerformanceState,
+    },
 };
 use acgs_vocabulary::text::rfc3339;
 use serde_json::{Value, json};
@@ -29,7 +31,8 @@ pub fn report_line(report: &WindowReport) -> String {
             "no".to_owned()
         }
     });
-    let loss = report.performance.as_ref().map_or("loss -".to_owned(), loss_words);
+    let since_ms = report.drift.as_ref().and_then(|drift| drift.monitor.as_ref()).and_then(|it| it.since_ms);
+    let loss = report.performance.as_ref().map_or("loss -".to_owned(), |it| loss_words(it, since_ms));
     let key = if window.key.is_empty() { String::new() } else { format!("  {}", window.key) };
     let told = |word: &str, state: AlertState| {
         let rules = report.alerts.iter().filter(|alert| alert.state() == state);
@@ -65,11 +68,15 @@ fn pair_name(pair: &PairDrift) -> String {
     format!("{} with {}", pair.first, pair.second)
 }
 
-/// The loss by its name, and what is said of it where that is not that it is well.
-fn loss_words(report: &PerformanceReport) -> String {
+/// The loss by its name, and what is said of it where that is not that it is well; what it is likely to be where no label tells.
+fn loss_words(report: &PerformanceReport, drift_since_ms: Option<i64>) -> String {
     let Some(loss) = report.loss.as_ref() else {
-        let lost = report.incomparable_count > 0;
-        return if lost { format!("loss - ({})", report.state_reason) } else { "loss -".to_owned() };
+        let estimated = report.estimated.as_ref().map(|estimated| estimate_words(estimated, drift_since_ms));
+        return match estimated.flatten() {
+            _ if report.incomparable_count > 0 => format!("loss - ({})", report.state_reason),
+            Some(estimated) => estimated,
+            None => "loss -".to_owned(),
+        };
     };
     let said = match report.state() {
         _ if has_decayed(report) => " decayed".to_owned(),
@@ -78,6 +85,23 @@ fn loss_words(report: &PerformanceReport) -> String {
         _ => String::new(),
     };
     named_loss(report.model_kind(), loss.value) + &said
+}
+
+/// What a loss is likely to be, and why that may not be so.
+fn estimate_words(estimated: &EstimatedPerformance, drift_since_ms: Option<i64>) -> Option<String> {
+    let loss = estimated.loss.as_ref()?;
+    // Labels that came before drift did say nothing of it.
+    let is_new = drift_since_ms.zip(estimated.record_until_ms).is_some_and(|(since, until)| since > until);
+    let doubt = match estimated.trust() {
+        EstimateTrust::Trusted if is_new => ", but drift is newer than labels".to_owned(),
+        EstimateTrust::Trusted => String::new(),
+        EstimateTrust::Untrusted => format!(", not to be trusted: {}", estimated.trust_reason),
+        EstimateTrust::Unknown | EstimateTrust::Unspecified => format!(", {}", estimated.trust_reason),
+    };
+    Some(format!(
+        "{} (estimated{doubt})",
+        named_loss(estimated.model_kind(), loss.value).replacen(' ', " ~", 1)
+    ))
 }
 
 /// A loss by the name that it has for such a model.
@@ -147,6 +171,7 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "labelled": performance.map(|performance| performance.labelled_count),
         "model_kind": performance.map(|performance| word(performance.model_kind().as_str_name(), "MODEL_KIND_")),
         "loss": performance.and_then(|performance| performance.loss.as_ref()).map(|loss| json!({"value": loss.value, "lower": loss.lower, "upper": loss.upper})),
+        "estimated": performance.and_then(|performance| performance.estimated.as_ref()).map(|estimated| json!({"loss": estimated.loss.as_ref().map(|loss| json!({"value": loss.value, "lower": loss.lower, "upper": loss.upper})), "auc": estimated.auc.as_ref().map(|auc| auc.value), "trust": word(estimated.trust().as_str_name(), "ESTIMATE_TRUST_"), "reason": estimated.trust_reason})),
         "performance_reason": performance.map(|performance| performance.state_reason.clone()),
         "label_coding": performance.map(|performance| performance.label_coding.clone()),
         "auc": performance.and_then(|performance| performance.auc.as_ref()).map(|auc| auc.value),

@@ -1,6 +1,9 @@
 //! A report for a person.
 
-use acgs_contracts::orchestrator::v1::{Alert, Judge};
+use acgs_contracts::{
+    orchestrator::v1::{Alert, Judge},
+    performance::v1::Estimate,
+};
 
 use super::*;
 
@@ -28,4 +31,33 @@ fn a_judge_that_has_not_answered_is_named() {
     ];
     let line = report_line(&WindowReport { verdicts, ..WindowReport::default() });
     assert!(line.contains("rows -") && line.ends_with("rev 0  ABSENT quality, performance"), "{line}");
+}
+
+#[test]
+fn a_loss_that_is_only_estimated_says_so() {
+    let line = |trust: EstimateTrust, reason: &str, drift_since_ms| {
+        let loss = Estimate { value: 0.171, ..Estimate::default() };
+        let estimated = EstimatedPerformance {
+            loss: Some(loss),
+            trust: trust.into(),
+            trust_reason: reason.into(),
+            record_until_ms: Some(1_000),
+            model_kind: ModelKind::Binary.into(),
+            ..EstimatedPerformance::default()
+        };
+        loss_words(
+            &PerformanceReport { estimated: Some(estimated), ..PerformanceReport::default() },
+            drift_since_ms,
+        )
+    };
+    assert_eq!(line(EstimateTrust::Trusted, "", None), "brier ~0.171 (estimated)");
+    assert_eq!(
+        line(EstimateTrust::Trusted, "", Some(2_000)),
+        "brier ~0.171 (estimated, but drift is newer than labels)"
+    );
+    let doubted = line(EstimateTrust::Untrusted, "labels said 0.3", None);
+    assert_eq!(doubted, "brier ~0.171 (estimated, not to be trusted: labels said 0.3)");
+    let early = line(EstimateTrust::Unknown, "no settled labels yet", None);
+    assert_eq!(early, "brier ~0.171 (estimated, no settled labels yet)");
+    assert_eq!(loss_words(&PerformanceReport::default(), None), "loss -");
 }

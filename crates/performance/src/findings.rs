@@ -6,6 +6,7 @@ use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 use crate::{
     config::Config,
     decay::{Metric, MonitorState},
+    estimated::Trust,
     report::{Report, State, lower_beside},
 };
 
@@ -70,6 +71,24 @@ fn of_stream(config: &Config, report: &Report, monitor: MonitorState, metric: Me
     }
 }
 
+/// A loss that is likely to be worse by what the model said, while most labels are not known: where estimates came true so far.
+fn of_estimate(config: &Config, report: &Report) -> Option<Decay> {
+    let estimated = report.estimated.as_ref().filter(|it| it.trust == Trust::Trusted)?;
+    let baseline = estimated.baseline;
+    let bound = baseline.loss * (1.0 + config.loss_margin);
+    let is_worse = lower_beside(estimated.loss, baseline.loss_standard_error) > bound;
+    if !is_worse || report.labelled_count * 2 > estimated.row_count {
+        return None;
+    }
+    let (subject, name) = loss_name(baseline.kind);
+    let (value, lower) = (estimated.loss.value, estimated.loss.lower);
+    let words = format!(
+        "{name} is likely to be {value:.4} (at least {lower:.4} with 95 % confidence) by what the model said, the reference had {:.4}",
+        baseline.loss
+    );
+    Some((subject, value, bound, words))
+}
+
 /// What is wrong, gravest first.
 #[must_use]
 pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
@@ -91,6 +110,9 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         let words =
             format!("{words}: in this window by itself, which is not enough to tell decay from chance");
         find("performance_dip", subject, Severity::Low, value, threshold, words);
+    }
+    if let Some((subject, value, threshold, words)) = of_estimate(config, report) {
+        find("performance_estimate", subject, Severity::Low, value, threshold, words);
     }
     if let Some(rate) = report.error_rate.filter(|rate| *rate > config.error_rate_max) {
         let severity = if rate > 2.0 * config.error_rate_max { Severity::High } else { Severity::Medium };

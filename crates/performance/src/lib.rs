@@ -9,6 +9,8 @@ pub mod pane;
 
 pub mod decay;
 
+pub mod estimated;
+
 pub mod report;
 
 pub mod sequential;

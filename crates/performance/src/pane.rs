@@ -8,6 +8,7 @@ use acgs_reference::{
     answers::{self, Answers},
     counts::joined,
     labels::{self, LabelledScores},
+    said::{SaidCounts, SaidLosses},
     season::Season,
 };
 use acgs_statistics::{moments::Moments, sketch::LogHistogram};
@@ -37,6 +38,10 @@ pub struct PerformancePane {
     pub scores: LabelledScores,
     /// Predictions with labels.
     pub answers: Answers,
+    /// What the model said, by the reference's cells.
+    pub said: SaidCounts,
+    /// The same of rows with labels.
+    pub said_labelled: SaidCounts,
     /// Rows with a label by phase of the season of losses; empty without one.
     pub phase_rows: Vec<u64>,
     /// First and last time of rows with labels, in milliseconds since the epoch.
@@ -44,7 +49,7 @@ pub struct PerformancePane {
 }
 
 /// The columns of the roles that matter here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roles {
     score: Option<usize>,
     prediction: Option<usize>,
@@ -58,6 +63,8 @@ pub struct Roles {
     positive: Option<Arc<str>>,
     /// What predictions were declared to be.
     declared: Option<ModelKind>,
+    /// What came of what the model said, in the reference, and the column of what it says.
+    said: Option<(Arc<SaidLosses>, usize)>,
 }
 
 impl Roles {
@@ -76,6 +83,7 @@ impl Roles {
                 .index_of_role(Role::Label)
                 .and_then(|label| schema.fields()[label].positive.clone()),
             declared: answers::declared_kind(schema),
+            said: None,
         }
     }
 
@@ -96,6 +104,25 @@ impl Roles {
     #[must_use]
     pub fn positive(&self) -> Option<&Arc<str>> {
         self.positive.as_ref()
+    }
+
+    /// Where a reference of such a model knows what came of what it said.
+    #[must_use]
+    pub fn with_said(self, kind: ModelKind, said: Option<SaidLosses>) -> Self {
+        let column = if kind == ModelKind::Binary { self.score } else { self.prediction };
+        Self { said: said.map(Arc::new).zip(column), ..self }
+    }
+
+    /// What came of what the model said.
+    #[must_use]
+    pub fn said(&self) -> Option<&SaidLosses> {
+        self.said.as_ref().map(|(said, _)| &**said)
+    }
+
+    /// Cells of what the model says.
+    #[must_use]
+    pub fn said_cells(&self) -> usize {
+        self.said().map_or(0, |said| said.cells.len())
     }
 
     /// Where losses vary with a season.
@@ -129,7 +156,12 @@ impl PerformancePane {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let phases = self.phase_rows.capacity() * size_of::<u64>();
-        self.latency_sketch.heap_bytes() + self.scores.heap_bytes() + self.answers.heap_bytes() + phases
+        let said = self.said.heap_bytes() + self.said_labelled.heap_bytes();
+        self.latency_sketch.heap_bytes()
+            + self.scores.heap_bytes()
+            + self.answers.heap_bytes()
+            + phases
+            + said
     }
 
     /// Adds rows.
@@ -143,6 +175,9 @@ impl PerformancePane {
             }
             if let Some(column) = roles.error.map(|index| &columns[index]) {
                 self.push_errors(column, rows.rows());
+            }
+            if let Some((said, column)) = &roles.said {
+                said.count(&columns[*column], |_| true, rows.rows(), &mut self.said);
             }
         }
         let Some(label) = roles.label.map(|index| &columns[index]) else { return };
@@ -159,7 +194,12 @@ impl PerformancePane {
         let answered =
             prediction.map_or(labelled, |prediction| self.answers.push(prediction, label, rows.rows()));
         // Where all that was labelled was compared, nothing was lost.
-        if scored.min(answered) < labelled {
+        if scored.min(answered) == labelled {
+            if let Some((said, column)) = &roles.said {
+                let has_label = |row| label.is_valid(row);
+                said.count(&columns[*column], has_label, rows.rows(), &mut self.said_labelled);
+            }
+        } else {
             let is_incomparable = |row: &usize| {
                 let of_score =
                     |it: &Column| it.is_valid(*row) && !labels::can_be_compared(it, (label, positive), *row);
@@ -168,6 +208,10 @@ impl PerformancePane {
                 label.is_valid(*row) && (score.is_some_and(of_score) || prediction.is_some_and(of_prediction))
             };
             self.incomparable_count += (0..rows.rows()).filter(is_incomparable).count() as u64;
+            if let Some((said, column)) = &roles.said {
+                let is_compared = |row| label.is_valid(row) && !is_incomparable(&row);
+                said.count(&columns[*column], is_compared, rows.rows(), &mut self.said_labelled);
+            }
         }
     }
 
@@ -189,6 +233,7 @@ impl PerformancePane {
         Self {
             scores: self.scores.clone(),
             answers: self.answers.clone(),
+            said_labelled: self.said_labelled.clone(),
             phase_rows: self.phase_rows.clone(),
             times_ms: self.times_ms,
             ..Self::default()
@@ -201,12 +246,14 @@ impl PerformancePane {
         self.scores.count().max(self.answers.count())
     }
 
-    /// Whether what came back from outside is what pushing could have made, with so many phases.
+    /// Whether what came back from outside is what pushing could have made, with these roles.
     #[must_use]
-    pub fn is_sound(&self, phases: usize) -> bool {
+    pub fn is_sound(&self, roles: &Roles) -> bool {
+        let (phases, cells) = (roles.phases(), roles.said_cells());
         let sums = self.latency.is_sound() && self.answers.is_sound();
         let counted = [0, phases].contains(&self.phase_rows.len());
-        sums && counted && self.latency_sketch.is_sound() && self.scores.is_sound()
+        let said = self.said.fits(cells) && self.said_labelled.fits(cells);
+        sums && counted && said && self.latency_sketch.is_sound() && self.scores.is_sound()
     }
 
     /// Whether it has any label that was compared.
@@ -245,6 +292,8 @@ impl PerformancePane {
         self.incomparable_count += other.incomparable_count;
         self.scores.merge(&other.scores);
         self.answers.merge(&other.answers);
+        self.said.merge(&other.said);
+        self.said_labelled.merge(&other.said_labelled);
         self.times_ms = joined(self.times_ms, other.times_ms);
         self.phase_rows.resize(self.phase_rows.len().max(other.phase_rows.len()), 0);
         self.phase_rows.iter_mut().zip(&other.phase_rows).for_each(|(own, theirs)| *own += theirs);

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     decay::MonitorState,
+    estimated::Estimated,
     pane::{PerformancePane, Roles},
 };
 use std::sync::Arc;
@@ -101,6 +102,8 @@ pub struct Report {
     pub binary: Option<BinaryFigures>,
     /// Figures of answers by class.
     pub classes: Option<ClassReport>,
+    /// What the loss is likely to be, by what the model said.
+    pub estimated: Option<Estimated>,
 }
 
 /// Figures of a binary model beside its loss.
@@ -261,6 +264,7 @@ pub fn report(
         design_effect,
         binary: BinaryFigures::of(scores, design_effect),
         classes: ClassReport::of(answers, design_effect).filter(|_| !numbers),
+        estimated: None,
     }
 }
 

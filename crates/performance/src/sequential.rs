@@ -10,6 +10,7 @@ use acgs_reference::{
     LossBaseline, ModelKind,
     answers::{self, model_kind},
     loss::{ExpectedLoss, LossPhases},
+    said::SaidLosses,
     variation::factor_among,
 };
 use acgs_statistics::{
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Config,
     decay::{Metric, MonitorState, RecentLoss},
+    estimated::{Record, SettledLook},
     pane::{PerformancePane, Roles},
     report::{self, Beside},
 };
@@ -29,8 +31,13 @@ use crate::{
 const REFERENCE_Z: f64 = 1.645;
 /// Looks that are taken together to say that the loss is not worse.
 const RECENT_LOOKS: usize = 4;
+/// Looks by which estimates are judged: few say little where losses hang together.
+const SETTLED_LOOKS: usize = 16;
 /// Losses below which none of so many rows can be told from none at all (the rule of three).
 const NONE_OF: f64 = 3.0;
+
+/// Rows by which phases of a time are weighed.
+const EVEN_ROWS: i64 = 64;
 
 /// What is known of the model's loss.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +64,8 @@ pub struct Monitor {
     unusable: u64,
     /// Labels of the last looks.
     recent: VecDeque<PerformancePane>,
+    /// The same of more of them, as far as estimates have to come true.
+    settled: VecDeque<SettledLook>,
 }
 
 /// What rows that wait come to.
@@ -87,11 +96,35 @@ impl Expected {
         LossBaseline { loss: mean, loss_standard_error: standard_error, ..self.baseline }
     }
 
+    /// What the baseline is for rows that come evenly over a time.
+    #[must_use]
+    pub fn at(&self, (from_ms, until_ms): (i64, i64)) -> LossBaseline {
+        let season = self.phases.season;
+        let mut phase_rows = vec![0; season.kept_phases()];
+        if !phase_rows.is_empty() {
+            let step_ms = until_ms.saturating_sub(from_ms) / EVEN_ROWS;
+            for row in 0..EVEN_ROWS {
+                let time_ms = from_ms.saturating_add(row * step_ms);
+                if let Some(rows) = phase_rows.get_mut(season.phase(time_ms)) {
+                    *rows += 1;
+                }
+            }
+        }
+        self.of_phases(&phase_rows)
+    }
+
     /// What these rows are held against.
     #[must_use]
     pub fn beside(&self, pane: &PerformancePane) -> Beside {
         let (design_effect, ranking_effect) = self.factors(pane.labelled_count() as f64, self.denser(pane));
         Beside { baseline: Some(self.of_phases(&pane.phase_rows)), design_effect, ranking_effect }
+    }
+
+    /// The design effect of the losses of so many rows of a time, from its first millisecond to its end.
+    #[must_use]
+    pub fn design_effect(&self, rows: u64, (from_ms, until_ms): (i64, i64)) -> f64 {
+        let denser = self.phases.pace.times_denser(rows, Some((from_ms, until_ms)));
+        self.factors(rows as f64, denser).0
     }
 
     /// The design effects of so many rows, of their losses and of their ranking, where so many of them come in that time.
@@ -126,9 +159,16 @@ impl Monitor {
             }
             Some(Seen::Look(look)) => look,
         };
-        self.recent.extend(self.waiting.take());
+        if let Some(pane) = self.waiting.take() {
+            let said = pane.said_labelled.clone();
+            self.settled.push_back(SettledLook { said, loss: look.loss, times_ms: pane.times_ms });
+            self.recent.push_back(pane);
+        }
         while self.recent.len() > RECENT_LOOKS {
             self.recent.pop_front();
+        }
+        while self.settled.len() > SETTLED_LOOKS {
+            self.settled.pop_front();
         }
         self.looks += 1;
         if let Some((metric, _)) = self.standing {
@@ -186,12 +226,21 @@ impl Monitor {
         })
     }
 
+    /// How estimates of the last looks came true.
+    #[must_use]
+    pub fn record(&self, config: &Config, expected: &Expected, said: &SaidLosses) -> Option<Record> {
+        let margin = config.loss_margin * expected.baseline.loss;
+        Record::of(said, self.settled.iter(), margin, |rows, times_ms| expected.design_effect(rows, times_ms))
+    }
+
     /// Whether what came back from outside can be used.
     #[must_use]
-    pub fn fits(&self, is_sound: impl Fn(&PerformancePane) -> bool) -> bool {
+    pub fn fits(&self, cells: usize, is_sound: impl Fn(&PerformancePane) -> bool) -> bool {
         self.decline.fits(self.looks)
             && self.waiting.iter().chain(&self.recent).all(is_sound)
             && self.recent.len() <= RECENT_LOOKS
+            && self.settled.len() <= SETTLED_LOOKS
+            && self.settled.iter().all(|look| look.said.fits(cells))
             && self.standing.is_none_or(|(_, since)| since <= self.looks)
     }
 }

@@ -260,7 +260,8 @@ fn yes_or_no(is_yes: bool) -> ClassName<'static> {
     ClassName::Word(if is_yes { "yes" } else { "no" })
 }
 
-fn number(cell: Cell<'_>) -> Option<f64> {
+/// A number that can be one.
+pub(crate) fn number(cell: Cell<'_>) -> Option<f64> {
     let number = match cell {
         Cell::Number(number) => number,
         Cell::Integer(number) => number as f64,

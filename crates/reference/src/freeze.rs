@@ -17,6 +17,7 @@ use crate::{
     pairs::{PairCounts, Pairs},
     places::Places,
     reference::{FeatureReference, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
+    said::SaidLosses,
     season::Season,
     sides, spans,
 };
@@ -50,6 +51,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
             .index_of_role(Role::Label)
             .and_then(|label| schema.fields()[label].positive.clone()),
         loss_phases: LossPhases::default(),
+        said_losses: None,
         created_ms: 0,
         constitutional_hash: String::new(),
         season: Season::None,
@@ -59,6 +61,8 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
         pace: Pace::default(),
         pairs: Pairs::default(),
     };
+    reference.said_losses =
+        reference.baseline.as_ref().and_then(|baseline| SaidLosses::measure(baseline, schema, batches));
     let order = spans::measure(&mut reference, schema, batches);
     if let (Some(baseline), Some(order)) = (&reference.baseline, &order) {
         reference.loss_phases =

@@ -25,6 +25,10 @@ pub mod pairs;
 
 pub mod class_counts;
 
+mod said_message;
+
+pub mod said;
+
 pub mod answers;
 
 pub mod baseline;

@@ -16,6 +16,7 @@ use crate::{
     pace::Pace,
     pairs::{FEATURES_MAX, PairCounts, Pairs},
     reference::{CATEGORIES_MAX, FeatureReference, Reference, SEEN_MAX, Shape, is_categorical},
+    said_message,
     season::Season,
     variation::Variation,
 };
@@ -59,6 +60,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         from_ms: reference.from_ms,
         until_ms: reference.until_ms,
         pace: Some(pace_to_proto(reference.pace)),
+        said_losses: reference.said_losses.as_ref().map(said_message::to_proto),
         pairs: (!reference.pairs.is_empty()).then(|| pairs_to_proto(&reference.pairs)),
     }
 }
@@ -281,6 +283,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         baseline: message.baseline.map(baseline),
         positive_label: (!message.positive_label.is_empty()).then(|| message.positive_label.as_str().into()),
         loss_phases: loss_phases(message.loss_phases.unwrap_or_default())?,
+        said_losses: message.said_losses.map(said_message::decode).transpose()?,
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,

@@ -7,7 +7,8 @@ use acgs_columns::{Field, Kind, Role, Scale};
 use acgs_statistics::cells::Cells;
 
 use crate::{
-    baseline::LossBaseline, loss::LossPhases, pace::Pace, pairs::Pairs, season::Season, variation::Variation,
+    baseline::LossBaseline, loss::LossPhases, pace::Pace, pairs::Pairs, said::SaidLosses, season::Season,
+    variation::Variation,
 };
 
 /// Most categories of a field that are told apart.
@@ -43,6 +44,8 @@ pub struct Reference {
     pub positive_label: Option<Arc<str>>,
     /// What time shows of that.
     pub loss_phases: LossPhases,
+    /// What came of what the model said.
+    pub said_losses: Option<SaidLosses>,
     /// When it was put.
     pub created_ms: i64,
     /// The constitution that it was frozen under; empty until it is stored.

@@ -26,6 +26,12 @@ pub(crate) fn area_cell(score: f64) -> usize {
     if is_low { HALF_CELLS - 1 - from_half } else { HALF_CELLS + from_half }
 }
 
+/// Where cells begin that are so many of these wide, but the first: scores in one are a quarter of their odds apart with 4, down to 1e-6.
+#[must_use]
+pub fn score_edges(wide: usize) -> Vec<f64> {
+    (wide..AREA_CELLS).step_by(wide.max(1)).map(cell_start).collect()
+}
+
 /// The smallest score of a cell.
 pub(crate) fn cell_start(cell: usize) -> f64 {
     let is_low = cell < HALF_CELLS;

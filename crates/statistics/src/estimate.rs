@@ -55,8 +55,17 @@ impl Estimate {
             let square = Z_95 * Z_95;
             return Some(Self { lower: 0.0, upper: square / (moments.count() as f64 + square), ..plain });
         }
-        let factor = (Z_95 * plain.standard_error / plain.value).exp();
-        Some(Self { lower: plain.value / factor, upper: plain.value * factor, ..plain })
+        Some(Self::of_loss(plain.value, plain.standard_error))
+    }
+
+    /// A mean of losses, likewise.
+    #[must_use]
+    pub fn of_loss(value: f64, standard_error: f64) -> Self {
+        if value <= 0.0 {
+            return Self { lower: 0.0, ..Self::new(value, standard_error) };
+        }
+        let factor = (Z_95 * standard_error / value).exp();
+        Self { value, standard_error, lower: value / factor, upper: value * factor }
     }
 
     /// A share of so many, with Wilson's interval (1927).

@@ -2,7 +2,7 @@
 //! It must never know time, tokio, protobuf, or what a number stands for.
 //!
 //! Reading order: [`moments`], [`sketch`], [`distinct`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
-//! [`estimate`], [`score`], [`classification`], [`regression`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
+//! [`estimate`], [`area_cells`], [`score`], [`classification`], [`regression`], [`classes`], [`calibration`], [`expected_loss`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
 //! that are not finite never enter an estimator, callers count them.
 
 pub mod moments;
@@ -21,11 +21,15 @@ pub mod multiple;
 
 pub mod estimate;
 
-mod area_cells;
+pub mod area_cells;
 
 pub mod score;
 
 pub mod classification;
+
+pub mod calibration;
+
+pub mod expected_loss;
 
 pub mod classes;
 

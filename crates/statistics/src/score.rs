@@ -253,8 +253,9 @@ pub fn area_exact(scores: &[f64], labels: &[bool]) -> Option<Estimate> {
     area(groups)
 }
 
-/// Mann and Whitney's count over groups of tied scores, ascending; standard error after Hanley and McNeil (1982).
-fn area(groups: impl Iterator<Item = (f64, f64)>) -> Option<Estimate> {
+/// Area under the ROC curve of groups of tied scores, ascending: positives and negatives of each, which may be expectations. Mann and Whitney's count;
+/// standard error after Hanley and McNeil (1982). `None` with one class only.
+pub fn area(groups: impl Iterator<Item = (f64, f64)>) -> Option<Estimate> {
     let (mut wins, mut positives, mut negatives) = (0.0, 0.0, 0.0);
     for (positive, negative) in groups {
         wins += positive * (negatives + negative / 2.0);

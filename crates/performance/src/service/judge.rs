@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    estimated::Estimated,
     findings,
     pane::{PerformancePane, Roles},
     report::{self, Beside},
@@ -87,6 +88,9 @@ impl Assessor for PerformanceAssessor {
         let reference = configs.iter().find(|(kind, _)| kind == "reference");
         let reference = reference.map(|(_, content)| message::decode(content)).transpose()?;
         let declared = reference.as_ref().and_then(|reference| reference.positive_label.clone());
+        let said = reference
+            .as_ref()
+            .and_then(|reference| Some((reference.baseline.as_ref()?.kind, reference.said_losses.clone())));
         let expected = reference.and_then(|reference| {
             // A loss of a few rows is nothing to be measured by.
             let is_sound = |it: f64| it.is_finite() && it >= 0.0;
@@ -99,6 +103,10 @@ impl Assessor for PerformanceAssessor {
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let roles = Roles::new(&open.schema).in_season(season).or_positive(declared);
         let same_kind = |kind| roles.declared().is_none_or(|declared| declared == kind);
+        let roles = match said.filter(|(kind, _)| expected.is_some() && same_kind(*kind)) {
+            Some((kind, said)) => roles.clone().with_said(kind, said),
+            None => roles.clone(),
+        };
         let can_be_measured =
             expected.as_ref().filter(|it| it.baseline.loss > 0.0 && same_kind(it.baseline.kind));
         let budget = can_be_measured.filter(|_| !open.once).and_then(|_| self.config.budget(open.pane_ms));
@@ -114,11 +122,11 @@ impl Assessor for PerformanceAssessor {
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.is_sound(plan.roles.phases())
+        pane.is_sound(&plan.roles)
     }
 
     fn carries(&self, plan: &Self::Plan, carry: &Self::Carry) -> bool {
-        carry.monitor.fits(|pane| self.fits(plan, pane))
+        carry.monitor.fits(plan.roles.said_cells(), |pane| self.fits(plan, pane))
     }
 
     fn bears_labels(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
@@ -185,6 +193,12 @@ impl Assessor for PerformanceAssessor {
             let tells = carried.carry.tells(&window.key);
             carried.carry.monitor.state(&self.config, expected, budget, tells)
         });
+        report.estimated = plan.roles.said().zip(plan.expected.as_ref()).and_then(|(said, expected)| {
+            let record = carried.carry.monitor.record(&self.config, expected, said);
+            let time = (window.start_ms, window.end_ms);
+            let reference = (expected.at(time), expected.design_effect(pane.row_count, time));
+            Estimated::of(&self.config, said, &pane.said, reference, record)
+        });
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
@@ -230,3 +244,7 @@ mod kinds_tests;
 #[cfg(test)]
 #[path = "decay_tests.rs"]
 mod decay_tests;
+
+#[cfg(test)]
+#[path = "estimated_tests.rs"]
+mod estimated_tests;

@@ -10,6 +10,7 @@ use acgs_statistics::{
 
 use crate::{
     decay::{Metric, MonitorState, RecentLoss},
+    estimated::{Estimated, Trust},
     report::{BinaryFigures, ClassReport, Report, State},
     sla::Violation,
 };
@@ -65,6 +66,28 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         binary: report.binary.as_ref().map(binary),
         classes: report.classes.as_ref().map(classes),
         mean_absolute_percentage_error: report.relative_error.map(estimate),
+        estimated: report.estimated.as_ref().map(estimated),
+    }
+}
+
+fn estimated(found: &Estimated) -> proto::EstimatedPerformance {
+    let trust = match found.trust {
+        Trust::Trusted => proto::EstimateTrust::Trusted,
+        Trust::Untrusted => proto::EstimateTrust::Untrusted,
+        Trust::Unknown => proto::EstimateTrust::Unknown,
+    };
+    proto::EstimatedPerformance {
+        row_count: found.row_count,
+        loss: Some(estimate(found.loss)),
+        accuracy: found.accuracy.map(estimate),
+        auc: found.auc.map(estimate),
+        beyond_share: found.beyond_share,
+        trust: trust.into(),
+        trust_reason: found.reason.clone(),
+        record_realised: found.record.map(|record| record.realised),
+        record_estimated: found.record.map(|record| estimate(record.estimated)),
+        record_until_ms: found.record.and_then(|record| record.until_ms),
+        model_kind: message::model_kind_to_proto(found.baseline.kind).into(),
     }
 }
 
