@@ -40,7 +40,7 @@ pub struct PerformancePane {
     pub answers: Answers,
     /// What the model said, by the reference's cells.
     pub said: SaidCounts,
-    /// The same of rows with labels.
+    /// The same of rows with labels; of scores their own sums tell it.
     pub said_labelled: SaidCounts,
     /// Rows with a label by phase of the season of losses; empty without one.
     pub phase_rows: Vec<u64>,
@@ -194,8 +194,9 @@ impl PerformancePane {
         let answered =
             prediction.map_or(labelled, |prediction| self.answers.push(prediction, label, rows.rows()));
         // Where all that was labelled was compared, nothing was lost.
+        let of_answers = roles.said.as_ref().filter(|(_, column)| Some(*column) == roles.prediction);
         if scored.min(answered) == labelled {
-            if let Some((said, column)) = &roles.said {
+            if let Some((said, column)) = of_answers {
                 let has_label = |row| label.is_valid(row);
                 said.count(&columns[*column], has_label, rows.rows(), &mut self.said_labelled);
             }
@@ -208,7 +209,7 @@ impl PerformancePane {
                 label.is_valid(*row) && (score.is_some_and(of_score) || prediction.is_some_and(of_prediction))
             };
             self.incomparable_count += (0..rows.rows()).filter(is_incomparable).count() as u64;
-            if let Some((said, column)) = &roles.said {
+            if let Some((said, column)) = of_answers {
                 let is_compared = |row| label.is_valid(row) && !is_incomparable(&row);
                 said.count(&columns[*column], is_compared, rows.rows(), &mut self.said_labelled);
             }

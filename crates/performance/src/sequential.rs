@@ -148,7 +148,13 @@ impl Monitor {
     }
 
     /// Looks, when enough rows of either kind have come.
-    pub fn look_when_enough(&mut self, config: &Config, expected: &Expected, budget: Budget) {
+    pub fn look_when_enough(
+        &mut self,
+        config: &Config,
+        expected: &Expected,
+        said: Option<&SaidLosses>,
+        budget: Budget,
+    ) {
         let look = match self.waiting.as_ref().map(|pane| Look::of(config, expected, pane)) {
             None | Some(Seen::TooFew) => return,
             Some(Seen::Unusable) => {
@@ -160,8 +166,15 @@ impl Monitor {
             Some(Seen::Look(look)) => look,
         };
         if let Some(pane) = self.waiting.take() {
-            let said = pane.said_labelled.clone();
-            self.settled.push_back(SettledLook { said, loss: look.loss, times_ms: pane.times_ms });
+            let of = |said: &SaidLosses| match expected.baseline.kind {
+                ModelKind::Binary => {
+                    let scores = pane.scores.mapped(Some(expected.baseline.coding)).scores;
+                    said.of_area_cells(scores.by_area_cell())
+                }
+                ModelKind::Classes | ModelKind::Regression => pane.said_labelled.clone(),
+            };
+            let settled = |said| SettledLook { said: of(said), loss: look.loss, times_ms: pane.times_ms };
+            self.settled.extend(said.map(settled));
             self.recent.push_back(pane);
         }
         while self.recent.len() > RECENT_LOOKS {

@@ -272,6 +272,10 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         Problem::field("reference.empty_fields", "BAD_REFERENCE", "has a field of no known kind")
     })?;
     let pairs = pairs(message.pairs.unwrap_or_default(), features.len())?;
+    let baseline = message.baseline.map(baseline);
+    let kind = baseline.as_ref().map(|baseline| baseline.kind);
+    let said_losses =
+        message.said_losses.zip(kind).map(|(said, kind)| said_message::decode(said, kind)).transpose()?;
     Ok(Reference {
         name: message.name,
         version: message.version,
@@ -280,10 +284,10 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         window_ms: message.window_ms,
         features,
         empty_fields,
-        baseline: message.baseline.map(baseline),
+        baseline,
         positive_label: (!message.positive_label.is_empty()).then(|| message.positive_label.as_str().into()),
         loss_phases: loss_phases(message.loss_phases.unwrap_or_default())?,
-        said_losses: message.said_losses.map(said_message::decode).transpose()?,
+        said_losses,
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,

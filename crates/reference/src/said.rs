@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use acgs_columns::{Cell, Column, RecordBatch, Role, Schema, Values};
 use acgs_statistics::{
-    area_cells::score_edges,
+    area_cells::{AREA_CELLS, area_cell, cell_start, score_edges},
     calibration::{Scored, rising_shares},
     expected_loss::LossCell,
     moments::Moments,
@@ -29,17 +29,38 @@ const SCORE_CELL_WIDTH: usize = 4;
 /// Where a yes begins.
 const HALF: f64 = 0.5;
 
+/// Cells by size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sizes {
+    /// Where cells but the first begin, ascending.
+    pub edges: Vec<f64>,
+    /// The smallest number of the reference.
+    pub minimum: f64,
+    /// The largest.
+    pub maximum: f64,
+}
+
+impl Sizes {
+    fn place(&self, value: f64) -> usize {
+        self.edges.partition_point(|edge| *edge <= value)
+    }
+
+    fn knows(&self, value: f64) -> bool {
+        (self.minimum..=self.maximum).contains(&value)
+    }
+}
+
 /// How answers are told apart.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SaidBy {
-    /// By size: where cells but the first begin, ascending, and the smallest and the largest of all.
-    Numbers {
-        /// One less than cells.
-        edges: Vec<f64>,
-        /// Of the reference.
-        minimum: f64,
-        /// Of the reference.
-        maximum: f64,
+    /// Amounts.
+    Amounts(Sizes),
+    /// Scores: to a cell of the area under the ROC curve.
+    Scores {
+        /// Where cells are.
+        sizes: Sizes,
+        /// The cell of each of the area's.
+        places: Vec<u8>,
     },
     /// By name, one of each cell.
     Classes(HashMap<String, usize>),
@@ -101,6 +122,15 @@ impl SaidCounts {
             self.counts[place] += 1;
         }
         self.beyond += u64::from(place.is_none_or(|(_, is_known)| !is_known));
+    }
+}
+
+impl SaidBy {
+    /// Of scores.
+    #[must_use]
+    pub fn scores(sizes: Sizes) -> Self {
+        let places = (0..AREA_CELLS).map(|cell| sizes.place(cell_start(cell)).min(CELLS_MAX - 1) as u8);
+        Self::Scores { places: places.collect(), sizes }
     }
 }
 
@@ -176,7 +206,7 @@ impl SaidLosses {
             }
         });
         let cells: Vec<LossCell> = cells.collect();
-        (!pairs.is_empty()).then_some(Self { by: SaidBy::Numbers { edges, minimum, maximum }, cells })
+        (!pairs.is_empty()).then_some(Self { by: SaidBy::scores(Sizes { edges, minimum, maximum }), cells })
     }
 
     /// Of amounts with their losses.
@@ -193,7 +223,7 @@ impl SaidLosses {
             of_cells[edges.partition_point(|edge| edge <= value)].push(*loss);
         }
         let cells = of_cells.iter().map(|losses| cell(losses)).collect();
-        Some(Self { by: SaidBy::Numbers { edges, minimum, maximum }, cells })
+        Some(Self { by: SaidBy::Amounts(Sizes { edges, minimum, maximum }), cells })
     }
 
     fn of_classes<'a>(rows: impl Iterator<Item = (Cow<'a, str>, bool)>) -> Option<Self> {
@@ -224,21 +254,23 @@ impl SaidLosses {
     #[must_use]
     pub fn first_yes(&self) -> usize {
         match &self.by {
-            SaidBy::Numbers { edges, minimum, .. } if *minimum < HALF => {
-                1 + edges.partition_point(|edge| *edge < HALF)
+            SaidBy::Scores { sizes, .. } if sizes.minimum < HALF => {
+                1 + sizes.edges.partition_point(|edge| *edge < HALF)
             }
-            SaidBy::Numbers { .. } | SaidBy::Classes(_) => 0,
+            SaidBy::Scores { .. } | SaidBy::Amounts(_) | SaidBy::Classes(_) => 0,
         }
     }
 
     /// Counts answers of rows that are wanted.
     pub fn count(&self, said: &Column, wanted: impl Fn(usize) -> bool, rows: usize, into: &mut SaidCounts) {
         match (&said.values, &self.by) {
-            // Dense doubles are the common case, and the fast one.
-            (Values::Double(values), SaidBy::Numbers { .. }) if said.validity.is_none() => {
-                for (_, value) in values.iter().enumerate().filter(|(row, _)| wanted(*row)) {
-                    if value.is_finite() {
-                        into.add(self, self.place_of_number(*value));
+            // Dense scores are the common case, and the fast one.
+            (Values::Double(values), SaidBy::Scores { sizes, places }) if said.validity.is_none() => {
+                into.counts.resize(self.cells.len(), 0);
+                for (_, score) in values.iter().enumerate().filter(|(row, _)| wanted(*row)) {
+                    if score.is_finite() {
+                        into.counts[usize::from(places[area_cell(score.clamp(0.0, 1.0))])] += 1;
+                        into.beyond += u64::from(!sizes.knows(*score));
                     }
                 }
             }
@@ -253,15 +285,26 @@ impl SaidLosses {
     /// The cell of an answer, and whether the reference has any like it.
     fn place(&self, said: Cell<'_>) -> Option<(usize, bool)> {
         match &self.by {
-            SaidBy::Numbers { .. } => self.place_of_number(answers::number(said)?),
+            SaidBy::Amounts(sizes) => {
+                let value = answers::number(said)?;
+                Some((sizes.place(value), sizes.knows(value)))
+            }
+            SaidBy::Scores { sizes, places } => {
+                let score = answers::number(said)?;
+                Some((usize::from(places[area_cell(score.clamp(0.0, 1.0))]), sizes.knows(score)))
+            }
             SaidBy::Classes(places) => places.get(&*name(said)?).map(|place| (*place, true)),
         }
     }
 
-    fn place_of_number(&self, value: f64) -> Option<(usize, bool)> {
-        let SaidBy::Numbers { edges, minimum, maximum } = &self.by else { return None };
-        let place = edges.partition_point(|edge| *edge <= value);
-        Some((place, (*minimum..=*maximum).contains(&value)))
+    /// Scores that were counted by cells of the area.
+    #[must_use]
+    pub fn of_area_cells(&self, counts: impl Iterator<Item = u64>) -> SaidCounts {
+        let mut found = SaidCounts { counts: vec![0; self.cells.len()], beyond: 0 };
+        if let SaidBy::Scores { places, .. } = &self.by {
+            places.iter().zip(counts).for_each(|(place, rows)| found.counts[usize::from(*place)] += rows);
+        }
+        found
     }
 }
 

@@ -7,8 +7,9 @@ use acgs_statistics::expected_loss::LossCell;
 use acgs_vocabulary::Problem;
 
 use crate::{
+    baseline::ModelKind,
     class_counts::COUNTED_MAX,
-    said::{CELLS_MAX, SaidBy, SaidLosses},
+    said::{CELLS_MAX, SaidBy, SaidLosses, Sizes},
 };
 
 /// The message.
@@ -21,9 +22,9 @@ pub(crate) fn to_proto(said: &SaidLosses) -> proto::SaidLosses {
     });
     let mut message = proto::SaidLosses { cells: cells.collect(), ..proto::SaidLosses::default() };
     match &said.by {
-        SaidBy::Numbers { edges, minimum, maximum } => {
-            message.edges.clone_from(edges);
-            (message.minimum, message.maximum) = (*minimum, *maximum);
+        SaidBy::Amounts(sizes) | SaidBy::Scores { sizes, .. } => {
+            message.edges.clone_from(&sizes.edges);
+            (message.minimum, message.maximum) = (sizes.minimum, sizes.maximum);
         }
         SaidBy::Classes(places) => {
             message.classes.resize(places.len(), String::new());
@@ -33,11 +34,11 @@ pub(crate) fn to_proto(said: &SaidLosses) -> proto::SaidLosses {
     message
 }
 
-/// From the message.
+/// From the message, of such a model.
 ///
 /// # Errors
 /// `BAD_REFERENCE`.
-pub(crate) fn decode(message: proto::SaidLosses) -> Result<SaidLosses, Problem> {
+pub(crate) fn decode(message: proto::SaidLosses, kind: ModelKind) -> Result<SaidLosses, Problem> {
     let bad = |what: &str| Problem::field("reference.said_losses", "BAD_REFERENCE", what);
     let cell = |it: &proto::LossCell| {
         let sound = it.rows > 0
@@ -60,7 +61,8 @@ pub(crate) fn decode(message: proto::SaidLosses) -> Result<SaidLosses, Problem> 
         if !(fits && sorted && all.iter().all(|edge| edge.is_finite())) {
             return Err(bad("does not have at most 256 cells between ascending edges"));
         }
-        SaidBy::Numbers { edges: message.edges, minimum: message.minimum, maximum: message.maximum }
+        let sizes = Sizes { edges: message.edges, minimum: message.minimum, maximum: message.maximum };
+        if kind == ModelKind::Binary { SaidBy::scores(sizes) } else { SaidBy::Amounts(sizes) }
     } else {
         let names = message.classes.into_iter().enumerate().map(|(place, name)| (name, place));
         let places: HashMap<String, usize> = names.collect();

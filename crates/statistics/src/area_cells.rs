@@ -6,9 +6,10 @@ const OCTAVES: [usize; 18] = [128, 64, 32, 32, 32, 32, 16, 16, 16, 16, 16, 16, 1
 /// Cells below a half.
 pub(crate) const HALF_CELLS: usize = 512;
 /// All cells.
-pub(crate) const AREA_CELLS: usize = 2 * HALF_CELLS;
-/// Where a score is, in ascending order.
-pub(crate) fn area_cell(score: f64) -> usize {
+pub const AREA_CELLS: usize = 2 * HALF_CELLS;
+/// Where a score in [0, 1] is, in ascending order.
+#[must_use]
+pub fn area_cell(score: f64) -> usize {
     let is_low = score < 0.5;
     let tail = if is_low { score } else { 1.0 - score };
     let bits = tail.to_bits();
@@ -33,7 +34,8 @@ pub fn score_edges(wide: usize) -> Vec<f64> {
 }
 
 /// The smallest score of a cell.
-pub(crate) fn cell_start(cell: usize) -> f64 {
+#[must_use]
+pub fn cell_start(cell: usize) -> f64 {
     let is_low = cell < HALF_CELLS;
     let from_half = if is_low { HALF_CELLS - 1 - cell } else { cell - HALF_CELLS };
     let (mut before, mut octave) = (0, 0);

@@ -199,6 +199,11 @@ impl ScoreSums {
         found
     }
 
+    /// Pairs by cell of the area; empty until the first.
+    pub fn by_area_cell(&self) -> impl Iterator<Item = u64> {
+        self.groups().map(|(positive, negative)| positive + negative)
+    }
+
     fn groups(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         self.positives.iter().zip(&self.negatives).map(|(yes, no)| (u64::from(*yes), u64::from(*no)))
     }

@@ -51,7 +51,7 @@ impl Watched {
         let mut pane = PerformancePane::default();
         pane.push(&self.roles, &self.source.rows(case.rows, window_ms, now));
         self.monitor.wait(&pane);
-        self.monitor.look_when_enough(config, &self.expected, budget);
+        self.monitor.look_when_enough(config, &self.expected, None, budget);
         self.monitor.state(config, &self.expected, budget, true).alarms
     }
 }

@@ -212,7 +212,7 @@ impl PerformanceAssessor {
     fn look(&self, plan: &Plan, carry: &mut Carry) {
         let (Some(expected), Some(budget)) = (&plan.expected, plan.budget) else { return };
         if std::mem::take(&mut carry.waits) {
-            carry.monitor.look_when_enough(&self.config, expected, budget);
+            carry.monitor.look_when_enough(&self.config, expected, plan.roles.said(), budget);
         }
     }
 }
