@@ -8,6 +8,7 @@ mod balancing;
 mod binary;
 mod capture_truth;
 mod captures;
+mod codings;
 mod constitution;
 mod contract;
 mod deployment_refusals;

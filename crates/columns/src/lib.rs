@@ -11,6 +11,8 @@ pub mod cell;
 
 pub mod batch;
 
+pub mod labels;
+
 pub mod record;
 
 pub mod builder;

@@ -20,7 +20,7 @@ pub struct Capture {
     /// The name of the label that comes later; empty for none.
     #[serde(default)]
     pub label: String,
-    /// Whether the label is a number; otherwise it is true or false.
+    /// Whether the label is an amount; otherwise it says yes or no, in whatever coding it comes.
     #[serde(default)]
     pub label_is_number: bool,
     /// The reference that drift and decay are measured from; empty for none.

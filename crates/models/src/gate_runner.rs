@@ -18,6 +18,7 @@ use crate::{
     job_files::{dataset_key, scores_key},
     job_holds::JobHolds,
     ledger_writer::LedgerWriter,
+    truth::{Seen, Truth},
 };
 
 /// Between attempts while the home cannot be reached.
@@ -147,13 +148,17 @@ fn holdout(schema: &Schema, batches: &[RecordBatch], scores: &[f64]) -> Holdout 
         ..Holdout::default()
     };
     let mut scores = scores.iter().copied();
+    let (mut seen, mut truths) = (Seen::default(), Vec::new());
     for batch in batches {
         let number =
             |place: Option<usize>, row: usize| place.and_then(|place| batch.columns()[place].number(row));
         for row in 0..batch.rows() {
             let time = place(Role::Timestamp).and_then(|place| batch.columns()[place].integer(row));
             holdout.times_ms.push(time.unwrap_or(0));
-            holdout.labels.push(number(place(Role::Label), row).unwrap_or(f64::NAN));
+            let truth = place(Role::Label)
+                .and_then(|place| Truth::of(&schema.fields()[place], &batch.columns()[place], row));
+            truth.iter().for_each(|truth| seen.look(*truth));
+            truths.push(truth);
             holdout.challenger.push(scores.next().unwrap_or(f64::NAN));
             holdout.served.push(number(served, row));
             for (slice, place) in holdout.slices.iter_mut().zip(&texts) {
@@ -161,5 +166,7 @@ fn holdout(schema: &Schema, batches: &[RecordBatch], scores: &[f64]) -> Holdout 
             }
         }
     }
+    let number = |truth: Option<Truth>| truth.and_then(|truth| seen.number(truth)).unwrap_or(f64::NAN);
+    holdout.labels = truths.into_iter().map(number).collect();
     holdout
 }

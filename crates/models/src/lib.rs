@@ -25,6 +25,8 @@ pub mod job_holds;
 
 pub mod job_preparer;
 
+mod truth;
+
 pub mod gate_runner;
 
 pub mod blob_retention;

@@ -66,8 +66,8 @@ impl LabelKinds {
         Some(Self { id: spec.schema.fields()[id].kind, label: spec.late_label.as_ref()?.kind })
     }
 
-    /// Whether labels of a schema can be joined. A truth may come as a boolean where the stream has numbers, and as an integer where it has
-    /// doubles.
+    /// Whether labels of a schema can be joined. A truth may come in another kind than the stream's, as a word or a number that says the same: one
+    /// that cannot be said so is dropped and counted.
     fn check(self, labels: &Schema) -> Result<(), Problem> {
         let kind = |role| labels.index_of_role(role).map(|place| labels.fields()[place].kind);
         let bad = |what: &str, own: Option<Kind>, theirs: Kind| {
@@ -78,10 +78,9 @@ impl LabelKinds {
         if kind(Role::Id) != Some(self.id) {
             return bad("ID", kind(Role::Id), self.id);
         }
-        match (self.label, kind(Role::Label)) {
-            (own, Some(theirs)) if own == theirs => Ok(()),
-            (Kind::Double, Some(Kind::Int64 | Kind::Boolean)) | (Kind::Int64, Some(Kind::Boolean)) => Ok(()),
-            (own, theirs) => bad("LABEL", theirs, own),
+        match kind(Role::Label) {
+            Some(_) => Ok(()),
+            None => bad("LABEL", None, self.label),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use acgs_client::{OnLoss, SessionConfig, SessionError, WindowSession, dial};
-use acgs_columns::{Field, Kind, RecordBatch, Role, Schema};
+use acgs_columns::{Field, Kind, RecordBatch, Role, Scale, Schema};
 use acgs_contracts::{
     common::v1::{RecordBatch as BatchMessage, ReferenceSelector},
     lifecycle::v1::Capture,
@@ -252,6 +252,7 @@ fn label_schema(shape: &Schema, spec: &Capture) -> Option<Schema> {
     if spec.label.is_empty() {
         return None;
     }
-    let kind = if spec.label_is_number { Kind::Double } else { Kind::Boolean };
-    Schema::new(vec![id.clone(), Field::new(&spec.label, kind, Role::Label)]).ok()
+    // Numbers hold labels of yes and no in every coding, until it is known which of them says yes.
+    let scale = spec.label_is_number.then_some(Scale::Numeric);
+    Schema::new(vec![id.clone(), Field { scale, ..Field::new(&spec.label, Kind::Double, Role::Label) }]).ok()
 }

@@ -2,7 +2,7 @@
 //! bet on the difference. Read from the record log, so that it can be read again. It must not know what follows from it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -20,12 +20,16 @@ use acgs_vocabulary::{
     ports::records::{FrameRows, KeptPlace, ModelRecords, RecordFrame},
 };
 
+use crate::truth::{Seen, Truth};
+
 use super::pairs::{BASELINE, CANDIDATE, Outcome, Pairs, Side, Spoken};
 
 /// Lives of streams whose frames are told apart from those that are sent again.
 const STREAMS_MAX: usize = 4_096;
 /// Chunks of one life that are told apart: more than can be on their way into the log at once.
 const RECENT_MAX: usize = 1_024;
+/// Pairs of ones alone that wait for a label that says what those mean; with more, a one is a yes.
+const UNSETTLED_MAX: usize = 10_000;
 
 /// Losses of the deployments that are open.
 #[derive(Debug)]
@@ -43,6 +47,9 @@ struct Reading {
     /// The newest chunks of each life of a stream's partition: what comes again has been seen.
     recent: HashMap<(String, String), BTreeSet<KeptPlace>>,
     pairs: Pairs,
+    /// What labels have shown of how they are meant, and pairs that came before.
+    seen: Seen,
+    unsettled: VecDeque<[Outcome; 2]>,
     bets: MeanBets,
 }
 
@@ -135,10 +142,13 @@ impl Reading {
     }
 
     fn take_labels(&mut self, batch: &RecordBatch, wanted: &Wanted) {
-        let column = |role| batch.schema().index_of_role(role).map(|place| &batch.columns()[place]);
-        let (Some(ids), Some(labels)) = (column(Role::Id), column(Role::Label)) else { return };
+        let column = |role| {
+            let place = batch.schema().index_of_role(role)?;
+            Some((&batch.schema().fields()[place], &batch.columns()[place]))
+        };
+        let (Some((_, ids)), Some(labels)) = (column(Role::Id), column(Role::Label)) else { return };
         for row in 0..batch.rows() {
-            let label = labels.number(row).filter(|label| label.is_finite());
+            let label = Truth::of(labels.0, labels.1, row);
             if let (Some(id), Some(label)) = (RecordId::of(ids, row), label)
                 && let Some(complete) = self.pairs.label(id, label)
             {
@@ -151,7 +161,8 @@ impl Reading {
         let schema = batch.schema();
         let column = |role| schema.index_of_role(role).map(|place| &batch.columns()[place]);
         let (Some(ids), Some(scores)) = (column(Role::Id), column(Role::Score)) else { return };
-        let (labels, times) = (column(Role::Label), column(Role::Timestamp));
+        let label_field = schema.index_of_role(Role::Label).map(|place| &schema.fields()[place]);
+        let (labels, times) = (label_field.zip(column(Role::Label)), column(Role::Timestamp));
         let calls = schema.index_of(CALL_FIELD).filter(|place| schema.fields()[*place].kind == Kind::Int64);
         let calls = calls.map(|place| &batch.columns()[place]);
         for row in 0..batch.rows() {
@@ -161,7 +172,7 @@ impl Reading {
             self.begun |= side == CANDIDATE;
             let call = calls.and_then(|calls| calls.integer(row));
             let time_ms = times.and_then(|times| times.integer(row)).unwrap_or(0);
-            let label = labels.and_then(|labels| labels.number(row)).filter(finite);
+            let label = labels.and_then(|(field, labels)| Truth::of(field, labels, row));
             if let Some(complete) = self.pairs.record(Spoken { side, call, time_ms, id, score, label }) {
                 self.bet(complete, wanted);
             }
@@ -189,13 +200,22 @@ impl Reading {
         recent.insert(frame.place)
     }
 
-    fn bet(&mut self, [candidate, baseline]: [Outcome; 2], wanted: &Wanted) {
+    /// Bets on a pair, when it is known what a one means: the first ones wait until then.
+    fn bet(&mut self, pair: [Outcome; 2], wanted: &Wanted) {
+        pair.iter().for_each(|outcome| self.seen.look(outcome.label));
+        self.unsettled.push_back(pair);
+        if !self.seen.is_settled() && self.unsettled.len() <= UNSETTLED_MAX {
+            return;
+        }
         let LossTolerance { tolerated, unacceptable, range, .. } = wanted.tolerance;
-        let share = |Outcome { score, label }: Outcome| {
-            let loss = loss(wanted.loss, score, label);
-            (loss / range).min(1.0)
-        };
-        self.bets.push(share(candidate) - share(baseline), tolerated / range, unacceptable / range);
+        while let Some([candidate, baseline]) = self.unsettled.pop_front() {
+            let share = |Outcome { score, label }: Outcome| {
+                Some((loss(wanted.loss, score, self.seen.number(label)?) / range).min(1.0))
+            };
+            if let (Some(candidate), Some(baseline)) = (share(candidate), share(baseline)) {
+                self.bets.push(candidate - baseline, tolerated / range, unacceptable / range);
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Losses in pairs: whatever comes first, rows or labels, and only beside each other.
 
 use super::*;
-use acgs_columns::{Cell, Field, Kind, Schema, builder::BatchBuilder};
+use acgs_columns::{Cell, Field, Kind, Schema, builder::BatchBuilder, labels::Class};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Holds {
@@ -47,6 +47,13 @@ fn chunk(holds: Holds, version: &str, rows: &[(i64, f64)]) -> RecordFrame {
     }
 }
 
+/// It has seen a no: a one is a yes.
+fn reading() -> Reading {
+    let mut reading = Reading::default();
+    reading.seen.look(Truth::Class(Class::No));
+    reading
+}
+
 fn wanted() -> Wanted {
     let tolerance = LossTolerance { tolerated: 0.01, unacceptable: 0.06, range: 1.0, pairs_min: 0 };
     Wanted { candidate: "new".into(), baseline: "old".into(), loss: Loss::Squared, tolerance }
@@ -54,7 +61,7 @@ fn wanted() -> Wanted {
 
 #[test]
 fn rows_and_labels_meet_in_any_order_and_only_side_by_side() {
-    let mut reading = Reading::default();
+    let mut reading = reading();
     for (holds, version, rows) in [
         // Before the candidate has a record, the baseline's do not count.
         (Rows, "old", vec![(10, 0.9)]),
@@ -74,7 +81,7 @@ fn rows_and_labels_meet_in_any_order_and_only_side_by_side() {
 
 #[test]
 fn a_call_is_one_draw_however_many_records_it_has() {
-    let mut reading = Reading::default();
+    let mut reading = reading();
     let rows = |first: i64| (first..first + 4).map(|id| (id, 0.5)).collect::<Vec<_>>();
     let labels = |first: i64| (first..first + 4).map(|id| (id, 1.0)).collect::<Vec<_>>();
     for call in 0..5 {
@@ -88,7 +95,7 @@ fn a_call_is_one_draw_however_many_records_it_has() {
 
 #[test]
 fn a_frame_that_is_sent_again_is_one_frame() {
-    let mut reading = Reading::default();
+    let mut reading = reading();
     let new = chunk(Rows, "new", &[(10, 0.5), (20, 0.5)]);
     let old = chunk(Rows, "old", &[(11, 0.5)]);
     let more = chunk(Rows, "old", &[(21, 0.5)]);
@@ -102,7 +109,7 @@ fn a_frame_that_is_sent_again_is_one_frame() {
 /// Late flights land late: what is known first is not what happens most.
 #[test]
 fn what_is_known_first_does_not_decide() {
-    let mut reading = Reading::default();
+    let mut reading = reading();
     let (mut highest, mut id) = (f64::MIN, 0);
     let mut draw = draws(7);
     let mut late_labels: Vec<(i64, f64)> = Vec::new();
@@ -140,7 +147,7 @@ fn draws(seed: u64) -> impl FnMut() -> f64 {
 #[test]
 fn what_calls_of_one_time_share_is_not_held_against_a_version() {
     let wrongly = (0..20_u64).filter(|seed| {
-        let mut reading = Reading::default();
+        let mut reading = reading();
         let mut draw = draws(*seed + 1);
         let (mut id, mut highest) = (0, f64::MIN);
         for _storm in 0..150 {
@@ -166,7 +173,7 @@ fn what_calls_of_one_time_share_is_not_held_against_a_version() {
 #[test]
 fn a_model_that_is_wrong_is_found_soon_and_one_that_is_alike_is_not() {
     let run = |bad: bool| {
-        let mut reading = Reading::default();
+        let mut reading = reading();
         for round in 0..600_i64 {
             let late = f64::from(round % 5 == 0);
             let (good, worse) = (0.2, if bad { 0.8 } else { 0.2 });
@@ -181,4 +188,35 @@ fn a_model_that_is_wrong_is_found_soon_and_one_that_is_alike_is_not() {
     assert!(bad.ln_above() > 1_000_f64.ln() && bad.ln_below() < 0.0, "{bad:?}");
     let alike = run(false);
     assert!(alike.ln_below() > 20_f64.ln() && alike.ln_above() < 0.0, "{alike:?}");
+}
+
+#[test]
+fn ones_wait_until_it_is_known_what_they_mean() {
+    let difference = |no: f64, yes: f64| {
+        let mut reading = Reading::default();
+        for call in 0..6 {
+            let (candidate, baseline) = (100 * call + 10, 100 * call + 50);
+            reading.take(&chunk(Rows, "new", &[(candidate, 0.9)]), &wanted());
+            reading.take(&chunk(Rows, "old", &[(baseline, 0.6)]), &wanted());
+            let label = if call < 3 {
+                no.max(1.0).min(yes)
+            } else if call == 3 {
+                no
+            } else {
+                yes
+            };
+            reading.take(&chunk(Labels, "", &[(candidate, label), (baseline, label)]), &wanted());
+        }
+        (reading.bets.draws, reading.bets.mean())
+    };
+    let of = |labels: [bool; 6]| {
+        let each = labels.map(|yes| if yes { 0.01 - 0.16 } else { 0.81 - 0.36 });
+        each.iter().sum::<f64>() / 6.0
+    };
+    let (draws, usual) = difference(0.0, 1.0);
+    assert!(draws == 6 && (usual - of([true, true, true, false, true, true])).abs() < 1e-9, "{usual}");
+    let (draws, twos) = difference(1.0, 2.0);
+    assert!(draws == 6 && (twos - of([false, false, false, false, true, true])).abs() < 1e-9, "{twos}");
+    let (draws, signs) = difference(-1.0, 1.0);
+    assert!(draws == 6 && (signs - usual).abs() < 1e-9, "{signs}");
 }

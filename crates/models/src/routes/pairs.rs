@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use acgs_columns::RecordId;
 
+use crate::truth::Truth;
+
 /// Pairs that are not complete: the oldest is given up for another, since its labels will hardly come any more.
 const PAIRS_MAX: usize = 100_000;
 /// Calls of one side that wait for a partner: the newest are kept, since the older ones were of other times.
@@ -21,7 +23,7 @@ pub(super) const BASELINE: Side = 1;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Outcome {
     pub(super) score: f64,
-    pub(super) label: f64,
+    pub(super) label: Truth,
 }
 
 /// A record that speaks for its call.
@@ -34,7 +36,7 @@ pub(super) struct Spoken {
     pub(super) time_ms: i64,
     pub(super) id: RecordId,
     pub(super) score: f64,
-    pub(super) label: Option<f64>,
+    pub(super) label: Option<Truth>,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,7 @@ struct Pair {
 pub(super) struct Pairs {
     /// Records without a label: of which pair, on which side, and the score.
     records: HashMap<RecordId, (u64, Side, f64)>,
-    labels: HashMap<RecordId, f64>,
+    labels: HashMap<RecordId, Truth>,
     /// Labels in the order in which they came.
     labels_came: VecDeque<RecordId>,
     pairs: BTreeMap<u64, Pair>,
@@ -81,7 +83,7 @@ impl Pairs {
     }
 
     /// Takes a label; what comes back is a pair that is complete with it.
-    pub(super) fn label(&mut self, id: RecordId, label: f64) -> Option<[Outcome; 2]> {
+    pub(super) fn label(&mut self, id: RecordId, label: Truth) -> Option<[Outcome; 2]> {
         if let Some((number, side, score)) = self.records.remove(&id) {
             return self.known(number, side, Outcome { score, label });
         }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Kind, OwnedCell, RecordBatch, RecordId, Role, Schema};
+use acgs_columns::{
+    Cell, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema,
+    labels::{Coding, class},
+};
 
 /// A label with what it labels; `None` where the sender left it out.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,13 +56,9 @@ fn value_of_kind(value: OwnedCell, kind: Kind) -> Option<OwnedCell> {
     }
 }
 
-/// What words and codes of yes and no say.
+/// What words and codes of yes and no say; a two is neither beside labels that are true or false.
 fn yes_or_no(text: &str) -> Option<bool> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "t" | "yes" | "y" | "positive" | "pos" | "1" => Some(true),
-        "false" | "f" | "no" | "n" | "negative" | "neg" | "0" | "-1" => Some(false),
-        _ => None,
-    }
+    class(Cell::Text(text))?.is_yes(Coding::OneIsYes)
 }
 
 /// A row that waits for its label.

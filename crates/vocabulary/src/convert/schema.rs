@@ -38,16 +38,6 @@ pub fn schema(message: &proto::Schema) -> Result<Arc<Schema>, Problem> {
     })
 }
 
-/// What numbers mean.
-#[must_use]
-pub fn scale(scale: proto::Scale) -> Option<Scale> {
-    match scale {
-        proto::Scale::Unspecified => None,
-        proto::Scale::Nominal => Some(Scale::Nominal),
-        proto::Scale::Numeric => Some(Scale::Numeric),
-    }
-}
-
 /// The message of a schema.
 #[must_use]
 pub fn to_proto(schema: &Schema) -> proto::Schema {
@@ -57,57 +47,53 @@ pub fn to_proto(schema: &Schema) -> proto::Schema {
 /// The message of a field.
 #[must_use]
 pub fn field_to_proto(field: &Field) -> proto::Field {
-    let kind = match field.kind {
-        Kind::Double => proto::FieldKind::Double,
-        Kind::Int64 => proto::FieldKind::Int64,
-        Kind::Boolean => proto::FieldKind::Boolean,
-        Kind::Text => proto::FieldKind::String,
-        Kind::Timestamp => proto::FieldKind::Timestamp,
-    };
     proto::Field {
         name: field.name.clone(),
-        kind: kind.into(),
+        kind: kind_to_proto(field.kind).into(),
         role: role_to_proto(field.role).into(),
         minimum: field.minimum,
         maximum: field.maximum,
         required: field.required,
         positive: field.positive.as_deref().unwrap_or_default().to_owned(),
-        scale: match field.scale {
-            None => proto::Scale::Unspecified,
-            Some(Scale::Nominal) => proto::Scale::Nominal,
-            Some(Scale::Numeric) => proto::Scale::Numeric,
-        }
-        .into(),
+        scale: field.scale.map_or(0, |scale| scale_to_proto(scale).into()),
     }
 }
 
 /// A kind; `None` when it is not said.
 #[must_use]
 pub fn kind(kind: proto::FieldKind) -> Option<Kind> {
-    Some(match kind {
-        proto::FieldKind::Unspecified => return None,
-        proto::FieldKind::Double => Kind::Double,
-        proto::FieldKind::Int64 => Kind::Int64,
-        proto::FieldKind::Boolean => Kind::Boolean,
-        proto::FieldKind::String => Kind::Text,
-        proto::FieldKind::Timestamp => Kind::Timestamp,
-    })
+    use Kind::{Boolean, Double, Int64, Text, Timestamp};
+    [Double, Int64, Boolean, Text, Timestamp].into_iter().find(|own| kind_to_proto(*own) == kind)
+}
+
+/// What numbers mean; `None` when it is not said.
+#[must_use]
+pub fn scale(scale: proto::Scale) -> Option<Scale> {
+    [Scale::Nominal, Scale::Numeric].into_iter().find(|own| scale_to_proto(*own) == scale)
 }
 
 /// A role.
 #[must_use]
 pub fn role(role: proto::FieldRole) -> Role {
-    match role {
-        proto::FieldRole::Unspecified => Role::None,
-        proto::FieldRole::Feature => Role::Feature,
-        proto::FieldRole::Prediction => Role::Prediction,
-        proto::FieldRole::Score => Role::Score,
-        proto::FieldRole::Label => Role::Label,
-        proto::FieldRole::Id => Role::Id,
-        proto::FieldRole::Timestamp => Role::Timestamp,
-        proto::FieldRole::Key => Role::Key,
-        proto::FieldRole::Latency => Role::Latency,
-        proto::FieldRole::Error => Role::Error,
+    use Role::{Error, Feature, Id, Key, Label, Latency, None, Prediction, Score, Timestamp};
+    let all = [Feature, Prediction, Score, Label, Id, Timestamp, Key, Latency, Error];
+    all.into_iter().find(|own| role_to_proto(*own) == role).unwrap_or(None)
+}
+
+fn kind_to_proto(kind: Kind) -> proto::FieldKind {
+    match kind {
+        Kind::Double => proto::FieldKind::Double,
+        Kind::Int64 => proto::FieldKind::Int64,
+        Kind::Boolean => proto::FieldKind::Boolean,
+        Kind::Text => proto::FieldKind::String,
+        Kind::Timestamp => proto::FieldKind::Timestamp,
+    }
+}
+
+fn scale_to_proto(scale: Scale) -> proto::Scale {
+    match scale {
+        Scale::Nominal => proto::Scale::Nominal,
+        Scale::Numeric => proto::Scale::Numeric,
     }
 }
 
