@@ -2,9 +2,13 @@
 //! It must not know what either holds.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    hash::Hash,
+    collections::BTreeMap,
+    hash::{BuildHasher, Hash, RandomState},
 };
+
+use hashbrown::HashTable;
+
+use crate::slots::{List, Slots};
 
 /// What became of a prediction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +56,15 @@ enum Entry<P, L> {
 /// The join by id.
 #[derive(Debug)]
 pub struct LabelJoin<K, P, L> {
-    entries: HashMap<K, Entry<P, L>>,
+    slots: Slots<(K, Entry<P, L>)>,
+    /// Where ids are, each beside the hash of its id.
+    places: HashTable<(u32, u32)>,
+    /// Seeded anew in each join: who sends ids cannot know which of them collide.
+    hasher: RandomState,
     /// Those that wait, by when they are given up.
-    deadlines: BTreeMap<i64, HashSet<K>>,
+    deadlines: BTreeMap<i64, List>,
     /// Those that are done, oldest first.
-    done: VecDeque<K>,
+    done: List,
     entries_max: usize,
     /// Bytes that an id holds beside itself.
     weigh: fn(&K) -> usize,
@@ -70,36 +78,37 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
     /// bytes.
     #[must_use]
     pub fn new(entries_max: usize, weigh: fn(&K) -> usize) -> Self {
-        let (entries, deadlines, done) = (HashMap::new(), BTreeMap::new(), VecDeque::new());
-        Self { entries, deadlines, done, entries_max, weigh, ids_bytes: 0, room_bytes: usize::MAX }
+        Self {
+            slots: Slots::default(),
+            places: HashTable::new(),
+            hasher: RandomState::new(),
+            deadlines: BTreeMap::new(),
+            done: List::default(),
+            entries_max,
+            weigh,
+            ids_bytes: 0,
+            room_bytes: usize::MAX,
+        }
     }
 
     /// Bytes that it holds, about: tables double when they are full.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.ids_bytes + self.entries.len() * Self::ENTRY_BYTES
+        self.ids_bytes + self.places.len() * Self::ENTRY_BYTES
     }
 
     /// Bytes of an id that waits, beside what it holds.
-    pub const ENTRY_BYTES: usize = 2 * size_of::<(K, Entry<P, L>)>() + 2 * size_of::<K>() + 32;
+    pub const ENTRY_BYTES: usize = Slots::<(K, Entry<P, L>)>::SLOT_BYTES + 4 * (size_of::<(u32, u32)>() + 1);
 
     /// Says how many bytes it may hold more: beyond that it forgets ids that are done, and then has no room.
     pub fn set_room(&mut self, bytes: usize) {
         self.room_bytes = bytes;
     }
 
-    fn remove(&mut self, id: &K) -> Option<Entry<P, L>> {
-        let removed = self.entries.remove(id)?;
-        let bytes = (self.weigh)(id);
-        self.ids_bytes -= bytes;
-        self.room_bytes = self.room_bytes.saturating_add(bytes + Self::ENTRY_BYTES);
-        Some(removed)
-    }
-
     /// Ids that wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len() - self.done.len()
+        self.places.len() - self.done.len()
     }
 
     /// Whether no id waits.
@@ -108,45 +117,51 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         self.len() == 0
     }
 
+    fn hash(&self, id: &K) -> u32 {
+        self.hasher.hash_one(id) as u32
+    }
+
+    fn find(&self, id: &K) -> Option<u32> {
+        let hash = self.hash(id);
+        let is_it = |(own, place): &(u32, u32)| {
+            *own == hash && self.slots.get(*place).is_some_and(|(own, _)| own == id)
+        };
+        self.places.find(spread(hash), is_it).map(|(_, place)| *place)
+    }
+
     /// A prediction that waits until event time reaches `deadline_ms`.
     pub fn predict(&mut self, id: &K, prediction: P, deadline_ms: i64) -> Predicted<L> {
-        match self.entries.get_mut(id) {
-            Some(entry @ Entry::Label(..)) => match std::mem::replace(entry, Entry::Done) {
-                Entry::Label(label, deadline_ms) => {
-                    self.finish(id, deadline_ms);
-                    Predicted::Matched(label)
-                }
-                Entry::Prediction(..) | Entry::Done => Predicted::Duplicate,
-            },
-            Some(Entry::Prediction(..) | Entry::Done) => Predicted::Duplicate,
-            None => {
-                if self.insert(id, Entry::Prediction(prediction, deadline_ms), deadline_ms) {
-                    Predicted::Waits
-                } else {
-                    Predicted::Full
-                }
+        let Some(place) = self.find(id) else {
+            let waits = self.insert(id, Entry::Prediction(prediction, deadline_ms), deadline_ms);
+            return if waits { Predicted::Waits } else { Predicted::Full };
+        };
+        let Some((_, entry @ Entry::Label(..))) = self.slots.get_mut(place) else {
+            return Predicted::Duplicate;
+        };
+        match std::mem::replace(entry, Entry::Done) {
+            Entry::Label(label, deadline_ms) => {
+                self.finish(place, deadline_ms);
+                Predicted::Matched(label)
             }
+            Entry::Prediction(..) | Entry::Done => Predicted::Duplicate,
         }
     }
 
     /// A label; without a prediction it waits until event time reaches `deadline_ms`.
     pub fn label(&mut self, id: &K, label: L, deadline_ms: i64) -> Labelled<P> {
-        match self.entries.get_mut(id) {
-            Some(entry @ Entry::Prediction(..)) => match std::mem::replace(entry, Entry::Done) {
-                Entry::Prediction(prediction, deadline_ms) => {
-                    self.finish(id, deadline_ms);
-                    Labelled::Matched(prediction)
-                }
-                Entry::Label(..) | Entry::Done => Labelled::Duplicate,
-            },
-            Some(Entry::Label(..) | Entry::Done) => Labelled::Duplicate,
-            None => {
-                if self.insert(id, Entry::Label(label, deadline_ms), deadline_ms) {
-                    Labelled::Waits
-                } else {
-                    Labelled::Full
-                }
+        let Some(place) = self.find(id) else {
+            let waits = self.insert(id, Entry::Label(label, deadline_ms), deadline_ms);
+            return if waits { Labelled::Waits } else { Labelled::Full };
+        };
+        let Some((_, entry @ Entry::Prediction(..))) = self.slots.get_mut(place) else {
+            return Labelled::Duplicate;
+        };
+        match std::mem::replace(entry, Entry::Done) {
+            Entry::Prediction(prediction, deadline_ms) => {
+                self.finish(place, deadline_ms);
+                Labelled::Matched(prediction)
             }
+            Entry::Label(..) | Entry::Done => Labelled::Duplicate,
         }
     }
 
@@ -157,42 +172,53 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
             && let Some(mut oldest) = self.deadlines.first_entry()
             && *oldest.key() <= watermark
         {
-            let ids: Vec<K> = match oldest.get().len() <= *work {
-                true => oldest.remove().into_iter().collect(),
-                false => {
-                    let some: Vec<K> = oldest.get().iter().take(*work).cloned().collect();
-                    for id in &some {
-                        oldest.get_mut().remove(id);
-                    }
-                    some
-                }
+            let Some(place) = oldest.get().first() else {
+                oldest.remove();
+                continue;
             };
-            *work -= ids.len();
-            for id in ids {
-                match self.remove(&id) {
-                    Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),
-                    Some(Entry::Label(..)) => expired.labels += 1,
-                    Some(Entry::Done) | None => {}
-                }
+            self.slots.unlink(place, oldest.get_mut());
+            *work -= 1;
+            match self.remove(place) {
+                Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),
+                Some(Entry::Label(..)) => expired.labels += 1,
+                Some(Entry::Done) | None => {}
             }
         }
         expired
     }
 
     /// Remembers an id as done, and forgets the oldest of too many.
-    fn finish(&mut self, id: &K, deadline_ms: i64) {
-        if let Some(ids) = self.deadlines.get_mut(&deadline_ms) {
-            ids.remove(id);
-            if ids.is_empty() {
+    fn finish(&mut self, place: u32, deadline_ms: i64) {
+        if let Some(list) = self.deadlines.get_mut(&deadline_ms) {
+            self.slots.unlink(place, list);
+            if list.is_empty() {
                 self.deadlines.remove(&deadline_ms);
             }
         }
-        self.done.push_back(id.clone());
-        if self.done.len() > self.entries_max
-            && let Some(oldest) = self.done.pop_front()
-        {
-            self.remove(&oldest);
+        self.slots.append(place, &mut self.done);
+        if self.done.len() > self.entries_max {
+            self.forget_oldest();
         }
+    }
+
+    /// Forgets the id that has been done for longest; whether there was one.
+    fn forget_oldest(&mut self) -> bool {
+        let Some(oldest) = self.done.first() else { return false };
+        self.slots.unlink(oldest, &mut self.done);
+        self.remove(oldest);
+        true
+    }
+
+    /// Takes out what is in no list any more.
+    fn remove(&mut self, place: u32) -> Option<Entry<P, L>> {
+        let (id, entry) = self.slots.remove(place)?;
+        if let Ok(found) = self.places.find_entry(spread(self.hash(&id)), |(_, own)| *own == place) {
+            found.remove();
+        }
+        let bytes = (self.weigh)(&id);
+        self.ids_bytes -= bytes;
+        self.room_bytes = self.room_bytes.saturating_add(bytes + Self::ENTRY_BYTES);
+        Some(entry)
     }
 
     fn insert(&mut self, id: &K, entry: Entry<P, L>, deadline_ms: i64) -> bool {
@@ -201,15 +227,24 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
         }
         let bytes = (self.weigh)(id);
         while self.room_bytes < bytes + Self::ENTRY_BYTES {
-            let Some(oldest) = self.done.pop_front() else { return false };
-            self.remove(&oldest);
+            if !self.forget_oldest() {
+                return false;
+            }
         }
+        let Some(place) = self.slots.insert((id.clone(), entry)) else { return false };
         self.room_bytes -= bytes + Self::ENTRY_BYTES;
         self.ids_bytes += bytes;
-        self.entries.insert(id.clone(), entry);
-        self.deadlines.entry(deadline_ms).or_default().insert(id.clone());
+        let hash = self.hash(id);
+        self.places.insert_unique(spread(hash), (hash, place), |(hash, _)| spread(*hash));
+        self.slots.append(place, self.deadlines.entry(deadline_ms).or_default());
         true
     }
+}
+
+/// A hash as a table wants it, whose first bits tell neighbours apart and whose last ones say where to look.
+fn spread(hash: u32) -> u64 {
+    // Fibonacci hashing (Knuth 1973).
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub mod watermark;
 
 pub mod windows;
 
+mod slots;
+
 pub mod join;
 
 pub use join::LabelJoin;

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some("deny") => deny::check(),
         Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | before | power | rivals | speed | performance] [--long] | pace | timed PART COMMAND… | times".to_owned()),
+        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | before | power | rivals | speed | performance | join] [--long] | pace | timed PART COMMAND… | times".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -98,6 +98,9 @@ fn calibrate(arguments: &[String]) -> Result<(), Failure> {
         run(Command::new(env!("CARGO")).args(command).args(arguments))
     };
     let only = arguments.iter().find(|word| !word.starts_with("--")).map(String::as_str);
+    if only == Some("join") {
+        return example("acgs-windowing", "label_join", &[]);
+    }
     if only != Some("performance") {
         example("acgs-drift", "calibration", arguments)?;
     }
