@@ -16,6 +16,7 @@ mod deployment_verdicts;
 mod deployments;
 mod doubled;
 mod drowning;
+mod evaluating;
 mod failover;
 mod home_troubles;
 mod jetstream;

@@ -12,7 +12,9 @@ use acgs_contracts::{
     orchestrator::v1::{
         AnalyzeRequest, LabelsHeader, SubmitLabelsRequest, SubscribeRequest, submit_labels_request,
     },
-    performance::v1::{EvaluateModelRequest, JudgeRequest as PerformanceRequest, SubmitMetricsRequest},
+    performance::v1::{
+        CompareModelsRequest, EvaluateModelRequest, JudgeRequest as PerformanceRequest, SubmitMetricsRequest,
+    },
     quality::v1::{AssessRequest, JudgeRequest as QualityRequest},
 };
 use acgs_tests::Mesh;
@@ -149,6 +151,20 @@ async fn unary_calls_survive_anything() {
     );
     for message in values(&evaluate.boxed()) {
         let _told = survives!(performance.evaluate_model(message.clone()), message);
+    }
+    let compare = (vec(number(), 0..9), vec(number(), 0..9), vec(number(), 0..9), number(), -1..5_i32)
+        .prop_map(|(first_scores, second_scores, labels, margin, loss)| CompareModelsRequest {
+            times_ms: labels.iter().map(|label| *label as i64).collect(),
+            block_ms: margin as i64,
+            first_scores,
+            second_scores,
+            labels,
+            margin,
+            loss,
+            ..CompareModelsRequest::default()
+        });
+    for message in values(&compare.boxed()) {
+        let _told = survives!(performance.compare_models(message.clone()), message);
     }
     let analyze =
         (text(), records(), schemas(), option::of(text())).prop_map(|(analysis_type, data, schema, name)| {

@@ -9,7 +9,7 @@ use acgs_contracts::{
         PutReferenceResponse, ReferenceHeader, put_reference_request,
     },
     orchestrator::v1::AnalyzeRequest,
-    performance::v1::{EvaluateModelRequest, PerformanceState, SubmitMetricsRequest},
+    performance::v1::SubmitMetricsRequest,
     quality::v1::AssessRequest,
 };
 use acgs_tests::{Mesh, reason, row_schema, rows};
@@ -241,40 +241,6 @@ async fn submit_metrics() {
     assert_eq!(refusal(client.submit_metrics(when).await), pair("BAD_TIMESTAMP", "timestamp"));
     let nameless = SubmitMetricsRequest { service_id: String::new(), ..request(&[("throughput_rps", 1.0)]) };
     assert_eq!(refusal(client.submit_metrics(nameless).await), pair("BAD_NAME", "service_id"));
-}
-
-#[tokio::test]
-async fn evaluate_model() {
-    let mesh = Mesh::start().await;
-    let mut client = mesh.performance().await;
-    let scores: Vec<f64> = (0..200).map(|row| f64::from(row % 10) / 10.0).collect();
-    let labels: Vec<f64> = (0..200).map(|row| f64::from(u8::from(row % 10 >= 5))).collect();
-    let request = EvaluateModelRequest {
-        scores,
-        labels,
-        baseline_brier: Some(0.01),
-        ..EvaluateModelRequest::default()
-    };
-    let report = client.evaluate_model(request.clone()).await.unwrap().into_inner().report.unwrap();
-    assert_eq!(report.auc.unwrap().value, 1.0);
-    assert!((report.brier.unwrap().value - 0.085).abs() < 1e-9, "{:?}", report.brier);
-    assert_eq!(report.state(), PerformanceState::Decayed);
-    let figures = report.binary.unwrap();
-    assert_eq!((figures.true_positives, figures.true_negatives, figures.f1), (100, 100, Some(1.0)));
-    assert_eq!((figures.lift_of_top_tenth, figures.calibration.len()), (Some(2.0), 10));
-    let change = |change: fn(&mut EvaluateModelRequest)| {
-        let mut request = request.clone();
-        change(&mut request);
-        request
-    };
-    let empty = client.evaluate_model(change(|request| request.scores.clear())).await;
-    assert_eq!(refusal(empty), pair("EMPTY_DATA", "scores"));
-    let short = client.evaluate_model(change(|request| request.labels.truncate(3))).await;
-    assert_eq!(refusal(short), pair("LENGTH_MISMATCH", "labels"));
-    let wild = client.evaluate_model(change(|request| request.scores[7] = 1.5)).await;
-    assert_eq!(refusal(wild), pair("OUT_OF_RANGE", "scores[7]"));
-    let wild = client.evaluate_model(change(|request| request.labels[7] = f64::NAN)).await;
-    assert_eq!(refusal(wild), pair("OUT_OF_RANGE", "labels[7]"));
 }
 
 #[tokio::test]

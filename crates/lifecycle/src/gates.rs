@@ -1,9 +1,7 @@
 //! Gates: what a new version has to show before it may serve, with everything that was looked at. It must not know models:
 //! scores, labels and names come in, results go out.
 
-mod interval;
-
-use acgs_statistics::score::area_exact;
+use acgs_statistics::{paired::mean_bounds, score::area_exact};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,8 +10,6 @@ use crate::{
     policy::{Gates, Slice},
     words::words,
 };
-
-pub use interval::{MeanBound, mean_upper};
 
 /// Parts of a slice that are judged; the largest first.
 const PARTS_MAX: usize = 256;
@@ -197,7 +193,7 @@ fn champion(gates: &Gates, holdout: &Holdout, losses: &[f64]) -> (GateResult, bo
         let description = "nothing served the held-out records: there is nothing to compare with";
         return (result("champion", Outcome::NotApplicable, description), true);
     }
-    let Some(bound) = mean_upper(&pairs, gates.block_ms, gates.confidence) else {
+    let Some(bound) = mean_bounds(&pairs, gates.block_ms, gates.confidence) else {
         let description = format!("{} compared records are too few for an interval", pairs.len());
         return (result("champion", Outcome::Failed, description), false);
     };

@@ -11,6 +11,8 @@ pub mod decay;
 
 pub mod estimated;
 
+pub mod comparison;
+
 pub mod report;
 
 pub mod sequential;

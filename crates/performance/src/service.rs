@@ -5,6 +5,7 @@ pub mod judge;
 
 pub mod monitor;
 
+mod comparing;
 mod report_message;
 mod targets;
 
@@ -278,6 +279,18 @@ impl proto::performance_service_server::PerformanceService for PerformanceServic
     ) -> Result<Response<proto::EvaluateModelResponse>, Status> {
         let report = self.evaluate(&request.into_inner())?;
         Ok(Response::new(proto::EvaluateModelResponse { report: Some(report) }))
+    }
+
+    async fn compare_models(
+        &self,
+        request: Request<proto::CompareModelsRequest>,
+    ) -> Result<Response<proto::CompareModelsResponse>, Status> {
+        let request = request.into_inner();
+        // A million rows take a while.
+        let answer = tokio::task::spawn_blocking(move || comparing::answer(&request)).await;
+        let lost =
+            |error: tokio::task::JoinError| Problem::internal(format!("a comparison was lost: {error}"));
+        Ok(Response::new(answer.map_err(lost)??))
     }
 
     type JudgeStream = ReceiverStream<Result<proto::JudgeResponse, Status>>;

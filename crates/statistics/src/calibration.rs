@@ -110,7 +110,7 @@ mod tests {
     fn shares_rise_and_are_what_labels_show() {
         let too_sure = |score: f64| logistic(0.3 + 0.4 * log_odds(score));
         let step = |score: f64| if score < 0.3 { 0.1 } else { 0.6 };
-        for (meaning, most) in [(&too_sure as &dyn Fn(f64) -> f64, 0.03), (&step, 0.12)] {
+        for (meaning, most) in [(&too_sure as &dyn Fn(f64) -> f64, 0.06), (&step, 0.12)] {
             let shares = rising_shares(&cells(50_000, meaning));
             assert!(shares.windows(2).all(|it| it[0].0 <= it[1].0));
             for (cell, (share, rows)) in shares.iter().enumerate() {

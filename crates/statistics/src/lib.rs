@@ -2,7 +2,7 @@
 //! It must never know time, tokio, protobuf, or what a number stands for.
 //!
 //! Reading order: [`moments`], [`sketch`], [`distinct`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
-//! [`estimate`], [`area_cells`], [`score`], [`classification`], [`regression`], [`classes`], [`calibration`], [`expected_loss`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
+//! [`estimate`], [`area_cells`], [`score`], [`classification`], [`regression`], [`classes`], [`calibration`], [`expected_loss`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`paired`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
 //! that are not finite never enter an estimator, callers count them.
 
 pub mod moments;
@@ -50,6 +50,8 @@ pub mod decline;
 pub mod blocks;
 
 pub mod draws;
+
+pub mod paired;
 
 pub mod buckets;
 

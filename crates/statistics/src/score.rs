@@ -289,7 +289,9 @@ pub fn area_standard_error(value: f64, positives: f64, negatives: f64) -> f64 {
     variance.max(0.0).sqrt()
 }
 
-fn log_loss(score: f64, label: bool) -> f64 {
+/// The negative natural logarithm of the probability of what came true, scores clipped to [1e-15, 1 - 1e-15].
+#[must_use]
+pub fn log_loss(score: f64, label: bool) -> f64 {
     let probability = if label { score } else { 1.0 - score };
     -probability.clamp(LOG_CLIP, 1.0 - LOG_CLIP).ln()
 }

@@ -117,14 +117,14 @@ fn blocks_widen_the_interval_of_what_hangs_together() {
     // Ten days, each with its own level: a thousand records know no more than ten.
     let level = |day: i64| [0.4, -0.3, 0.2, -0.5, 0.1, 0.3, -0.2, 0.5, -0.4, 0.0][day as usize];
     let values: Vec<(i64, f64)> = (0..1_000).map(|row| (row * 100, level(row / 100))).collect();
-    let alone = mean_upper(&values, 0, 0.95).unwrap();
-    let blocks = mean_upper(&values, 10_000, 0.95).unwrap();
+    let alone = mean_bounds(&values, 0, 0.95).unwrap();
+    let blocks = mean_bounds(&values, 10_000, 0.95).unwrap();
     assert_eq!((alone.draws, blocks.draws), (1_000, 10));
     assert!((alone.mean - blocks.mean).abs() < 1e-12 && blocks.upper > 5.0 * alone.upper);
     // Ten equal blocks are ten draws of their means: mean + t(9) * s / sqrt(10).
     let deviation = (0..10).map(|day| (level(day) - 0.01).powi(2)).sum::<f64>() / 9.0;
     let by_hand = 0.01 + 1.833_112_933 * (deviation / 10.0).sqrt();
     assert!((blocks.upper - by_hand).abs() < 1e-6, "{} {by_hand}", blocks.upper);
-    assert_eq!(mean_upper(&values[..1], 0, 0.95), None);
-    assert_eq!(mean_upper(&values, i64::MAX, 0.95), None, "one block says nothing of its spread");
+    assert_eq!(mean_bounds(&values[..1], 0, 0.95), None);
+    assert_eq!(mean_bounds(&values, i64::MAX, 0.95), None, "one block says nothing of its spread");
 }

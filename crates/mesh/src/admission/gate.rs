@@ -48,7 +48,7 @@ const CALLS_MAX: usize = 16_384;
 /// Services that answer whatever else is open.
 const ALWAYS: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
 /// Methods of which one call may hold much; memory is reserved apart.
-const FEW: [(&str, usize); 10] = [
+const FEW: [(&str, usize); 11] = [
     ("PutArtifact", 64),
     ("PutReference", 64),
     ("ReadRecords", 16),
@@ -59,6 +59,7 @@ const FEW: [(&str, usize); 10] = [
     ("Compare", 64),
     ("Analyze", 64),
     ("EvaluateModel", 64),
+    ("CompareModels", 64),
 ];
 /// A feed that may rest for as long as it likes.
 const RESTING: &str = "SubmitLabels";

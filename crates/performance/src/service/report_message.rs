@@ -188,7 +188,7 @@ fn coding(coding: Coding) -> &'static str {
     }
 }
 
-fn estimate(estimate: Estimate) -> proto::Estimate {
+pub(super) fn estimate(estimate: Estimate) -> proto::Estimate {
     let (lower, upper) = estimate.interval();
     proto::Estimate { value: estimate.value, standard_error: estimate.standard_error, lower, upper }
 }
