@@ -9,7 +9,6 @@ use acgs_reference::{
     said::{SaidCounts, SaidLosses},
 };
 use acgs_statistics::{
-    Z_95,
     expected_loss::{expected_accuracy, expected_classes, expected_loss},
     score::{Estimate, area},
 };
@@ -22,6 +21,9 @@ use crate::config::Config;
 const BEYOND_MAX: f64 = 0.05;
 /// Margins that a record must be able to tell for it to speak for the estimate.
 const TOLD_MARGINS: f64 = 2.0;
+
+/// Labels of a reference below which its own error is not known well enough to judge estimates by: few enormous losses may be missing.
+const REFERENCE_LABELS_MIN: u64 = 1_000;
 
 /// Whether an estimate can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +110,13 @@ impl Record {
     }
 
     fn trust(&self) -> (Trust, String) {
-        let off = (self.realised - self.estimated.value).abs();
-        // The error of what is estimated is that of what labels come to, too.
-        let error = Z_95 * self.estimated.standard_error;
+        // The interval of what is estimated is that of what labels come to, too.
+        let Estimate { value, lower, upper, .. } = self.estimated;
+        let (off, error) = if self.realised >= value {
+            (self.realised - value, upper - value)
+        } else {
+            (value - self.realised, value - lower)
+        };
         let numbers = format!(
             "settled labels had {:.4} where {:.4} was estimated",
             self.realised, self.estimated.value
@@ -141,6 +147,8 @@ impl Estimated {
         let of_scores = baseline.kind == ModelKind::Binary;
         let auc = area(expected_classes(&said.cells, cells)).filter(|_| of_scores);
         let accuracy = expected_accuracy(&said.cells, cells, said.first_yes()).filter(|_| of_scores);
+        let (positives, negatives) = expected_classes(&said.cells, cells)
+            .fold((0.0, 0.0), |all, here| (all.0 + here.0, all.1 + here.1));
         let row_count = placed.max(beyond);
         let beyond_share = beyond as f64 / row_count.max(1) as f64;
         let (trust, reason) = match &record {
@@ -150,6 +158,16 @@ impl Estimated {
             }
             _ if row_count < config.labelled_min => {
                 (Trust::Unknown, format!("{row_count} answers, at least {}", config.labelled_min))
+            }
+            _ if of_scores && positives.min(negatives) < config.positives_min as f64 => {
+                let (rarer, least) = (positives.min(negatives), config.positives_min);
+                let what = if positives < negatives { "positive" } else { "negative" };
+                (Trust::Unknown, format!("about {rarer:.0} {what} labels to come, at least {least}"))
+            }
+            _ if baseline.labelled_count < REFERENCE_LABELS_MIN => {
+                let count = baseline.labelled_count;
+                let reason = format!("{count} labels in the reference, at least {REFERENCE_LABELS_MIN}");
+                (Trust::Unknown, reason)
             }
             None => (Trust::Unknown, "no settled labels yet".to_owned()),
             Some(record) => record.trust(),

@@ -195,11 +195,11 @@ impl SaidLosses {
             positives: *positives as f64,
         });
         let shares = rising_shares(&scored.collect::<Vec<_>>());
-        let cells = shares.into_iter().enumerate().map(|(place, (share, rows))| {
+        let cells = shares.into_iter().enumerate().map(|(place, share)| {
             let (score, square) = of_cell(place);
             let (yes, no) = (1.0 - 2.0 * score + square, square);
             LossCell {
-                rows: rows as u64,
+                rows: counts[place].0,
                 mean: share * yes + (1.0 - share) * no,
                 variance: share * (1.0 - share) * (1.0 - 4.0 * score + 4.0 * square).max(0.0),
                 positive_rate: share,

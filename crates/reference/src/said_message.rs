@@ -9,6 +9,7 @@ use acgs_vocabulary::Problem;
 use crate::{
     baseline::ModelKind,
     class_counts::COUNTED_MAX,
+    reference::ROWS_MAX,
     said::{CELLS_MAX, SaidBy, SaidLosses, Sizes},
 };
 
@@ -41,7 +42,7 @@ pub(crate) fn to_proto(said: &SaidLosses) -> proto::SaidLosses {
 pub(crate) fn decode(message: proto::SaidLosses, kind: ModelKind) -> Result<SaidLosses, Problem> {
     let bad = |what: &str| Problem::field("reference.said_losses", "BAD_REFERENCE", what);
     let cell = |it: &proto::LossCell| {
-        let sound = it.rows > 0
+        let sound = it.rows <= ROWS_MAX
             && (0.0..=1.0).contains(&it.positive_rate)
             && [it.mean, it.variance].iter().all(|number| number.is_finite() && *number >= 0.0);
         sound.then_some(LossCell {
@@ -52,7 +53,7 @@ pub(crate) fn decode(message: proto::SaidLosses, kind: ModelKind) -> Result<Said
         })
     };
     let cells: Option<Vec<LossCell>> = message.cells.iter().map(cell).collect();
-    let cells = cells.ok_or_else(|| bad("has a cell without rows, or with a loss that cannot be"))?;
+    let cells = cells.ok_or_else(|| bad("has a cell with rows or a loss that cannot be"))?;
     let by = if message.classes.is_empty() {
         let ends = [message.minimum, message.maximum];
         let all: Vec<f64> = message.edges.iter().chain(&ends).copied().collect();

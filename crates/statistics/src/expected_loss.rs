@@ -8,11 +8,13 @@ use crate::estimate::Estimate;
 
 /// Rows of the whole by which the variance of a cell is shrunk towards that of all: one of few rows may show none.
 const SHRUNK_BY: f64 = 2.0;
+/// Rows that a cell without any is worth.
+const EMPTY_ROWS: f64 = 0.5;
 
 /// Losses of answers in one cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LossCell {
-    /// Answers with a label that its numbers are told from, at least 1.
+    /// Answers with a label.
     pub rows: u64,
     /// Mean of their losses.
     pub mean: f64,
@@ -35,10 +37,11 @@ fn mean(cells: &[LossCell], counts: &[u64], of: impl Fn(&LossCell) -> (f64, f64)
     let (mut value, mut variance) = (0.0, 0.0);
     for (cell, count) in cells.iter().zip(counts) {
         let (mean, spread) = of(cell);
-        let (rows, share) = (cell.rows.max(1) as f64, *count as f64 / all as f64);
+        let (rows, share) = (cell.rows as f64, *count as f64 / all as f64);
         let shrunk = (rows * spread + SHRUNK_BY * typical) / (rows + SHRUNK_BY);
         value += share * mean;
-        variance += share * share * shrunk / rows + share * shrunk / all as f64;
+        // Of a cell without rows nothing is known but what its neighbours say.
+        variance += share * share * shrunk / (rows + EMPTY_ROWS) + share * shrunk / all as f64;
     }
     Some((value, variance.sqrt()))
 }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table is what it is for")]
 
+mod estimates;
 mod sequence;
 mod stream;
 
@@ -247,10 +248,14 @@ fn main() -> ExitCode {
     if only.as_deref() == Some("sequence") {
         return if sequence::tables(&config, long) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if only.as_deref() == Some("estimates") {
+        return if estimates::table(&config, long) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     cost(&config);
+    let estimates = estimates::table(&config, long);
     let budget = sequence::tables(&config, long);
     let covers = coverage(&config, long);
-    if decay(&config, long) && covers && budget {
+    if decay(&config, long) && covers && budget && estimates {
         ExitCode::SUCCESS
     } else {
         eprintln!("a bound does not hold");
