@@ -32,8 +32,10 @@ pub struct PerformancePane {
     pub latency_sketch: LogHistogram,
     /// Latencies that no call can have had: negative, beyond 31 days, or not finite.
     pub latency_invalid_count: u64,
-    /// Rows whose label cannot be compared with what the model said.
+    /// Rows whose label cannot be compared with the score, or the prediction.
     pub incomparable_count: u64,
+    /// Of those, rows whose label cannot be compared with the prediction.
+    pub incomparable_answers: u64,
     /// Scores with labels.
     pub scores: LabelledScores,
     /// Predictions with labels.
@@ -201,16 +203,21 @@ impl PerformancePane {
                 said.count(&columns[*column], has_label, rows.rows(), &mut self.said_labelled);
             }
         } else {
-            let is_incomparable = |row: &usize| {
-                let of_score =
-                    |it: &Column| it.is_valid(*row) && !labels::can_be_compared(it, (label, positive), *row);
-                let of_prediction =
-                    |it: &Column| it.is_valid(*row) && !answers::can_be_compared(it, label, *row);
-                label.is_valid(*row) && (score.is_some_and(of_score) || prediction.is_some_and(of_prediction))
+            let has_label = |row: &usize| label.is_valid(*row);
+            let of_score = |row: &usize| {
+                score.is_some_and(|it| {
+                    it.is_valid(*row) && !labels::can_be_compared(it, (label, positive), *row)
+                })
             };
-            self.incomparable_count += (0..rows.rows()).filter(is_incomparable).count() as u64;
+            let of_answer = |row: &usize| {
+                prediction.is_some_and(|it| it.is_valid(*row) && !answers::can_be_compared(it, label, *row))
+            };
+            let labelled = || (0..rows.rows()).filter(has_label);
+            self.incomparable_count +=
+                labelled().filter(|row| of_score(row) || of_answer(row)).count() as u64;
+            self.incomparable_answers += labelled().filter(of_answer).count() as u64;
             if let Some((said, column)) = of_answers {
-                let is_compared = |row| label.is_valid(row) && !is_incomparable(&row);
+                let is_compared = |row| has_label(&row) && !of_answer(&row);
                 said.count(&columns[*column], is_compared, rows.rows(), &mut self.said_labelled);
             }
         }
@@ -291,6 +298,7 @@ impl PerformancePane {
         self.latency_sketch.merge(&other.latency_sketch);
         self.latency_invalid_count += other.latency_invalid_count;
         self.incomparable_count += other.incomparable_count;
+        self.incomparable_answers += other.incomparable_answers;
         self.scores.merge(&other.scores);
         self.answers.merge(&other.answers);
         self.said.merge(&other.said);

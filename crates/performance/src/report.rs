@@ -234,7 +234,11 @@ pub fn report(
         latency_ms,
         latency_invalid_count: pane.latency_invalid_count,
         latency_count: pane.latency.count(),
-        incomparable_count: pane.incomparable_count + mapped.incomparable_count,
+        incomparable_count: match kind {
+            // That a label is none of a yes says nothing against a model of classes.
+            Some(ModelKind::Classes | ModelKind::Regression) => pane.incomparable_answers,
+            Some(ModelKind::Binary) | None => pane.incomparable_count + mapped.incomparable_count,
+        },
         labelled_count: scores.count().max(answers.count()),
         positive_count: scores.class_counts().0,
         coding: (scores.count() > 0).then_some(mapped.coding),

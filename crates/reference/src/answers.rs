@@ -69,7 +69,7 @@ pub fn model_kind(
     };
     if let Some(kind) = known.filter(holds) {
         Some(kind)
-    } else if scored > 0 && answers.classes.true_numbers() <= 2 {
+    } else if scored > 0 && answers.classes.true_classes() <= 2 {
         Some(ModelKind::Binary)
     } else if answers.count() == 0 {
         None

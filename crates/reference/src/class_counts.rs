@@ -87,6 +87,12 @@ impl ClassCounts {
         self.numbers.values().filter(|count| count.truth > 0).count()
     }
 
+    /// Different classes that were true, whatever they are called.
+    #[must_use]
+    pub fn true_classes(&self) -> usize {
+        self.true_numbers() + self.words.values().filter(|count| count.truth > 0).count()
+    }
+
     /// Rows that are not counted apart.
     #[must_use]
     pub fn beyond(&self) -> u64 {

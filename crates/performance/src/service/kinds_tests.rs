@@ -205,6 +205,16 @@ fn a_score_beside_three_classes_is_none_of_a_yes() {
     assert_eq!(found.model_kind(), ModelKind::Classes);
     assert!((found.loss.unwrap().value - 0.1).abs() < 1e-9);
     assert_eq!(report(&answers(2, None, true), None).model_kind(), ModelKind::Binary);
+    // Some of the words say yes or no; what the third says nobody would know.
+    let fields = vec![
+        Field::new("c", Kind::Text, Role::Prediction),
+        Field::new("y", Kind::Text, Role::Label),
+        Field::new("p", Kind::Double, Role::Score),
+    ];
+    let word = |row: usize| Cell::Text(["yes", "no", "maybe"][row % 3]);
+    let rows: Vec<_> = (0..300).map(|row| vec![word(row), word(row), Cell::Number(0.9)]).collect();
+    let words = report(&batch(fields, &rows), None);
+    assert_eq!((words.model_kind(), words.incomparable_count), (ModelKind::Classes, 0));
     let classes = found.classes.unwrap();
     assert_eq!((classes.classes.len(), classes.beyond_count), (3, 0));
     assert!((classes.macro_f1 - 0.9).abs() < 1e-9 && (classes.kappa.unwrap() - 0.85).abs() < 1e-9);
