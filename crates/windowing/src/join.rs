@@ -30,8 +30,10 @@ pub enum Labelled<P> {
     Matched(P),
     /// It waits.
     Waits,
-    /// The id has a label; the first stands.
+    /// The id has this label.
     Duplicate,
+    /// The id has another label; the first stands.
+    Contradicts,
     /// There is no room for a label without a prediction.
     Full,
 }
@@ -49,8 +51,8 @@ pub struct Expired<P> {
 enum Entry<P, L> {
     Prediction(P, i64),
     Label(L, i64),
-    /// Both were here; kept so that a second label is known as one.
-    Done,
+    /// Both were here; the label is kept so that a second one is known as one.
+    Done(L),
 }
 
 /// The join by id.
@@ -73,7 +75,7 @@ pub struct LabelJoin<K, P, L> {
     room_bytes: usize,
 }
 
-impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
+impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
     /// Empty; at most this many ids wait, and at most as many more are remembered as done. `weigh` says what an id holds beside itself, in
     /// bytes.
     #[must_use]
@@ -135,16 +137,14 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
             let waits = self.insert(id, Entry::Prediction(prediction, deadline_ms), deadline_ms);
             return if waits { Predicted::Waits } else { Predicted::Full };
         };
-        let Some((_, entry @ Entry::Label(..))) = self.slots.get_mut(place) else {
-            return Predicted::Duplicate;
+        let Some((_, entry)) = self.slots.get_mut(place) else { return Predicted::Duplicate };
+        let (label, deadline_ms) = match entry {
+            Entry::Label(label, deadline_ms) => (label.clone(), *deadline_ms),
+            Entry::Prediction(..) | Entry::Done(_) => return Predicted::Duplicate,
         };
-        match std::mem::replace(entry, Entry::Done) {
-            Entry::Label(label, deadline_ms) => {
-                self.finish(place, deadline_ms);
-                Predicted::Matched(label)
-            }
-            Entry::Prediction(..) | Entry::Done => Predicted::Duplicate,
-        }
+        *entry = Entry::Done(label.clone());
+        self.finish(place, deadline_ms);
+        Predicted::Matched(label)
     }
 
     /// A label; without a prediction it waits until event time reaches `deadline_ms`.
@@ -153,15 +153,16 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
             let waits = self.insert(id, Entry::Label(label, deadline_ms), deadline_ms);
             return if waits { Labelled::Waits } else { Labelled::Full };
         };
-        let Some((_, entry @ Entry::Prediction(..))) = self.slots.get_mut(place) else {
-            return Labelled::Duplicate;
-        };
-        match std::mem::replace(entry, Entry::Done) {
+        let Some((_, entry)) = self.slots.get_mut(place) else { return Labelled::Duplicate };
+        if let Entry::Label(first, _) | Entry::Done(first) = entry {
+            return if *first == label { Labelled::Duplicate } else { Labelled::Contradicts };
+        }
+        match std::mem::replace(entry, Entry::Done(label)) {
             Entry::Prediction(prediction, deadline_ms) => {
                 self.finish(place, deadline_ms);
                 Labelled::Matched(prediction)
             }
-            Entry::Label(..) | Entry::Done => Labelled::Duplicate,
+            Entry::Label(..) | Entry::Done(_) => Labelled::Duplicate,
         }
     }
 
@@ -181,7 +182,7 @@ impl<K: Clone + Eq + Hash, P, L> LabelJoin<K, P, L> {
             match self.remove(place) {
                 Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),
                 Some(Entry::Label(..)) => expired.labels += 1,
-                Some(Entry::Done) | None => {}
+                Some(Entry::Done(_)) | None => {}
             }
         }
         expired

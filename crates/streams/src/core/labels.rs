@@ -79,6 +79,10 @@ impl Core {
                     dropped.labels_duplicate += 1;
                     counts.dropped += 1;
                 }
+                Labelled::Contradicts => {
+                    dropped.labels_contradicted += 1;
+                    counts.dropped += 1;
+                }
                 Labelled::Full => {
                     dropped.labels_expired += 1;
                     counts.dropped += 1;

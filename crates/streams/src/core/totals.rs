@@ -15,8 +15,10 @@ pub struct Dropped {
     pub duplicate_frames: u64,
     /// Labels without their prediction.
     pub labels_expired: u64,
-    /// Second labels.
+    /// Second labels that say what the first said.
     pub labels_duplicate: u64,
+    /// Second labels that say something else; the first stands.
+    pub labels_contradicted: u64,
     /// Labels without id or value.
     pub labels_invalid: u64,
 }

@@ -117,6 +117,7 @@ fn dropped(dropped: Dropped) -> proto::Dropped {
         duplicate_frames: dropped.duplicate_frames,
         labels_expired: dropped.labels_expired,
         labels_duplicate: dropped.labels_duplicate,
+        labels_contradicted: dropped.labels_contradicted,
         labels_invalid: dropped.labels_invalid,
     }
 }
