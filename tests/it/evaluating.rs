@@ -86,7 +86,7 @@ async fn compare_models() {
         assert_eq!(refusal(refused), pair(reason, field));
     };
     refused("first_scores", "EMPTY_DATA", |request| request.first_scores.clear()).await;
-    refused("first_scores", "TOO_MANY_ROWS", |request| request.first_scores = vec![0.5; 1_000_001]).await;
+    refused("first_scores", "TOO_MANY_ROWS", |request| request.first_scores = vec![0.5; 500_001]).await;
     refused("second_scores", "LENGTH_MISMATCH", |request| request.second_scores.truncate(3)).await;
     refused("times_ms", "LENGTH_MISMATCH", |request| request.times_ms.truncate(3)).await;
     refused("labels[7]", "NOT_FINITE", |request| request.labels[7] = f64::NAN).await;

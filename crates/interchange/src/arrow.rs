@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use acgs_columns::{Cell, Column, Field, Kind, RecordBatch, Role, Schema, Values, builder::BatchBuilder};
+use acgs_columns::{
+    Cell, Column, Field, Kind, RecordBatch, Role, Scale, Schema, Values, builder::BatchBuilder,
+};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
     cast::AsArray,
@@ -14,6 +16,8 @@ use crate::error::Error;
 
 const KIND: &str = "acgs.kind";
 const ROLE: &str = "acgs.role";
+const SCALE: &str = "acgs.scale";
+const POSITIVE: &str = "acgs.positive";
 /// All times are UTC.
 const ZONE: &str = "UTC";
 
@@ -37,6 +41,8 @@ const ROLES: [(Role, &str); 10] = [
     (Role::Error, "error"),
 ];
 
+const SCALES: [(Scale, &str); 2] = [(Scale::Nominal, "nominal"), (Scale::Numeric, "numeric")];
+
 fn data_type(kind: Kind) -> DataType {
     match kind {
         Kind::Double => DataType::Float64,
@@ -55,10 +61,12 @@ fn word<T: PartialEq>(known: &[(T, &'static str)], value: &T) -> String {
 #[must_use]
 pub fn schema_to_arrow(schema: &Schema) -> Arc<arrow_schema::Schema> {
     let fields = schema.fields().iter().map(|field| {
-        let metadata = HashMap::from([
+        let mut metadata = HashMap::from([
             (KIND.to_owned(), word(&KINDS, &field.kind)),
             (ROLE.to_owned(), word(&ROLES, &field.role)),
         ]);
+        metadata.extend(field.scale.map(|scale| (SCALE.to_owned(), word(&SCALES, &scale))));
+        metadata.extend(field.positive.as_ref().map(|positive| (POSITIVE.to_owned(), positive.to_string())));
         arrow_schema::Field::new(&field.name, data_type(field.kind), true).with_metadata(metadata)
     });
     Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()))
@@ -74,7 +82,13 @@ pub fn schema_from_arrow(schema: &arrow_schema::Schema) -> Result<Arc<Schema>, E
         let kind = kind.ok_or_else(|| Error::Unreadable(format!("{} has no kind of ours", field.name())))?;
         let role = field.metadata().get(ROLE);
         let role = role.and_then(|word| ROLES.iter().find(|(_, known)| known == word));
-        Ok(Field::new(field.name(), kind, role.map_or(Role::None, |(role, _)| *role)))
+        let scale = field.metadata().get(SCALE);
+        let scale = scale.and_then(|word| SCALES.iter().find(|(_, known)| known == word));
+        Ok(Field {
+            scale: scale.map(|(scale, _)| *scale),
+            positive: field.metadata().get(POSITIVE).map(|positive| positive.as_str().into()),
+            ..Field::new(field.name(), kind, role.map_or(Role::None, |(role, _)| *role))
+        })
     });
     let fields = fields.collect::<Result<Vec<_>, Error>>()?;
     Schema::new(fields).map(Arc::new).map_err(|error| Error::Unreadable(error.to_string()))

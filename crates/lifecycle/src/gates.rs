@@ -112,6 +112,10 @@ pub fn judge(gates: &Gates, holdout: &Holdout, candidate: &Candidate) -> Judged 
         results.extend(gates.slices.iter().map(|slice| floor(slice, holdout, &losses)));
     }
     results.push(compliance(gates, candidate));
+    // What is no number says nothing, and could not be read again where it is kept.
+    for result in &mut results {
+        result.measured.retain(|(_, value)| value.is_finite());
+    }
     let passed = results.iter().all(|result| result.outcome != Outcome::Failed);
     Judged { results, passed, helped: helped && passed }
 }

@@ -166,7 +166,17 @@ fn holdout(schema: &Schema, batches: &[RecordBatch], scores: &[f64]) -> Holdout 
             }
         }
     }
-    let number = |truth: Option<Truth>| truth.and_then(|truth| seen.number(truth)).unwrap_or(f64::NAN);
-    holdout.labels = truths.into_iter().map(number).collect();
+    // A row whose label says nothing that a loss could be taken of is no held-out record.
+    let labels: Vec<Option<f64>> =
+        truths.into_iter().map(|truth| truth.and_then(|truth| seen.number(truth))).collect();
+    let keep = |row: &usize| labels[*row].is_some();
+    let rows: Vec<usize> = (0..labels.len()).filter(keep).collect();
+    holdout.times_ms = rows.iter().map(|row| holdout.times_ms[*row]).collect();
+    holdout.challenger = rows.iter().map(|row| holdout.challenger[*row]).collect();
+    holdout.served = rows.iter().map(|row| holdout.served[*row]).collect();
+    for (_, values) in &mut holdout.slices {
+        *values = rows.iter().map(|row| values[*row].take()).collect();
+    }
+    holdout.labels = labels.into_iter().flatten().collect();
     holdout
 }

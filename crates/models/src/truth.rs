@@ -5,13 +5,11 @@ use acgs_columns::{
     labels::{Class, Coding, class_of},
 };
 
-/// What a label says.
+/// What a label says: a yes or a no, or a one or a two that is one of them; and as a number, where it is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Truth {
-    /// A yes or a no, or a one or a two that is one of them.
-    Class(Class),
-    /// An amount, or a share of ones.
-    Amount(f64),
+pub(crate) struct Truth {
+    class: Option<Class>,
+    amount: Option<f64>,
 }
 
 /// What labels have shown so far of how they are meant.
@@ -33,23 +31,35 @@ impl Truth {
             Cell::Text(text) => text.trim().parse().ok(),
             _ => column.number(row),
         };
-        let amount = number.filter(|number: &f64| number.is_finite()).map(Self::Amount);
+        let amount = number.filter(|number: &f64| number.is_finite());
         if field.scale == Some(Scale::Numeric) {
-            return amount;
+            return amount.map(|_| Self { class: None, amount });
         }
-        class_of(cell, field.positive.as_deref()).map(Self::Class).or(amount)
+        let class = class_of(cell, field.positive.as_deref());
+        (class.is_some() || amount.is_some()).then_some(Self { class, amount })
+    }
+
+    /// Of a number.
+    #[cfg(test)]
+    pub(crate) fn of_number(number: f64) -> Self {
+        Self { class: acgs_columns::labels::class(Cell::Number(number)), amount: Some(number) }
     }
 }
 
 impl Seen {
     /// Looks at a label.
     pub(crate) fn look(&mut self, truth: Truth) {
-        match truth {
-            Truth::Class(Class::No | Class::Yes) => self.sure = true,
-            Truth::Class(Class::Two) => self.twos = true,
-            Truth::Class(Class::One) => {}
-            Truth::Amount(amount) => self.amounts |= !(0.0..=1.0).contains(&amount),
+        match truth.class {
+            Some(Class::No | Class::Yes) => self.sure = true,
+            Some(Class::Two) => self.twos = true,
+            Some(Class::One) => {}
+            None => self.amounts |= truth.amount.is_some_and(|amount| !(0.0..=1.0).contains(&amount)),
         }
+    }
+
+    /// Nobody waits any longer to learn what a one means: it is a yes.
+    pub(crate) fn settle(&mut self) {
+        self.sure = true;
     }
 
     /// Whether it is known what a one means.
@@ -61,14 +71,12 @@ impl Seen {
     /// The number that a loss is taken of; `None` of a label that is of another coding than the others.
     #[must_use]
     pub(crate) fn number(&self, truth: Truth) -> Option<f64> {
+        let coding = if self.twos && !self.sure { Coding::TwoIsYes } else { Coding::OneIsYes };
         match truth {
-            Truth::Amount(amount) => Some(amount),
-            // Among amounts they are amounts; a no is a 0 there as everywhere, since it was one or nobody knows.
-            Truth::Class(Class::Two) if self.amounts => Some(2.0),
-            Truth::Class(class) => {
-                let coding = if self.twos && !self.sure { Coding::TwoIsYes } else { Coding::OneIsYes };
-                class.is_yes(if self.amounts { Coding::OneIsYes } else { coding }).map(f64::from)
-            }
+            // Among amounts all are.
+            Truth { amount: Some(amount), .. } if self.amounts => Some(amount),
+            Truth { class: Some(class), .. } => class.is_yes(coding).map(f64::from),
+            Truth { amount, .. } => amount,
         }
     }
 }
@@ -125,6 +133,8 @@ mod tests {
         assert_eq!(declared, [-1.0, 0.0, 1.0, 2.0].map(Some));
         let shown = [0.0, 1.0, 2.0, 35.5].map(Cell::Number);
         assert_eq!(numbers(Kind::Double, None, None, &shown), [0.0, 1.0, 2.0, 35.5].map(Some));
+        let below = [-1.0, 3.5, -2.25, 1.0, 2.0].map(Cell::Number);
+        assert_eq!(numbers(Kind::Double, None, None, &below), [-1.0, 3.5, -2.25, 1.0, 2.0].map(Some));
         let shares = [0.0, 0.25, 1.0].map(Cell::Number);
         assert_eq!(numbers(Kind::Double, None, None, &shares), [0.0, 0.25, 1.0].map(Some));
         let texts = [Cell::Text("3.5"), Cell::Text("7")];

@@ -7,6 +7,11 @@ use acgs_statistics::{
     score::{Estimate, log_loss},
 };
 
+/// Draws below which nothing is sure.
+const DRAWS_MIN: usize = 10;
+/// What may be of which none was seen.
+const NEVER_SEEN: f64 = 3.0;
+
 /// What a row costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairedLoss {
@@ -109,8 +114,10 @@ pub fn compare(rows: &Rows, terms: &Terms) -> Comparison {
         timed.map(|(time_ms, (first, second))| (*time_ms, second - first)).collect();
     // Evidence is bet on in order of time.
     apart.sort_by_key(|(time_ms, _)| *time_ms);
-    let bounds = mean_bounds(&apart, terms.block_ms, terms.confidence);
-    let verdict = match &bounds {
+    let largest = losses.iter().flatten().copied().fold(1.0, f64::max);
+    let bounds =
+        mean_bounds(&apart, terms.block_ms, terms.confidence).map(|it| at_least_as_wide(it, largest));
+    let verdict = match bounds.as_ref().filter(|bounds| bounds.draws >= DRAWS_MIN) {
         Some(bounds) if bounds.upper < 0.0 => Verdict::Better,
         Some(bounds) if bounds.upper <= terms.margin => Verdict::NotWorse,
         Some(bounds) if bounds.lower > terms.margin => Verdict::Worse,
@@ -129,6 +136,16 @@ pub fn compare(rows: &Rows, terms: &Terms) -> Comparison {
             .as_ref()
             .and_then(|classes| area_difference(&rows.scores[0], &rows.scores[1], classes)),
         ln_evidence: bounded.then(|| evidence(&apart, terms)),
+    }
+}
+
+/// Draws that are all alike are no proof that the next one is: what was never seen in so many may be three times in as many (the rule of three).
+fn at_least_as_wide(bounds: MeanBounds, largest: f64) -> MeanBounds {
+    let unseen = NEVER_SEEN / bounds.draws as f64 * largest;
+    MeanBounds {
+        lower: bounds.lower.min(bounds.mean - unseen),
+        upper: bounds.upper.max(bounds.mean + unseen),
+        ..bounds
     }
 }
 
@@ -216,6 +233,13 @@ mod tests {
         assert!(told[Verdict::Better as usize] + told[Verdict::NotWorse as usize] <= 20, "{told:?}");
         assert!(told[Verdict::Worse as usize] <= 20, "{told:?}");
         assert_eq!(compare(&rows(1, 1, [0.0, 1.0]), &TERMS).verdict, Verdict::Undecided);
+        let mut sure = rows(1, 2, [0.0, 0.0]);
+        (sure.labels, sure.classes) = (vec![1.0; 2], Some(vec![true; 2]));
+        sure.scores = [vec![0.1; 2], vec![0.9; 2]];
+        let wrong = Terms { loss: PairedLoss::Wrong, ..TERMS };
+        assert_eq!(compare(&sure, &wrong).verdict, Verdict::Undecided, "two rows are no proof");
+        let same = compare(&rows(1, 5_000, [0.0, 0.0]), &TERMS);
+        assert_eq!(same.verdict, Verdict::NotWorse, "{same:?}");
         let one_block = compare(&rows(1, 500, [0.0, 1.6]), &Terms { block_ms: 1_000, ..TERMS });
         assert_eq!((one_block.verdict, one_block.bounds), (Verdict::Undecided, None));
     }

@@ -149,7 +149,8 @@ impl Estimated {
         let accuracy = expected_accuracy(&said.cells, cells, said.first_yes()).filter(|_| of_scores);
         let (positives, negatives) = expected_classes(&said.cells, cells)
             .fold((0.0, 0.0), |all, here| (all.0 + here.0, all.1 + here.1));
-        let row_count = placed.max(beyond);
+        // Classes that the reference never had are in no cell; numbers beyond its own are in the nearest.
+        let row_count = if baseline.kind == ModelKind::Classes { placed + beyond } else { placed };
         let beyond_share = beyond as f64 / row_count.max(1) as f64;
         let (trust, reason) = match &record {
             _ if beyond_share > BEYOND_MAX => {

@@ -225,7 +225,9 @@ pub fn report(
     let errors = answers.errors();
     let right = Estimate::of_share(answers.right()).filter(|_| !numbers).map(share);
     let same_kind = baseline.filter(|baseline| kind == Some(baseline.kind));
-    let auc = scores.area().map(|it| it.widened(ranking_effect, (0.0, 1.0)));
+    // What a score is of other models nobody knows: it is no probability of a yes.
+    let is_binary = matches!(kind, Some(ModelKind::Binary) | None);
+    let auc = scores.area().map(|it| it.widened(ranking_effect, (0.0, 1.0))).filter(|_| is_binary);
     let (state, reason) = state(config, Measured { kind, loss, scores, answers, auc }, baseline);
     Report {
         row_count: pane.row_count,
@@ -254,19 +256,19 @@ pub fn report(
             .filter(|_| numbers),
         relative_error: errors.mean_absolute_percentage().map(amount).filter(|_| numbers),
         explained: errors.explained().filter(|_| numbers),
-        brier: scores.brier().map(share),
-        log_loss: scores.log_loss().map(amount),
-        accuracy: right.or_else(|| scores.accuracy().map(share)),
+        brier: scores.brier().map(share).filter(|_| is_binary),
+        log_loss: scores.log_loss().map(amount).filter(|_| is_binary),
+        accuracy: right.or_else(|| scores.accuracy().map(share).filter(|_| is_binary)),
         auc,
-        calibration_error: scores.calibration_error(),
-        means: scores.means(),
+        calibration_error: scores.calibration_error().filter(|_| is_binary),
+        means: scores.means().filter(|_| is_binary),
         baseline: same_kind,
         loss_margin: config.loss_margin * same_kind.map_or(0.0, |baseline| baseline.loss),
         state,
         reason,
         monitor: None,
         design_effect,
-        binary: BinaryFigures::of(scores, design_effect),
+        binary: BinaryFigures::of(scores, design_effect).filter(|_| is_binary),
         classes: ClassReport::of(answers, design_effect).filter(|_| !numbers),
         estimated: None,
     }

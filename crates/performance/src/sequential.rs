@@ -46,6 +46,8 @@ pub struct Expected {
     pub baseline: LossBaseline,
     /// What time shows of it.
     pub phases: LossPhases,
+    /// What the rows' schema declares the model to be.
+    pub declared: Option<ModelKind>,
 }
 
 /// What the monitor carries.
@@ -253,7 +255,7 @@ impl Monitor {
             && self.waiting.iter().chain(&self.recent).all(is_sound)
             && self.recent.len() <= RECENT_LOOKS
             && self.settled.len() <= SETTLED_LOOKS
-            && self.settled.iter().all(|look| look.said.fits(cells))
+            && self.settled.iter().all(|look| look.said.fits(cells) && look.loss.is_finite())
             && self.standing.is_none_or(|(_, since)| since <= self.looks)
     }
 }
@@ -262,7 +264,8 @@ impl Look {
     fn of(config: &Config, expected: &Expected, pane: &PerformancePane) -> Seen {
         let baseline = &expected.baseline;
         let scores = pane.scores.mapped(Some(baseline.coding)).scores;
-        let Some(kind) = model_kind(scores.count(), &pane.answers, (None, Some(baseline.kind))) else {
+        let Some(kind) = model_kind(scores.count(), &pane.answers, (expected.declared, Some(baseline.kind)))
+        else {
             return Seen::TooFew;
         };
         if kind != baseline.kind {
@@ -291,7 +294,7 @@ impl Look {
         let known = baseline.loss_standard_error.powi(2) * baseline.labelled_count as f64;
         let factor = of_losses * (1.0 + of_phase * count / variance.max(known).max(f64::MIN_POSITIVE));
         let excess = if bound > 0.0 { Excess::new(count, mean, variance, bound) } else { Excess::default() };
-        let area = scores.area();
+        let area = scores.area().filter(|_| kind == ModelKind::Binary);
         let shortfall =
             area.zip(area_bound(config, expected)).map_or_else(Shortfall::default, |(area, bound)| {
                 let error = area_standard_error(bound, positives as f64, negatives as f64);

@@ -87,7 +87,7 @@ impl QualityPane {
 
 impl ColumnPane {
     fn push(&mut self, field: &Field, column: &Column) {
-        if !is_numeric(field) {
+        if !can_be_checked(field) {
             return;
         }
         let Some(numbers) = numbers(column) else { return };
@@ -99,17 +99,24 @@ impl ColumnPane {
             let outside = numbers.finite.iter().filter(|&&value| value < from || value > to).count();
             self.invalid_count += outside as u64;
         }
+        if !is_numeric(field) {
+            return;
+        }
         self.moments.push_slice(&numbers.finite);
         self.sketch.push_slice(&numbers.finite);
     }
 }
 
+/// Whether the field's values are numbers that have a range, names among them.
+fn can_be_checked(field: &Field) -> bool {
+    matches!(field.kind, Kind::Double | Kind::Int64)
+        && !matches!(field.role, Role::Id | Role::Key | Role::Timestamp)
+}
+
 /// Whether the field's values are measured, not only counted.
 #[must_use]
 pub fn is_numeric(field: &Field) -> bool {
-    matches!(field.kind, Kind::Double | Kind::Int64)
-        && field.scale != Some(Scale::Nominal)
-        && !matches!(field.role, Role::Id | Role::Key | Role::Timestamp)
+    can_be_checked(field) && field.scale != Some(Scale::Nominal)
 }
 
 /// The valid range: what the schema says; a score is a probability, to rounding, whatever the schema says.

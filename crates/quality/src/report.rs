@@ -182,7 +182,6 @@ fn fences(config: &Config, column: &ColumnPane) -> Option<(f64, f64)> {
 
 /// Notes on a field: what is wrong with its cells, so that whoever reads of a share of all cells knows where to look.
 fn of_field(config: &Config, report: &Report, column: &ColumnReport) -> Vec<Finding> {
-    let present = report.row_count.saturating_sub(column.missing_count).max(column.invalid_count);
     let notes = [
         (
             "field_missing_values",
@@ -190,10 +189,15 @@ fn of_field(config: &Config, report: &Report, column: &ColumnReport) -> Vec<Find
             config.field_missing_rate_max,
             "is missing",
         ),
-        ("field_invalid_values", share(column.invalid_count, present), config.invalid_rate_max, "is invalid"),
+        (
+            "field_invalid_values",
+            share(column.invalid_count, report.row_count),
+            config.invalid_rate_max,
+            "is invalid",
+        ),
         (
             "field_not_finite",
-            share(column.not_finite_count, present),
+            share(column.not_finite_count, report.row_count),
             config.invalid_rate_max,
             "is not a finite number",
         ),

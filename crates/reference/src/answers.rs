@@ -34,11 +34,16 @@ pub struct Answers {
     classes: ClassCounts,
 }
 
-/// What a schema declares predictions to be: by the scale of the prediction, or of the label.
+/// What a schema declares the model to be: by the label that says yes beside a score; by the scale of the prediction, or of its label.
 #[must_use]
 pub fn declared_kind(schema: &Schema) -> Option<ModelKind> {
-    let scale = |role| schema.index_of_role(role).and_then(|index| schema.fields()[index].scale);
-    let declared = scale(Role::Prediction).or_else(|| scale(Role::Label));
+    let field = |role| schema.index_of_role(role).map(|index| &schema.fields()[index]);
+    let (label, prediction) = (field(Role::Label), field(Role::Prediction));
+    if field(Role::Score).is_some() && label.is_some_and(|label| label.positive.is_some()) {
+        return Some(ModelKind::Binary);
+    }
+    // Of a score alone the label's scale says nothing.
+    let declared = prediction?.scale.or_else(|| label?.scale);
     declared.map(|scale| match scale {
         Scale::Nominal => ModelKind::Classes,
         Scale::Numeric => ModelKind::Regression,
@@ -63,7 +68,7 @@ pub fn model_kind(
     }
     // What a reference tells holds for as long as rows do not tell otherwise.
     let holds = |kind: &ModelKind| match kind {
-        ModelKind::Binary => false,
+        ModelKind::Binary => scored > 0,
         ModelKind::Classes => answers.count() > 0 && !answers.fractions,
         ModelKind::Regression => answers.errors.count() > 0,
     };
@@ -244,8 +249,7 @@ fn compared<'a>(prediction: Cell<'a>, label: Cell<'a>) -> Option<Compared<'a>> {
     if let (Cell::Text(said), Cell::Text(truth)) = (prediction, label) {
         let (said, truth) = (said.trim(), truth.trim());
         // Letters may be classes of their own: T is not Y.
-        if said != truth
-            && said.len().min(truth.len()) > 1
+        if said.len().min(truth.len()) > 1
             && let (Some(said), Some(truth)) = (is_yes(prediction), is_yes(label))
         {
             return Some(Compared::Class(yes_or_no(said), yes_or_no(truth)));

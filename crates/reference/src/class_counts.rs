@@ -87,10 +87,12 @@ impl ClassCounts {
         self.numbers.values().filter(|count| count.truth > 0).count()
     }
 
-    /// Different classes that were true, whatever they are called.
+    /// Different classes that were true of more than one row in a hundred, whatever they are called: a stray label is no class.
     #[must_use]
     pub fn true_classes(&self) -> usize {
-        self.true_numbers() + self.words.values().filter(|count| count.truth > 0).count()
+        let all = || self.numbers.values().chain(self.words.values());
+        let rows: u64 = all().map(|count| count.truth).sum();
+        all().filter(|count| count.truth * 100 > rows).count()
     }
 
     /// Rows that are not counted apart.

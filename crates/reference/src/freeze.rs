@@ -9,7 +9,7 @@ use acgs_statistics::{
 
 use crate::{
     answers::{self, Answers},
-    baseline::LossBaseline,
+    baseline::{LossBaseline, ModelKind},
     chosen::categories,
     labels::{self, LabelledScores, Mapped},
     loss::LossPhases,
@@ -170,8 +170,11 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
         brier_standard_error: scores.brier().map_or(0.0, |brier| brier.standard_error),
         accuracy: answers.right().mean().or(scores.accuracy().map(|accuracy| accuracy.value)).unwrap_or(0.0),
         calibration_error: scores.calibration_error().unwrap_or(0.0),
-        auc: scores.area().map(|area| area.value),
-        positive_rate: scores.means().map(|(_, positive_rate)| positive_rate),
+        auc: scores.area().map(|area| area.value).filter(|_| kind == ModelKind::Binary),
+        positive_rate: scores
+            .means()
+            .map(|(_, positive_rate)| positive_rate)
+            .filter(|_| kind == ModelKind::Binary),
     })
 }
 

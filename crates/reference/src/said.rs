@@ -276,7 +276,11 @@ impl SaidLosses {
             }
             _ => {
                 for row in (0..rows).filter(|row| said.is_valid(*row) && wanted(*row)) {
-                    into.add(self, self.place(said.cell(row)));
+                    let place = self.place(said.cell(row));
+                    // What is no number is no amount and no score.
+                    if place.is_some() || matches!(self.by, SaidBy::Classes(_)) {
+                        into.add(self, place);
+                    }
                 }
             }
         }

@@ -65,6 +65,9 @@ pub(crate) fn decode(message: proto::SaidLosses, kind: ModelKind) -> Result<Said
         let sizes = Sizes { edges: message.edges, minimum: message.minimum, maximum: message.maximum };
         if kind == ModelKind::Binary { SaidBy::scores(sizes) } else { SaidBy::Amounts(sizes) }
     } else {
+        if message.classes.len() != cells.len() {
+            return Err(bad("does not have one cell for each class"));
+        }
         let names = message.classes.into_iter().enumerate().map(|(place, name)| (name, place));
         let places: HashMap<String, usize> = names.collect();
         if places.len() != cells.len() || cells.len() > COUNTED_MAX {

@@ -133,13 +133,15 @@ impl AlertTracker {
         observation: &Observation<'_>,
     ) -> Option<Alert> {
         let end_ms = observation.window.end_ms;
+        // A revision is of an old window: its key has been heard of since, or is about to be.
+        let heard_end_ms = end_ms.max(self.newest_end_ms);
         let standing = self.alerts.entry(identity.clone()).or_insert_with(|| Standing {
             severity: Severity::Low,
             occurrences: 0,
             clean: 0,
             open: false,
             last_end_ms: i64::MIN,
-            heard_end_ms: end_ms,
+            heard_end_ms,
             resolved_end_ms: i64::MIN,
             finding: finding.clone(),
             window: observation.window.clone(),

@@ -27,6 +27,7 @@ use acgs_vocabulary::{
 };
 use acgs_windowing::{LabelJoin, WindowKey, Windows, windows::Limits};
 
+pub(crate) use label::value_of_kind;
 pub use label::{Label, LabelCounts, labels};
 pub use look::{Held, Look, Looked};
 use memory::{Answer, Memories, Memory};

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use acgs_columns::{Kind, RecordBatch, Role, Schema};
+use acgs_columns::{Field, Kind, OwnedCell, RecordBatch, Role, Schema, builder::BatchBuilder};
 use acgs_vocabulary::{
     Problem,
     ports::records::{FramePlace, FrameRecorder, FrameSource},
@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     actor::{Actor, ActorDeps, ClientEnd, INPUTS_MAX, Input, Joined, Standing},
-    core::{Core, LabelCounts, ReadEvidence, labels},
+    core::{Core, LabelCounts, ReadEvidence, labels, value_of_kind},
     leases::{Lease, Leases},
     spec::StreamSpec,
 };
@@ -54,21 +54,21 @@ pub struct Streams {
 }
 
 /// Kinds of ids and labels that a stream can join.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LabelKinds {
     id: Kind,
-    label: Kind,
+    label: Field,
 }
 
 impl LabelKinds {
     fn of(spec: &StreamSpec) -> Option<Self> {
         let id = spec.schema.index_of_role(Role::Id)?;
-        Some(Self { id: spec.schema.fields()[id].kind, label: spec.late_label.as_ref()?.kind })
+        Some(Self { id: spec.schema.fields()[id].kind, label: spec.late_label.clone()? })
     }
 
     /// Whether labels of a schema can be joined. A truth may come in another kind than the stream's, as a word or a number that says the same: one
     /// that cannot be said so is dropped and counted.
-    fn check(self, labels: &Schema) -> Result<(), Problem> {
+    fn check(&self, labels: &Schema) -> Result<(), Problem> {
         let kind = |role| labels.index_of_role(role).map(|place| labels.fields()[place].kind);
         let bad = |what: &str, own: Option<Kind>, theirs: Kind| {
             let own = own.map_or_else(|| "missing".to_owned(), |kind| format!("{kind:?}"));
@@ -78,10 +78,35 @@ impl LabelKinds {
         if kind(Role::Id) != Some(self.id) {
             return bad("ID", kind(Role::Id), self.id);
         }
-        match kind(Role::Label) {
-            Some(_) => Ok(()),
-            None => bad("LABEL", None, self.label),
+        match (self.label.kind, kind(Role::Label)) {
+            // Of a number nobody knows whether a one is a yes: it may be a no beside twos.
+            (Kind::Boolean, theirs @ Some(Kind::Double | Kind::Int64)) | (_, theirs @ None) => {
+                bad("LABEL", theirs, self.label.kind)
+            }
+            (_, Some(_)) => Ok(()),
         }
+    }
+
+    /// Labels as the stream has them, so that whoever reads them from the record log finds the kind that its rows have.
+    fn own(&self, batch: &RecordBatch) -> Result<RecordBatch, Problem> {
+        let broken =
+            |error: &dyn std::fmt::Display| Problem::internal(format!("labels cannot be kept: {error}"));
+        let place = |role| batch.schema().index_of_role(role);
+        let (Some(id), Some(label)) = (place(Role::Id), place(Role::Label)) else { return Ok(batch.clone()) };
+        let fields = vec![batch.schema().fields()[id].clone(), self.label.clone()];
+        let schema = Arc::new(Schema::new(fields).map_err(|error| broken(&error))?);
+        if batch.schema().fields()[label].kind == self.label.kind {
+            let columns = vec![batch.columns()[id].clone(), batch.columns()[label].clone()];
+            return RecordBatch::new(schema, batch.rows(), columns).map_err(|error| broken(&error));
+        }
+        let mut builder = BatchBuilder::new(schema);
+        for row in 0..batch.rows() {
+            let value = OwnedCell::of(&batch.columns()[label], row);
+            let value = value_of_kind(value, self.label.kind).unwrap_or(OwnedCell::Null);
+            let cells = [batch.columns()[id].cell(row), value.cell()];
+            builder.push(&cells).map_err(|error| broken(&error))?;
+        }
+        builder.finish().map_err(|error| broken(&error))
     }
 }
 
@@ -135,10 +160,11 @@ impl LabelSubmission {
     pub async fn take(&mut self, batch: &RecordBatch) -> Result<(), Problem> {
         self.seq += 1;
         // Labels are joined by record over all streams of a model: once is enough.
-        let takes = self.streams.iter().filter(|stream| stream.labels.is_some());
-        if let Some(recorder) = takes.filter_map(|stream| stream.recorder.as_ref()).next() {
+        let mut takes = self.streams.iter().filter_map(|it| it.labels.as_ref().zip(it.recorder.as_ref()));
+        if let Some((kinds, recorder)) = takes.next() {
+            let own = kinds.own(batch)?;
             let place = FramePlace { partition: &self.source, join: 1, joined_after: 0, seq: self.seq };
-            recorder.keep(recorder.encode_labels(place, batch)?).await?;
+            recorder.keep(recorder.encode_labels(place, &own)?).await?;
         }
         self.counts.dropped += self.misfits * batch.rows() as u64;
         let mut taken = false;
@@ -347,7 +373,7 @@ impl Streams {
         let mut fitting = Vec::new();
         for stream in streams {
             // A stream that takes no labels counts them as dropped.
-            match stream.labels.map_or(Ok(()), |kinds| kinds.check(&schema)) {
+            match stream.labels.as_ref().map_or(Ok(()), |kinds| kinds.check(&schema)) {
                 Ok(()) => fitting.push(stream),
                 Err(problem) => {
                     misfits += 1;

@@ -204,8 +204,11 @@ impl Reading {
     fn bet(&mut self, pair: [Outcome; 2], wanted: &Wanted) {
         pair.iter().for_each(|outcome| self.seen.look(outcome.label));
         self.unsettled.push_back(pair);
-        if !self.seen.is_settled() && self.unsettled.len() <= UNSETTLED_MAX {
-            return;
+        if !self.seen.is_settled() {
+            if self.unsettled.len() <= UNSETTLED_MAX {
+                return;
+            }
+            self.seen.settle();
         }
         let LossTolerance { tolerated, unacceptable, range, .. } = wanted.tolerance;
         while let Some([candidate, baseline]) = self.unsettled.pop_front() {

@@ -1,7 +1,7 @@
 //! Losses in pairs: whatever comes first, rows or labels, and only beside each other.
 
 use super::*;
-use acgs_columns::{Cell, Field, Kind, Schema, builder::BatchBuilder, labels::Class};
+use acgs_columns::{Cell, Field, Kind, Schema, builder::BatchBuilder};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Holds {
@@ -50,7 +50,7 @@ fn chunk(holds: Holds, version: &str, rows: &[(i64, f64)]) -> RecordFrame {
 /// It has seen a no: a one is a yes.
 fn reading() -> Reading {
     let mut reading = Reading::default();
-    reading.seen.look(Truth::Class(Class::No));
+    reading.seen.look(Truth::of_number(0.0));
     reading
 }
 

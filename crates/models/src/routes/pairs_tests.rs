@@ -14,11 +14,11 @@ fn the_first_record_of_a_call_speaks_whichever_label_comes_first() {
         assert!(pairs.record(spoken(BASELINE, 10 + id, 2, 0)).is_none());
     }
     for id in [1, 2, 3, 11, 12, 13] {
-        assert!(pairs.label(RecordId::Integer(id), Truth::Amount(1.0)).is_none(), "{id} does not speak");
+        assert!(pairs.label(RecordId::Integer(id), Truth::of_number(1.0)).is_none(), "{id} does not speak");
     }
-    assert!(pairs.label(RecordId::Integer(0), Truth::Amount(1.0)).is_none());
-    let [candidate, baseline] = pairs.label(RecordId::Integer(10), Truth::Amount(0.0)).unwrap();
-    assert_eq!((candidate.label, baseline.label), (Truth::Amount(1.0), Truth::Amount(0.0)));
+    assert!(pairs.label(RecordId::Integer(0), Truth::of_number(1.0)).is_none());
+    let [candidate, baseline] = pairs.label(RecordId::Integer(10), Truth::of_number(0.0)).unwrap();
+    assert_eq!((candidate.label, baseline.label), (Truth::of_number(1.0), Truth::of_number(0.0)));
     assert!(pairs.pairs.is_empty() && pairs.records.is_empty());
 }
 
@@ -28,12 +28,12 @@ fn partners_are_of_one_time_and_a_label_may_come_before_its_record() {
     for call in 0..10 {
         pairs.record(spoken(BASELINE, call, call, 1_000 * call));
     }
-    assert!(pairs.label(RecordId::Integer(7), Truth::Amount(0.0)).is_none());
-    assert!(pairs.label(RecordId::Integer(100), Truth::Amount(1.0)).is_none());
+    assert!(pairs.label(RecordId::Integer(7), Truth::of_number(0.0)).is_none());
+    assert!(pairs.label(RecordId::Integer(100), Truth::of_number(1.0)).is_none());
     let [candidate, baseline] = pairs.record(spoken(CANDIDATE, 100, 100, 7_100)).unwrap();
     assert_eq!(
         (candidate.label, baseline.label),
-        (Truth::Amount(1.0), Truth::Amount(0.0)),
+        (Truth::of_number(1.0), Truth::of_number(0.0)),
         "7 is the nearest"
     );
 }
@@ -58,13 +58,13 @@ fn what_never_gets_a_label_makes_room() {
         pairs.records.len()
     );
     for id in 0..3 * LABELS_MAX as i64 {
-        pairs.label(RecordId::Integer(-1 - id), Truth::Amount(1.0));
+        pairs.label(RecordId::Integer(-1 - id), Truth::of_number(1.0));
     }
     assert!(pairs.labels.len() <= LABELS_MAX && pairs.labels_came.len() <= 2 * LABELS_MAX);
     // The newest still count.
     let last = 2 * (most - 1);
-    assert!(pairs.label(RecordId::Integer(last), Truth::Amount(1.0)).is_none());
-    assert!(pairs.label(RecordId::Integer(last + 1), Truth::Amount(1.0)).is_some());
+    assert!(pairs.label(RecordId::Integer(last), Truth::of_number(1.0)).is_none());
+    assert!(pairs.label(RecordId::Integer(last + 1), Truth::of_number(1.0)).is_some());
 }
 
 #[test]

@@ -39,7 +39,11 @@ fn stream(config: &Config, case: &Case, seed: u64, told: &mut Told) {
     let span_ms = HOUR_MS * case.reference_rows as i64 / case.rows as i64;
     let rows = source.rows(case.reference_rows, span_ms, Now::Still);
     let reference = freeze(rows.schema(), std::slice::from_ref(&rows), 0);
-    let expected = Expected { baseline: reference.baseline.expect("labels"), phases: reference.loss_phases };
+    let expected = Expected {
+        baseline: reference.baseline.expect("labels"),
+        phases: reference.loss_phases,
+        declared: None,
+    };
     let roles = Roles::new(source.schema()).with_said(expected.baseline.kind, reference.said_losses);
     let said = roles.said().expect("labels").clone();
     let budget = config.budget(HOUR_MS as u64).expect("a budget");

@@ -38,8 +38,11 @@ impl Watched {
         };
         let rows = source.rows(case.reference_rows, span_ms, Now::Still);
         let reference = freeze(rows.schema(), std::slice::from_ref(&rows), 0);
-        let expected =
-            Expected { baseline: reference.baseline.expect("labels"), phases: reference.loss_phases };
+        let expected = Expected {
+            baseline: reference.baseline.expect("labels"),
+            phases: reference.loss_phases,
+            declared: None,
+        };
         let roles = Roles::new(source.schema()).in_season(expected.phases.season);
         Self { source, roles, expected, monitor: Monitor::default() }
     }

@@ -13,7 +13,7 @@ use super::report_message::estimate;
 use crate::comparison::{Comparison, PairedLoss, Rows, Terms, Verdict, classes_of, compare};
 
 /// Most rows of a comparison.
-const ROWS_MAX: usize = 1_000_000;
+const ROWS_MAX: usize = 500_000;
 /// When the request does not say.
 const CONFIDENCE: f64 = 0.95;
 

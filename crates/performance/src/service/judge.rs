@@ -3,7 +3,7 @@
 use acgs_columns::RecordBatch;
 use acgs_judge_kit::{alarm::Budget, monitoring::Monitors};
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, Fed, Feed, PaneJudge, message::Open};
-use acgs_reference::{message, season::Season};
+use acgs_reference::{answers::declared_kind, message, season::Season};
 use acgs_vocabulary::{
     Problem, VerdictStatus, Window,
     budget::{self, Use},
@@ -98,7 +98,8 @@ impl Assessor for PerformanceAssessor {
                 let sound = is_sound(it.loss) && is_sound(it.loss_standard_error);
                 it.labelled_count >= self.config.labelled_min && sound
             });
-            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases })
+            let declared = declared_kind(&open.schema);
+            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases, declared })
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let roles = Roles::new(&open.schema).in_season(season).or_positive(declared);

@@ -29,7 +29,8 @@ impl Label {
     }
 }
 
-fn value_of_kind(value: OwnedCell, kind: Kind) -> Option<OwnedCell> {
+/// A label's value in another kind; `None` where that kind cannot say it.
+pub(crate) fn value_of_kind(value: OwnedCell, kind: Kind) -> Option<OwnedCell> {
     let number = |value: f64| value.is_finite().then_some(value);
     match (value, kind) {
         (OwnedCell::Null, _) => None,
@@ -51,6 +52,8 @@ fn value_of_kind(value: OwnedCell, kind: Kind) -> Option<OwnedCell> {
             Ok(value) => value_of_kind(OwnedCell::Number(value), kind),
             Err(_) => yes_or_no(&text).map(|yes| OwnedCell::Integer(i64::from(yes))),
         },
+        // Of a number nobody knows whether a one is a yes: it may be a no beside twos.
+        (OwnedCell::Text(text), Kind::Boolean) if text.trim().parse::<f64>().is_ok() => None,
         (OwnedCell::Text(text), Kind::Boolean) => yes_or_no(&text).map(OwnedCell::Boolean),
         (value, _) => Some(value),
     }

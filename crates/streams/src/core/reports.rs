@@ -212,13 +212,11 @@ fn findings(parts: &[Part], harm: Harm, summary: &Summary) -> Vec<(JudgeKind, Fi
     all
 }
 
-/// Links what drift says to what quality alerts on: nulls are quality's to alert on, and so are values that are no numbers; of drift that is in values
-/// out of their range, too, there is more to say than that.
+/// Links what drift says to what quality alerts on: missing cells are quality's to alert on; of nulls that may be numbers which are not finite, and of
+/// drift in fields with invalid values, there is more to say than that.
 fn link(all: &mut [(JudgeKind, Finding)], drifted_features: &[String]) {
-    let nulls = told_by_quality(
-        all,
-        &[("missing_values", "field_missing_values"), ("invalid_values", "field_not_finite")],
-    );
+    let nulls = told_by_quality(all, &[("missing_values", "field_missing_values")]);
+    let not_finite = told_by_quality(all, &[("invalid_values", "field_not_finite")]);
     let invalid = told_by_quality(all, &[("invalid_values", "field_invalid_values")]);
     for (_, finding) in all.iter_mut().filter(|(judge, _)| *judge == JudgeKind::Drift) {
         if finding.rule == "null_drift"
@@ -226,6 +224,11 @@ fn link(all: &mut [(JudgeKind, Finding)], drifted_features: &[String]) {
         {
             finding.severity = Severity::Low;
             finding.description.push_str(&format!("; quality tells of it as {rule}"));
+        } else if finding.rule == "null_drift"
+            && not_finite.iter().any(|(field, _)| *field == finding.subject)
+        {
+            // How many of them are missing cells is not said.
+            finding.description.push_str("; quality tells of numbers among them that are not finite");
         }
         if finding.rule == "drift" {
             let fields = invalid.iter().filter(|(field, _)| drifted_features.contains(field));
@@ -295,8 +298,7 @@ mod tests {
         let invalid = finding(JudgeKind::Quality, "invalid_values", "", Severity::High);
         let out_of_range = finding(JudgeKind::Quality, "field_invalid_values", "x", Severity::Low);
         let not_finite = finding(JudgeKind::Quality, "field_not_finite", "x", Severity::Low);
-        assert!(told(&[&invalid, &out_of_range, &not_finite]), "what is no number is null to drift");
-        assert!(!told(&[&invalid, &out_of_range]), "what is out of range is not");
+        assert!(!told(&[&invalid, &out_of_range, &not_finite]), "others of its nulls may be missing");
         let moved = finding(JudgeKind::Drift, "drift", "", Severity::High);
         let mut all = [invalid, out_of_range, moved];
         link(&mut all, &["x".to_owned()]);
