@@ -1,6 +1,6 @@
 //! What goes in comes out, in both forms, and nonsense is refused.
 
-use acgs_columns::{Cell, Field, Kind, Role, builder::BatchBuilder};
+use acgs_columns::{Cell, Field, Kind, Role, Scale, builder::BatchBuilder};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,8 +11,8 @@ fn schema() -> Arc<Schema> {
     let fields = vec![
         Field::new("score", Kind::Double, Role::Score),
         Field::new("id", Kind::Int64, Role::Id),
-        Field::new("late", Kind::Boolean, Role::Label),
-        Field::new("carrier", Kind::Text, Role::Feature),
+        Field { positive: Some("true".into()), ..Field::new("late", Kind::Boolean, Role::Label) },
+        Field { scale: Some(Scale::Nominal), ..Field::new("carrier", Kind::Text, Role::Feature) },
         Field::new("ts", Kind::Timestamp, Role::Timestamp),
     ];
     Arc::new(Schema::new(fields).unwrap())

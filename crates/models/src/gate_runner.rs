@@ -180,3 +180,43 @@ fn holdout(schema: &Schema, batches: &[RecordBatch], scores: &[f64]) -> Holdout 
     holdout.labels = labels.into_iter().flatten().collect();
     holdout
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use acgs_columns::{Cell, Field, builder::BatchBuilder};
+
+    use super::*;
+
+    fn held_out(kind: FieldKind, labels: &[Cell<'_>]) -> Holdout {
+        let fields = vec![
+            Field::new("ts", FieldKind::Timestamp, Role::Timestamp),
+            Field::new("p", FieldKind::Double, Role::Score),
+            Field::new("city", FieldKind::Text, Role::Feature),
+            Field::new("y", kind, Role::Label),
+        ];
+        let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
+        for (row, label) in labels.iter().enumerate() {
+            let city = if row % 2 == 0 { "a" } else { "b" };
+            let cells =
+                [Cell::Integer(row as i64), Cell::Number(row as f64 / 10.0), Cell::Text(city), *label];
+            builder.push(&cells).unwrap();
+        }
+        let batch = builder.finish().unwrap();
+        let scores: Vec<f64> = (0..labels.len()).map(|row| row as f64).collect();
+        holdout(batch.schema(), std::slice::from_ref(&batch), &scores)
+    }
+
+    #[test]
+    fn a_row_whose_label_says_nothing_is_left_out_with_all_that_is_of_it() {
+        let labels = [0.0, 1.0, 2.0, 1.0, f64::NAN].map(Cell::Number);
+        let found = held_out(FieldKind::Double, &labels);
+        assert_eq!((&found.labels[..], &found.times_ms[..]), (&[0.0, 1.0, 1.0][..], &[0, 1, 3][..]));
+        assert_eq!(found.challenger, [0.0, 1.0, 3.0]);
+        assert_eq!(found.served, [Some(0.0), Some(0.1), Some(0.3)]);
+        assert_eq!(found.slices[0].1, [Some("a"), Some("b"), Some("b")].map(|it| it.map(str::to_owned)));
+        let words = held_out(FieldKind::Text, &["yes", "no", "maybe"].map(Cell::Text));
+        assert_eq!(words.labels, [1.0, 0.0]);
+    }
+}

@@ -109,3 +109,12 @@ fn estimates_are_those_of_nannyml() {
         }
     }
 }
+
+#[test]
+fn a_message_with_other_classes_than_cells_is_refused() {
+    let few = rows(Kind::Int64, Role::Prediction, (0..40).map(|row| (Cell::Integer(row % 2), 1.0)));
+    let mut message = message::to_proto(&freeze(few.schema(), std::slice::from_ref(&few), 0));
+    message.said_losses.as_mut().unwrap().classes = ["a", "a", "b"].map(str::to_owned).to_vec();
+    let refused = message::decode(&prost::Message::encode_to_vec(&message)).unwrap_err();
+    assert_eq!(refused.reason(), "BAD_REFERENCE");
+}

@@ -125,3 +125,18 @@ fn an_alert_of_a_key_that_goes_away_is_closed() {
     assert_eq!(see("b", 19, &bad), []);
     assert_eq!(see("a", 19, &bad), [(Open, "a".to_owned())], "it is back, and so is what was wrong");
 }
+
+#[test]
+fn an_alert_of_an_old_window_is_not_closed_for_its_age() {
+    let mut tracker = AlertTracker::new(CONFIG);
+    let mut see = |key: &str, number: i64, is_revision: bool, bad: bool| {
+        let window = Window { key: key.into(), ..window(number) };
+        let (judged, findings) = (JudgeKind::ALL, [finding("r", Severity::High)]);
+        let findings = if bad { &findings[..] } else { &[] };
+        let observation = Observation { window: &window, is_revision, judged: &judged, findings };
+        tracker.observe(&observation).into_iter().map(|it| it.state).collect::<Vec<_>>()
+    };
+    assert_eq!(see("a", 1_000, false, false), []);
+    assert_eq!(see("b", 1, true, true), [AlertState::Open], "labels that came late");
+    assert_eq!(see("a", 1_001, false, false), [], "b is there");
+}

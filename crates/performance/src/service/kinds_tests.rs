@@ -222,3 +222,68 @@ fn a_score_beside_three_classes_is_none_of_a_yes() {
     assert!((recall.value - 0.9).abs() < 1e-9 && recall.lower > 0.88 && recall.upper < 0.92, "{recall:?}");
     assert_eq!((classes.classes[0].name.as_str(), classes.classes[0].truth_count), ("0", 1_000));
 }
+
+#[test]
+fn words_of_yes_and_no_are_two_classes_however_they_are_written() {
+    for (no, yes) in [("No", "Yes"), ("False", "True"), ("negative", "POSITIVE"), ("0", "1")] {
+        let fields = vec![
+            Field::new("c", Kind::Text, Role::Prediction),
+            Field::new("y", Kind::Text, Role::Label),
+            Field::new("p", Kind::Double, Role::Score),
+        ];
+        let row = |row: i32| {
+            let truth = row % 2 == 0;
+            let said = truth != (row % 10 == 0);
+            let word = |is: bool| Cell::Text(if is { yes } else { no });
+            vec![word(said), word(truth), Cell::Number(if said { 0.8 } else { 0.2 })]
+        };
+        let found = report(&batch(fields, &(0..1_000).map(row).collect::<Vec<_>>()), None);
+        let classes = found.classes.as_ref().unwrap();
+        assert_eq!((found.model_kind(), classes.classes.len()), (ModelKind::Binary, 2), "{yes}");
+        assert!((classes.macro_recall.unwrap().value - 0.9).abs() < 1e-9, "{yes}: {classes:?}");
+    }
+}
+
+#[test]
+fn a_stray_label_makes_no_model_of_classes() {
+    let rows = |stray: f64, count: u32| {
+        let fields = vec![
+            Field::new("c", Kind::Int64, Role::Prediction),
+            Field::new("y", Kind::Double, Role::Label),
+            Field::new("p", Kind::Double, Role::Score),
+        ];
+        let row = |row: u32| {
+            let truth = if row < count { stray } else { f64::from(row % 2) };
+            vec![
+                Cell::Integer(i64::from(row % 2)),
+                Cell::Number(truth),
+                Cell::Number(0.3 + 0.4 * f64::from(row % 2)),
+            ]
+        };
+        batch(fields, &(0..1_000).map(row).collect::<Vec<_>>())
+    };
+    let reference = rows(0.0, 0);
+    for (stray, count, reference) in
+        [(9.0, 1, None), (9.0, 1, Some(&reference)), (9.0, 300, Some(&reference))]
+    {
+        let found = report(&rows(stray, count), reference);
+        assert_eq!((found.model_kind(), found.incomparable_count), (ModelKind::Binary, u64::from(count)));
+    }
+    assert_eq!(report(&rows(9.0, 300), None).model_kind(), ModelKind::Classes);
+    // Of such a model a score is no probability, and nothing is told of how it ranks.
+    let classes = report(&rows(9.0, 300), Some(&rows(9.0, 300)));
+    assert!(classes.auc.is_none() && classes.brier.is_none() && classes.baseline_auc.is_none());
+    assert!(classes.binary.is_none() && classes.classes.is_some());
+}
+
+#[test]
+fn a_scale_of_a_label_beside_a_score_alone_changes_nothing() {
+    let plain = binary(Kind::Int64, Cell::Integer(0), Cell::Integer(1));
+    let mut fields = plain.schema().fields().to_vec();
+    fields[1].scale = Some(Scale::Nominal);
+    let declared =
+        RecordBatch::new(Arc::new(Schema::new(fields).unwrap()), plain.rows(), plain.columns().to_vec());
+    let found = report(&declared.unwrap(), Some(&plain));
+    assert_eq!((found.model_kind(), found.state()), (ModelKind::Binary, PerformanceState::Ok));
+    assert!(found.monitor.is_some() && found.estimated.is_some());
+}

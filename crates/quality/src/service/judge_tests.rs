@@ -1,6 +1,6 @@
 //! The judge forgets nothing over a snapshot, and says what is wrong with bad data.
 
-use acgs_columns::{Cell, Field, Kind, Role, builder::BatchBuilder};
+use acgs_columns::{Cell, Field, Kind, Role, Scale, builder::BatchBuilder};
 use acgs_contracts::quality::v1::QualityReport;
 use acgs_lane::testing::Script;
 use proptest::prelude::*;
@@ -104,6 +104,23 @@ fn bad_data_is_named() {
     let rules: Vec<&str> = verdict.findings.iter().map(|finding| finding.rule.as_str()).collect();
     assert!(rules.contains(&"invalid_values") && rules.contains(&"duplicates"), "{rules:?}");
     assert!(report.overall_score < 1.0 && report.overall_score > 0.5);
+}
+
+#[test]
+fn numbers_that_are_names_have_a_range_and_no_outliers() {
+    let field = Field {
+        scale: Some(Scale::Nominal),
+        minimum: Some(1.0),
+        maximum: Some(5.0),
+        ..Field::new("class", Kind::Int64, Role::Feature)
+    };
+    let mut builder = BatchBuilder::new(Arc::new(Schema::new(vec![field]).unwrap()));
+    (0..100).for_each(|row| builder.push(&[Cell::Integer(if row == 7 { 99 } else { 1 + row % 5 })]).unwrap());
+    let frames = vec![(builder.finish().unwrap(), vec![1])];
+    let script = Script { configs: vec![], frames, windows: vec![vec![1]] };
+    let verdict = script.straight(&mut judge(config())).remove(0);
+    let column = QualityReport::decode(verdict.report).unwrap().columns.remove(0);
+    assert_eq!((column.invalid_count, column.outlier_count, column.mean), (1, 0, None));
 }
 
 #[test]
