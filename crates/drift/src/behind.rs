@@ -51,7 +51,9 @@ impl ByPart {
         if self.parts.len() < 2 {
             return None;
         }
-        let without = self.parts.iter().filter_map(|(part, own)| {
+        // Those without a name are of several.
+        let named = self.parts.iter().filter(|(part, _)| !part.is_empty());
+        let without = named.filter_map(|(part, own)| {
             let rest = rest(all, own);
             let enough = rest.row_count >= config.rows_min;
             let size = places

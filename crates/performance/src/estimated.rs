@@ -12,7 +12,6 @@ use acgs_statistics::{
     expected_loss::{expected_accuracy, expected_classes, expected_loss},
     score::{Estimate, area},
 };
-
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;

@@ -94,7 +94,8 @@ impl LabelKinds {
         let place = |role| batch.schema().index_of_role(role);
         let (Some(id), Some(label)) = (place(Role::Id), place(Role::Label)) else { return Ok(batch.clone()) };
         let fields = vec![batch.schema().fields()[id].clone(), self.label.clone()];
-        let schema = Arc::new(Schema::new(fields).map_err(|error| broken(&error))?);
+        // An id that is called as the stream's label is stays with the label's own name.
+        let Ok(schema) = Schema::new(fields).map(Arc::new) else { return Ok(batch.clone()) };
         if batch.schema().fields()[label].kind == self.label.kind {
             let columns = vec![batch.columns()[id].clone(), batch.columns()[label].clone()];
             return RecordBatch::new(schema, batch.rows(), columns).map_err(|error| broken(&error));
