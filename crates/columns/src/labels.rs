@@ -43,6 +43,18 @@ pub enum Coding {
     TwoIsYes,
 }
 
+impl Coding {
+    /// What labels show of it: whether any is surely a no or a yes, and whether any is a two; `None` where neither is.
+    #[must_use]
+    pub fn shown(has_sure: bool, has_twos: bool) -> Option<Self> {
+        match (has_sure, has_twos) {
+            (true, _) => Some(Self::OneIsYes),
+            (false, true) => Some(Self::TwoIsYes),
+            (false, false) => None,
+        }
+    }
+}
+
 /// What a label says; `None` when it is absent or none of those. Texts are taken without blanks around them, in any case, and as numbers where
 /// they are.
 #[must_use]

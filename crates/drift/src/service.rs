@@ -22,7 +22,7 @@ use std::{
 };
 
 use acgs_contracts::drift::v1 as proto;
-use acgs_judge_kit::{history::History, monitoring::Monitors};
+use acgs_judge_kit::{computing::Computing, history::History, monitoring::Monitors};
 use acgs_lane::{Epochs, PaneJudge, over_grpc};
 use acgs_reference::{Reference, counts::PaneCounts, message};
 use acgs_vocabulary::{
@@ -31,7 +31,6 @@ use acgs_vocabulary::{
     ports::{Clock, FindingSink, Judged, Judgement},
 };
 use monitor::Gathered;
-use tokio::sync::Semaphore;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -43,8 +42,6 @@ use crate::{
 
 /// Longest id that a caller gives, in bytes.
 const ID_BYTES_MAX: usize = 128;
-/// Long computations at a time; others wait for their turn.
-const COMPUTING_MAX: usize = 2;
 
 /// Answers `DriftService`.
 #[derive(Clone)]
@@ -59,7 +56,7 @@ pub struct DriftService {
     epochs: Epochs,
     history: Option<History<DetectionRecord>>,
     retrainings: Arc<AtomicU64>,
-    computing: Arc<Semaphore>,
+    computing: Computing,
 }
 
 /// What is known of a model that a monitor watches, from one interval to the next.
@@ -89,7 +86,6 @@ impl DriftService {
         let keys = store.as_ref().map(ReferenceStore::keys);
         let history = keys.clone().map(|keys| History::start(keys, "detections"));
         let monitors = Monitors::new(keys, Arc::clone(&clock), "drift", monitor::heap_bytes);
-        let computing = Arc::new(Semaphore::new(COMPUTING_MAX));
         Self {
             config: Arc::new(config),
             constitution,
@@ -101,7 +97,7 @@ impl DriftService {
             epochs: Epochs::default(),
             history,
             retrainings: Arc::default(),
-            computing,
+            computing: Computing::default(),
         }
     }
 
@@ -158,20 +154,6 @@ impl DriftService {
         self.monitors.run(self.stop.cancelled(), judge).await;
     }
 
-    /// Long computations go to threads of their own, a few at a time, so that they do not hold up other calls.
-    async fn apart<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let lost = |error: &dyn fmt::Display| Problem::internal(format!("a computation was lost: {error}"));
-        let permit = Arc::clone(&self.computing).acquire_owned().await.map_err(|error| lost(&error))?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _until_done = permit;
-            work()
-        });
-        done.await.map_err(|error| lost(&error))
-    }
-
     fn store(&self) -> Result<&ReferenceStore, Problem> {
         self.store.as_ref().ok_or_else(|| Problem::home_required("references"))
     }
@@ -205,7 +187,7 @@ impl proto::drift_service_server::DriftService for DriftService {
         request: Request<proto::CompareRequest>,
     ) -> Result<Response<proto::CompareResponse>, Status> {
         let request = request.into_inner();
-        Ok(Response::new(self.apart(move || comparison::compare_now(&request)).await??))
+        Ok(Response::new(self.computing.apart(move || comparison::compare_now(&request)).await??))
     }
 
     async fn put_reference(

@@ -71,7 +71,7 @@ impl Seen {
     /// The number that a loss is taken of; `None` of a label that is of another coding than the others.
     #[must_use]
     pub(crate) fn number(&self, truth: Truth) -> Option<f64> {
-        let coding = if self.twos && !self.sure { Coding::TwoIsYes } else { Coding::OneIsYes };
+        let coding = Coding::shown(self.sure, self.twos).unwrap_or_default();
         match truth {
             // Among amounts all are.
             Truth { amount: Some(amount), .. } if self.amounts => Some(amount),

@@ -87,8 +87,7 @@ pub struct Comparison {
 #[must_use]
 pub fn classes_of(labels: &[Option<Class>]) -> Option<Vec<bool>> {
     let has = |wanted: &[Class]| labels.iter().flatten().any(|class| wanted.contains(class));
-    let two_is_yes = has(&[Class::Two]) && !has(&[Class::No, Class::Yes]);
-    let coding = if two_is_yes { Coding::TwoIsYes } else { Coding::OneIsYes };
+    let coding = Coding::shown(has(&[Class::No, Class::Yes]), has(&[Class::Two])).unwrap_or_default();
     labels.iter().map(|class| (*class)?.is_yes(coding)).collect()
 }
 

@@ -20,7 +20,6 @@ use crate::config::Config;
 const BEYOND_MAX: f64 = 0.05;
 /// Margins that a record must be able to tell for it to speak for the estimate.
 const TOLD_MARGINS: f64 = 2.0;
-
 /// Labels of a reference below which its own error is not known well enough to judge estimates by: few enormous losses may be missing.
 const REFERENCE_LABELS_MIN: u64 = 1_000;
 
@@ -144,10 +143,10 @@ impl Estimated {
         let (placed, beyond) = counts.count();
         let loss = expected_loss(&said.cells, cells)?.widened(design_effect, (0.0, f64::INFINITY));
         let of_scores = baseline.kind == ModelKind::Binary;
-        let auc = area(expected_classes(&said.cells, cells)).filter(|_| of_scores);
-        let accuracy = expected_accuracy(&said.cells, cells, said.first_yes()).filter(|_| of_scores);
-        let (positives, negatives) = expected_classes(&said.cells, cells)
-            .fold((0.0, 0.0), |all, here| (all.0 + here.0, all.1 + here.1));
+        let classes = || expected_classes(&said.cells, cells);
+        let auc = of_scores.then(|| area(classes())).flatten();
+        let accuracy = of_scores.then(|| expected_accuracy(&said.cells, cells, said.first_yes())).flatten();
+        let (positives, negatives) = classes().fold((0.0, 0.0), |all, here| (all.0 + here.0, all.1 + here.1));
         // Classes that the reference never had are in no cell; numbers beyond its own are in the nearest.
         let row_count = if baseline.kind == ModelKind::Classes { placed + beyond } else { placed };
         let beyond_share = beyond as f64 / row_count.max(1) as f64;

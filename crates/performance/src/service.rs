@@ -20,7 +20,7 @@ use std::{
 
 use acgs_columns::Cell;
 use acgs_contracts::performance::v1 as proto;
-use acgs_judge_kit::{history::History, monitoring::Monitors};
+use acgs_judge_kit::{computing::Computing, history::History, monitoring::Monitors};
 use acgs_lane::{Epochs, PaneJudge, over_grpc};
 use acgs_reference::{
     LossBaseline,
@@ -64,6 +64,7 @@ pub struct PerformanceService {
     epochs: Epochs,
     history: Option<History<MetricsRecord>>,
     violations: Arc<AtomicU64>,
+    computing: Computing,
 }
 
 impl fmt::Debug for PerformanceService {
@@ -97,6 +98,7 @@ impl PerformanceService {
             epochs: Epochs::default(),
             history,
             violations: Arc::default(),
+            computing: Computing::default(),
         }
     }
 
@@ -286,11 +288,8 @@ impl proto::performance_service_server::PerformanceService for PerformanceServic
         request: Request<proto::CompareModelsRequest>,
     ) -> Result<Response<proto::CompareModelsResponse>, Status> {
         let request = request.into_inner();
-        // A million rows take a while.
-        let answer = tokio::task::spawn_blocking(move || comparing::answer(&request)).await;
-        let lost =
-            |error: tokio::task::JoinError| Problem::internal(format!("a comparison was lost: {error}"));
-        Ok(Response::new(answer.map_err(lost)??))
+        // Many rows take a while.
+        Ok(Response::new(self.computing.apart(move || comparing::answer(&request)).await??))
     }
 
     type JudgeStream = ReceiverStream<Result<proto::JudgeResponse, Status>>;

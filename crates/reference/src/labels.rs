@@ -91,11 +91,7 @@ impl LabelledScores {
     /// How ones are meant, as far as these labels tell.
     #[must_use]
     pub fn coding(&self) -> Option<Coding> {
-        match (self.sure_count > 0, self.twos.count() > 0) {
-            (true, _) => Some(Coding::OneIsYes),
-            (false, true) => Some(Coding::TwoIsYes),
-            (false, false) => None,
-        }
+        Coding::shown(self.sure_count > 0, self.twos.count() > 0)
     }
 
     /// Scores with labels. What these labels do not tell of their coding, `known` does, such as the reference's.

@@ -1,7 +1,7 @@
 //! What loss a reference leads to expect, season by season, and how losses hang together in time. It must not know how rows are judged by it.
 
 use acgs_columns::{RecordBatch, Role, Schema};
-use acgs_statistics::moments::Moments;
+use acgs_statistics::{moments::Moments, paired::placements};
 
 use crate::{
     answers,
@@ -131,32 +131,16 @@ impl PhaseLoss {
 /// How ranks of scores among those of the other class hang together: what each adds to the area under the ROC curve (Hanley and Hajian-Tilaki
 /// 1997).
 fn ranking_variation(pairs: &[(f64, bool)]) -> Vec<Variation> {
-    let of_class = |wanted: bool| {
-        let of = pairs.iter().filter(|(_, is_yes)| *is_yes == wanted);
-        let mut scores: Vec<f64> = of.map(|(score, _)| *score).collect();
-        scores.sort_unstable_by(f64::total_cmp);
-        scores
-    };
-    let (no, yes) = (of_class(false), of_class(true));
-    if no.is_empty() || yes.is_empty() {
+    let (scores, labels): (Vec<f64>, Vec<bool>) = pairs.iter().copied().unzip();
+    let all = pairs.len() as f64;
+    let yes = labels.iter().filter(|is_yes| **is_yes).count() as f64;
+    if yes == 0.0 || yes == all {
         return Vec::new();
     }
-    // The share of a class below a score, ties by half.
-    let below = |of: &[f64], score: f64| {
-        let less = of.partition_point(|it| *it < score) as f64;
-        let equal = of.partition_point(|it| *it <= score) as f64 - less;
-        (less + equal / 2.0) / of.len() as f64
-    };
-    let won = |(score, is_yes): &(f64, bool)| {
-        if *is_yes { below(&no, *score) } else { 1.0 - below(&yes, *score) }
-    };
-    let won: Vec<f64> = pairs.iter().map(won).collect();
-    let area = won.iter().zip(pairs).filter(|(_, (_, is_yes))| *is_yes).map(|(won, _)| won).sum::<f64>()
-        / yes.len() as f64;
-    let all = pairs.len() as f64;
-    let part = |is_yes: bool| if is_yes { yes.len() as f64 / all } else { no.len() as f64 / all };
-    let adds: Vec<f64> =
-        won.iter().zip(pairs).map(|(won, (_, is_yes))| (won - area) / part(*is_yes)).collect();
+    let won = placements(&scores, &labels);
+    let area = won.iter().zip(&labels).filter(|(_, is_yes)| **is_yes).map(|(won, _)| won).sum::<f64>() / yes;
+    let part = |is_yes: bool| if is_yes { yes / all } else { (all - yes) / all };
+    let adds: Vec<f64> = won.iter().zip(&labels).map(|(won, is_yes)| (won - area) / part(*is_yes)).collect();
     let variance = adds.iter().map(|it| it * it).sum::<f64>() / all;
     let length = stretch_rows(adds.len());
     let stretches = adds.chunks_exact(length).map(|adds| {

@@ -173,10 +173,11 @@ impl SaidLosses {
             });
         let within = |edge: &f64| *edge > minimum && *edge <= maximum;
         let edges: Vec<f64> = score_edges(SCORE_CELL_WIDTH).into_iter().filter(within).collect();
-        let mut counts = vec![(0_u64, 0_u64); edges.len() + 1];
-        let mut sums = vec![(0.0, 0.0); edges.len() + 1];
+        let sizes = Sizes { edges, minimum, maximum };
+        let mut counts = vec![(0_u64, 0_u64); sizes.edges.len() + 1];
+        let mut sums = vec![(0.0, 0.0); sizes.edges.len() + 1];
         for (score, is_yes) in pairs {
-            let place = edges.partition_point(|edge| edge <= score);
+            let place = sizes.place(*score);
             counts[place] = (counts[place].0 + 1, counts[place].1 + u64::from(*is_yes));
             sums[place] = (sums[place].0 + score, sums[place].1 + score * score);
         }
@@ -185,8 +186,8 @@ impl SaidLosses {
             if count > 0.0 {
                 return (score / count, square / count);
             }
-            let from = place.checked_sub(1).map_or(minimum, |place| edges[place]);
-            let middle = (from + edges.get(place).copied().unwrap_or(maximum)) / 2.0;
+            let from = place.checked_sub(1).map_or(minimum, |place| sizes.edges[place]);
+            let middle = (from + sizes.edges.get(place).copied().unwrap_or(maximum)) / 2.0;
             (middle, middle * middle)
         };
         let scored = counts.iter().enumerate().map(|(place, (rows, positives))| Scored {
@@ -206,7 +207,7 @@ impl SaidLosses {
             }
         });
         let cells: Vec<LossCell> = cells.collect();
-        (!pairs.is_empty()).then_some(Self { by: SaidBy::scores(Sizes { edges, minimum, maximum }), cells })
+        (!pairs.is_empty()).then_some(Self { by: SaidBy::scores(sizes), cells })
     }
 
     /// Of amounts with their losses.
@@ -218,12 +219,13 @@ impl SaidLosses {
         edges.dedup();
         // No cell is empty: rows are on both sides of each edge, and at it.
         edges.retain(|edge| *edge > minimum);
-        let mut of_cells: Vec<Vec<f64>> = vec![Vec::new(); edges.len() + 1];
+        let sizes = Sizes { edges, minimum, maximum };
+        let mut of_cells: Vec<Vec<f64>> = vec![Vec::new(); sizes.edges.len() + 1];
         for (value, loss) in &rows {
-            of_cells[edges.partition_point(|edge| edge <= value)].push(*loss);
+            of_cells[sizes.place(*value)].push(*loss);
         }
         let cells = of_cells.iter().map(|losses| cell(losses)).collect();
-        Some(Self { by: SaidBy::Amounts(Sizes { edges, minimum, maximum }), cells })
+        Some(Self { by: SaidBy::Amounts(sizes), cells })
     }
 
     fn of_classes<'a>(rows: impl Iterator<Item = (Cow<'a, str>, bool)>) -> Option<Self> {
@@ -269,7 +271,7 @@ impl SaidLosses {
                 into.counts.resize(self.cells.len(), 0);
                 for (_, score) in values.iter().enumerate().filter(|(row, _)| wanted(*row)) {
                     if score.is_finite() {
-                        into.counts[usize::from(places[area_cell(score.clamp(0.0, 1.0))])] += 1;
+                        into.counts[place_of_score(places, *score)] += 1;
                         into.beyond += u64::from(!sizes.knows(*score));
                     }
                 }
@@ -295,7 +297,7 @@ impl SaidLosses {
             }
             SaidBy::Scores { sizes, places } => {
                 let score = answers::number(said)?;
-                Some((usize::from(places[area_cell(score.clamp(0.0, 1.0))]), sizes.knows(score)))
+                Some((place_of_score(places, score), sizes.knows(score)))
             }
             SaidBy::Classes(places) => places.get(&*name(said)?).map(|place| (*place, true)),
         }
@@ -310,6 +312,11 @@ impl SaidLosses {
         }
         found
     }
+}
+
+/// The cell of a score, by that of the area; one beyond [0, 1] is in the nearest.
+fn place_of_score(places: &[u8], score: f64) -> usize {
+    usize::from(places[area_cell(score.clamp(0.0, 1.0))])
 }
 
 fn cell(losses: &[f64]) -> LossCell {

@@ -112,8 +112,9 @@ pub fn area_difference(first: &[f64], second: &[f64], labels: &[bool]) -> Option
     Some(Estimate::new(value, variance.sqrt()))
 }
 
-/// For each row the share of the other class that it is ranked rightly beside, ties by half.
-fn placements(scores: &[f64], labels: &[bool]) -> Vec<f64> {
+/// For each row the share of the other class that it is ranked rightly beside, ties by half; 0 or 1 where there is no other class.
+#[must_use]
+pub fn placements(scores: &[f64], labels: &[bool]) -> Vec<f64> {
     let of_class = |class: bool| {
         let of = scores.iter().zip(labels).filter(|(_, label)| **label == class);
         let mut scores: Vec<f64> = of.map(|(score, _)| *score).collect();

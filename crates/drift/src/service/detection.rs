@@ -105,6 +105,7 @@ impl DriftService {
         let stored = self.stored_reference(&request).await?;
         let service = self.clone();
         let (mut report, reference, request) = self
+            .computing
             .apart(move || {
                 let rows = input::input(&mut request, stored.is_some())?;
                 let (report, reference) = match stored {

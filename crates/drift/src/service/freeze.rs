@@ -64,7 +64,8 @@ impl DriftService {
             return Err(Problem::field("batch", "EMPTY_DATA", "a reference needs rows").into());
         }
         let window_ms = header.window_ms;
-        let mut frozen = self.apart(move || acgs_reference::freeze(&schema, &batches, window_ms)).await?;
+        let mut frozen =
+            self.computing.apart(move || acgs_reference::freeze(&schema, &batches, window_ms)).await?;
         frozen.name = header.name;
         frozen.model_id = header.model_id;
         frozen.created_ms = self.clock.now_ms();

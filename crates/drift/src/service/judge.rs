@@ -131,8 +131,7 @@ impl Assessor for DriftAssessor {
     }
 
     fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
-        let against = plan.against.as_ref();
-        PartitionedCounts::new(against.map_or_else(PaneCounts::default, Against::no_rows))
+        PartitionedCounts::new(plan.no_rows())
     }
 
     fn heap_bytes(&self, pane: &Self::Pane) -> usize {
@@ -140,7 +139,7 @@ impl Assessor for DriftAssessor {
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.has_the_form_of(&plan.against.as_ref().map_or_else(PaneCounts::default, Against::no_rows))
+        pane.has_the_form_of(&plan.no_rows())
     }
 
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, partition: &str) {
@@ -278,6 +277,12 @@ impl DriftAssessor {
         });
         let rare = judge(alert_level.unwrap_or(self.config.alpha));
         assessment(findings::findings(&self.config, &rare), &message)
+    }
+}
+
+impl Plan {
+    fn no_rows(&self) -> PaneCounts {
+        self.against.as_ref().map_or_else(PaneCounts::default, Against::no_rows)
     }
 }
 

@@ -92,7 +92,8 @@ impl DriftService {
         })?;
         let batches = rows::batches(&request.reference_data, &schema, "reference_data")?;
         let window_ms = request.window_ms;
-        let mut frozen = self.apart(move || acgs_reference::freeze(&schema, &batches, window_ms)).await?;
+        let mut frozen =
+            self.computing.apart(move || acgs_reference::freeze(&schema, &batches, window_ms)).await?;
         frozen.name.clone_from(&request.model_id);
         frozen.model_id.clone_from(&request.model_id);
         frozen.created_ms = now_ms;

@@ -1,14 +1,15 @@
 //! Whether labels come to what was estimated without them, and whether estimates are doubted where they do not. It must not know how they are made.
 
+use crate::{
+    sequence::reference,
+    stream::{HOUR_MS, Law, Now, Source},
+};
 use acgs_performance::{
     Config,
     estimated::{Estimated, Trust},
     pane::{PerformancePane, Roles},
-    sequential::{Expected, Monitor},
+    sequential::Monitor,
 };
-use acgs_reference::freeze;
-
-use crate::stream::{HOUR_MS, Law, Now, Source};
 
 /// Windows whose labels are settled before anything changes, and after it.
 const BEFORE: usize = 16;
@@ -37,14 +38,8 @@ struct Told {
 fn stream(config: &Config, case: &Case, seed: u64, told: &mut Told) {
     let mut source = Source::new(case.law, seed);
     let span_ms = HOUR_MS * case.reference_rows as i64 / case.rows as i64;
-    let rows = source.rows(case.reference_rows, span_ms, Now::Still);
-    let reference = freeze(rows.schema(), std::slice::from_ref(&rows), 0);
-    let expected = Expected {
-        baseline: reference.baseline.expect("labels"),
-        phases: reference.loss_phases,
-        declared: None,
-    };
-    let roles = Roles::new(source.schema()).with_said(expected.baseline.kind, reference.said_losses);
+    let (expected, said) = reference(&mut source, case.reference_rows, span_ms);
+    let roles = Roles::new(source.schema()).with_said(expected.baseline.kind, said);
     let said = roles.said().expect("labels").clone();
     let budget = config.budget(HOUR_MS as u64).expect("a budget");
     let mut monitor = Monitor::default();

@@ -5,7 +5,7 @@ use acgs_performance::{
     pane::{PerformancePane, Roles},
     sequential::{Expected, Monitor},
 };
-use acgs_reference::freeze;
+use acgs_reference::{freeze, said::SaidLosses};
 
 use crate::stream::{HOUR_MS, Law, Now, Source, YEAR_MS};
 
@@ -19,6 +19,14 @@ struct Case {
     reference_rows: usize,
     rows: usize,
     windows: usize,
+}
+
+/// What a reference of so many rows leads to expect, and what came of what the model said.
+pub(crate) fn reference(source: &mut Source, count: usize, span_ms: i64) -> (Expected, Option<SaidLosses>) {
+    let rows = source.rows(count, span_ms, Now::Still);
+    let reference = freeze(rows.schema(), std::slice::from_ref(&rows), 0);
+    let baseline = reference.baseline.expect("labels");
+    (Expected { baseline, phases: reference.loss_phases, declared: None }, reference.said_losses)
 }
 
 struct Watched {
@@ -36,13 +44,7 @@ impl Watched {
             Law::Daily => 28 * 24 * HOUR_MS,
             _ => HOUR_MS * case.reference_rows as i64 / case.rows as i64,
         };
-        let rows = source.rows(case.reference_rows, span_ms, Now::Still);
-        let reference = freeze(rows.schema(), std::slice::from_ref(&rows), 0);
-        let expected = Expected {
-            baseline: reference.baseline.expect("labels"),
-            phases: reference.loss_phases,
-            declared: None,
-        };
+        let (expected, _) = reference(&mut source, case.reference_rows, span_ms);
         let roles = Roles::new(source.schema()).in_season(expected.phases.season);
         Self { source, roles, expected, monitor: Monitor::default() }
     }

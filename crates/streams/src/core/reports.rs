@@ -16,6 +16,9 @@ use crate::alert_tracker::Observation;
 const EMIT_MAX: usize = 256;
 /// Rows from which the share of late ones is looked at.
 const LATE_LOOK_ROWS: u64 = 100;
+/// Rules of quality about the cells of one field.
+const MISSING: &str = "field_missing_values";
+const INVALID: &str = "field_invalid_values";
 
 impl Core {
     /// A lane's judge answered.
@@ -215,39 +218,36 @@ fn findings(parts: &[Part], harm: Harm, summary: &Summary) -> Vec<(JudgeKind, Fi
 /// Links what drift says to what quality alerts on: missing cells are quality's to alert on; of nulls that may be numbers which are not finite, and of
 /// drift in fields with invalid values, there is more to say than that.
 fn link(all: &mut [(JudgeKind, Finding)], drifted_features: &[String]) {
-    let nulls = told_by_quality(all, &[("missing_values", "field_missing_values")]);
-    let not_finite = told_by_quality(all, &[("invalid_values", "field_not_finite")]);
-    let invalid = told_by_quality(all, &[("invalid_values", "field_invalid_values")]);
+    let nulls = told_by_quality(all, "missing_values", MISSING);
+    let not_finite = told_by_quality(all, "invalid_values", "field_not_finite");
+    let invalid = told_by_quality(all, "invalid_values", INVALID);
     for (_, finding) in all.iter_mut().filter(|(judge, _)| *judge == JudgeKind::Drift) {
-        if finding.rule == "null_drift"
-            && let Some((_, rule)) = nulls.iter().find(|(field, _)| *field == finding.subject)
-        {
-            finding.severity = Severity::Low;
-            finding.description.push_str(&format!("; quality tells of it as {rule}"));
-        } else if finding.rule == "null_drift"
-            && not_finite.iter().any(|(field, _)| *field == finding.subject)
-        {
+        match finding.rule.as_str() {
+            "null_drift" if nulls.contains(&finding.subject) => {
+                finding.severity = Severity::Low;
+                finding.description.push_str(&format!("; quality tells of it as {MISSING}"));
+            }
             // How many of them are missing cells is not said.
-            finding.description.push_str("; quality tells of numbers among them that are not finite");
-        }
-        if finding.rule == "drift" {
-            let fields = invalid.iter().filter(|(field, _)| drifted_features.contains(field));
-            finding
-                .description
-                .extend(fields.map(|(field, rule)| format!("; quality tells of {field} as {rule}")));
+            "null_drift" if not_finite.contains(&finding.subject) => {
+                finding.description.push_str("; quality tells of numbers among them that are not finite");
+            }
+            "drift" => {
+                let fields = invalid.iter().filter(|field| drifted_features.contains(field));
+                let told = fields.map(|field| format!("; quality tells of {field} as {INVALID}"));
+                finding.description.extend(told);
+            }
+            _ => {}
         }
     }
 }
 
-/// Fields that quality alerts on, and by which rule: by these rules of all cells, each with that of the fields whose cells they are.
-fn told_by_quality(all: &[(JudgeKind, Finding)], rules: &[(&str, &str)]) -> Vec<(String, String)> {
-    let of_quality =
-        || all.iter().filter(|(judge, _)| *judge == JudgeKind::Quality).map(|(_, finding)| finding);
-    let stands = |of_cells: &str| of_quality().any(|finding| finding.rule == of_cells);
-    let told = rules.iter().filter(|(of_cells, _)| stands(of_cells));
-    let of_fields =
-        told.flat_map(|(_, of_field)| of_quality().filter(move |finding| finding.rule == *of_field));
-    of_fields.map(|finding| (finding.subject.clone(), finding.rule.clone())).collect()
+/// Fields that quality alerts on: by a rule of all cells, those whose cells another rule says they are.
+fn told_by_quality(all: &[(JudgeKind, Finding)], of_cells: &str, of_field: &str) -> Vec<String> {
+    let by_rule = |rule: &str| {
+        let found = all.iter().filter(|(judge, it)| *judge == JudgeKind::Quality && it.rule == rule);
+        found.map(|(_, finding)| finding.subject.clone()).collect::<Vec<String>>()
+    };
+    if by_rule(of_cells).is_empty() { Vec::new() } else { by_rule(of_field) }
 }
 
 fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
