@@ -59,8 +59,9 @@ pub(crate) fn records() -> BoxedStrategy<Vec<Struct>> {
 
 prop_compose! {
     fn field()(name in text(), kind in -1..7_i32, role in -1..11_i32, minimum in option::of(number()),
-        maximum in option::of(number()), required in any::<bool>(), positive in text(), scale in -1..4_i32) -> Field {
-        Field { name, kind, role, minimum, maximum, required, positive, scale }
+        maximum in option::of(number()), required in any::<bool>(), positive in text(), scale in -1..4_i32,
+        class_name in text(), quantile in option::of(number())) -> Field {
+        Field { name, kind, role, minimum, maximum, required, positive, scale, class_name, quantile }
     }
 }
 
@@ -192,7 +193,8 @@ pub(crate) fn lane_messages() -> BoxedStrategy<Vec<LaneDown>> {
             batch,
             runs,
             again: seq % 2 == 1,
-            partition: format!("p{}", seq % 3)
+            partition: format!("p{}", seq % 3),
+            retracts: seq % 5 == 0,
         })),
         time().prop_map(|watermark_ms| Message::Tick(Tick { watermark_ms, seq: 4 })),
         (option::of((time(), time())), vec(0..3_u64, 0..3)).prop_map(|(window, panes)| {

@@ -171,6 +171,7 @@ async fn drive(mut lane: acgs_lane::LaneHandle) -> Vec<acgs_lane::LaneUp> {
             runs: vec![(1, 30), (2, 60)],
             again: false,
             partition: "eu".into(),
+            retracts: false,
         },
         LaneDown::Tick { seq: 2, watermark_ms: 1_000 },
         LaneDown::Close(acgs_lane::message::Close {

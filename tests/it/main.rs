@@ -28,6 +28,7 @@ mod lifecycle;
 mod mesh;
 mod module_graph;
 mod noise;
+mod outputs;
 mod ownership;
 mod passing;
 mod recorded;

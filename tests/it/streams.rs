@@ -81,8 +81,8 @@ async fn late_labels_revise_their_window() {
     assert_eq!((first.revision, first.performance.as_ref().unwrap().labelled_count), (0, 40));
     let late: Vec<(i64, f64)> = (40..100).map(|id| (id, (id % 2) as f64)).collect();
     stream.labels(4, &labels(&late)).await;
-    // A label that contradicts the first, one that repeats it, one for nobody, and one that comes before its row.
-    stream.labels(5, &labels(&[(0, 1.0), (1, 1.0), (999_999, 1.0), (101, 1.0)])).await;
+    // A label that corrects the first, one that repeats it, one for nobody, and one that comes before its row and is corrected before that.
+    stream.labels(5, &labels(&[(0, 1.0), (1, 1.0), (999_999, 1.0), (101, 0.0), (101, 1.0)])).await;
     stream.rows(6, &rows(101, &[1_600], 0.0)).await;
     stream.end().await;
     let (all, status) = stream.rest().await;

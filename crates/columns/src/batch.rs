@@ -144,6 +144,15 @@ impl Column {
         }
     }
 
+    /// Where a row's text is in the dictionary; `None` for nulls and other kinds.
+    #[must_use]
+    pub fn code(&self, row: usize) -> Option<u32> {
+        match &self.values {
+            Values::Text { codes, .. } if self.is_valid(row) => Some(codes[row]),
+            _ => None,
+        }
+    }
+
     /// The integer of a row, for kinds `Int64` and `Timestamp`; `None` for nulls and other kinds.
     #[must_use]
     pub fn integer(&self, row: usize) -> Option<i64> {

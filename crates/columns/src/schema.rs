@@ -6,6 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 pub const FIELDS_MAX: usize = 1024;
 /// Longest name of a field, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
+/// Most scores of one schema.
+pub const SCORES_MAX: usize = 256;
 
 /// What the values of a field are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +33,7 @@ pub enum Role {
     Feature,
     /// The model's answer.
     Prediction,
-    /// The model's probability of the positive class.
+    /// The model's probability of the positive class; of several, each of one class.
     Score,
     /// The truth.
     Label,
@@ -75,6 +77,10 @@ pub struct Field {
     pub positive: Option<Arc<str>>,
     /// What its numbers mean; `None` for what follows from its kind.
     pub scale: Option<Scale>,
+    /// Of one of several scores: the class that it is the probability of, as labels name it; `None` for what its name says.
+    pub class: Option<Arc<str>>,
+    /// Of a prediction that is an amount: the share of labels that it means to be above, in (0, 1); `None` for a mean or a middle.
+    pub quantile: Option<f64>,
 }
 
 impl Field {
@@ -90,6 +96,8 @@ impl Field {
             required: false,
             positive: None,
             scale: None,
+            class: None,
+            quantile: None,
         }
     }
 }
@@ -125,9 +133,36 @@ pub enum SchemaError {
     /// A field of this kind and role is not measured so.
     #[error("field {0:?} cannot be {1:?}: its kind or role says otherwise")]
     Scale(String, Scale),
+    /// More scores than classes are told apart.
+    #[error("a schema has at most {SCORES_MAX} scores, this one {0}")]
+    ScoreCount(usize),
+    /// A class where none can be, or a name that is too long.
+    #[error(
+        "the class of field {0:?} is over {NAME_BYTES_MAX} bytes, or the field is not one of several scores"
+    )]
+    Class(String),
+    /// Two scores of one class.
+    #[error("two scores are of the class {0:?}")]
+    DuplicateClass(String),
+    /// A quantile where none can be, or none.
+    #[error(
+        "the quantile of field {0:?} is not above 0 and below 1, or the field is no prediction of amounts"
+    )]
+    Quantile(String),
     /// A range on a field that has no order, or upside down, or not finite.
     #[error("range of field {0:?} is not two ordered finite numbers on a numeric kind")]
     Range(String),
+}
+
+impl SchemaError {
+    /// Where in the fields it is, as a path.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::Name(index) => format!("fields[{index}].name"),
+            _ => "fields".to_owned(),
+        }
+    }
 }
 
 /// Fields in column order.
@@ -161,11 +196,13 @@ impl Schema {
             check_role(field)?;
             check_range(field)?;
             check_scale(field)?;
-            let once = !matches!(field.role, Role::None | Role::Feature);
+            check_quantile(field)?;
+            let once = !matches!(field.role, Role::None | Role::Feature | Role::Score);
             if once && fields[..index].iter().any(|other| other.role == field.role) {
                 return Err(SchemaError::DuplicateRole(field.role));
             }
         }
+        check_scores(&fields)?;
         Ok(Self { fields, by_name })
     }
 
@@ -181,11 +218,68 @@ impl Schema {
         self.by_name.get(name).copied()
     }
 
-    /// The column of a role that appears at most once; the first one for others.
+    /// The column of a role that appears at most once; the first feature. Of several scores none: no one of them is the probability of a yes.
     #[must_use]
     pub fn index_of_role(&self, role: Role) -> Option<usize> {
-        self.fields.iter().position(|field| field.role == role)
+        let mut found = self.places_of_role(role);
+        let first = found.next();
+        if role == Role::Score && found.next().is_some() { None } else { first }
     }
+
+    /// The columns of a role, in order.
+    pub fn places_of_role(&self, role: Role) -> impl Iterator<Item = usize> {
+        self.fields.iter().enumerate().filter(move |(_, field)| field.role == role).map(|(place, _)| place)
+    }
+}
+
+/// What the classes of scores are called: as declared, or a field's name after what the names of all scores begin with, up to its last `_`.
+pub(crate) fn class_names(fields: &[Field]) -> Vec<Arc<str>> {
+    let scores = || fields.iter().filter(|field| field.role == Role::Score);
+    let Some(first) = scores().next() else { return Vec::new() };
+    let shared = scores().fold(first.name.len(), |length, field| {
+        let same = first.name.bytes().zip(field.name.bytes()).take_while(|(one, other)| one == other).count();
+        length.min(same)
+    });
+    let start =
+        first.name.as_bytes()[..shared].iter().rposition(|byte| *byte == b'_').map_or(0, |place| place + 1);
+    let name = |field: &Field| {
+        let own = || Some(&field.name[start..]).filter(|name| !name.is_empty()).unwrap_or(&field.name).into();
+        field.class.as_ref().map_or_else(own, |class| class.trim().into())
+    };
+    scores().map(name).collect()
+}
+
+fn check_scores(fields: &[Field]) -> Result<(), SchemaError> {
+    let scores: Vec<&Field> = fields.iter().filter(|field| field.role == Role::Score).collect();
+    if scores.len() > SCORES_MAX {
+        return Err(SchemaError::ScoreCount(scores.len()));
+    }
+    let can_have = |field: &Field| field.role == Role::Score && scores.len() > 1;
+    let is_wrong = |field: &&Field| {
+        field
+            .class
+            .as_ref()
+            .is_some_and(|class| !can_have(field) || class.trim().is_empty() || class.len() > NAME_BYTES_MAX)
+    };
+    if let Some(field) = fields.iter().find(is_wrong) {
+        return Err(SchemaError::Class(field.name.clone()));
+    }
+    let mut names = class_names(fields);
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) if scores.len() > 1 => Err(SchemaError::DuplicateClass(pair[0].to_string())),
+        _ => Ok(()),
+    }
+}
+
+fn check_quantile(field: &Field) -> Result<(), SchemaError> {
+    let Some(quantile) = field.quantile else { return Ok(()) };
+    let fits = field.role == Role::Prediction
+        && matches!(field.kind, Kind::Double | Kind::Int64)
+        && field.scale != Some(Scale::Nominal)
+        && quantile > 0.0
+        && quantile < 1.0;
+    if fits { Ok(()) } else { Err(SchemaError::Quantile(field.name.clone())) }
 }
 
 fn check_role(field: &Field) -> Result<(), SchemaError> {

@@ -158,6 +158,8 @@ struct FieldText {
     required: bool,
     positive: Option<String>,
     scale: Option<ScaleText>,
+    class_name: Option<String>,
+    quantile: Option<f64>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -237,6 +239,8 @@ pub fn read_schema(path: &Path) -> anyhow::Result<Arc<Schema>> {
             ScaleText::Nominal => Scale::Nominal,
             ScaleText::Numeric => Scale::Numeric,
         }),
+        class: field.class_name.map(Into::into),
+        quantile: field.quantile,
     };
     Ok(Arc::new(Schema::new(schema.fields.into_iter().map(field).collect())?))
 }

@@ -71,8 +71,9 @@ fn pair_name(pair: &PairDrift) -> String {
 /// The loss by its name, and what is said of it where that is not that it is well; what it is likely to be where no label tells.
 fn loss_words(report: &PerformanceReport, drift_since_ms: Option<i64>) -> String {
     let Some(loss) = report.loss.as_ref() else {
-        let estimated = report.estimated.as_ref().map(|estimated| estimate_words(estimated, drift_since_ms));
-        return match estimated.flatten() {
+        let estimated = report.estimated.as_ref();
+        let words = |it| estimate_words(it, report.quantile.is_some(), drift_since_ms);
+        return match estimated.and_then(words) {
             _ if report.incomparable_count > 0 => format!("loss - ({})", report.state_reason),
             Some(estimated) => estimated,
             None => "loss -".to_owned(),
@@ -84,11 +85,15 @@ fn loss_words(report: &PerformanceReport, drift_since_ms: Option<i64>) -> String
         PerformanceState::Unknown if !report.state_reason.is_empty() => format!(" ({})", report.state_reason),
         _ => String::new(),
     };
-    named_loss(report.model_kind(), loss.value) + &said
+    named_loss(report.model_kind(), report.quantile.is_some(), loss.value) + &said
 }
 
 /// What a loss is likely to be, and why that may not be so.
-fn estimate_words(estimated: &EstimatedPerformance, drift_since_ms: Option<i64>) -> Option<String> {
+fn estimate_words(
+    estimated: &EstimatedPerformance,
+    of_quantile: bool,
+    drift_since_ms: Option<i64>,
+) -> Option<String> {
     let loss = estimated.loss.as_ref()?;
     // Labels that came before drift did say nothing of it.
     let is_new = drift_since_ms.zip(estimated.record_until_ms).is_some_and(|(since, until)| since > until);
@@ -100,14 +105,15 @@ fn estimate_words(estimated: &EstimatedPerformance, drift_since_ms: Option<i64>)
     };
     Some(format!(
         "{} (estimated{doubt})",
-        named_loss(estimated.model_kind(), loss.value).replacen(' ', " ~", 1)
+        named_loss(estimated.model_kind(), of_quantile, loss.value).replacen(' ', " ~", 1)
     ))
 }
 
-/// A loss by the name that it has for such a model.
+/// A loss by the name that it has for such a model, whose numbers may be a quantile.
 #[must_use]
-pub fn named_loss(kind: ModelKind, loss: f64) -> String {
+pub fn named_loss(kind: ModelKind, of_quantile: bool, loss: f64) -> String {
     let name = match kind {
+        ModelKind::Regression if of_quantile => "quantile loss",
         ModelKind::Binary | ModelKind::Unspecified => "brier",
         ModelKind::Classes => "wrong",
         ModelKind::Regression => "mae",
@@ -175,6 +181,8 @@ pub fn report_json(report: &WindowReport) -> serde_json::Value {
         "performance_reason": performance.map(|performance| performance.state_reason.clone()),
         "label_coding": performance.map(|performance| performance.label_coding.clone()),
         "auc": performance.and_then(|performance| performance.auc.as_ref()).map(|auc| auc.value),
+        "log_loss": performance.and_then(|performance| performance.log_loss.as_ref().or(performance.classes.as_ref()?.log_loss.as_ref())).map(|loss| loss.value),
+        "quantile_covered": performance.and_then(|performance| performance.quantile.as_ref()?.covered.as_ref()).map(|covered| covered.value),
         "accuracy": performance.and_then(|performance| performance.accuracy.as_ref()).map(|accuracy| accuracy.value),
         "brier": performance.and_then(|performance| performance.brier.as_ref()).map(|brier| brier.value),
         "findings": report.findings.iter().map(|finding| finding.rule.clone()).collect::<Vec<_>>(),

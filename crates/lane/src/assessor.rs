@@ -88,6 +88,9 @@ pub trait Assessor: Send {
     /// Adds rows of a partition to a pane.
     fn push(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, partition: &str);
 
+    /// Takes back the labels of rows that were added before, perhaps to another pane of the same windows.
+    fn retract(&self, _plan: &Self::Plan, _pane: &mut Self::Pane, _rows: &RecordBatch) {}
+
     /// Rows were added that no judge of the lane had been given before: for what is counted beside the lane.
     fn noticed(&self, _plan: &Self::Plan, _pane: &Self::Pane, _rows: &RecordBatch) {}
 

@@ -69,6 +69,8 @@ pub enum LaneDown {
         again: bool,
         /// Who delivered them; empty where only labels are new.
         partition: Arc<str>,
+        /// Whether the labels of these rows, given before, are taken back.
+        retracts: bool,
     },
     /// Event time.
     Tick {

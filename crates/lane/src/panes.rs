@@ -28,7 +28,7 @@ mod feeding;
 mod held;
 mod state;
 
-use held::{Held, control_bytes, weight};
+use held::{Given, Held, control_bytes, weight};
 
 /// Bytes of rows that may be on their way to a judge.
 pub const CREDIT_BYTES: u64 = 8 << 20;
@@ -209,8 +209,7 @@ impl<A: Assessor> PaneJudge<A> {
         seq: u64,
         batch: &RecordBatch,
         runs: &[(PaneId, u32)],
-        again: bool,
-        partition: &str,
+        given: &Given,
     ) -> Result<Vec<LaneUp>, Problem> {
         self.check_rows(batch, runs)?;
         let bytes = batch.size_bytes() as u64;
@@ -221,9 +220,13 @@ impl<A: Assessor> PaneJudge<A> {
                 let rows = batch.slice(start, *length as usize);
                 start += *length as usize;
                 if let Some(held) = self.panes.get_mut(pane) {
-                    self.assessor.push(plan, &mut held.pane, &rows, partition);
-                    if !again {
-                        self.assessor.noticed(plan, &held.pane, &rows);
+                    if given.retracts {
+                        self.assessor.retract(plan, &mut held.pane, &rows);
+                    } else {
+                        self.assessor.push(plan, &mut held.pane, &rows, &given.partition);
+                        if !given.again {
+                            self.assessor.noticed(plan, &held.pane, &rows);
+                        }
                     }
                     before += held.bytes;
                     held.bytes = weight::<A::Pane>(&held.key, self.assessor.heap_bytes(&held.pane));
@@ -361,8 +364,8 @@ impl<A: Assessor> Judge for PaneJudge<A> {
             LaneDown::Config { digest, content } => self.config(digest, content),
             LaneDown::Restore(state) => self.restore(state),
             LaneDown::OpenPane { pane, key, labels_only } => self.open_pane(pane, key, labels_only),
-            LaneDown::Rows { seq, batch, runs, again, partition } => {
-                self.rows(seq, &batch, &runs, again, &partition)
+            LaneDown::Rows { seq, batch, runs, again, partition, retracts } => {
+                self.rows(seq, &batch, &runs, &Given { again, retracts, partition })
             }
             LaneDown::Tick { seq, watermark_ms } => self.tick(seq, watermark_ms),
             LaneDown::Close(close) => self.close(close),

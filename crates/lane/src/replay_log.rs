@@ -113,7 +113,7 @@ impl ReplayLog {
     /// What is left of a message when panes are lost.
     fn sighted(&self, message: LaneDown) -> Option<LaneDown> {
         match message {
-            LaneDown::Rows { seq, batch, runs, again, partition }
+            LaneDown::Rows { seq, batch, runs, again, partition, retracts }
                 if runs.iter().any(|(pane, _)| *pane <= self.blind_through) =>
             {
                 let mut rows = Vec::with_capacity(batch.rows());
@@ -131,6 +131,7 @@ impl ReplayLog {
                     runs,
                     again,
                     partition,
+                    retracts,
                 })
             }
             other => Some(other),

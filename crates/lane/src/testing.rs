@@ -40,7 +40,8 @@ impl Script {
         }
     }
 
-    fn start(&self, judge: &mut dyn Judge, snapshot_every_bytes: u64) {
+    /// Opens a lane and gives it its configs.
+    pub fn start(&self, judge: &mut dyn Judge, snapshot_every_bytes: u64) {
         let mut answers = judge.apply(LaneDown::Open(self.open(snapshot_every_bytes))).expect("opens");
         for (_, content) in &self.configs {
             if answers.iter().any(|answer| matches!(answer, LaneUp::Need { .. })) {
@@ -74,6 +75,7 @@ impl Script {
                 runs,
                 again: false,
                 partition: "".into(),
+                retracts: false,
             };
             answers.extend(judge.apply(rows).expect("takes rows"));
         }

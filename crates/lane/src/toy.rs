@@ -138,6 +138,7 @@ impl Messages {
             runs,
             again: false,
             partition: "".into(),
+            retracts: false,
         });
     }
 

@@ -82,6 +82,7 @@ impl DownReader {
                     runs,
                     again: rows.again,
                     partition: rows.partition.into(),
+                    retracts: rows.retracts,
                 }
             }
             Message::Tick(tick) => LaneDown::Tick { seq: tick.seq, watermark_ms: tick.watermark_ms },
@@ -154,12 +155,13 @@ pub fn down_to_proto(message: LaneDown) -> proto::LaneDown {
         LaneDown::OpenPane { pane, key, labels_only } => {
             Message::OpenPane(proto::OpenPane { pane, key: key.to_string(), labels_only })
         }
-        LaneDown::Rows { seq, batch, runs, again, partition } => Message::Rows(proto::Rows {
+        LaneDown::Rows { seq, batch, runs, again, partition, retracts } => Message::Rows(proto::Rows {
             seq,
             batch: Some(lane_batch::to_proto(&batch)),
             runs: runs.into_iter().map(|(pane, length)| proto::Run { pane, length }).collect(),
             again,
             partition: partition.to_string(),
+            retracts,
         }),
         LaneDown::Tick { seq, watermark_ms } => Message::Tick(proto::Tick { watermark_ms, seq }),
         LaneDown::Close(Close { seq, window, revision, panes, timing, again, settled }) => {

@@ -1,6 +1,6 @@
 //! What a verdict about labels and calls comes to in words, and how grave it is. It must not know how it was measured, nor protobuf.
 
-use acgs_reference::ModelKind;
+use acgs_reference::{LossBaseline, ModelKind};
 use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
 use crate::{
@@ -14,8 +14,11 @@ use crate::{
 type Decay = (&'static str, f64, f64, String);
 
 /// The loss of a kind of model: as a subject, and in words.
-fn loss_name(kind: ModelKind) -> (&'static str, &'static str) {
+fn loss_name(kind: ModelKind, baseline: Option<LossBaseline>) -> (&'static str, &'static str) {
     match kind {
+        ModelKind::Regression if baseline.is_some_and(|baseline| baseline.quantile.is_some()) => {
+            ("quantile_loss", "the loss of the quantile")
+        }
         ModelKind::Binary => ("brier", "the Brier score"),
         ModelKind::Classes => ("error_share", "the share of wrong answers"),
         ModelKind::Regression => ("mean_absolute_error", "the mean absolute error"),
@@ -26,7 +29,7 @@ fn loss_name(kind: ModelKind) -> (&'static str, &'static str) {
 fn by_itself(config: &Config, report: &Report) -> Option<Decay> {
     let (loss, baseline) = (report.loss?, report.baseline.filter(|_| report.state == State::Decayed)?);
     let bound = baseline.loss * (1.0 + config.loss_margin);
-    let (subject, name) = loss_name(baseline.kind);
+    let (subject, name) = loss_name(baseline.kind, Some(baseline));
     if lower_beside(loss, baseline.loss_standard_error) > bound {
         let description = format!(
             "{name} is {:.4} (at least {:.4} with 95 % confidence), the reference had {:.4}",
@@ -56,7 +59,7 @@ fn of_stream(config: &Config, report: &Report, monitor: MonitorState, metric: Me
     match metric {
         Metric::Loss => {
             let (now, then) = (report.loss.map(|loss| loss.value), report.baseline.map(|it| it.loss));
-            let (subject, name) = loss_name(monitor.kind);
+            let (subject, name) = loss_name(monitor.kind, report.baseline);
             let bound = then.map(|then| then * (1.0 + config.loss_margin));
             let (value, threshold) = now.zip(bound).unwrap_or(of_evidence);
             (subject, value, threshold, format!("{name} has risen: {}; {evidence}", here(now, then)))
@@ -80,7 +83,7 @@ fn of_estimate(config: &Config, report: &Report) -> Option<Decay> {
     if !is_worse || report.labelled_count * 2 > estimated.row_count {
         return None;
     }
-    let (subject, name) = loss_name(baseline.kind);
+    let (subject, name) = loss_name(baseline.kind, Some(baseline));
     let (value, lower) = (estimated.loss.value, estimated.loss.lower);
     let words = format!(
         "{name} is likely to be {value:.4} (at least {lower:.4} with 95 % confidence) by what the model said, the reference had {:.4}",

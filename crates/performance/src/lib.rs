@@ -1,9 +1,13 @@
 //! The judge of performance: does the model, and the service around it, keep its promise?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`pane`], [`decay`], [`report`], [`sequential`], [`findings`], [`sla`], [`record`], [`service`].
+//! Reading order: [`config`], [`roles`], [`labelled`], [`pane`], [`decay`], [`report`], [`sequential`], [`findings`], [`sla`], [`record`], [`service`].
 
 pub mod config;
+
+pub mod roles;
+
+pub mod labelled;
 
 pub mod pane;
 

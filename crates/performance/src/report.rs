@@ -1,10 +1,8 @@
 //! From a pane to estimates and a state. It must not know protobuf.
 
 use crate::{
-    config::Config,
-    decay::MonitorState,
-    estimated::Estimated,
-    pane::{PerformancePane, Roles},
+    config::Config, decay::MonitorState, estimated::Estimated, labelled::Labelled, pane::PerformancePane,
+    roles::Roles,
 };
 use std::sync::Arc;
 
@@ -72,6 +70,8 @@ pub struct Report {
     pub relative_error: Option<Estimate>,
     /// Share of the variance that numbers explain.
     pub explained: Option<f64>,
+    /// Of numbers that were said as a quantile.
+    pub quantile: Option<QuantileFigures>,
     /// Rows with a label that cannot be compared with the score or prediction.
     pub incomparable_count: u64,
     /// Mean squared difference.
@@ -148,6 +148,17 @@ impl BinaryFigures {
     }
 }
 
+/// Figures of numbers that were said as a quantile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuantileFigures {
+    /// The share of labels that they mean to be above.
+    pub quantile: f64,
+    /// Their loss.
+    pub loss: Estimate,
+    /// The share of labels that are at most what was said.
+    pub covered: Estimate,
+}
+
 /// Answers by class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassReport {
@@ -157,18 +168,31 @@ pub struct ClassReport {
     pub classes: Vec<(String, ClassCount)>,
     /// Rows of classes that are not counted apart.
     pub beyond_count: u64,
+    /// Logarithmic loss and Brier score of the probabilities of all classes, where those were said.
+    pub losses: Option<[Estimate; 2]>,
+    /// Rows with and without such probabilities.
+    pub scored: (u64, u64),
 }
 
 impl ClassReport {
-    fn of(answers: &Answers, design_effect: f64) -> Option<Self> {
-        let classes = answers.classes();
+    fn of(labelled: &Labelled, design_effect: f64) -> Option<Self> {
+        let (classes, losses) = (labelled.answers.classes(), &labelled.class_losses);
+        let amount = |it: Estimate| it.widened(design_effect, (0.0, f64::INFINITY));
         let mut figures = classes.figures()?;
         for mean in [&mut figures.macro_precision, &mut figures.macro_recall] {
             *mean = mean.widened(design_effect, (0.0, 1.0));
         }
         let named = classes.most_frequent(CLASSES).into_iter();
         let classes_named = named.map(|(name, count)| (name.into_owned(), count)).collect();
-        Some(Self { figures, classes: classes_named, beyond_count: classes.beyond() })
+        let both = losses.log_loss().zip(losses.brier());
+        Some(Self {
+            figures,
+            classes: classes_named,
+            beyond_count: classes.beyond(),
+            losses: both
+                .map(|(log_loss, brier)| [amount(log_loss), brier.widened(design_effect, (0.0, 2.0))]),
+            scored: losses.counts(),
+        })
     }
 }
 
@@ -216,19 +240,26 @@ pub fn report(
         .then(|| Some([pane.latency.mean()?, percentile(0.5)?, percentile(0.95)?, percentile(0.99)?]))
         .flatten();
     let known = baseline.map(|baseline| baseline.kind);
-    let mapped = pane.scores.mapped(baseline.map(|baseline| baseline.coding));
-    let (scores, answers) = (&mapped.scores, &pane.answers);
+    let standing = pane.standing();
+    let nothing = Labelled::default();
+    let labelled = standing.as_deref().unwrap_or(&nothing);
+    let mapped = labelled.scores.mapped(baseline.map(|baseline| baseline.coding));
+    let (scores, answers) = (&mapped.scores, &labelled.answers);
     let kind = model_kind(scores.count(), answers, (roles.declared(), known));
     let numbers = kind == Some(ModelKind::Regression);
     let loss = kind.and_then(|kind| answers::loss(kind, scores, answers));
     let loss = if numbers { loss.map(amount) } else { loss.map(share) };
     let errors = answers.errors();
     let right = Estimate::of_share(answers.right()).filter(|_| !numbers).map(share);
-    let same_kind = baseline.filter(|baseline| kind == Some(baseline.kind));
+    let same_kind = baseline.filter(|baseline| kind == Some(baseline.kind) && roles.same_quantile(baseline));
     // What a score is of other models nobody knows: it is no probability of a yes.
     let is_binary = matches!(kind, Some(ModelKind::Binary) | None);
     let auc = scores.area().map(|it| it.widened(ranking_effect, (0.0, 1.0))).filter(|_| is_binary);
-    let (state, reason) = state(config, Measured { kind, loss, scores, answers, auc }, baseline);
+    let (state, reason) = if standing.is_some() {
+        state(config, roles, Measured { kind, loss, scores, answers, auc }, baseline)
+    } else {
+        (State::Unknown, "labels are taken back that are not in these rows".to_owned())
+    };
     Report {
         row_count: pane.row_count,
         throughput_rps: if span_ms > 0 { pane.row_count as f64 * 1_000.0 / span_ms as f64 } else { 0.0 },
@@ -238,8 +269,8 @@ pub fn report(
         latency_count: pane.latency.count(),
         incomparable_count: match kind {
             // That a label is none of a yes says nothing against a model of classes.
-            Some(ModelKind::Classes | ModelKind::Regression) => pane.incomparable_answers,
-            Some(ModelKind::Binary) | None => pane.incomparable_count + mapped.incomparable_count,
+            Some(ModelKind::Classes | ModelKind::Regression) => labelled.incomparable_answers,
+            Some(ModelKind::Binary) | None => labelled.incomparable_count + mapped.incomparable_count,
         },
         labelled_count: scores.count().max(answers.count()),
         positive_count: scores.class_counts().0,
@@ -256,6 +287,10 @@ pub fn report(
             .filter(|_| numbers),
         relative_error: errors.mean_absolute_percentage().map(amount).filter(|_| numbers),
         explained: errors.explained().filter(|_| numbers),
+        quantile: roles.quantile().filter(|_| numbers).and_then(|quantile| {
+            let (loss, covered) = errors.mean_quantile_loss().zip(errors.covered())?;
+            Some(QuantileFigures { quantile, loss: amount(loss), covered: share(covered) })
+        }),
         brier: scores.brier().map(share).filter(|_| is_binary),
         log_loss: scores.log_loss().map(amount).filter(|_| is_binary),
         accuracy: right.or_else(|| scores.accuracy().map(share).filter(|_| is_binary)),
@@ -269,7 +304,7 @@ pub fn report(
         monitor: None,
         design_effect,
         binary: BinaryFigures::of(scores, design_effect).filter(|_| is_binary),
-        classes: ClassReport::of(answers, design_effect).filter(|_| !numbers),
+        classes: ClassReport::of(labelled, design_effect).filter(|_| !numbers),
         estimated: None,
     }
 }
@@ -284,7 +319,12 @@ struct Measured<'a> {
 }
 
 /// The state, and why it is unknown.
-fn state(config: &Config, measured: Measured<'_>, baseline: Option<LossBaseline>) -> (State, String) {
+fn state(
+    config: &Config,
+    roles: &Roles,
+    measured: Measured<'_>,
+    baseline: Option<LossBaseline>,
+) -> (State, String) {
     let unknown = |reason: String| (State::Unknown, reason);
     let (Some(kind), Some(loss)) = (measured.kind, measured.loss) else {
         return unknown("no labels that can be compared".to_owned());
@@ -292,6 +332,9 @@ fn state(config: &Config, measured: Measured<'_>, baseline: Option<LossBaseline>
     let Some(baseline) = baseline else { return unknown("no reference with labels".to_owned()) };
     if baseline.kind != kind {
         return unknown("the reference is of another kind of model".to_owned());
+    }
+    if !roles.same_quantile(&baseline) {
+        return unknown("the predictions of the reference are another quantile".to_owned());
     }
     let count = if kind == ModelKind::Binary { measured.scores.count() } else { measured.answers.count() };
     if count < config.labelled_min {
@@ -338,6 +381,8 @@ fn ranks_less(config: &Config, auc: Estimate, baseline: &LossBaseline) -> bool {
 fn useless(kind: Option<ModelKind>, scores: &ScoreSums, answers: &Answers) -> Option<f64> {
     match kind? {
         ModelKind::Binary => scores.means().map(|(_, rate)| rate * (1.0 - rate)),
+        // What a constant is off as a quantile depends on the law.
+        ModelKind::Regression if answers.errors().quantile().count() > 0 => None,
         ModelKind::Regression => answers.errors().deviation().map(|deviation| deviation / 2.0),
         ModelKind::Classes => None,
     }

@@ -23,8 +23,10 @@ use crate::{
     config::Config,
     decay::{Metric, MonitorState, RecentLoss},
     estimated::{Record, SettledLook},
-    pane::{PerformancePane, Roles},
+    labelled::Labelled,
+    pane::PerformancePane,
     report::{self, Beside},
+    roles::Roles,
 };
 
 /// Standard errors of the reference above which its loss is not taken to be: one in twenty is, by little, and the margin is beyond that.
@@ -56,7 +58,7 @@ pub struct Monitor {
     looks: u64,
     decline: Decline,
     /// Rows that are too few for a look by themselves.
-    waiting: Option<PerformancePane>,
+    waiting: Option<Labelled>,
     ln_evidence: f64,
     alarms: u64,
     alarmed: bool,
@@ -65,7 +67,7 @@ pub struct Monitor {
     /// Times that what waited could not be looked at.
     unusable: u64,
     /// Labels of the last looks.
-    recent: VecDeque<PerformancePane>,
+    recent: VecDeque<Labelled>,
     /// The same of more of them, as far as estimates have to come true.
     settled: VecDeque<SettledLook>,
 }
@@ -117,9 +119,9 @@ impl Expected {
 
     /// What these rows are held against.
     #[must_use]
-    pub fn beside(&self, pane: &PerformancePane) -> Beside {
-        let (design_effect, ranking_effect) = self.factors(pane.labelled_count() as f64, self.denser(pane));
-        Beside { baseline: Some(self.of_phases(&pane.phase_rows)), design_effect, ranking_effect }
+    pub fn beside(&self, labelled: &Labelled) -> Beside {
+        let (design_effect, ranking_effect) = self.factors(labelled.count() as f64, self.denser(labelled));
+        Beside { baseline: Some(self.of_phases(&labelled.phase_rows)), design_effect, ranking_effect }
     }
 
     /// The design effect of the losses of so many rows of a time, from its first millisecond to its end.
@@ -135,18 +137,21 @@ impl Expected {
         (of(&self.phases.variation), of(&self.phases.ranking_variation))
     }
 
-    fn denser(&self, pane: &PerformancePane) -> f64 {
-        self.phases.pace.times_denser(pane.labelled_count(), pane.times_ms)
+    fn denser(&self, labelled: &Labelled) -> f64 {
+        self.phases.pace.times_denser(labelled.count(), labelled.times_ms)
     }
 }
 
 impl Monitor {
-    /// Keeps rows whose labels are settled for the next look.
+    /// Keeps rows whose labels are settled for the next look. Labels are taken back of rows that wait; of a row that was looked at already, or is in
+    /// no pane, what it was taken for stays.
     pub fn wait(&mut self, pane: &PerformancePane) {
-        match &mut self.waiting {
-            Some(waiting) => waiting.merge(&pane.labels()),
-            none => *none = Some(pane.labels()),
-        }
+        let mut waiting = PerformancePane::of_labels(self.waiting.take().unwrap_or_default());
+        waiting.merge(pane);
+        self.waiting = Some(match waiting.standing() {
+            Some(standing) => standing.into_owned(),
+            None => waiting.labelled,
+        });
     }
 
     /// Looks, when enough rows of either kind have come.
@@ -173,7 +178,7 @@ impl Monitor {
                     let scores = pane.scores.mapped(Some(expected.baseline.coding)).scores;
                     said.of_area_cells(scores.by_area_cell())
                 }
-                ModelKind::Classes | ModelKind::Regression => pane.said_labelled.clone(),
+                ModelKind::Classes | ModelKind::Regression => pane.said.clone(),
             };
             let settled = |said| SettledLook { said: of(said), loss: look.loss, times_ms: pane.times_ms };
             self.settled.extend(said.map(settled));
@@ -227,12 +232,14 @@ impl Monitor {
 
     /// The loss of the last looks together.
     fn recent_loss(&self, config: &Config, expected: &Expected) -> Option<RecentLoss> {
-        let mut all = PerformancePane::default();
-        self.recent.iter().for_each(|pane| all.merge(pane));
-        let report = report::report(config, &Roles::default(), &all, expected.beside(&all), 0);
+        let mut all = Labelled::default();
+        self.recent.iter().for_each(|labelled| all.merge(labelled));
+        let (beside, from_ms) = (expected.beside(&all), all.times_ms.map(|(first, _)| first));
+        let roles = Roles::default().or_declared(None, expected.baseline.quantile);
+        let report = report::report(config, &roles, &PerformancePane::of_labels(all), beside, 0);
         Some(RecentLoss {
             looks: self.recent.len() as u64,
-            from_ms: all.times_ms.map(|(first, _)| first),
+            from_ms,
             loss: report.loss?,
             auc: report.auc,
             useless: report.useless_loss,
@@ -250,7 +257,7 @@ impl Monitor {
 
     /// Whether what came back from outside can be used.
     #[must_use]
-    pub fn fits(&self, cells: usize, is_sound: impl Fn(&PerformancePane) -> bool) -> bool {
+    pub fn fits(&self, cells: usize, is_sound: impl Fn(&Labelled) -> bool) -> bool {
         self.decline.fits(self.looks)
             && self.waiting.iter().chain(&self.recent).all(is_sound)
             && self.recent.len() <= RECENT_LOOKS
@@ -261,7 +268,7 @@ impl Monitor {
 }
 
 impl Look {
-    fn of(config: &Config, expected: &Expected, pane: &PerformancePane) -> Seen {
+    fn of(config: &Config, expected: &Expected, pane: &Labelled) -> Seen {
         let baseline = &expected.baseline;
         let scores = pane.scores.mapped(Some(baseline.coding)).scores;
         let Some(kind) = model_kind(scores.count(), &pane.answers, (expected.declared, Some(baseline.kind)))

@@ -39,12 +39,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{
-    config::Config,
-    pane::{PerformancePane, Roles},
-    record::MetricsRecord,
-    report, sla,
-};
+use crate::{config::Config, pane::PerformancePane, record::MetricsRecord, report, roles::Roles, sla};
 
 /// Most metrics of one submission.
 const METRICS_MAX: usize = 64;
@@ -243,8 +238,8 @@ impl PerformanceService {
         }
         let mut pane = PerformancePane { row_count: count as u64, ..PerformancePane::default() };
         let scores: Vec<f64> = scores.iter().copied().filter_map(probability).collect();
-        pane.scores.push(&scores, &classes);
-        let coding = pane.scores.mapped(None).coding;
+        pane.labelled.scores.push(&scores, &classes);
+        let coding = pane.labelled.scores.mapped(None).coding;
         let baseline = request.baseline_brier.map(LossBaseline::of_brier);
         let mut report = report::report(&self.config, &Roles::default(), &pane, baseline, 0);
         let pairs =

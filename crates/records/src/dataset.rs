@@ -152,8 +152,8 @@ impl Gathered {
                 // A label of another kind is none of this table's, and takes no other's place.
                 let fits = value != OwnedCell::Null && is_of(kind, &value);
                 if let (Some(id), true) = (RecordId::of(&batch.columns()[id], row), fits) {
-                    // The first label stands, as in the windows.
-                    self.labels.entry(id).or_insert(value);
+                    // The last label stands: it corrects what was said before.
+                    self.labels.insert(id, value);
                 }
             }
         }

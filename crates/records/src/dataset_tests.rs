@@ -131,7 +131,7 @@ async fn every_record_is_there_once_with_its_label() {
     assert_eq!(ids(&all), expected);
     let late = all.schema.index_of("late").unwrap();
     let label = |row: usize| all.batches[0].columns()[late].number(row);
-    assert_eq!((label(0), label(4), label(5)), (Some(1.0), Some(1.0), Some(0.0)), "the first label stands");
+    assert_eq!((label(0), label(4), label(5)), (Some(0.0), Some(0.0), Some(0.0)), "the last label stands");
     let some = Selection { from_ms: 300, until_ms: 400, labelled: false, rows_max: 5 };
     assert_eq!(ids(&read(&*log, "m", some).await.unwrap()), [35, 36, 37, 38, 39], "the newest of the range");
     let none = Selection { from_ms: 5_000, until_ms: 6_000, ..ALL };

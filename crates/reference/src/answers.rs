@@ -2,10 +2,12 @@
 //!
 //! Numbers are both until it shows which they are: a fraction, or more values than there are classes, makes them measured values.
 
+use std::borrow::Cow;
+
 use acgs_columns::{Cell, Column, Role, Scale, Schema};
 use acgs_statistics::{
     moments::Moments,
-    regression::ErrorSums,
+    regression::{ErrorSums, quantile_loss},
     score::{Estimate, ScoreSums},
 };
 use serde::{Deserialize, Serialize};
@@ -28,8 +30,8 @@ pub struct Answers {
     right: Moments,
     /// Of answers that are numbers.
     errors: ErrorSums,
-    /// Whether any number was no whole one.
-    fractions: bool,
+    /// Numbers that were no whole ones.
+    fractions: u64,
     /// By class, as far as they can be classes.
     classes: ClassCounts,
 }
@@ -41,6 +43,13 @@ pub fn declared_kind(schema: &Schema) -> Option<ModelKind> {
     let (label, prediction) = (field(Role::Label), field(Role::Prediction));
     if field(Role::Score).is_some() && label.is_some_and(|label| label.positive.is_some()) {
         return Some(ModelKind::Binary);
+    }
+    // Scores of several classes are of classes, whatever one of them is called.
+    if schema.places_of_role(Role::Score).nth(1).is_some() {
+        return Some(ModelKind::Classes);
+    }
+    if prediction.is_some_and(|prediction| prediction.quantile.is_some()) {
+        return Some(ModelKind::Regression);
     }
     // Of a score alone the label's scale says nothing.
     let declared = prediction?.scale.or_else(|| label?.scale);
@@ -69,7 +78,7 @@ pub fn model_kind(
     // What a reference tells holds for as long as rows do not tell otherwise.
     let holds = |kind: &ModelKind| match kind {
         ModelKind::Binary => scored > 0,
-        ModelKind::Classes => answers.count() > 0 && !answers.fractions,
+        ModelKind::Classes => answers.count() > 0 && answers.fractions == 0,
         ModelKind::Regression => answers.errors.count() > 0,
     };
     if let Some(kind) = known.filter(holds) {
@@ -96,7 +105,9 @@ pub fn loss(kind: ModelKind, scores: &ScoreSums, answers: &Answers) -> Option<Es
             lower: 1.0 - right.upper,
             upper: 1.0 - right.lower,
         }),
-        ModelKind::Regression => answers.errors.mean_absolute(),
+        ModelKind::Regression => {
+            answers.errors.mean_quantile_loss().or_else(|| answers.errors.mean_absolute())
+        }
     }
 }
 
@@ -115,6 +126,7 @@ pub fn losses(kind: ModelKind, scores: &ScoreSums, answers: &Answers) -> Option<
         ModelKind::Classes => {
             of(&answers.right).map(|(count, right, variance)| (count, 1.0 - right, variance))
         }
+        ModelKind::Regression if answers.errors.quantile().count() > 0 => of(answers.errors.quantile()),
         ModelKind::Regression => of(answers.errors.absolute()),
     }
 }
@@ -160,8 +172,8 @@ impl Answers {
             && self.classes.is_sound()
     }
 
-    /// Adds predictions with labels; says how many could be compared.
-    pub fn push(&mut self, prediction: &Column, label: &Column, rows: usize) -> usize {
+    /// Adds predictions with labels; says how many could be compared. Numbers may have been said as a quantile.
+    pub fn push(&mut self, prediction: &Column, label: &Column, rows: usize, quantile: Option<f64>) -> usize {
         let (mut right, mut said, mut truths) = (Vec::new(), Vec::new(), Vec::new());
         for row in 0..rows {
             let Some(compared) = compared(prediction.cell(row), label.cell(row)) else { continue };
@@ -172,11 +184,14 @@ impl Answers {
             }
             match compared.classes() {
                 Some((said, truth)) => self.classes.push(said, truth),
-                None => self.fractions = true,
+                None => self.fractions += 1,
             }
         }
         self.right.push_slice(&right);
         self.errors.push_slice(&said, &truths);
+        if let Some(quantile) = quantile {
+            self.errors.push_quantiles(&said, &truths, quantile);
+        }
         right.len()
     }
 
@@ -184,8 +199,19 @@ impl Answers {
     pub fn merge(&mut self, other: &Self) {
         self.right.merge(&other.right);
         self.errors.merge(&other.errors);
-        self.fractions |= other.fractions;
+        self.fractions += other.fractions;
         self.classes.merge(&other.classes);
+    }
+
+    /// Takes back what was added before; false where more would be taken than there is, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let fractions = self.fractions.checked_sub(other.fractions);
+        self.fractions = fractions.unwrap_or(0);
+        fractions.is_some()
+            && self.right.take_back(&other.right, true)
+            && self.errors.take_back(&other.errors)
+            && self.classes.take_back(&other.classes)
     }
 
     /// Predictions with labels.
@@ -197,7 +223,7 @@ impl Answers {
     /// Whether they are measured values, not classes.
     #[must_use]
     pub fn are_numbers(&self) -> bool {
-        self.could_be_numbers() && (self.fractions || self.classes.true_numbers() > CLASSES_MAX)
+        self.could_be_numbers() && (self.fractions > 0 || self.classes.true_numbers() > CLASSES_MAX)
     }
 
     fn could_be_numbers(&self) -> bool {
@@ -228,11 +254,18 @@ pub(crate) fn is_wrong(prediction: &Column, label: &Column, row: usize) -> Optio
     compared(prediction.cell(row), label.cell(row)).map(|compared| !compared.is_right())
 }
 
-/// How far a row's number is from its label; `None` where they are none.
-pub(crate) fn absolute_error(prediction: &Column, label: &Column, row: usize) -> Option<f64> {
+/// The loss of a row's number, which may have been said as a quantile; `None` where number or label are none.
+pub(crate) fn amount_loss(
+    prediction: &Column,
+    label: &Column,
+    row: usize,
+    quantile: Option<f64>,
+) -> Option<f64> {
     match compared(prediction.cell(row), label.cell(row))? {
         Compared::Class(..) => None,
-        Compared::Number(said, truth) => Some((said - truth).abs()),
+        Compared::Number(said, truth) => {
+            Some(quantile.map_or((said - truth).abs(), |quantile| quantile_loss(said, truth, quantile)))
+        }
     }
 }
 
@@ -261,7 +294,11 @@ fn compared<'a>(prediction: Cell<'a>, label: Cell<'a>) -> Option<Compared<'a>> {
 }
 
 fn yes_or_no(is_yes: bool) -> ClassName<'static> {
-    ClassName::Word(if is_yes { "yes" } else { "no" })
+    ClassName::Word(yes_or_no_name(is_yes))
+}
+
+pub(crate) fn yes_or_no_name(is_yes: bool) -> &'static str {
+    if is_yes { "yes" } else { "no" }
 }
 
 /// A number that can be one.
@@ -276,8 +313,20 @@ pub(crate) fn number(cell: Cell<'_>) -> Option<f64> {
     (number.is_finite() && number.abs() <= NUMBER_MAX).then_some(number + 0.0)
 }
 
+/// What an answer is called: whole numbers are the same however they are written.
+pub(crate) fn name(said: Cell<'_>) -> Option<Cow<'_, str>> {
+    if let Some(number) = number(said) {
+        return Some(Cow::Owned(number.to_string()));
+    }
+    match said {
+        Cell::Boolean(yes) => Some(Cow::Borrowed(if yes { "true" } else { "false" })),
+        Cell::Text(text) => Some(Cow::Borrowed(text.trim())),
+        Cell::Number(_) | Cell::Integer(_) | Cell::Null => None,
+    }
+}
+
 /// Beside a prediction a one is a yes.
-fn is_yes(cell: Cell<'_>) -> Option<bool> {
+pub(crate) fn is_yes(cell: Cell<'_>) -> Option<bool> {
     class(cell)?.is_yes(Coding::OneIsYes)
 }
 
@@ -330,7 +379,7 @@ mod tests {
             }
             let batch = builder.finish().unwrap();
             let mut answers = Answers::default();
-            assert_eq!(answers.push(&batch.columns()[0], &batch.columns()[1], count), count);
+            assert_eq!(answers.push(&batch.columns()[0], &batch.columns()[1], count, None), count);
             answers
         };
         let classes = answers(&mut (0..300).map(|row| (f64::from(row % 3), f64::from(row % 3))));

@@ -11,7 +11,7 @@ pub enum ModelKind {
     Binary,
     /// One of some classes; its loss is the share of wrong answers.
     Classes,
-    /// A number; its loss is the mean absolute error.
+    /// A number; its loss is the mean absolute error, of a quantile its own.
     Regression,
 }
 
@@ -20,6 +20,8 @@ pub enum ModelKind {
 pub struct LossBaseline {
     /// What the model says.
     pub kind: ModelKind,
+    /// The share of labels that its numbers mean to be above; `None` where they mean no such share.
+    pub quantile: Option<f64>,
     /// Its loss.
     pub loss: f64,
     /// The standard error of that.
@@ -48,6 +50,7 @@ impl LossBaseline {
     pub fn of_brier(brier: f64) -> Self {
         Self {
             kind: ModelKind::Binary,
+            quantile: None,
             loss: brier,
             loss_standard_error: 0.0,
             coding: Coding::default(),

@@ -81,6 +81,31 @@ impl ClassCounts {
         }
     }
 
+    /// Takes back rows that were added before; false where more would be taken than there are, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let numbers = other.numbers.iter().map(|(number, count)| (ClassName::Number(*number), count));
+        let words = other.words.iter().map(|(word, count)| (ClassName::Word(word), count));
+        let mut is_part = true;
+        let mut beyond = other.beyond;
+        for (class, count) in numbers.chain(words) {
+            let known = match class {
+                ClassName::Number(number) => self.numbers.get_mut(&number),
+                ClassName::Word(word) => self.words.get_mut(word),
+            };
+            match known {
+                Some(known) => is_part &= known.take_back(count),
+                None => beyond += count.truth.max(count.said),
+            }
+        }
+        let is_left = |count: &ClassCount| count.truth + count.said > 0;
+        self.numbers.retain(|_, count| is_left(count));
+        self.words.retain(|_, count| is_left(count));
+        let left = self.beyond.checked_sub(beyond);
+        self.beyond = left.unwrap_or(0);
+        is_part && left.is_some()
+    }
+
     /// Different whole numbers that were true.
     #[must_use]
     pub fn true_numbers(&self) -> usize {

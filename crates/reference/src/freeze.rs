@@ -13,6 +13,7 @@ use crate::{
     chosen::categories,
     labels::{self, LabelledScores, Mapped},
     loss::LossPhases,
+    outputs::Outputs,
     pace::Pace,
     pairs::{PairCounts, Pairs},
     places::Places,
@@ -147,14 +148,15 @@ fn cut_far(values: &mut Vec<f64>) -> u64 {
 fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
     let label = schema.index_of_role(Role::Label)?;
     let positive = schema.fields()[label].positive.as_deref();
+    let outputs = Outputs::of(schema);
     let (mut scores, mut answers) = (LabelledScores::default(), Answers::default());
     for batch in batches {
         let label = &batch.columns()[label];
-        if let Some(score) = schema.index_of_role(Role::Score) {
-            labels::push(&mut scores, &batch.columns()[score], (label, positive), batch.rows());
+        if let Some(score) = outputs.score(batch.columns()) {
+            labels::push(&mut scores, score, (label, positive), batch.rows());
         }
-        if let Some(prediction) = schema.index_of_role(Role::Prediction) {
-            answers.push(&batch.columns()[prediction], label, batch.rows());
+        if let Some(prediction) = outputs.prediction(batch) {
+            answers.push(&prediction, label, batch.rows(), outputs.quantile);
         }
     }
     let Mapped { scores, coding, .. } = scores.mapped(None);
@@ -162,6 +164,7 @@ fn baseline(schema: &Schema, batches: &[RecordBatch]) -> Option<LossBaseline> {
     let loss = answers::loss(kind, &scores, &answers)?;
     Some(LossBaseline {
         kind,
+        quantile: outputs.quantile.filter(|_| kind == ModelKind::Regression),
         loss: loss.value,
         loss_standard_error: loss.standard_error,
         coding,

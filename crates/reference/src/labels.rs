@@ -88,6 +88,19 @@ impl LabelledScores {
         self.twos.merge(&other.twos);
     }
 
+    /// Takes back what was added before; false where more would be taken than there is, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let sure = self.sure_count.checked_sub(other.sure_count);
+        self.sure_count = sure.unwrap_or(0);
+        let is_part =
+            sure.is_some() && self.usual.take_back(&other.usual) && self.twos.take_back(&other.twos);
+        // Beside a sure no or yes ones were not counted as a no; when that is taken back they would have to be.
+        let ones = self.sure_count > 0
+            || (self.ones.take_back(&other.ones) && self.ones.count() == self.usual.count());
+        is_part && ones
+    }
+
     /// How ones are meant, as far as these labels tell.
     #[must_use]
     pub fn coding(&self) -> Option<Coding> {

@@ -2,7 +2,7 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`baseline`], [`answers`], [`pace`], [`loss`],
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`baseline`], [`answers`], [`outputs`], [`pace`], [`loss`],
 //! [`effect`], [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
@@ -38,6 +38,8 @@ mod chosen;
 pub mod labels;
 
 pub mod loss;
+
+pub mod outputs;
 
 pub mod pace;
 

@@ -1,12 +1,15 @@
 //! What loss a reference leads to expect, season by season, and how losses hang together in time. It must not know how rows are judged by it.
 
-use acgs_columns::{RecordBatch, Role, Schema};
+use std::borrow::Cow;
+
+use acgs_columns::{Column, RecordBatch, Role, Schema};
 use acgs_statistics::{moments::Moments, paired::placements};
 
 use crate::{
     answers,
     baseline::{LossBaseline, ModelKind},
     labels,
+    outputs::Outputs,
     pace::Pace,
     season::Season,
     seasonal::Seasonal,
@@ -171,17 +174,21 @@ impl Losses {
         batches: &[RecordBatch],
         rows: &[(i64, u32, u32)],
     ) -> Self {
-        let said = match baseline.kind {
-            ModelKind::Binary => Role::Score,
-            ModelKind::Classes | ModelKind::Regression => Role::Prediction,
+        let (outputs, label) = (Outputs::of(schema), schema.index_of_role(Role::Label));
+        let said: Option<Vec<Cow<'_, Column>>> = match baseline.kind {
+            ModelKind::Binary => {
+                batches.iter().map(|batch| outputs.score(batch.columns()).map(Cow::Borrowed)).collect()
+            }
+            ModelKind::Classes | ModelKind::Regression => {
+                batches.iter().map(|batch| outputs.prediction(batch)).collect()
+            }
         };
-        let place = |role| schema.index_of_role(role);
         let mut found = Self::default();
-        let Some((said, label)) = place(said).zip(place(Role::Label)) else { return found };
+        let Some((said, label)) = said.zip(label) else { return found };
         let positive = schema.fields()[label].positive.as_deref();
         for &(time_ms, batch, row) in rows {
-            let columns = batches[batch as usize].columns();
-            let (said, label, row) = (&columns[said], &columns[label], row as usize);
+            let label = &batches[batch as usize].columns()[label];
+            let (said, row) = (&*said[batch as usize], row as usize);
             let loss = match baseline.kind {
                 ModelKind::Binary => {
                     let pair = labels::pair(said, (label, positive), row, baseline.coding);
@@ -189,7 +196,7 @@ impl Losses {
                     pair.map(|(score, is_yes)| (score - f64::from(u8::from(is_yes))).powi(2))
                 }
                 ModelKind::Classes => answers::is_wrong(said, label, row).map(|it| f64::from(u8::from(it))),
-                ModelKind::Regression => answers::absolute_error(said, label, row),
+                ModelKind::Regression => answers::amount_loss(said, label, row, baseline.quantile),
             };
             if let Some(loss) = loss {
                 found.times.push(time_ms);

@@ -49,6 +49,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
             loss: baseline.loss,
             loss_standard_error: baseline.loss_standard_error,
             two_is_positive: baseline.coding == Coding::TwoIsYes,
+            quantile: baseline.quantile,
         }),
         positive_label: reference.positive_label.as_deref().unwrap_or_default().to_owned(),
         loss_phases: (reference.loss_phases != LossPhases::default())
@@ -89,6 +90,7 @@ fn baseline(message: proto::LossBaseline) -> LossBaseline {
     };
     LossBaseline {
         kind,
+        quantile: message.quantile,
         loss,
         loss_standard_error,
         coding: if message.two_is_positive { Coding::TwoIsYes } else { Coding::OneIsYes },

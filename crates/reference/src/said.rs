@@ -12,10 +12,11 @@ use acgs_statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    answers,
+    answers::{self, name},
     baseline::{LossBaseline, ModelKind},
     class_counts::COUNTED_MAX,
     labels,
+    outputs::Outputs,
 };
 
 /// Most cells of numbers.
@@ -110,6 +111,20 @@ impl SaidCounts {
         self.beyond += other.beyond;
     }
 
+    /// Takes back what was added before; false where more would be taken than there is, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let beyond = self.beyond.checked_sub(other.beyond);
+        self.beyond = beyond.unwrap_or(0);
+        let is_part = other.counts.is_empty() || other.counts.len() == self.counts.len();
+        let counts = self.counts.iter_mut().zip(&other.counts).all(|(own, theirs)| {
+            let left = own.checked_sub(*theirs);
+            *own = left.unwrap_or(0);
+            left.is_some()
+        });
+        beyond.is_some() && is_part && counts
+    }
+
     /// Whether what came back from outside is of so many cells.
     #[must_use]
     pub fn fits(&self, cells: usize) -> bool {
@@ -137,15 +152,16 @@ impl SaidBy {
 impl SaidLosses {
     /// Of a reference's rows with labels.
     pub(crate) fn measure(baseline: &LossBaseline, schema: &Schema, batches: &[RecordBatch]) -> Option<Self> {
-        let role = match baseline.kind {
-            ModelKind::Binary => Role::Score,
-            ModelKind::Classes | ModelKind::Regression => Role::Prediction,
-        };
-        let (said, label) = (schema.index_of_role(role)?, schema.index_of_role(Role::Label)?);
+        let (outputs, label) = (Outputs::of(schema), schema.index_of_role(Role::Label)?);
         let positive = schema.fields()[label].positive.as_deref();
+        let of = |batch| match baseline.kind {
+            ModelKind::Binary => outputs.score(RecordBatch::columns(batch)).map(Cow::Borrowed),
+            ModelKind::Classes | ModelKind::Regression => outputs.prediction(batch),
+        };
+        let said: Vec<Cow<'_, Column>> = batches.iter().map(of).collect::<Option<_>>()?;
         let rows = || {
-            batches.iter().flat_map(move |batch| {
-                (0..batch.rows()).map(move |row| (&batch.columns()[said], &batch.columns()[label], row))
+            batches.iter().zip(&said).flat_map(move |(batch, said)| {
+                (0..batch.rows()).map(move |row| (&**said, &batch.columns()[label], row))
             })
         };
         match baseline.kind {
@@ -155,7 +171,8 @@ impl SaidLosses {
             }
             ModelKind::Regression => {
                 let error = |(said, label, row): (&Column, &Column, usize)| {
-                    Some((answers::number(said.cell(row))?, answers::absolute_error(said, label, row)?))
+                    let loss = answers::amount_loss(said, label, row, baseline.quantile)?;
+                    Some((answers::number(said.cell(row))?, loss))
                 };
                 Self::of_amounts(rows().filter_map(error).collect())
             }
@@ -327,18 +344,6 @@ fn cell(losses: &[f64]) -> LossCell {
         mean: moments.mean().unwrap_or(0.0),
         variance: moments.population_variance().unwrap_or(0.0),
         positive_rate: 0.0,
-    }
-}
-
-/// What an answer is called: whole numbers are the same however they are written.
-fn name(said: Cell<'_>) -> Option<Cow<'_, str>> {
-    if let Some(number) = answers::number(said) {
-        return Some(Cow::Owned(number.to_string()));
-    }
-    match said {
-        Cell::Boolean(yes) => Some(Cow::Borrowed(if yes { "true" } else { "false" })),
-        Cell::Text(text) => Some(Cow::Borrowed(text.trim())),
-        Cell::Number(_) | Cell::Integer(_) | Cell::Null => None,
     }
 }
 

@@ -4,7 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{estimate::Estimate, moments::Moments};
+use crate::{
+    estimate::Estimate,
+    moments::Moments,
+    score::{ROUNDING, log_loss, probability},
+};
+
+/// How far a probability of two decimals is from its own, at most.
+const DECIMALS: f64 = 0.005;
+/// How far from 1 the probabilities of all classes may add up to, at most.
+const SUM_TOLERANCE_MAX: f64 = 0.05;
 
 /// Rows of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +34,17 @@ impl ClassCount {
         self.right += other.right;
     }
 
+    /// Takes back rows that were added before; false where more would be taken than there are.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let left = |own: u64, theirs: u64| own.checked_sub(theirs);
+        let parts =
+            (left(self.truth, other.truth), left(self.said, other.said), left(self.right, other.right));
+        let (Some(truth), Some(said), Some(right)) = parts else { return false };
+        *self = Self { truth, said, right };
+        true
+    }
+
     /// Share of those said to be of it that are; `None` when it was never said.
     #[must_use]
     pub fn precision(&self) -> Option<Estimate> {
@@ -42,6 +62,78 @@ impl ClassCount {
     pub fn f1(&self) -> f64 {
         let all = self.truth + self.said;
         if all == 0 { 0.0 } else { 2.0 * self.right as f64 / all as f64 }
+    }
+}
+
+/// Losses of probabilities that were said of each class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassLosses {
+    log_loss: Moments,
+    squares: Moments,
+    /// Rows whose scores are no probabilities of all classes.
+    other_count: u64,
+}
+
+impl ClassLosses {
+    /// Adds rows: the probabilities that each said, and the place of the class that is true.
+    pub fn push<'a>(&mut self, rows: impl Iterator<Item = (&'a [f64], usize)>) {
+        let (mut logs, mut squares) = (Vec::new(), Vec::new());
+        for (scores, truth) in rows {
+            let sum: f64 = scores.iter().sum();
+            let tolerance = (DECIMALS * scores.len() as f64 + ROUNDING).min(SUM_TOLERANCE_MAX);
+            let are_shares = scores.iter().all(|score| probability(*score).is_some());
+            if !are_shares || (sum - 1.0).abs() > tolerance {
+                self.other_count += 1;
+                continue;
+            }
+            let share = |place: usize| scores.get(place).map_or(0.0, |score| score.clamp(0.0, 1.0) / sum);
+            logs.push(log_loss(share(truth), true));
+            let all: f64 = (0..scores.len()).map(|place| share(place).powi(2)).sum();
+            squares.push((all - 2.0 * share(truth) + 1.0).max(0.0));
+        }
+        self.log_loss.push_slice(&logs);
+        self.squares.push_slice(&squares);
+    }
+
+    /// Adds another's.
+    pub fn merge(&mut self, other: &Self) {
+        self.log_loss.merge(&other.log_loss);
+        self.squares.merge(&other.squares);
+        self.other_count += other.other_count;
+    }
+
+    /// Takes back rows that were added before; false where more would be taken than there are, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let others = self.other_count.checked_sub(other.other_count);
+        self.other_count = others.unwrap_or(0);
+        others.is_some()
+            && self.log_loss.take_back(&other.log_loss, true)
+            && self.squares.take_back(&other.squares, true)
+    }
+
+    /// Whether what came back from outside is what pushing could have made.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.log_loss.is_sound() && self.squares.is_sound() && self.log_loss.count() == self.squares.count()
+    }
+
+    /// Rows whose scores were probabilities, and rows whose were not.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.log_loss.count(), self.other_count)
+    }
+
+    /// Mean logarithmic loss of the class that was true, natural log.
+    #[must_use]
+    pub fn log_loss(&self) -> Option<Estimate> {
+        Estimate::of_losses(&self.log_loss)
+    }
+
+    /// Mean over rows of the squared differences summed over classes, in [0, 2] (Brier 1950).
+    #[must_use]
+    pub fn brier(&self) -> Option<Estimate> {
+        Estimate::of_losses(&self.squares)
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     categorical,
-    classes::{ClassCount, ClassFigures},
+    classes::{ClassCount, ClassFigures, ClassLosses},
     moments::Moments,
     regression::ErrorSums,
     score, two_sample,
@@ -288,6 +288,47 @@ fn every_figure_of_classes_agrees_with_scikit_learn() {
         ] {
             same(&format!("{name}: {figure}"), found, &wanted[figure], 1e-9);
         }
+    }
+}
+
+#[test]
+fn losses_of_class_scores_agree_with_scikit_learn() {
+    for case in golden("scores.json")["class_scores"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let numbers = |of: &Value| of.as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect();
+        let scores: Vec<Vec<f64>> = case["scores"].as_array().unwrap().iter().map(numbers).collect();
+        let truths: Vec<f64> = numbers(&case["labels"]);
+        let rows: Vec<(&[f64], usize)> =
+            scores.iter().zip(truths).map(|(scores, truth)| (scores.as_slice(), truth as usize)).collect();
+        let mut losses = ClassLosses::default();
+        for rows in rows.chunks(37) {
+            let mut part = ClassLosses::default();
+            part.push(rows.iter().copied());
+            losses.merge(&part);
+        }
+        assert_eq!(losses.counts(), (rows.len() as u64, 0));
+        let wanted = &case["expected"];
+        same(&format!("{name}: log loss"), losses.log_loss().map(|it| it.value), &wanted["log_loss"], 1e-9);
+        same(&format!("{name}: Brier"), losses.brier().map(|it| it.value), &wanted["brier"], 1e-9);
+    }
+}
+
+#[test]
+fn losses_of_quantiles_agree_with_scikit_learn() {
+    for case in golden("scores.json")["quantiles"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let numbers = |of: &str| case[of].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect();
+        let (said, truths): (Vec<f64>, Vec<f64>) = (numbers("predictions"), numbers("labels"));
+        let mut sums = ErrorSums::default();
+        for (said, truths) in said.chunks(37).zip(truths.chunks(37)) {
+            let mut part = ErrorSums::default();
+            part.push_quantiles(said, truths, case["quantile"].as_f64().unwrap());
+            sums.merge(&part);
+        }
+        let wanted = &case["expected"];
+        let loss = sums.mean_quantile_loss().map(|it| it.value);
+        same(&format!("{name}: loss"), loss, &wanted["quantile_loss"], 1e-9);
+        same(&format!("{name}: covered"), sums.covered().map(|it| it.value), &wanted["covered"], 1e-9);
     }
 }
 

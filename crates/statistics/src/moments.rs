@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Share of what a sum of squares was below which what is left of it has lost its digits: a double has 16.
+const LOST: f64 = 1e-12;
+
 /// More values than any pane can have: sums of such counts stay far below their type's end.
 const COUNT_MAX: u64 = 1 << 48;
 
@@ -105,6 +108,30 @@ impl Moments {
         self.mean = self.mean.max(self.minimum).min(self.maximum);
     }
 
+    /// Takes back values that were added before; false, and nothing is done, where those are more than there are. Extremes stay as they were. Where
+    /// what is left is so small beside what was taken that its digits are lost, it overflows; values that are known to be `bounded` by a few tens
+    /// then do not vary.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self, bounded: bool) -> bool {
+        if other.count > self.count {
+            return false;
+        }
+        if other.count == self.count {
+            *self = Self::default();
+        } else if other.count > 0 {
+            let (all, theirs) = (self.count as f64, other.count as f64);
+            let own = all - theirs;
+            let mean = self.mean + (self.mean - other.mean) * (theirs / own);
+            let delta = other.mean - mean;
+            let m2 = self.m2 - other.m2 - delta * delta * own * theirs / all;
+            let is_lost = !bounded && (!m2.is_finite() || m2 < self.m2 * LOST);
+            self.m2 = if is_lost { f64::INFINITY } else { m2.max(0.0) };
+            self.mean = mean.max(self.minimum).min(self.maximum);
+            self.count -= other.count;
+        }
+        true
+    }
+
     /// Values.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -170,6 +197,37 @@ mod tests {
         let mut moments = Moments::default();
         moments.push_slice(values);
         moments
+    }
+
+    #[test]
+    fn what_an_enormous_value_leaves_behind_is_not_known() {
+        let mut all = moments(&[1.0, 2.0, 3.0, 1e12]);
+        assert!(all.take_back(&moments(&[1e12]), false) && all.count() == 3 && all.overflows());
+        let mut near = moments(&[1.0, 2.0, 3.0, 1e3]);
+        assert!(near.take_back(&moments(&[1e3]), false));
+        assert!((near.sample_standard_deviation().unwrap() - 1.0).abs() < 1e-6);
+        let mut shares = moments(&[1.0, 1.0, 1.0, 0.0]);
+        assert!(shares.take_back(&moments(&[0.0]), true));
+        assert!(
+            (shares.mean().unwrap() - 1.0).abs() < 1e-15 && shares.population_variance().unwrap() < 1e-15
+        );
+        assert!(!moments(&[1.0]).take_back(&moments(&[1.0, 1.0]), true));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_added_can_be_taken_back(
+            kept in prop::collection::vec(-50.0..50.0_f64, 2..40),
+            taken in prop::collection::vec(-50.0..50.0_f64, 0..40)
+        ) {
+            let (wanted, mut all) = (moments(&kept), moments(&kept));
+            all.merge(&moments(&taken));
+            prop_assert!(all.take_back(&moments(&taken), true) && all.is_sound());
+            prop_assert_eq!(all.count(), wanted.count());
+            prop_assert!((all.mean().unwrap() - wanted.mean().unwrap()).abs() < 1e-10);
+            let (found, variance) = (all.population_variance().unwrap(), wanted.population_variance().unwrap());
+            prop_assert!((found - variance).abs() < 1e-8);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How far numbers are from those that came true: absolute and squared errors, bias, share of variance explained. It must not know models or
-//! baselines.
+//! How far numbers are from those that came true: absolute and squared errors, bias, share of variance explained, and of quantiles their loss. It must
+//! not know models or baselines.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,10 @@ pub struct ErrorSums {
     truth: Moments,
     /// Beside the size of what came true, where that is not 0.
     relative: Moments,
+    /// Of numbers that are quantiles: see [`quantile_loss`].
+    quantile: Moments,
+    /// Labels that are at most what was said, as 0 and 1.
+    covered: Moments,
 }
 
 impl ErrorSums {
@@ -30,6 +34,15 @@ impl ErrorSums {
         self.relative.push_slice(&relative);
     }
 
+    /// Adds the losses of numbers that were said as a quantile.
+    pub fn push_quantiles(&mut self, said: &[f64], truth: &[f64], quantile: f64) {
+        let pairs = || said.iter().zip(truth);
+        let losses: Vec<f64> = pairs().map(|(said, truth)| quantile_loss(*said, *truth, quantile)).collect();
+        let covered: Vec<f64> = pairs().map(|(said, truth)| f64::from(u8::from(truth <= said))).collect();
+        self.quantile.push_slice(&losses);
+        self.covered.push_slice(&covered);
+    }
+
     /// Adds another's pairs.
     pub fn merge(&mut self, other: &Self) {
         self.absolute.merge(&other.absolute);
@@ -37,6 +50,20 @@ impl ErrorSums {
         self.signed.merge(&other.signed);
         self.truth.merge(&other.truth);
         self.relative.merge(&other.relative);
+        self.quantile.merge(&other.quantile);
+        self.covered.merge(&other.covered);
+    }
+
+    /// Takes back pairs that were added before; false where more would be taken than there are, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        self.absolute.take_back(&other.absolute, false)
+            && self.squared.take_back(&other.squared, false)
+            && self.signed.take_back(&other.signed, false)
+            && self.truth.take_back(&other.truth, false)
+            && self.relative.take_back(&other.relative, false)
+            && self.quantile.take_back(&other.quantile, false)
+            && self.covered.take_back(&other.covered, true)
     }
 
     /// Whether what came back from outside is what pushing could have made.
@@ -46,6 +73,10 @@ impl ErrorSums {
         all.iter().all(|sums| sums.is_sound() && sums.count() == self.truth.count())
             && self.relative.is_sound()
             && self.relative.count() <= self.truth.count()
+            && self.quantile.is_sound()
+            && self.covered.is_sound()
+            && self.quantile.count() == self.covered.count()
+            && [0, self.truth.count()].contains(&self.quantile.count())
     }
 
     /// Pairs.
@@ -64,6 +95,24 @@ impl ErrorSums {
     #[must_use]
     pub fn mean_absolute(&self) -> Option<Estimate> {
         Estimate::of_losses(&self.absolute)
+    }
+
+    /// The losses of quantiles; empty where numbers are none.
+    #[must_use]
+    pub fn quantile(&self) -> &Moments {
+        &self.quantile
+    }
+
+    /// The mean loss of quantiles.
+    #[must_use]
+    pub fn mean_quantile_loss(&self) -> Option<Estimate> {
+        Estimate::of_losses(&self.quantile)
+    }
+
+    /// Share of labels that are at most what was said, of quantiles.
+    #[must_use]
+    pub fn covered(&self) -> Option<Estimate> {
+        Estimate::of_share(&self.covered)
     }
 
     /// Mean absolute error beside the size of what came true, over pairs where that is not 0.
@@ -101,6 +150,12 @@ impl ErrorSums {
         let deviation = self.truth.population_standard_deviation().filter(|deviation| *deviation > 0.0)?;
         Some(1.0 - self.squared.mean()? / (deviation * deviation))
     }
+}
+
+/// The loss of a number that was said to be above such a share of labels (Koenker and Bassett 1978), in the label's unit.
+#[must_use]
+pub fn quantile_loss(said: f64, truth: f64, quantile: f64) -> f64 {
+    if truth >= said { quantile * (truth - said) } else { (1.0 - quantile) * (said - truth) }
 }
 
 #[cfg(test)]

@@ -45,6 +45,17 @@ struct Bin {
     positives: u64,
 }
 
+impl Bin {
+    fn take_back(&mut self, other: Self) -> bool {
+        let left = self.count.checked_sub(other.count).zip(self.positives.checked_sub(other.positives));
+        let (count, positives) = left.unwrap_or_default();
+        // Of no scores there is no sum, whatever rounding leaves.
+        let scores = if count == 0 { 0.0 } else { self.scores - other.scores };
+        *self = Self { count, scores, positives };
+        left.is_some()
+    }
+}
+
 impl ScoreSums {
     /// Bytes that it holds on the heap.
     #[must_use]
@@ -104,6 +115,17 @@ impl ScoreSums {
         }
         add(&mut self.positives, &other.positives);
         add(&mut self.negatives, &other.negatives);
+    }
+
+    /// Takes back what was added before; false where more would be taken than there is, and what is left is of no use.
+    #[must_use]
+    pub fn take_back(&mut self, other: &Self) -> bool {
+        let bins = self.bins.iter_mut().zip(&other.bins).all(|(own, theirs)| own.take_back(*theirs));
+        bins && self.brier.take_back(&other.brier, true)
+            && self.log_loss.take_back(&other.log_loss, true)
+            && self.correct.take_back(&other.correct, true)
+            && subtract(&mut self.positives, &other.positives)
+            && subtract(&mut self.negatives, &other.negatives)
     }
 
     /// Pairs.
@@ -298,6 +320,15 @@ pub fn log_loss(score: f64, label: bool) -> f64 {
 
 fn place(score: f64, cells: usize) -> usize {
     ((score * cells as f64) as usize).min(cells - 1)
+}
+
+fn subtract(own: &mut [u32], theirs: &[u32]) -> bool {
+    (theirs.is_empty() || own.len() == theirs.len())
+        && own.iter_mut().zip(theirs).all(|(own, theirs)| {
+            let left = own.checked_sub(*theirs);
+            *own = left.unwrap_or(0);
+            left.is_some()
+        })
 }
 
 fn add(own: &mut Vec<u32>, theirs: &[u32]) {

@@ -165,6 +165,7 @@ async fn ask(
                 runs,
                 again: false,
                 partition: "".into(),
+                retracts: false,
             });
         }
         replay_log.push(LaneDown::Close(Close {

@@ -274,7 +274,10 @@ impl Core {
         let joins = spec.late_label.is_some() && spec.judges.contains(&JudgeKind::Performance);
         Ok(Self {
             windows: Windows::new(spec.window, spec.out_of_orderness_ms, limits),
-            join: joins.then(|| LabelJoin::new(config.waiting_labels_max, RecordId::heap_bytes)),
+            join: joins.then(|| {
+                LabelJoin::new(config.waiting_labels_max, RecordId::heap_bytes)
+                    .holding(label::Waiting::heap_bytes(&spec.schema))
+            }),
             join_room: budget::process().of(Use::Labels).nothing(),
             partitions: HashMap::new(),
             lanes: spec.judges.iter().map(|judge| (LaneId::whole(*judge), Told::default())).collect(),

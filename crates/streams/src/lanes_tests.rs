@@ -172,7 +172,14 @@ async fn judges_that_say_nothing_are_let_go_and_then_given_up() {
         let batch = builder.finish().unwrap();
         lanes.push(
             QUALITY,
-            LaneDown::Rows { seq, batch, runs: vec![(1, 1)], again: false, partition: "".into() },
+            LaneDown::Rows {
+                seq,
+                batch,
+                runs: vec![(1, 1)],
+                again: false,
+                partition: "".into(),
+                retracts: false,
+            },
         );
     }
     let since = Instant::now();

@@ -181,6 +181,7 @@ impl LabelSubmission {
             self.counts.matched += counts.matched;
             self.counts.waiting += counts.waiting;
             self.counts.dropped += counts.dropped;
+            self.counts.corrected += counts.corrected;
         }
         if taken { Ok(()) } else { Err(self.target.unknown()) }
     }

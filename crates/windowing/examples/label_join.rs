@@ -12,7 +12,7 @@ const PAIRS: usize = 1_000_000;
 const WINDOW_ROWS: usize = 10_000;
 
 /// As large as what a stream keeps of a row that waits: its key, two times, score and prediction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     key: Arc<str>,
     times_ms: [i64; 2],

@@ -25,15 +25,22 @@ pub enum Predicted<L> {
 
 /// What became of a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Labelled<P> {
+pub enum Labelled<P, L> {
     /// It found its prediction.
     Matched(P),
     /// It waits.
     Waits,
     /// The id has this label.
     Duplicate,
-    /// The id has another label; the first stands.
-    Contradicts,
+    /// The id has another label, which waited: this one stands.
+    Replaced,
+    /// The prediction had another label; this one stands.
+    Corrects {
+        /// What it was given for.
+        prediction: P,
+        /// The other label.
+        before: L,
+    },
     /// There is no room for a label without a prediction.
     Full,
 }
@@ -51,8 +58,8 @@ pub struct Expired<P> {
 enum Entry<P, L> {
     Prediction(P, i64),
     Label(L, i64),
-    /// Both were here; the label is kept so that a second one is known as one.
-    Done(L),
+    /// Both were here; they are kept so that a second label is known as one, and corrects the first.
+    Done(P, L),
 }
 
 /// The join by id.
@@ -70,12 +77,14 @@ pub struct LabelJoin<K, P, L> {
     entries_max: usize,
     /// Bytes that an id holds beside itself.
     weigh: fn(&K) -> usize,
+    /// Bytes that a prediction holds beside itself.
+    prediction_bytes: usize,
     ids_bytes: usize,
     /// Bytes that it may hold more.
     room_bytes: usize,
 }
 
-impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
+impl<K: Clone + Eq + Hash, P: Clone, L: Clone + PartialEq> LabelJoin<K, P, L> {
     /// Empty; at most this many ids wait, and at most as many more are remembered as done. `weigh` says what an id holds beside itself, in
     /// bytes.
     #[must_use]
@@ -88,9 +97,16 @@ impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
             done: List::default(),
             entries_max,
             weigh,
+            prediction_bytes: 0,
             ids_bytes: 0,
             room_bytes: usize::MAX,
         }
+    }
+
+    /// Of predictions that hold so many bytes beside themselves.
+    #[must_use]
+    pub fn holding(self, prediction_bytes: usize) -> Self {
+        Self { prediction_bytes, ..self }
     }
 
     /// Bytes that it holds, about: tables double when they are full.
@@ -140,29 +156,39 @@ impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
         let Some((_, entry)) = self.slots.get_mut(place) else { return Predicted::Duplicate };
         let (label, deadline_ms) = match entry {
             Entry::Label(label, deadline_ms) => (label.clone(), *deadline_ms),
-            Entry::Prediction(..) | Entry::Done(_) => return Predicted::Duplicate,
+            Entry::Prediction(..) | Entry::Done(..) => return Predicted::Duplicate,
         };
-        *entry = Entry::Done(label.clone());
+        *entry = Entry::Done(prediction, label.clone());
         self.finish(place, deadline_ms);
         Predicted::Matched(label)
     }
 
     /// A label; without a prediction it waits until event time reaches `deadline_ms`.
-    pub fn label(&mut self, id: &K, label: L, deadline_ms: i64) -> Labelled<P> {
+    pub fn label(&mut self, id: &K, label: L, deadline_ms: i64) -> Labelled<P, L> {
         let Some(place) = self.find(id) else {
             let waits = self.insert(id, Entry::Label(label, deadline_ms), deadline_ms);
             return if waits { Labelled::Waits } else { Labelled::Full };
         };
         let Some((_, entry)) = self.slots.get_mut(place) else { return Labelled::Duplicate };
-        if let Entry::Label(first, _) | Entry::Done(first) = entry {
-            return if *first == label { Labelled::Duplicate } else { Labelled::Contradicts };
-        }
-        match std::mem::replace(entry, Entry::Done(label)) {
-            Entry::Prediction(prediction, deadline_ms) => {
-                self.finish(place, deadline_ms);
-                Labelled::Matched(prediction)
+        match entry {
+            Entry::Label(first, _) | Entry::Done(_, first) if *first == label => Labelled::Duplicate,
+            Entry::Label(first, _) => {
+                *first = label;
+                Labelled::Replaced
             }
-            Entry::Label(..) | Entry::Done(_) => Labelled::Duplicate,
+            Entry::Done(prediction, first) => {
+                Labelled::Corrects { prediction: prediction.clone(), before: std::mem::replace(first, label) }
+            }
+            Entry::Prediction(prediction, deadline_ms) => {
+                let (found, deadline_ms) = (prediction.clone(), *deadline_ms);
+                if let Entry::Prediction(prediction, _) =
+                    std::mem::replace(entry, Entry::Label(label.clone(), deadline_ms))
+                {
+                    *entry = Entry::Done(prediction, label);
+                }
+                self.finish(place, deadline_ms);
+                Labelled::Matched(found)
+            }
         }
     }
 
@@ -182,7 +208,7 @@ impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
             match self.remove(place) {
                 Some(Entry::Prediction(prediction, _)) => expired.predictions.push(prediction),
                 Some(Entry::Label(..)) => expired.labels += 1,
-                Some(Entry::Done(_)) | None => {}
+                Some(Entry::Done(..)) | None => {}
             }
         }
         expired
@@ -210,13 +236,18 @@ impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
         true
     }
 
+    /// What an id holds, as if each had a prediction.
+    fn bytes_of(&self, id: &K) -> usize {
+        (self.weigh)(id) + self.prediction_bytes
+    }
+
     /// Takes out what is in no list any more.
     fn remove(&mut self, place: u32) -> Option<Entry<P, L>> {
         let (id, entry) = self.slots.remove(place)?;
         if let Ok(found) = self.places.find_entry(spread(self.hash(&id)), |(_, own)| *own == place) {
             found.remove();
         }
-        let bytes = (self.weigh)(&id);
+        let bytes = self.bytes_of(&id);
         self.ids_bytes -= bytes;
         self.room_bytes = self.room_bytes.saturating_add(bytes + Self::ENTRY_BYTES);
         Some(entry)
@@ -226,7 +257,7 @@ impl<K: Clone + Eq + Hash, P, L: Clone + PartialEq> LabelJoin<K, P, L> {
         if self.len() >= self.entries_max {
             return false;
         }
-        let bytes = (self.weigh)(id);
+        let bytes = self.bytes_of(id);
         while self.room_bytes < bytes + Self::ENTRY_BYTES {
             if !self.forget_oldest() {
                 return false;

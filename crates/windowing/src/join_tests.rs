@@ -12,12 +12,12 @@ fn labels_find_predictions_either_way_round() {
     assert_eq!(join.predict(&1, "p1", 10), Predicted::Waits);
     assert_eq!(join.label(&1, true, 10), Labelled::Matched("p1"));
     assert_eq!(join.label(&1, true, 10), Labelled::Duplicate);
-    assert_eq!(join.label(&1, false, 10), Labelled::Contradicts);
-    assert_eq!(join.label(&1, true, 10), Labelled::Duplicate, "the first stands");
+    assert_eq!(join.label(&1, false, 10), Labelled::Corrects { prediction: "p1", before: true });
+    assert_eq!(join.label(&1, false, 10), Labelled::Duplicate, "the last stands");
     assert_eq!(join.predict(&1, "again", 10), Predicted::Duplicate);
     assert_eq!(join.label(&2, true, 20), Labelled::Waits);
-    assert_eq!(join.label(&2, false, 20), Labelled::Contradicts);
-    assert_eq!(join.predict(&2, "p2", 30), Predicted::Matched(true));
+    assert_eq!(join.label(&2, false, 20), Labelled::Replaced);
+    assert_eq!(join.predict(&2, "p2", 30), Predicted::Matched(false));
     assert_eq!(join.predict(&3, "p3", 30), Predicted::Waits);
     assert_eq!(join.predict(&4, "p4", 30), Predicted::Full);
     assert_eq!(join.label(&5, true, 30), Labelled::Full);

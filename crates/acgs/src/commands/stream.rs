@@ -47,9 +47,10 @@ pub struct StreamFile {
     /// The column of event times: RFC 3339, or milliseconds since the epoch.
     #[arg(long)]
     timestamp: String,
-    /// The model's probability of the positive class.
-    #[arg(long)]
-    score: Option<String>,
+    /// The model's probability of the positive class; or, of several classes, the columns of all their probabilities, which are named after their
+    /// class, such as `p_cat,p_dog`.
+    #[arg(long, value_delimiter = ',')]
+    score: Vec<String>,
     /// The model's answer, as a class.
     #[arg(long)]
     prediction: Option<String>,
@@ -62,6 +63,9 @@ pub struct StreamFile {
     /// What the prediction is: one of some classes, or an amount. Without it the values show it: fractions, or more than 20 of them, are amounts.
     #[arg(long, value_enum, requires = "prediction")]
     model_kind: Option<PredictionKind>,
+    /// The share of labels that the prediction, an amount, means to be above: it is judged as that quantile.
+    #[arg(long, value_name = "SHARE", requires = "prediction")]
+    quantile: Option<f64>,
     /// What names a record.
     #[arg(long)]
     id: Option<String>,
@@ -171,6 +175,9 @@ impl StreamFile {
             if let (Role::Label, Some(positive)) = (field.role, &self.positive) {
                 field.positive = Some(positive.as_str().into());
             }
+            if field.role == Role::Prediction {
+                field.quantile = self.quantile.or(field.quantile);
+            }
             if let (Role::Label | Role::Prediction, Some(kind)) = (field.role, self.model_kind) {
                 field.scale = Some(match kind {
                     PredictionKind::Classes => Scale::Nominal,
@@ -183,7 +190,6 @@ impl StreamFile {
 
     fn columns(&self) -> Columns {
         let named = [
-            (&self.score, Role::Score),
             (&self.prediction, Role::Prediction),
             (&self.label, Role::Label),
             (&self.id, Role::Id),
@@ -191,7 +197,9 @@ impl StreamFile {
             (&self.latency, Role::Latency),
             (&self.error, Role::Error),
         ];
-        let roles = named.into_iter().filter_map(|(name, role)| Some((name.clone()?, role))).collect();
+        let scores = self.score.iter().map(|name| (name.clone(), Role::Score));
+        let named = named.into_iter().filter_map(|(name, role)| Some((name.clone()?, role)));
+        let roles = scores.chain(named).collect();
         Columns { timestamp: self.timestamp.clone(), roles, ignored: self.ignore.clone() }
     }
 

@@ -106,7 +106,7 @@ fn loss(reported: &WindowReported) -> String {
         ModelKindFound::Classes => ModelKind::Classes,
         ModelKindFound::Regression => ModelKind::Regression,
     };
-    render::named_loss(kind, loss.value)
+    render::named_loss(kind, loss.quantile.is_some(), loss.value)
 }
 
 /// A window as it was told last, and what was said of it before.

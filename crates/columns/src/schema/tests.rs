@@ -24,8 +24,8 @@ fn each_rule_is_named() {
     assert_eq!(two(double("", Role::None), double("a", Role::None)), SchemaError::Name(0));
     assert_eq!(two(double("a", Role::None), double("a", Role::None)), SchemaError::DuplicateName("a".into()));
     assert_eq!(
-        two(double("a", Role::Score), double("b", Role::Score)),
-        SchemaError::DuplicateRole(Role::Score)
+        two(double("a", Role::Latency), double("b", Role::Latency)),
+        SchemaError::DuplicateRole(Role::Latency)
     );
     assert!(matches!(two(double("a", Role::Id), double("b", Role::None)), SchemaError::RoleKind { .. }));
     let mut upside_down = double("a", Role::Feature);
@@ -35,6 +35,16 @@ fn each_rule_is_named() {
     let mut text = field("a", Kind::Text, Role::Feature);
     text.minimum = Some(0.0);
     assert_eq!(two(text, double("b", Role::None)), SchemaError::Range("a".into()));
+    for (kind, role, quantile, fits) in [
+        (Kind::Double, Role::Prediction, 0.9, true),
+        (Kind::Double, Role::Prediction, 1.0, false),
+        (Kind::Double, Role::Prediction, f64::NAN, false),
+        (Kind::Text, Role::Prediction, 0.5, false),
+        (Kind::Double, Role::Score, 0.5, false),
+    ] {
+        let found = Schema::new(vec![Field { quantile: Some(quantile), ..field("a", kind, role) }]).err();
+        assert_eq!(found, (!fits).then(|| SchemaError::Quantile("a".into())), "{kind:?} {role:?} {quantile}");
+    }
     let scaled = |kind, role, scale| {
         let mut scaled = field("a", kind, role);
         scaled.scale = Some(scale);

@@ -92,6 +92,7 @@ impl Lane {
             runs: vec![(pane, count)],
             again: false,
             partition: "".into(),
+            retracts: false,
         };
         self.judge.apply(rows).expect("rows");
         let start_ms = (pane * WINDOW_MS) as i64;

@@ -180,8 +180,8 @@ fn push(
     batch: RecordBatch,
     partition: &str,
 ) -> Vec<LaneUp> {
-    let runs = vec![(pane, batch.rows() as u32)];
-    judge.apply(LaneDown::Rows { seq, batch, runs, again: false, partition: partition.into() }).unwrap()
+    let (runs, partition) = (vec![(pane, batch.rows() as u32)], partition.into());
+    judge.apply(LaneDown::Rows { seq, batch, runs, again: false, partition, retracts: false }).unwrap()
 }
 
 #[test]

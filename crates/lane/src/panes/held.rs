@@ -4,6 +4,16 @@ use std::sync::Arc;
 
 use crate::message::PaneId;
 
+/// How rows were given.
+pub(super) struct Given {
+    /// To an earlier judge of the lane, too.
+    pub(super) again: bool,
+    /// To take their labels back.
+    pub(super) retracts: bool,
+    /// By whom.
+    pub(super) partition: Arc<str>,
+}
+
 /// A pane, its key, and the bytes that it was counted with.
 #[derive(Debug)]
 pub(super) struct Held<P> {

@@ -7,7 +7,8 @@ use crate::{
 use acgs_performance::{
     Config,
     estimated::{Estimated, Trust},
-    pane::{PerformancePane, Roles},
+    pane::PerformancePane,
+    roles::Roles,
     sequential::Monitor,
 };
 
@@ -48,7 +49,7 @@ fn stream(config: &Config, case: &Case, seed: u64, told: &mut Told) {
         let now = if window < BEFORE { Now::Still } else { case.now };
         let mut pane = PerformancePane::default();
         pane.push(&roles, &source.rows(case.rows, HOUR_MS, now));
-        let until_ms = pane.times_ms.map_or(0, |(_, last)| last);
+        let until_ms = pane.labelled.times_ms.map_or(0, |(_, last)| last);
         let effect = expected.design_effect(case.rows as u64, (until_ms - HOUR_MS, until_ms));
         let estimated = |monitor: &Monitor| {
             let record = monitor.record(config, &expected, &said);

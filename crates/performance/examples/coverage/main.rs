@@ -13,8 +13,9 @@ use std::{fs, path::Path, process::ExitCode, sync::Arc};
 use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values};
 use acgs_performance::{
     Config,
-    pane::{PerformancePane, Roles},
+    pane::PerformancePane,
     report::{self, Report, State},
+    roles::Roles,
 };
 use acgs_reference::{LossBaseline, freeze};
 use acgs_statistics::{draws::Draws, score::Estimate};

@@ -2,7 +2,8 @@
 
 use acgs_performance::{
     Config,
-    pane::{PerformancePane, Roles},
+    pane::PerformancePane,
+    roles::Roles,
     sequential::{Expected, Monitor},
 };
 use acgs_reference::{freeze, said::SaidLosses};

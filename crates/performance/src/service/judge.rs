@@ -20,8 +20,9 @@ use crate::{
     config::Config,
     estimated::Estimated,
     findings,
-    pane::{PerformancePane, Roles},
+    pane::PerformancePane,
     report::{self, Beside},
+    roles::Roles,
     sequential::{Expected, Monitor},
 };
 
@@ -95,15 +96,18 @@ impl Assessor for PerformanceAssessor {
             // A loss of a few rows is nothing to be measured by.
             let is_sound = |it: f64| it.is_finite() && it >= 0.0;
             let enough = reference.baseline.filter(|it| {
-                let sound = is_sound(it.loss) && is_sound(it.loss_standard_error);
+                let is_quantile = it.quantile.is_none_or(|quantile| quantile > 0.0 && quantile < 1.0);
+                let sound = is_sound(it.loss) && is_sound(it.loss_standard_error) && is_quantile;
                 it.labelled_count >= self.config.labelled_min && sound
             });
             let declared = declared_kind(&open.schema);
             enough.map(|baseline| Expected { baseline, phases: reference.loss_phases, declared })
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
-        let roles = Roles::new(&open.schema).in_season(season).or_positive(declared);
-        let same_kind = |kind| roles.declared().is_none_or(|declared| declared == kind);
+        let quantile = expected.as_ref().and_then(|expected| expected.baseline.quantile);
+        let roles = Roles::new(&open.schema).in_season(season).or_declared(declared, quantile);
+        let same_quantile = expected.as_ref().is_some_and(|it| roles.same_quantile(&it.baseline));
+        let same_kind = |kind| same_quantile && roles.declared().is_none_or(|declared| declared == kind);
         let roles = match said.filter(|(kind, _)| expected.is_some() && same_kind(*kind)) {
             Some((kind, said)) => roles.clone().with_said(kind, said),
             None => roles.clone(),
@@ -127,7 +131,7 @@ impl Assessor for PerformanceAssessor {
     }
 
     fn carries(&self, plan: &Self::Plan, carry: &Self::Carry) -> bool {
-        carry.monitor.fits(plan.roles.said_cells(), |pane| self.fits(plan, pane))
+        carry.monitor.fits(plan.roles.said_cells(), |labelled| labelled.is_sound(&plan.roles))
     }
 
     fn bears_labels(&self, _plan: &Self::Plan, pane: &Self::Pane) -> bool {
@@ -164,6 +168,10 @@ impl Assessor for PerformanceAssessor {
         pane.push(&plan.roles, rows);
     }
 
+    fn retract(&self, plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch) {
+        pane.retract(&plan.roles, rows);
+    }
+
     fn noticed(&self, plan: &Self::Plan, pane: &Self::Pane, rows: &RecordBatch) {
         // The rows of such a pane were seen before; only their labels are new.
         if let Some(monitors) = self.monitors.as_ref().filter(|_| !pane.labels_only) {
@@ -188,7 +196,9 @@ impl Assessor for PerformanceAssessor {
             return Assessment::without(VerdictStatus::NotApplicable, reason);
         }
         let span_ms = window.end_ms.saturating_sub(window.start_ms);
-        let beside = plan.expected.as_ref().map_or_else(Beside::default, |expected| expected.beside(pane));
+        let standing = pane.standing();
+        let beside = plan.expected.as_ref().zip(standing.as_deref());
+        let beside = beside.map_or_else(Beside::default, |(expected, labelled)| expected.beside(labelled));
         let mut report = report::report(&self.config, &plan.roles, pane, beside, span_ms);
         report.monitor = plan.expected.as_ref().zip(plan.budget).map(|(expected, budget)| {
             let tells = carried.carry.tells(&window.key);
@@ -249,3 +259,7 @@ mod decay_tests;
 #[cfg(test)]
 #[path = "estimated_tests.rs"]
 mod estimated_tests;
+
+#[cfg(test)]
+#[path = "outputs_tests.rs"]
+mod outputs_tests;

@@ -162,6 +162,7 @@ fn late_labels_count_as_labels_not_as_rows() {
                 runs: vec![(pane, 50)],
                 again: false,
                 partition: "".into(),
+                retracts: false,
             })
             .unwrap();
     }

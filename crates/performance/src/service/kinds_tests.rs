@@ -20,7 +20,7 @@ fn batch(fields: Vec<Field>, rows: &[Vec<Cell<'_>>]) -> RecordBatch {
     builder.finish().unwrap()
 }
 
-fn report(rows: &RecordBatch, reference: Option<&RecordBatch>) -> PerformanceReport {
+pub(super) fn report(rows: &RecordBatch, reference: Option<&RecordBatch>) -> PerformanceReport {
     let frozen = reference.map(|rows| {
         let frozen = freeze(rows.schema(), std::slice::from_ref(rows), 0);
         ("reference".to_owned(), Bytes::from(reference_message::to_proto(&frozen).encode_to_vec()))

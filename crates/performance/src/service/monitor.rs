@@ -14,11 +14,7 @@ use acgs_vocabulary::{
 };
 
 use super::{PerformanceService, finding, targets::check_service};
-use crate::{
-    findings,
-    pane::{PerformancePane, Roles},
-    report, sla,
-};
+use crate::{findings, pane::PerformancePane, report, roles::Roles, sla};
 
 /// Between two judgements, when nothing is said.
 const INTERVAL_SECONDS: u32 = 60;
@@ -31,7 +27,7 @@ pub enum Gathered {
     /// Submitted metrics: sums and counts by name, and the targets that were in force last.
     Metrics(BTreeMap<String, (f64, u64)>, BTreeMap<String, f64>),
     /// Rows of lanes.
-    Rows(Roles, Option<LossBaseline>, Box<PerformancePane>),
+    Rows(Box<Roles>, Option<LossBaseline>, Box<PerformancePane>),
 }
 
 /// What is held, in bytes, about.
@@ -52,8 +48,8 @@ pub(super) fn gather_rows(
     rows: &RecordBatch,
 ) {
     if monitors.watches(service_id) {
-        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if known == roles && *loss == baseline);
-        let begin = || Gathered::Rows(roles.clone(), baseline, Box::default());
+        let same = |held: &Gathered| matches!(held, Gathered::Rows(known, loss, _) if **known == *roles && *loss == baseline);
+        let begin = || Gathered::Rows(Box::new(roles.clone()), baseline, Box::default());
         monitors.gather(service_id, same, begin, |held| {
             if let Gathered::Rows(_, _, pane) = held {
                 pane.push(roles, rows);

@@ -67,6 +67,11 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         classes: report.classes.as_ref().map(classes),
         mean_absolute_percentage_error: report.relative_error.map(estimate),
         estimated: report.estimated.as_ref().map(estimated),
+        quantile: report.quantile.map(|found| proto::QuantileFigures {
+            quantile: found.quantile,
+            loss: Some(estimate(found.loss)),
+            covered: Some(estimate(found.covered)),
+        }),
     }
 }
 
@@ -111,6 +116,10 @@ fn classes(report: &ClassReport) -> proto::ClassFigures {
         matthews: figures.matthews,
         classes: report.classes.iter().map(class).collect(),
         beyond_count: report.beyond_count,
+        log_loss: report.losses.map(|[log_loss, _]| estimate(log_loss)),
+        brier: report.losses.map(|[_, brier]| estimate(brier)),
+        scored_count: report.scored.0,
+        not_probabilities_count: report.scored.1,
     }
 }
 

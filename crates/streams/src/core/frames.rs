@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use acgs_columns::{OwnedCell, RecordBatch};
+use acgs_columns::RecordBatch;
 use acgs_lane::{
     LaneDown, LaneId,
     message::{Close, Timing},
@@ -12,7 +12,7 @@ use acgs_windowing::{Cause, Frame, Steps};
 
 use super::{
     Action, Answer, Core, Memory, Pending,
-    label::Waiting,
+    label::Found,
     work::{FrameRows, Unfinished},
 };
 
@@ -42,7 +42,7 @@ impl Core {
         (batch, partition): (&RecordBatch, &Arc<str>),
         frame: Frame,
         now_us: u64,
-        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        found: &mut VecDeque<Found>,
         actions: &mut Vec<Action>,
     ) {
         let Frame { rows, runs, steps, .. } = frame;
@@ -61,8 +61,14 @@ impl Core {
                     continue;
                 };
                 let runs = runs.clone();
-                let rows =
-                    |seq| LaneDown::Rows { seq, batch, runs, again: false, partition: Arc::clone(partition) };
+                let rows = |seq| LaneDown::Rows {
+                    seq,
+                    batch,
+                    runs,
+                    again: false,
+                    partition: Arc::clone(partition),
+                    retracts: false,
+                };
                 actions.push(self.down(LaneId::whole(judge), rows));
             }
             self.await_labels(batch, &runs, found);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use acgs_columns::{
-    Cell, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema,
+    Cell, ClassScores, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema,
     labels::{Coding, class},
 };
 
@@ -71,8 +71,75 @@ pub(super) struct Waiting {
     pub(super) time_ms: i64,
     /// Start of the first window that the row is in.
     pub(super) first_start_ms: i64,
-    pub(super) score: OwnedCell,
-    pub(super) prediction: OwnedCell,
+    pub(super) said: Said,
+}
+
+/// The columns of what the model says.
+#[derive(Debug)]
+pub(super) struct SaidPlaces {
+    scores: Box<[usize]>,
+    prediction: Option<usize>,
+}
+
+impl SaidPlaces {
+    pub(super) fn of(schema: &Schema) -> Self {
+        let scores = schema.places_of_role(Role::Score).collect();
+        Self { scores, prediction: schema.index_of_role(Role::Prediction) }
+    }
+}
+
+/// What the model said of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    /// A score and a prediction, where there are.
+    One { score: OwnedCell, prediction: OwnedCell },
+    /// Scores of all classes, in order, and a prediction after them.
+    Classes(Box<[OwnedCell]>),
+}
+
+impl Said {
+    /// Of a row.
+    pub(super) fn of(places: &SaidPlaces, columns: &[Column], row: usize) -> Self {
+        let of = |place: usize| OwnedCell::of(&columns[place], row);
+        let prediction = places.prediction.map_or(OwnedCell::Null, of);
+        match *places.scores {
+            [] => Self::One { score: OwnedCell::Null, prediction },
+            [score] => Self::One { score: of(score), prediction },
+            ref scores => Self::Classes(scores.iter().map(|place| of(*place)).chain([prediction]).collect()),
+        }
+    }
+
+    /// Its score, or the next of several.
+    pub(super) fn score(&self, number: usize) -> Cell<'_> {
+        match self {
+            Self::One { score, .. } => score.cell(),
+            Self::Classes(cells) => cells.get(number).map_or(Cell::Null, OwnedCell::cell),
+        }
+    }
+
+    /// Its prediction.
+    pub(super) fn prediction(&self) -> Cell<'_> {
+        match self {
+            Self::One { prediction, .. } => prediction.cell(),
+            Self::Classes(cells) => cells.last().map_or(Cell::Null, OwnedCell::cell),
+        }
+    }
+}
+
+impl Waiting {
+    /// Bytes that a row of such a stream holds beside itself, about.
+    pub(super) fn heap_bytes(schema: &Schema) -> usize {
+        ClassScores::of(schema).map_or(0, |scores| (scores.places().len() + 1) * size_of::<OwnedCell>())
+    }
+}
+
+/// A row with the label that was found for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) waiting: Waiting,
+    pub(super) value: OwnedCell,
+    /// The label that it had before, where this one corrects it.
+    pub(super) before: Option<OwnedCell>,
 }
 
 /// What became of some labels.
@@ -82,6 +149,8 @@ pub struct LabelCounts {
     pub matched: u64,
     /// Wait for it.
     pub waiting: u64,
+    /// Stand for another one that was given before.
+    pub corrected: u64,
     /// Too late, twice, or without id or value.
     pub dropped: u64,
 }

@@ -16,7 +16,7 @@ use acgs_windowing::{
 
 use super::{
     Action, Core,
-    label::{Label, LabelCounts, Waiting},
+    label::{Found, Label, LabelCounts, Said, SaidPlaces, Waiting},
     work::Unfinished,
 };
 
@@ -48,7 +48,7 @@ impl Core {
     pub(super) fn join_labels(
         &mut self,
         labels: &mut VecDeque<Label>,
-        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        found: &mut VecDeque<Found>,
         work: &mut usize,
     ) {
         let deadline_ms = self.label_deadline_ms();
@@ -72,15 +72,19 @@ impl Core {
             match join.label(&id, value.clone(), deadline_ms) {
                 Labelled::Matched(waiting) => {
                     counts.matched += 1;
-                    found.push_back((waiting, value));
+                    found.push_back(Found { waiting, value, before: None });
                 }
                 Labelled::Waits => counts.waiting += 1,
+                Labelled::Replaced => {
+                    dropped.labels_corrected += 1;
+                    counts.corrected += 1;
+                }
+                Labelled::Corrects { prediction: waiting, before } => {
+                    counts.corrected += 1;
+                    found.push_back(Found { waiting, value, before: Some(before) });
+                }
                 Labelled::Duplicate => {
                     dropped.labels_duplicate += 1;
-                    counts.dropped += 1;
-                }
-                Labelled::Contradicts => {
-                    dropped.labels_contradicted += 1;
                     counts.dropped += 1;
                 }
                 Labelled::Full => {
@@ -94,7 +98,7 @@ impl Core {
     /// Sends rows whose labels were found to the judge, as long as there is work left.
     pub(super) fn send_found(
         &mut self,
-        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        found: &mut VecDeque<Found>,
         work: &mut usize,
         actions: &mut Vec<Action>,
     ) {
@@ -133,14 +137,15 @@ impl Core {
         &mut self,
         batch: &RecordBatch,
         runs: &[(PaneId, u32)],
-        found: &mut VecDeque<(Waiting, OwnedCell)>,
+        found: &mut VecDeque<Found>,
     ) {
         let Some(join) = &mut self.join else { return };
         let schema = Arc::clone(&self.spec.schema);
         let column = |role| schema.index_of_role(role).map(|index| &batch.columns()[index]);
         let (Some(ids), Some(times)) = (column(Role::Id), column(Role::Timestamp)) else { return };
-        let (label, score, prediction) = (column(Role::Label), column(Role::Score), column(Role::Prediction));
+        let label = column(Role::Label);
         let keys = column(Role::Key);
+        let places = SaidPlaces::of(&schema);
         let panes = runs.iter().flat_map(|(pane, length)| std::iter::repeat_n(*pane, *length as usize));
         let mut first_start: Option<(PaneId, i64)> = None;
         let none: Arc<str> = Arc::from("");
@@ -156,43 +161,79 @@ impl Core {
             }
             // Without a start the row's windows took labels no more when it came.
             let Some((_, first_start_ms)) = first_start else { continue };
-            let cell =
-                |column: Option<&Column>| column.map_or(OwnedCell::Null, |column| OwnedCell::of(column, row));
-            let (score, prediction) = (cell(score), cell(prediction));
-            let waiting = Waiting { key: Arc::clone(&key), time_ms, first_start_ms, score, prediction };
+            let said = Said::of(&places, batch.columns(), row);
+            let waiting = Waiting { key: Arc::clone(&key), time_ms, first_start_ms, said };
             let deadline_ms = self.windows.label_deadline_ms(time_ms);
             match join.predict(&id, waiting.clone(), deadline_ms) {
                 Predicted::Waits => {}
-                Predicted::Matched(value) => found.push_back((waiting, value)),
+                Predicted::Matched(value) => found.push_back(Found { waiting, value, before: None }),
                 // No label will come for a second row of an id; nor, counted as expired, for one without room.
-                Predicted::Duplicate | Predicted::Full => self.windows.label_settled(&key, time_ms),
+                Predicted::Duplicate | Predicted::Full => self.windows.label_settled(&waiting.key, time_ms),
             }
         }
     }
 
-    /// Sends rows with their labels to the performance lane, grouped by pane.
-    fn send_labelled(&mut self, found: Vec<(Waiting, OwnedCell)>, actions: &mut Vec<Action>) {
-        if found.is_empty() {
+    /// Sends rows with their labels to the performance lane, grouped by pane; of those that are corrected, what was said before is taken back.
+    fn send_labelled(&mut self, found: Vec<Found>, actions: &mut Vec<Action>) {
+        if found.is_empty() || !self.projections.contains_key(&JudgeKind::Performance) {
             return;
         }
-        let Some(projection) = self.projections.get(&JudgeKind::Performance) else { return };
-        let schema = Arc::clone(&projection.schema);
         let mut steps = Steps::default();
-        let mut placed: Vec<(PaneId, Waiting, OwnedCell)> = Vec::with_capacity(found.len());
-        for (waiting, value) in found {
-            match self.windows.label_pane(&waiting.key, waiting.time_ms, waiting.first_start_ms, &mut steps) {
-                Some(pane) => placed.push((pane, waiting, value)),
-                None => self.totals.dropped.labels_expired += 1,
+        let mut placed: Vec<(PaneId, Found)> = Vec::with_capacity(found.len());
+        for found in found {
+            let Waiting { key, time_ms, first_start_ms, .. } = &found.waiting;
+            let pane = self.windows.label_pane(key, *time_ms, *first_start_ms, &mut steps);
+            let dropped = &mut self.totals.dropped;
+            match (pane, &found.before) {
+                (Some(pane), before) => {
+                    dropped.labels_corrected += u64::from(before.is_some());
+                    placed.push((pane, found));
+                }
+                (None, None) => dropped.labels_expired += 1,
+                (None, Some(_)) => {
+                    dropped.labels_contradicted += 1;
+                    self.label_counts.corrected = self.label_counts.corrected.saturating_sub(1);
+                    self.label_counts.dropped += 1;
+                }
             }
         }
         placed.sort_by_key(|(pane, ..)| *pane);
         self.open_panes(&steps, actions);
+        let rows = placed.iter().map(|(pane, found)| (*pane, &found.waiting, &found.value));
+        self.send_label_rows(&rows.collect::<Vec<_>>(), false, actions);
+        let before =
+            placed.iter().filter_map(|(pane, found)| Some((*pane, &found.waiting, found.before.as_ref()?)));
+        self.send_label_rows(&before.collect::<Vec<_>>(), true, actions);
+        for (_, Found { waiting, .. }) in placed.iter().filter(|(_, found)| found.before.is_none()) {
+            self.windows.label_settled(&waiting.key, waiting.time_ms);
+        }
+    }
+
+    /// Sends rows, sorted by pane, with labels that are given, or taken back.
+    fn send_label_rows(
+        &mut self,
+        placed: &[(PaneId, &Waiting, &OwnedCell)],
+        retracts: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(projection) = self.projections.get(&JudgeKind::Performance) else { return };
+        let schema = Arc::clone(&projection.schema);
         for chunk in placed.chunks(acgs_columns::batch::ROWS_MAX) {
             let mut builder = BatchBuilder::new(Arc::clone(&schema));
             let mut runs: Vec<(PaneId, u32)> = Vec::new();
             for (pane, waiting, value) in chunk {
-                let cells: Vec<Cell<'_>> =
-                    schema.fields().iter().map(|field| cell_for(field.role, waiting, value)).collect();
+                let mut scores = 0..;
+                let cells: Vec<Cell<'_>> = schema
+                    .fields()
+                    .iter()
+                    .map(|field| match field.role {
+                        Role::Score => waiting.said.score(scores.next().unwrap_or_default()),
+                        Role::Prediction => waiting.said.prediction(),
+                        Role::Label => value.cell(),
+                        Role::Timestamp => Cell::Integer(waiting.time_ms),
+                        _ => Cell::Null,
+                    })
+                    .collect();
                 if builder.push(&cells).is_err() {
                     self.totals.dropped.labels_invalid += 1;
                     continue;
@@ -203,12 +244,10 @@ impl Core {
                 }
             }
             if let Ok(batch) = builder.finish() {
-                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false, partition: "".into() };
+                let partition = "".into();
+                let rows = |seq| LaneDown::Rows { seq, batch, runs, again: false, partition, retracts };
                 actions.push(self.down(LaneId::whole(JudgeKind::Performance), rows));
             }
-        }
-        for (_, waiting, _) in &placed {
-            self.windows.label_settled(&waiting.key, waiting.time_ms);
         }
     }
 
@@ -229,15 +268,5 @@ fn key_of(keys: &Column, row: usize, none: &Arc<str>) -> Arc<str> {
     match keys.integer(row) {
         Some(value) => Arc::from(value.to_string()),
         None => keys.text(row).map_or_else(|| Arc::clone(none), Arc::clone),
-    }
-}
-
-fn cell_for<'a>(role: Role, waiting: &'a Waiting, value: &'a OwnedCell) -> Cell<'a> {
-    match role {
-        Role::Score => waiting.score.cell(),
-        Role::Prediction => waiting.prediction.cell(),
-        Role::Label => value.cell(),
-        Role::Timestamp => Cell::Integer(waiting.time_ms),
-        _ => Cell::Null,
     }
 }

@@ -17,8 +17,10 @@ pub struct Dropped {
     pub labels_expired: u64,
     /// Second labels that say what the first said.
     pub labels_duplicate: u64,
-    /// Second labels that say something else; the first stands.
+    /// Second labels that say something else, too late to stand for the first.
     pub labels_contradicted: u64,
+    /// Second labels that say something else, and stand for the first.
+    pub labels_corrected: u64,
     /// Labels without id or value.
     pub labels_invalid: u64,
 }

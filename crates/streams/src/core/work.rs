@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use acgs_columns::{OwnedCell, RecordBatch};
+use acgs_columns::RecordBatch;
 use acgs_windowing::{
     LabelJoin,
     windows::{Ingest, Rows},
@@ -11,7 +11,7 @@ use acgs_windowing::{
 
 use super::{
     Action, Core,
-    label::{Label, LabelCounts, Waiting},
+    label::{Found, Label, LabelCounts},
 };
 
 /// Work of a first step, in units of about a row: what nearly every frame takes, in one.
@@ -52,7 +52,7 @@ pub(super) struct Unfinished {
     pub(super) ingest: Option<Ingest>,
     pub(super) frame: Option<FrameRows>,
     /// Rows and their labels that are to go to their panes.
-    pub(super) found: VecDeque<(Waiting, OwnedCell)>,
+    pub(super) found: VecDeque<Found>,
     pub(super) labels: VecDeque<Label>,
     pub(super) receipt_us: Option<u64>,
 }

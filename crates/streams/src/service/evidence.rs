@@ -60,7 +60,8 @@ fn loss_found(report: &PerformanceReport) -> Option<LossFound> {
     // A number that JSON has no word for is left out with the others.
     let is_plain = |loss: &Estimate| [loss.value, loss.lower, loss.upper].iter().all(|it| it.is_finite());
     let loss = report.loss.filter(is_plain)?;
-    Some(LossFound { model_kind, value: loss.value, lower: loss.lower, upper: loss.upper })
+    let quantile = report.quantile.as_ref().map(|found| found.quantile);
+    Some(LossFound { model_kind, quantile, value: loss.value, lower: loss.lower, upper: loss.upper })
 }
 
 /// What has moved, where drift was judged.

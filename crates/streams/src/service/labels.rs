@@ -42,5 +42,6 @@ pub(super) async fn answer(
         matched: counts.matched,
         waiting: counts.waiting,
         dropped: counts.dropped,
+        corrected: counts.corrected,
     })
 }

@@ -118,6 +118,7 @@ fn dropped(dropped: Dropped) -> proto::Dropped {
         labels_expired: dropped.labels_expired,
         labels_duplicate: dropped.labels_duplicate,
         labels_contradicted: dropped.labels_contradicted,
+        labels_corrected: dropped.labels_corrected,
         labels_invalid: dropped.labels_invalid,
     }
 }

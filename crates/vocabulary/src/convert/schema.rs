@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use acgs_columns::{Field, Kind, Role, Scale, Schema, schema::SchemaError};
+use acgs_columns::{Field, Kind, Role, Scale, Schema};
 use acgs_contracts::common::v1 as proto;
 
 use crate::problem::Problem;
@@ -27,15 +27,11 @@ pub fn schema(message: &proto::Schema) -> Result<Arc<Schema>, Problem> {
             required: field.required,
             positive: (!field.positive.is_empty()).then(|| field.positive.as_str().into()),
             scale: scale(field.scale()),
+            class: (!field.class_name.is_empty()).then(|| field.class_name.as_str().into()),
+            quantile: field.quantile,
         });
     }
-    Schema::new(fields).map(Arc::new).map_err(|error| {
-        let path = match &error {
-            SchemaError::Name(index) => format!("fields[{index}].name"),
-            _ => "fields".into(),
-        };
-        Problem::field(path, "BAD_SCHEMA", error)
-    })
+    Schema::new(fields).map(Arc::new).map_err(|error| Problem::field(error.path(), "BAD_SCHEMA", error))
 }
 
 /// The message of a schema.
@@ -56,6 +52,8 @@ pub fn field_to_proto(field: &Field) -> proto::Field {
         required: field.required,
         positive: field.positive.as_deref().unwrap_or_default().to_owned(),
         scale: field.scale.map_or(0, |scale| scale_to_proto(scale).into()),
+        class_name: field.class.as_deref().unwrap_or_default().to_owned(),
+        quantile: field.quantile,
     }
 }
 

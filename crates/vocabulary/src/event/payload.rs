@@ -102,7 +102,7 @@ pub enum ModelKindFound {
     /// One of some classes; its loss is the share of wrong answers.
     #[serde(rename = "MODEL_KIND_CLASSES")]
     Classes,
-    /// A number; its loss is the mean absolute error.
+    /// A number; its loss is the mean absolute error, of a quantile its own.
     #[serde(rename = "MODEL_KIND_REGRESSION")]
     Regression,
 }
@@ -112,6 +112,9 @@ pub enum ModelKindFound {
 pub struct LossFound {
     /// Which loss it is.
     pub model_kind: ModelKindFound,
+    /// Of numbers that mean to be above a share of labels: that share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
     /// The estimate.
     pub value: f64,
     /// The lower end.
