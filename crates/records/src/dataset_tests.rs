@@ -137,15 +137,15 @@ async fn every_record_is_there_once_with_its_label() {
     let none = Selection { from_ms: 5_000, until_ms: 6_000, ..ALL };
     let none = read(&*log, "m", none).await.unwrap();
     assert_eq!((none.rows, none.batches.len()), (0, 0));
-    // Whatever the order in which they came, the same records make the same file.
+    // Whatever the order in which they came, the same records and the same last labels make the same file.
     let other = Arc::new(Memory::default());
     let recorder = Recorder::new(other.clone(), &source("three"), "hash");
     keep(&recorder, recorder.encode_rows(place(1), &rows(60..120, "a"))).await.unwrap();
     keep(&recorder, recorder.encode_rows(place(2), &rows(0..60, "a"))).await.unwrap();
-    keep(&recorder, recorder.encode_labels(place(3), &labels((5..120).filter(|id| id % 2 == 0), false)))
+    keep(&recorder, recorder.encode_labels(place(3), &labels(0..5, true))).await.unwrap();
+    keep(&recorder, recorder.encode_labels(place(4), &labels((0..120).filter(|id| id % 2 == 0), false)))
         .await
         .unwrap();
-    keep(&recorder, recorder.encode_labels(place(4), &labels(0..5, true))).await.unwrap();
     let unlike = Selection { from_ms: 0, until_ms: 490, ..ALL };
     let files = [read(&*log, "m", unlike).await.unwrap(), read(&*other, "m", unlike).await.unwrap()];
     let files = files.map(|table| acgs_interchange::to_parquet(&table.schema, &table.batches).unwrap());
