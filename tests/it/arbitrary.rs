@@ -60,8 +60,8 @@ pub(crate) fn records() -> BoxedStrategy<Vec<Struct>> {
 prop_compose! {
     fn field()(name in text(), kind in -1..7_i32, role in -1..11_i32, minimum in option::of(number()),
         maximum in option::of(number()), required in any::<bool>(), positive in text(), scale in -1..4_i32,
-        class_name in text(), quantile in option::of(number())) -> Field {
-        Field { name, kind, role, minimum, maximum, required, positive, scale, class_name, quantile }
+        class_name in text(), quantile in option::of(number()), slice in any::<bool>()) -> Field {
+        Field { name, kind, role, minimum, maximum, required, positive, scale, class_name, quantile, slice }
     }
 }
 

@@ -157,3 +157,40 @@ async fn files_of_class_scores_and_quantiles_are_judged_on_the_command_line() {
     let wanted = (0..100).map(|row| (50.5 - f64::from(row)).abs() / 2.0).sum::<f64>() / 100.0;
     assert!((quantile["loss"]["value"].as_f64().unwrap() - wanted).abs() < 1e-9);
 }
+
+#[tokio::test]
+async fn losses_are_told_by_value_where_labels_come_late() {
+    let mesh = Mesh::start().await;
+    let mut fields = fields().fields().to_vec();
+    fields.push(Field { slice: true, ..Field::new("country", Kind::Text, Role::Feature) });
+    fields.push(Field { slice: true, ..Field::new("device", Kind::Int64, Role::Key) });
+    let fields = Arc::new(Schema::new(fields).unwrap());
+    let opened = Open {
+        schema: Some(schema::to_proto(&fields)),
+        label_schema: Some(schema::to_proto(&label_fields())),
+        ..open("by value", 1_000)
+    };
+    let mut stream = mesh.stream(opened).await.unwrap();
+    let country = |row: i64| if row % 4 == 0 { "no" } else { "se" };
+    let mut builder = BatchBuilder::new(Arc::clone(&fields));
+    for row in 0..80 {
+        let mut cells = vec![Cell::Integer(row * 10), Cell::Integer(row)];
+        cells.extend(truth(row).0.map(Cell::Number));
+        cells.extend([Cell::Text(country(row)), Cell::Integer(7)]);
+        builder.push(&cells).unwrap();
+    }
+    stream.rows(1, &builder.finish().unwrap()).await;
+    stream.labels(2, &labels(0..80, false)).await;
+    stream.end().await;
+    let reports = stream.reports().await;
+    let slices = reports.last().unwrap().performance.as_ref().unwrap().slices.clone();
+    let of = |value: &str| slices.iter().find(|slice| slice.value.as_deref() == Some(value)).unwrap();
+    for (value, count) in [("no", 20), ("se", 60), ("7", 80)] {
+        let rows = (0..80).filter(|row| value == "7" || country(*row) == value);
+        let wrong = rows.filter(|row| truth(*row).0[truth(*row).1] < 0.5).count();
+        let found = of(value);
+        assert_eq!(found.count, count, "{value}");
+        assert!((found.loss.unwrap().value - wrong as f64 / count as f64).abs() < 1e-9, "{value}: {found:?}");
+    }
+    assert_eq!(slices.len(), 3);
+}

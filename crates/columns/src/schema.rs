@@ -8,6 +8,8 @@ pub const FIELDS_MAX: usize = 1024;
 pub const NAME_BYTES_MAX: usize = 256;
 /// Most scores of one schema.
 pub const SCORES_MAX: usize = 256;
+/// Most fields of one schema by whose values losses are told.
+pub const SLICES_MAX: usize = 4;
 
 /// What the values of a field are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +83,8 @@ pub struct Field {
     pub class: Option<Arc<str>>,
     /// Of a prediction that is an amount: the share of labels that it means to be above, in (0, 1); `None` for a mean or a middle.
     pub quantile: Option<f64>,
+    /// Whether losses are told by its values, too.
+    pub slice: bool,
 }
 
 impl Field {
@@ -98,6 +102,7 @@ impl Field {
             scale: None,
             class: None,
             quantile: None,
+            slice: false,
         }
     }
 }
@@ -149,6 +154,11 @@ pub enum SchemaError {
         "the quantile of field {0:?} is not above 0 and below 1, or the field is no prediction of amounts"
     )]
     Quantile(String),
+    /// Losses told by a field that has no names, or by too many.
+    #[error(
+        "losses cannot be told by field {0:?}: it is no feature or key of names, or more than {SLICES_MAX} are declared so"
+    )]
+    Slice(String),
     /// A range on a field that has no order, or upside down, or not finite.
     #[error("range of field {0:?} is not two ordered finite numbers on a numeric kind")]
     Range(String),
@@ -203,6 +213,7 @@ impl Schema {
             }
         }
         check_scores(&fields)?;
+        check_slices(&fields)?;
         Ok(Self { fields, by_name })
     }
 
@@ -269,6 +280,21 @@ fn check_scores(fields: &[Field]) -> Result<(), SchemaError> {
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) if scores.len() > 1 => Err(SchemaError::DuplicateClass(pair[0].to_string())),
         _ => Ok(()),
+    }
+}
+
+fn check_slices(fields: &[Field]) -> Result<(), SchemaError> {
+    let has_names = |field: &Field| match field.kind {
+        Kind::Text | Kind::Boolean => true,
+        Kind::Int64 => field.scale == Some(Scale::Nominal) || field.role == Role::Key,
+        Kind::Double | Kind::Timestamp => false,
+    };
+    let can_be =
+        |field: &Field| matches!(field.role, Role::None | Role::Feature | Role::Key) && has_names(field);
+    let mut slices = fields.iter().filter(|field| field.slice).enumerate();
+    match slices.find(|(number, field)| *number >= SLICES_MAX || !can_be(field)) {
+        Some((_, field)) => Err(SchemaError::Slice(field.name.clone())),
+        None => Ok(()),
     }
 }
 

@@ -160,6 +160,8 @@ struct FieldText {
     scale: Option<ScaleText>,
     class_name: Option<String>,
     quantile: Option<f64>,
+    #[serde(default)]
+    slice: bool,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -241,6 +243,7 @@ pub fn read_schema(path: &Path) -> anyhow::Result<Arc<Schema>> {
         }),
         class: field.class_name.map(Into::into),
         quantile: field.quantile,
+        slice: field.slice,
     };
     Ok(Arc::new(Schema::new(schema.fields.into_iter().map(field).collect())?))
 }

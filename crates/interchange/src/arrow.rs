@@ -20,6 +20,7 @@ const SCALE: &str = "acgs.scale";
 const POSITIVE: &str = "acgs.positive";
 const CLASS: &str = "acgs.class";
 const QUANTILE: &str = "acgs.quantile";
+const SLICE: &str = "acgs.slice";
 /// All times are UTC.
 const ZONE: &str = "UTC";
 
@@ -70,6 +71,7 @@ pub fn schema_to_arrow(schema: &Schema) -> Arc<arrow_schema::Schema> {
         metadata.extend(field.scale.map(|scale| (SCALE.to_owned(), word(&SCALES, &scale))));
         metadata.extend(field.positive.as_ref().map(|positive| (POSITIVE.to_owned(), positive.to_string())));
         metadata.extend(field.class.as_ref().map(|class| (CLASS.to_owned(), class.to_string())));
+        metadata.extend(field.slice.then(|| (SLICE.to_owned(), String::new())));
         metadata.extend(field.quantile.map(|quantile| (QUANTILE.to_owned(), quantile.to_string())));
         arrow_schema::Field::new(&field.name, data_type(field.kind), true).with_metadata(metadata)
     });
@@ -92,6 +94,7 @@ pub fn schema_from_arrow(schema: &arrow_schema::Schema) -> Result<Arc<Schema>, E
             scale: scale.map(|(scale, _)| *scale),
             positive: field.metadata().get(POSITIVE).map(|positive| positive.as_str().into()),
             class: field.metadata().get(CLASS).map(|class| class.as_str().into()),
+            slice: field.metadata().contains_key(SLICE),
             quantile: field.metadata().get(QUANTILE).and_then(|quantile| quantile.parse().ok()),
             ..Field::new(field.name(), kind, role.map_or(Role::None, |(role, _)| *role))
         })

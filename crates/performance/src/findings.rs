@@ -4,10 +4,12 @@ use acgs_reference::{LossBaseline, ModelKind};
 use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
 use crate::{
+    beside::State,
     config::Config,
     decay::{Metric, MonitorState},
     estimated::Trust,
-    report::{Report, State, lower_beside},
+    report::{Report, lower_beside},
+    sliced::Slice,
 };
 
 /// A metric, its value, what is tolerated, and a sentence.
@@ -92,6 +94,24 @@ fn of_estimate(config: &Config, report: &Report) -> Option<Decay> {
     Some((subject, value, bound, words))
 }
 
+/// The values of fields whose rows have surely a larger loss than in the reference, while that of all rows is no worse.
+fn of_slices(config: &Config, report: &Report) -> Option<(String, f64, f64, String)> {
+    let worse: Vec<&Slice> = report.slices.iter().filter(|slice| slice.state == State::Decayed).collect();
+    let (slice, kind) = ((*worse.first()?), report.kind?);
+    let (then, _) = slice.baseline?;
+    let (_, name) = loss_name(kind, report.baseline);
+    let subject = format!("{}={}", slice.field, slice.value.as_deref().unwrap_or("(other)"));
+    let others = match worse.len() {
+        1 => String::new(),
+        count => format!("; {} more values are worse, too", count - 1),
+    };
+    let words = format!(
+        "{name} is {:.4} where {subject}, in {} rows of this window, the reference had {then:.4}{others}",
+        slice.loss.value, slice.count
+    );
+    Some((subject, slice.loss.value, then * (1.0 + config.loss_margin), words))
+}
+
 /// What is wrong, gravest first.
 #[must_use]
 pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
@@ -113,6 +133,9 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         let words =
             format!("{words}: in this window by itself, which is not enough to tell decay from chance");
         find("performance_dip", subject, Severity::Low, value, threshold, words);
+    }
+    if let Some((subject, value, threshold, words)) = of_slices(config, report) {
+        find("performance_slice", &subject, Severity::Low, value, threshold, words);
     }
     if let Some((subject, value, threshold, words)) = of_estimate(config, report) {
         find("performance_estimate", subject, Severity::Low, value, threshold, words);

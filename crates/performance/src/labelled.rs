@@ -7,6 +7,7 @@ use acgs_reference::{
     counts::joined,
     labels::{self, LabelledScores},
     said::SaidCounts,
+    slices::{Outcome, Slices},
 };
 use acgs_statistics::classes::ClassLosses;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Labelled {
     pub answers: Answers,
     /// Of models that say a score of each class.
     pub class_losses: ClassLosses,
+    /// Losses by the values of fields that are declared so.
+    pub slices: Slices,
     /// What the model said of rows with labels, by the reference's cells; of scores their own sums tell it.
     pub said: SaidCounts,
     /// Rows with a label by phase of the season of losses; empty without one.
@@ -39,7 +42,8 @@ impl Labelled {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let phases = self.phase_rows.capacity() * size_of::<u64>();
-        self.scores.heap_bytes() + self.answers.heap_bytes() + self.said.heap_bytes() + phases
+        let sums = self.scores.heap_bytes() + self.answers.heap_bytes() + self.slices.heap_bytes();
+        sums + self.said.heap_bytes() + phases
     }
 
     /// Rows with a label that was compared.
@@ -54,6 +58,7 @@ impl Labelled {
         self.scores.is_sound()
             && self.answers.is_sound()
             && self.class_losses.is_sound()
+            && self.slices.is_sound()
             && self.said.fits(roles.said_cells())
             && [0, roles.phases()].contains(&self.phase_rows.len())
     }
@@ -74,6 +79,8 @@ impl Labelled {
         let answered = prediction.map_or(labelled, |prediction| {
             self.answers.push(prediction, label, rows.rows(), roles.outputs.quantile)
         });
+        let quantile = roles.outputs.quantile;
+        self.slices.push(&roles.slices, rows, &Outcome { score, prediction, label, positive, quantile });
         roles.outputs.push_class_losses(&mut self.class_losses, rows, label);
         // Where all that was labelled was compared, nothing was lost.
         let of_answers = said.filter(|(_, kind, _)| *kind != ModelKind::Binary);
@@ -122,6 +129,7 @@ impl Labelled {
         self.scores.merge(&other.scores);
         self.answers.merge(&other.answers);
         self.class_losses.merge(&other.class_losses);
+        self.slices.merge(&other.slices);
         self.said.merge(&other.said);
         self.times_ms = joined(self.times_ms, other.times_ms);
         self.phase_rows.resize(self.phase_rows.len().max(other.phase_rows.len()), 0);
@@ -143,6 +151,7 @@ impl Labelled {
         let is_part = net.scores.take_back(&taken.scores)
             && net.answers.take_back(&taken.answers)
             && net.class_losses.take_back(&taken.class_losses)
+            && net.slices.take_back(&taken.slices)
             && net.said.take_back(&taken.said);
         is_part.then_some(net)
     }

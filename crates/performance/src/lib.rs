@@ -1,7 +1,7 @@
 //! The judge of performance: does the model, and the service around it, keep its promise?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`roles`], [`labelled`], [`pane`], [`decay`], [`report`], [`sequential`], [`findings`], [`sla`], [`record`], [`service`].
+//! Reading order: [`config`], [`roles`], [`labelled`], [`pane`], [`decay`], [`beside`], [`report`], [`sliced`], [`sequential`], [`findings`], [`sla`], [`record`], [`service`].
 
 pub mod config;
 
@@ -17,7 +17,11 @@ pub mod estimated;
 
 pub mod comparison;
 
+pub mod beside;
+
 pub mod report;
+
+pub mod sliced;
 
 pub mod sequential;
 

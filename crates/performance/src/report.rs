@@ -1,8 +1,14 @@
 //! From a pane to estimates and a state. It must not know protobuf.
 
 use crate::{
-    config::Config, decay::MonitorState, estimated::Estimated, labelled::Labelled, pane::PerformancePane,
+    beside::{Beside, State},
+    config::Config,
+    decay::MonitorState,
+    estimated::Estimated,
+    labelled::Labelled,
+    pane::PerformancePane,
     roles::Roles,
+    sliced::Slice,
 };
 use std::sync::Arc;
 
@@ -23,17 +29,6 @@ use acgs_statistics::{
 const THRESHOLDS: usize = 20;
 /// Classes that are told one by one.
 const CLASSES: usize = 32;
-
-/// How the loss stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Not surely worse than the reference by more than the margin.
-    Ok,
-    /// Surely worse.
-    Decayed,
-    /// No labels, or nothing to compare with.
-    Unknown,
-}
 
 /// Everything that was measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +97,8 @@ pub struct Report {
     pub binary: Option<BinaryFigures>,
     /// Figures of answers by class.
     pub classes: Option<ClassReport>,
+    /// Losses by the values of fields.
+    pub slices: Vec<Slice>,
     /// What the loss is likely to be, by what the model said.
     pub estimated: Option<Estimated>,
 }
@@ -196,29 +193,6 @@ impl ClassReport {
     }
 }
 
-/// What rows are held against.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Beside {
-    /// The loss to be expected of them.
-    pub baseline: Option<LossBaseline>,
-    /// How much more their losses vary than independent ones.
-    pub design_effect: f64,
-    /// The same of how well they are ranked.
-    pub ranking_effect: f64,
-}
-
-impl Default for Beside {
-    fn default() -> Self {
-        Self { baseline: None, design_effect: 1.0, ranking_effect: 1.0 }
-    }
-}
-
-impl From<Option<LossBaseline>> for Beside {
-    fn from(baseline: Option<LossBaseline>) -> Self {
-        Self { baseline, ..Self::default() }
-    }
-}
-
 /// Measures a pane over `span_ms` of event time (0 = none).
 #[must_use]
 pub fn report(
@@ -305,6 +279,7 @@ pub fn report(
         design_effect,
         binary: BinaryFigures::of(scores, design_effect).filter(|_| is_binary),
         classes: ClassReport::of(labelled, design_effect).filter(|_| !numbers),
+        slices: Vec::new(),
         estimated: None,
     }
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use acgs_columns::{Column, Role, Schema};
-use acgs_reference::{LossBaseline, ModelKind, answers, outputs::Outputs, said::SaidLosses, season::Season};
+use acgs_reference::{
+    LossBaseline, ModelKind, answers, outputs::Outputs, said::SaidLosses, season::Season, slices::SliceFields,
+};
 
 /// The columns of the roles that matter here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roles {
     pub(crate) outputs: Outputs,
+    /// Fields by whose values losses are told.
+    pub(crate) slices: SliceFields,
     pub(crate) label: Option<usize>,
     pub(crate) latency: Option<usize>,
     pub(crate) error: Option<usize>,
@@ -29,6 +33,7 @@ impl Roles {
     pub fn new(schema: &Schema) -> Self {
         Self {
             outputs: Outputs::of(schema),
+            slices: SliceFields::of(schema),
             label: schema.index_of_role(Role::Label),
             latency: schema.index_of_role(Role::Latency),
             error: schema.index_of_role(Role::Error),

@@ -11,6 +11,7 @@ use acgs_reference::{
     answers::{self, model_kind},
     loss::{ExpectedLoss, LossPhases},
     said::SaidLosses,
+    slices::SliceBaseline,
     variation::factor_among,
 };
 use acgs_statistics::{
@@ -20,12 +21,13 @@ use acgs_statistics::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    beside::Beside,
     config::Config,
     decay::{Metric, MonitorState, RecentLoss},
     estimated::{Record, SettledLook},
     labelled::Labelled,
     pane::PerformancePane,
-    report::{self, Beside},
+    report,
     roles::Roles,
 };
 
@@ -50,6 +52,8 @@ pub struct Expected {
     pub phases: LossPhases,
     /// What the rows' schema declares the model to be.
     pub declared: Option<ModelKind>,
+    /// The same by the values of fields.
+    pub slices: Vec<SliceBaseline>,
 }
 
 /// What the monitor carries.

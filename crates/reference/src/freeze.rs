@@ -20,7 +20,9 @@ use crate::{
     reference::{FeatureReference, Reference, SEEN_SUM_MAX, Shape, is_categorical, is_judged},
     said::SaidLosses,
     season::Season,
-    sides, spans,
+    sides,
+    slices::SliceBaseline,
+    spans,
 };
 
 /// Freezes batches of one schema into a reference. With `window_ms` above 0, how far spans of that length lie from the whole is measured, too.
@@ -53,6 +55,7 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
             .and_then(|label| schema.fields()[label].positive.clone()),
         loss_phases: LossPhases::default(),
         said_losses: None,
+        slices: Vec::new(),
         created_ms: 0,
         constitutional_hash: String::new(),
         season: Season::None,
@@ -64,6 +67,9 @@ pub fn freeze(schema: &Schema, batches: &[RecordBatch], window_ms: i64) -> Refer
     };
     reference.said_losses =
         reference.baseline.as_ref().and_then(|baseline| SaidLosses::measure(baseline, schema, batches));
+    if let Some(baseline) = &reference.baseline {
+        reference.slices = SliceBaseline::measure(baseline, schema, batches);
+    }
     let order = spans::measure(&mut reference, schema, batches);
     if let (Some(baseline), Some(order)) = (&reference.baseline, &order) {
         reference.loss_phases =

@@ -18,6 +18,7 @@ use crate::{
     reference::{CATEGORIES_MAX, FeatureReference, Reference, SEEN_MAX, Shape, is_categorical},
     said_message,
     season::Season,
+    slices_message,
     variation::Variation,
 };
 
@@ -62,6 +63,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         until_ms: reference.until_ms,
         pace: Some(pace_to_proto(reference.pace)),
         said_losses: reference.said_losses.as_ref().map(said_message::to_proto),
+        slices: slices_message::to_proto(&reference.slices),
         pairs: (!reference.pairs.is_empty()).then(|| pairs_to_proto(&reference.pairs)),
     }
 }
@@ -290,6 +292,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         positive_label: (!message.positive_label.is_empty()).then(|| message.positive_label.as_str().into()),
         loss_phases: loss_phases(message.loss_phases.unwrap_or_default())?,
         said_losses,
+        slices: slices_message::decode(message.slices)?,
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,

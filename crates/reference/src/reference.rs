@@ -8,7 +8,7 @@ use acgs_statistics::cells::Cells;
 
 use crate::{
     baseline::LossBaseline, loss::LossPhases, pace::Pace, pairs::Pairs, said::SaidLosses, season::Season,
-    variation::Variation,
+    slices::SliceBaseline, variation::Variation,
 };
 
 /// Most categories of a field that are told apart.
@@ -46,6 +46,8 @@ pub struct Reference {
     pub loss_phases: LossPhases,
     /// What came of what the model said.
     pub said_losses: Option<SaidLosses>,
+    /// Losses by the values of fields, by name.
+    pub slices: Vec<SliceBaseline>,
     /// When it was put.
     pub created_ms: i64,
     /// The constitution that it was frozen under; empty until it is stored.

@@ -48,7 +48,8 @@ impl Estimate {
 
     /// A mean of losses, which are not negative: the normal law of its logarithm, since few large ones make it skewed. Covers 94 to 96 % from ten
     /// positives on.
-    pub(crate) fn of_losses(moments: &Moments) -> Option<Self> {
+    #[must_use]
+    pub fn of_losses(moments: &Moments) -> Option<Self> {
         let plain = Self::of(moments)?;
         if plain.value <= 0.0 {
             // No loss in n is a share of at most this (Wilson 1927).

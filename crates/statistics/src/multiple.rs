@@ -1,5 +1,7 @@
 //! Many tests at once. It must not know what is tested.
 
+use statrs::distribution::{ContinuousCDF, Normal};
+
 /// Benjamini and Hochberg's adjusted p-values (1995), in the order given: rejecting those at most alpha keeps the
 /// expected share of false rejections at most alpha.
 #[must_use]
@@ -17,9 +19,24 @@ pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
     adjusted
 }
 
+/// How many standard errors a normal value is above its mean with a chance of one in `times`; 0 for fewer than two.
+#[must_use]
+pub fn z_of_one_in(times: f64) -> f64 {
+    if times <= 2.0 {
+        return 0.0;
+    }
+    Normal::standard().inverse_cdf(1.0 - 1.0 / times)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_in_forty_is_the_known_point() {
+        assert!((z_of_one_in(40.0) - crate::Z_95).abs() < 1e-9 && z_of_one_in(1.0) == 0.0);
+        assert!((z_of_one_in(1e6) - 4.753_424).abs() < 1e-5);
+    }
 
     #[test]
     fn adjusts_as_published() {

@@ -37,10 +37,11 @@ impl Projection {
             // Losses have seasons, too.
             JudgeKind::Performance if field.role == Role::Timestamp => labelled,
             JudgeKind::Performance => {
-                matches!(
-                    field.role,
-                    Role::Score | Role::Prediction | Role::Label | Role::Latency | Role::Error
-                )
+                field.slice && labelled
+                    || matches!(
+                        field.role,
+                        Role::Score | Role::Prediction | Role::Label | Role::Latency | Role::Error
+                    )
             }
         };
         let mut fields = Vec::new();

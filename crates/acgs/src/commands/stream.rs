@@ -66,6 +66,9 @@ pub struct StreamFile {
     /// The share of labels that the prediction, an amount, means to be above: it is judged as that quantile.
     #[arg(long, value_name = "SHARE", requires = "prediction")]
     quantile: Option<f64>,
+    /// Columns of names, such as a country, by whose values losses are told, too; at most 4.
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS", requires = "label")]
+    slice: Vec<String>,
     /// What names a record.
     #[arg(long)]
     id: Option<String>,
@@ -171,10 +174,14 @@ impl StreamFile {
     /// With what the flags declare.
     fn declared(&self, schema: Arc<Schema>) -> anyhow::Result<Arc<Schema>> {
         let mut fields = schema.fields().to_vec();
+        if let Some(name) = self.slice.iter().find(|name| schema.index_of(name).is_none()) {
+            bail!("there is no column {name:?} to tell losses by");
+        }
         for field in &mut fields {
             if let (Role::Label, Some(positive)) = (field.role, &self.positive) {
                 field.positive = Some(positive.as_str().into());
             }
+            field.slice |= self.slice.contains(&field.name);
             if field.role == Role::Prediction {
                 field.quantile = self.quantile.or(field.quantile);
             }

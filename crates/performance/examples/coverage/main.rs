@@ -7,14 +7,16 @@
 mod estimates;
 mod sequence;
 mod stream;
+mod values;
 
 use std::{fs, path::Path, process::ExitCode, sync::Arc};
 
 use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Schema, Values};
 use acgs_performance::{
     Config,
+    beside::State,
     pane::PerformancePane,
-    report::{self, Report, State},
+    report::{self, Report},
     roles::Roles,
 };
 use acgs_reference::{LossBaseline, freeze};
@@ -252,11 +254,15 @@ fn main() -> ExitCode {
     if only.as_deref() == Some("estimates") {
         return if estimates::table(&config, long) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if only.as_deref() == Some("values") {
+        return if values::table(&config, long) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     cost(&config);
     let estimates = estimates::table(&config, long);
     let budget = sequence::tables(&config, long);
     let covers = coverage(&config, long);
-    if decay(&config, long) && covers && budget && estimates {
+    let values = values::table(&config, long);
+    if decay(&config, long) && covers && budget && estimates && values {
         ExitCode::SUCCESS
     } else {
         eprintln!("a bound does not hold");

@@ -27,7 +27,8 @@ pub(crate) fn reference(source: &mut Source, count: usize, span_ms: i64) -> (Exp
     let rows = source.rows(count, span_ms, Now::Still);
     let reference = freeze(rows.schema(), std::slice::from_ref(&rows), 0);
     let baseline = reference.baseline.expect("labels");
-    (Expected { baseline, phases: reference.loss_phases, declared: None }, reference.said_losses)
+    let expected = Expected { baseline, phases: reference.loss_phases, declared: None, slices: Vec::new() };
+    (expected, reference.said_losses)
 }
 
 struct Watched {

@@ -17,13 +17,15 @@ use super::{
     report_message,
 };
 use crate::{
+    beside::Beside,
     config::Config,
     estimated::Estimated,
     findings,
     pane::PerformancePane,
-    report::{self, Beside},
+    report,
     roles::Roles,
     sequential::{Expected, Monitor},
+    sliced,
 };
 
 /// Moves of the watermark after which a key of which nothing is heard tells no more.
@@ -101,7 +103,8 @@ impl Assessor for PerformanceAssessor {
                 it.labelled_count >= self.config.labelled_min && sound
             });
             let declared = declared_kind(&open.schema);
-            enough.map(|baseline| Expected { baseline, phases: reference.loss_phases, declared })
+            let (phases, slices) = (reference.loss_phases, reference.slices);
+            enough.map(|baseline| Expected { baseline, phases, declared, slices })
         });
         let season = expected.as_ref().map_or(Season::None, |expected| expected.phases.season);
         let quantile = expected.as_ref().and_then(|expected| expected.baseline.quantile);
@@ -204,6 +207,10 @@ impl Assessor for PerformanceAssessor {
             let tells = carried.carry.tells(&window.key);
             carried.carry.monitor.state(&self.config, expected, budget, tells)
         });
+        if let (Some(kind), Some(labelled)) = (report.kind, standing.as_deref()) {
+            let known = plan.expected.as_ref().map_or(&[] as &[_], |expected| &expected.slices);
+            report.slices = sliced::slices(&self.config, &plan.roles.slices, labelled, (beside, kind), known);
+        }
         report.estimated = plan.roles.said().zip(plan.expected.as_ref()).and_then(|(said, expected)| {
             let record = carried.carry.monitor.record(&self.config, expected, said);
             let time = (window.start_ms, window.end_ms);

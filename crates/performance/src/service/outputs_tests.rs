@@ -212,6 +212,68 @@ fn a_corrected_label_stands_for_the_one_before() {
     }
 }
 
+/// Rows of a model that is wrong in so many of ten rows of one city, and in one of ten of all others.
+fn by_city(cities: usize, wrong_in_oslo: usize, label: bool) -> RecordBatch {
+    let city = Field { slice: true, ..Field::new("city", Kind::Text, Role::Feature) };
+    let fields = vec![
+        city,
+        Field::new("p", Kind::Double, Role::Score),
+        Field::new("y", Kind::Int64, Role::Label),
+        Field { slice: true, ..Field::new("new", Kind::Boolean, Role::Feature) },
+    ];
+    let names: Vec<String> = (0..cities).map(|city| format!("city-{city:03}")).collect();
+    let row = |row: usize| {
+        let city = row % cities;
+        let turn = row / cities;
+        let wrong = turn % 10 < if city == 1 { wrong_in_oslo } else { 1 };
+        let yes = (turn / 10).is_multiple_of(2);
+        let name = if city == 1 { "oslo" } else { &names[city] };
+        let truth = if label { Cell::Integer(i64::from(yes)) } else { Cell::Null };
+        vec![
+            Cell::Text(name),
+            Cell::Number(if yes == wrong { 0.2 } else { 0.8 }),
+            truth,
+            Cell::Boolean(turn.is_multiple_of(3)),
+        ]
+    };
+    batch(fields, &(0..cities * 200).map(row).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_value_that_is_served_worse_is_named() {
+    let reference = by_city(20, 1, true);
+    let same = judged(Some(&reference), &[(&by_city(20, 1, true), false)], false, true);
+    assert_eq!((same.slices.len(), same.state()), (22, PerformanceState::Ok));
+    assert!(same.slices.iter().all(|slice| slice.state() == PerformanceState::Ok), "{:?}", same.slices);
+    let found = judged(Some(&reference), &[(&by_city(20, 4, true), false)], false, true);
+    let worst = &found.slices[0];
+    let worse = found.slices.iter().filter(|slice| slice.state() == PerformanceState::Decayed).count();
+    assert_eq!((worst.field.as_str(), worst.value.as_deref(), worse), ("city", Some("oslo"), 1));
+    assert_eq!((worst.count, worst.baseline_count), (200, 200));
+    let (loss, then) = (worst.loss.unwrap().value, worst.baseline_loss.unwrap());
+    assert!(
+        (loss - (0.6 * 0.04 + 0.4 * 0.64)).abs() < 1e-9 && (then - (0.9 * 0.04 + 0.1 * 0.64)).abs() < 1e-9
+    );
+    assert_eq!(found.state(), PerformanceState::Ok, "over all it is no worse");
+    // Without a reference there are figures; of more values than are told apart the rest is together.
+    let many = judged(None, &[(&by_city(100, 1, true), false)], false, true);
+    assert_eq!(many.slices.len(), 64 + 1 + 2);
+    assert!(many.slices.iter().all(|slice| slice.state() == PerformanceState::Unknown));
+    let others: u64 = many.slices.iter().filter(|slice| slice.value.is_none()).map(|slice| slice.count).sum();
+    assert_eq!(others, 36 * 200);
+    // Labels that are taken back are taken back of their values, too.
+    let wrong = by_city(20, 9, true);
+    let right = by_city(20, 4, true);
+    let given = [(&wrong, false), (&wrong, true), (&right, false)];
+    let corrected = judged(Some(&reference), &given, true, true);
+    let losses = |report: &PerformanceReport| -> Vec<(Option<String>, u64, f64)> {
+        let round = |loss: f64| (loss * 1e9).round();
+        report.slices.iter().map(|it| (it.value.clone(), it.count, round(it.loss.unwrap().value))).collect()
+    };
+    assert_eq!(losses(&corrected), losses(&found));
+    assert!(judged(None, &[(&by_city(20, 1, false), false)], false, true).slices.is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]

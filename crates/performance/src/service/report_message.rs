@@ -9,19 +9,24 @@ use acgs_statistics::{
 };
 
 use crate::{
+    beside::State,
     decay::{Metric, MonitorState, RecentLoss},
     estimated::{Estimated, Trust},
-    report::{BinaryFigures, ClassReport, Report, State},
+    report::{BinaryFigures, ClassReport, Report},
     sla::Violation,
+    sliced::Slice,
 };
 
-/// The message of a report.
-pub(super) fn report(report: &Report) -> proto::PerformanceReport {
-    let state = match report.state {
+fn state(state: State) -> proto::PerformanceState {
+    match state {
         State::Ok => proto::PerformanceState::Ok,
         State::Decayed => proto::PerformanceState::Decayed,
         State::Unknown => proto::PerformanceState::Unknown,
-    };
+    }
+}
+
+/// The message of a report.
+pub(super) fn report(report: &Report) -> proto::PerformanceReport {
     let latency = |index: usize| report.latency_ms.map(|latency| latency[index]);
     proto::PerformanceReport {
         row_count: report.row_count,
@@ -42,7 +47,7 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         baseline_loss: report.baseline.map(|baseline| baseline.loss),
         baseline_auc: report.baseline.and_then(|baseline| baseline.auc),
         loss_margin: report.loss_margin,
-        state: state.into(),
+        state: state(report.state).into(),
         latency_invalid_count: report.latency_invalid_count,
         incomparable_count: report.incomparable_count,
         baseline_positive_rate: report.baseline.and_then(|baseline| baseline.positive_rate),
@@ -67,11 +72,24 @@ pub(super) fn report(report: &Report) -> proto::PerformanceReport {
         classes: report.classes.as_ref().map(classes),
         mean_absolute_percentage_error: report.relative_error.map(estimate),
         estimated: report.estimated.as_ref().map(estimated),
+        slices: report.slices.iter().map(slice).collect(),
         quantile: report.quantile.map(|found| proto::QuantileFigures {
             quantile: found.quantile,
             loss: Some(estimate(found.loss)),
             covered: Some(estimate(found.covered)),
         }),
+    }
+}
+
+fn slice(slice: &Slice) -> proto::SliceFigure {
+    proto::SliceFigure {
+        field: slice.field.clone(),
+        value: slice.value.clone(),
+        count: slice.count,
+        loss: Some(estimate(slice.loss)),
+        baseline_loss: slice.baseline.map(|(loss, _)| loss),
+        baseline_count: slice.baseline.map_or(0, |(_, count)| count),
+        state: state(slice.state).into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use acgs_columns::{
-    Cell, ClassScores, Column, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema,
+    Cell, Column, Field, Kind, OwnedCell, RecordBatch, RecordId, Role, Schema,
     labels::{Coding, class},
 };
 
@@ -71,57 +71,60 @@ pub(super) struct Waiting {
     pub(super) time_ms: i64,
     /// Start of the first window that the row is in.
     pub(super) first_start_ms: i64,
-    pub(super) said: Said,
+    pub(super) carried: Carried,
 }
 
-/// The columns of what the model says.
+/// The columns that a row takes with it: what the model says, and by whose values losses are told.
 #[derive(Debug)]
-pub(super) struct SaidPlaces {
-    scores: Box<[usize]>,
+pub(super) struct CarriedPlaces {
+    score: Option<usize>,
     prediction: Option<usize>,
+    /// All of them in order, where there are others than these two.
+    many: Box<[usize]>,
 }
 
-impl SaidPlaces {
+impl CarriedPlaces {
     pub(super) fn of(schema: &Schema) -> Self {
-        let scores = schema.places_of_role(Role::Score).collect();
-        Self { scores, prediction: schema.index_of_role(Role::Prediction) }
+        let fields = schema.fields().iter().enumerate();
+        let all: Box<[usize]> =
+            fields.filter(|(_, field)| is_carried(field)).map(|(place, _)| place).collect();
+        let (score, prediction) = (schema.index_of_role(Role::Score), schema.index_of_role(Role::Prediction));
+        let are_usual = all.iter().all(|place| [score, prediction].contains(&Some(*place)));
+        Self { score, prediction, many: if are_usual { Box::default() } else { all } }
     }
 }
 
-/// What the model said of a row.
+/// Whether a row that waits for its label takes a field with it.
+pub(super) fn is_carried(field: &Field) -> bool {
+    matches!(field.role, Role::Score | Role::Prediction) || field.slice
+}
+
+/// Cells that a row takes with it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Said {
+pub(super) enum Carried {
     /// A score and a prediction, where there are.
-    One { score: OwnedCell, prediction: OwnedCell },
-    /// Scores of all classes, in order, and a prediction after them.
-    Classes(Box<[OwnedCell]>),
+    Usual { score: OwnedCell, prediction: OwnedCell },
+    /// All of them, in the order of the schema.
+    Many(Box<[OwnedCell]>),
 }
 
-impl Said {
+impl Carried {
     /// Of a row.
-    pub(super) fn of(places: &SaidPlaces, columns: &[Column], row: usize) -> Self {
+    pub(super) fn of(places: &CarriedPlaces, columns: &[Column], row: usize) -> Self {
         let of = |place: usize| OwnedCell::of(&columns[place], row);
-        let prediction = places.prediction.map_or(OwnedCell::Null, of);
-        match *places.scores {
-            [] => Self::One { score: OwnedCell::Null, prediction },
-            [score] => Self::One { score: of(score), prediction },
-            ref scores => Self::Classes(scores.iter().map(|place| of(*place)).chain([prediction]).collect()),
+        if places.many.is_empty() {
+            let cell = |place: Option<usize>| place.map_or(OwnedCell::Null, of);
+            return Self::Usual { score: cell(places.score), prediction: cell(places.prediction) };
         }
+        Self::Many(places.many.iter().map(|place| of(*place)).collect())
     }
 
-    /// Its score, or the next of several.
-    pub(super) fn score(&self, number: usize) -> Cell<'_> {
-        match self {
-            Self::One { score, .. } => score.cell(),
-            Self::Classes(cells) => cells.get(number).map_or(Cell::Null, OwnedCell::cell),
-        }
-    }
-
-    /// Its prediction.
-    pub(super) fn prediction(&self) -> Cell<'_> {
-        match self {
-            Self::One { prediction, .. } => prediction.cell(),
-            Self::Classes(cells) => cells.last().map_or(Cell::Null, OwnedCell::cell),
+    /// The cell of a field that is carried, the `number`th of them.
+    pub(super) fn cell(&self, field: &Field, number: usize) -> Cell<'_> {
+        match (self, field.role) {
+            (Self::Usual { score, .. }, Role::Score) => score.cell(),
+            (Self::Usual { prediction, .. }, _) => prediction.cell(),
+            (Self::Many(cells), _) => cells.get(number).map_or(Cell::Null, OwnedCell::cell),
         }
     }
 }
@@ -129,7 +132,7 @@ impl Said {
 impl Waiting {
     /// Bytes that a row of such a stream holds beside itself, about.
     pub(super) fn heap_bytes(schema: &Schema) -> usize {
-        ClassScores::of(schema).map_or(0, |scores| (scores.places().len() + 1) * size_of::<OwnedCell>())
+        CarriedPlaces::of(schema).many.len() * size_of::<OwnedCell>()
     }
 }
 

@@ -16,7 +16,7 @@ use acgs_windowing::{
 
 use super::{
     Action, Core,
-    label::{Found, Label, LabelCounts, Said, SaidPlaces, Waiting},
+    label::{Carried, CarriedPlaces, Found, Label, LabelCounts, Waiting, is_carried},
     work::Unfinished,
 };
 
@@ -145,7 +145,7 @@ impl Core {
         let (Some(ids), Some(times)) = (column(Role::Id), column(Role::Timestamp)) else { return };
         let label = column(Role::Label);
         let keys = column(Role::Key);
-        let places = SaidPlaces::of(&schema);
+        let places = CarriedPlaces::of(&schema);
         let panes = runs.iter().flat_map(|(pane, length)| std::iter::repeat_n(*pane, *length as usize));
         let mut first_start: Option<(PaneId, i64)> = None;
         let none: Arc<str> = Arc::from("");
@@ -161,8 +161,8 @@ impl Core {
             }
             // Without a start the row's windows took labels no more when it came.
             let Some((_, first_start_ms)) = first_start else { continue };
-            let said = Said::of(&places, batch.columns(), row);
-            let waiting = Waiting { key: Arc::clone(&key), time_ms, first_start_ms, said };
+            let carried = Carried::of(&places, batch.columns(), row);
+            let waiting = Waiting { key: Arc::clone(&key), time_ms, first_start_ms, carried };
             let deadline_ms = self.windows.label_deadline_ms(time_ms);
             match join.predict(&id, waiting.clone(), deadline_ms) {
                 Predicted::Waits => {}
@@ -222,13 +222,14 @@ impl Core {
             let mut builder = BatchBuilder::new(Arc::clone(&schema));
             let mut runs: Vec<(PaneId, u32)> = Vec::new();
             for (pane, waiting, value) in chunk {
-                let mut scores = 0..;
+                let mut numbers = 0..;
                 let cells: Vec<Cell<'_>> = schema
                     .fields()
                     .iter()
                     .map(|field| match field.role {
-                        Role::Score => waiting.said.score(scores.next().unwrap_or_default()),
-                        Role::Prediction => waiting.said.prediction(),
+                        _ if is_carried(field) => {
+                            waiting.carried.cell(field, numbers.next().unwrap_or_default())
+                        }
                         Role::Label => value.cell(),
                         Role::Timestamp => Cell::Integer(waiting.time_ms),
                         _ => Cell::Null,

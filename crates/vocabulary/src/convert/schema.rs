@@ -29,6 +29,7 @@ pub fn schema(message: &proto::Schema) -> Result<Arc<Schema>, Problem> {
             scale: scale(field.scale()),
             class: (!field.class_name.is_empty()).then(|| field.class_name.as_str().into()),
             quantile: field.quantile,
+            slice: field.slice,
         });
     }
     Schema::new(fields).map(Arc::new).map_err(|error| Problem::field(error.path(), "BAD_SCHEMA", error))
@@ -54,6 +55,7 @@ pub fn field_to_proto(field: &Field) -> proto::Field {
         scale: field.scale.map_or(0, |scale| scale_to_proto(scale).into()),
         class_name: field.class.as_deref().unwrap_or_default().to_owned(),
         quantile: field.quantile,
+        slice: field.slice,
     }
 }
 
