@@ -28,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 30] = [
             "acgs-contracts",
             "acgs-columns",
             "acgs-statistics",
+            "acgs-reference",
             "acgs-vocabulary",
             "acgs-judge-kit",
             "acgs-lane",

@@ -162,7 +162,7 @@ async fn files_stream_through_a_mesh_in_another_process() {
     let given = ["stream", csv, "--timestamp", "when", "--schema", fields, "--window", "1h", "--json"];
     let given = [&given[..], &["--stream-id", "given", "--address", orchestrator]].concat();
     let (ok, output, errors) = run(&given).await;
-    assert!(ok && output.contains("\"invalid_values\""), "a price is above 10: {output}{errors}");
+    assert!(ok && output.contains("\"field_invalid_values\""), "a price is above 10: {output}{errors}");
     std::fs::write(fields, "{\"fields\":[{\"name\":\"x\",\"kind\":\"tensor\"}]}").unwrap();
     let (ok, _, errors) = run(&given).await;
     assert!(!ok && errors.contains("unknown variant `tensor`"), "{errors}");

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use acgs_columns::{Field, Kind, Role, Schema};
 use acgs_contracts::{
     common::v1::ReferenceSelector,
     drift::v1::{
@@ -45,7 +46,7 @@ async fn assess() {
     assert!((good.missing_value_rate - 0.05).abs() < 1e-9, "{}", good.missing_value_rate);
     assert_eq!(
         good.violations.iter().map(|found| found.r#type.as_str()).collect::<Vec<_>>(),
-        ["invalid_values"]
+        ["field_invalid_values"]
     );
     assert_eq!(good.report.unwrap().row_count, 100);
     let empty = client.assess(AssessRequest::default()).await;
@@ -55,9 +56,17 @@ async fn assess() {
     let target =
         AssessRequest { data: numbers(1, 0.0), target_column: Some("y".into()), ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(target).await), pair("UNKNOWN_FIELD", "target_column"));
-    let mixed = vec![record(&[("x", Value::from(1.0))]), record(&[("x", Value::from(true))])];
-    let mixed = AssessRequest { data: mixed, ..AssessRequest::default() };
-    assert_eq!(refusal(client.assess(mixed).await), pair("WRONG_KIND", "data[].x"));
+    // Cells of another kind are invalid, whether a schema says the kind or most of the values.
+    let odd = [Value::from(true), Value::from("N/A".to_owned()), Value::from(vec![Value::from(1.0)])];
+    for fields in [None, Some(Schema::new(vec![Field::new("x", Kind::Double, Role::Feature)]).unwrap())] {
+        let plain = (0..97).map(|row| Value::from(f64::from(row) / 7.0));
+        let data = plain.chain(odd.clone()).map(|value| record(&[("x", value)])).collect();
+        let schema = fields.map(|fields| schema::to_proto(&fields));
+        let mixed = AssessRequest { data, schema, ..AssessRequest::default() };
+        let column = client.assess(mixed).await.unwrap().into_inner().report.unwrap().columns.remove(0);
+        assert_eq!((column.invalid_count, column.missing_count, column.examples.len()), (3, 0, 3));
+        assert_eq!((column.examples[1].row.as_str(), column.examples[1].value.as_str()), ("98", "\"N/A\""));
+    }
     let bare =
         AssessRequest { batch: Some(batch::to_proto(&rows(0, &[1], 0.0))), ..AssessRequest::default() };
     assert_eq!(refusal(client.assess(bare).await), pair("MISSING", "schema"));

@@ -16,7 +16,7 @@ use crate::{
 /// Losses below which none of so many rows can be told from none at all (the rule of three).
 const NONE_OF: f64 = 3.0;
 /// Chance that any value of a window without change is called worse, at most.
-const ALPHA: f64 = 0.025;
+const ALPHA: f64 = 0.01;
 
 /// The rows of one value.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,23 @@
 //! The judge of data quality: is what arrives complete, valid, unique, fresh and free of outliers?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`pane`], [`report`], [`record`], [`service`].
+//! Reading order: [`config`], [`pane`], [`expected`], [`rates`], [`score`], [`report`], [`measure`], [`findings`], [`record`], [`service`].
 
 pub mod config;
 
 pub mod pane;
 
+pub mod expected;
+
+pub mod rates;
+
+pub mod score;
+
 pub mod report;
+
+pub mod measure;
+
+pub mod findings;
 
 pub mod record;
 

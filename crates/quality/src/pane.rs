@@ -1,13 +1,17 @@
-//! What a pane of rows leaves behind: counts, moments and sketches by column. It must not know thresholds.
+//! What a pane of rows leaves behind: counts, moments, sketches and examples by column, times and repeated rows. It must not know thresholds.
 
-use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Scale, Schema, Values, numbers::numbers};
-use acgs_statistics::{
-    distinct::{Repeats, hash_text, mix},
-    moments::Moments,
-    score::ROUNDING,
-    sketch::LogHistogram,
+use acgs_columns::{Cell, Column, Field, RecordBatch, Role, Schema, numbers::numbers};
+use acgs_reference::{
+    rates::tells_rows_apart,
+    soundness::{Soundness, is_numeric, push_ids, push_rows, range},
 };
+use acgs_statistics::{distinct::Repeats, moments::Moments, sample::Sample, sketch::LogHistogram};
 use serde::{Deserialize, Serialize};
+
+/// Examples of a column.
+pub const EXAMPLES_MAX: usize = 3;
+/// Longest value of an example, in characters.
+const EXAMPLE_CHARS_MAX: usize = 40;
 
 /// One pane.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,8 +20,10 @@ pub struct QualityPane {
     pub row_count: u64,
     /// Newest event time.
     pub newest_ms: Option<i64>,
-    /// Ids, when there is an id field.
-    pub ids: Repeats,
+    /// Event times, in milliseconds since the epoch.
+    pub times_ms: Sample,
+    /// Ids, or without an id field whole rows.
+    pub repeats: Repeats,
     /// In the schema's order.
     pub columns: Vec<ColumnPane>,
 }
@@ -25,24 +31,38 @@ pub struct QualityPane {
 /// One column of a pane.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ColumnPane {
-    /// Null cells.
-    pub missing_count: u64,
-    /// Cells that break finiteness, range or requirement.
-    pub invalid_count: u64,
-    /// Of those, numbers that are not finite.
-    pub not_finite_count: u64,
+    /// Its cells and runs.
+    pub soundness: Soundness,
     /// Of finite numbers.
     pub moments: Moments,
     /// Of finite numbers.
     pub sketch: LogHistogram,
+    /// Cells that cannot be, the first ones.
+    pub examples: Vec<Example>,
+}
+
+/// A cell that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The row: its id, or its place among those of its frame.
+    pub row: String,
+    /// The value.
+    pub value: String,
 }
 
 impl QualityPane {
     /// Bytes that it holds on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let sketches: usize = self.columns.iter().map(|column| column.sketch.heap_bytes()).sum();
-        self.ids.heap_bytes() + self.columns.capacity() * size_of::<ColumnPane>() + sketches
+        let text = |example: &Example| example.row.len() + example.value.len() + size_of::<Example>();
+        let of = |column: &ColumnPane| {
+            column.sketch.heap_bytes() + column.examples.iter().map(text).sum::<usize>()
+        };
+        let columns: usize = self.columns.iter().map(of).sum();
+        self.repeats.heap_bytes()
+            + self.times_ms.heap_bytes()
+            + self.columns.capacity() * size_of::<ColumnPane>()
+            + columns
     }
 
     /// Without rows.
@@ -54,19 +74,20 @@ impl QualityPane {
     /// Adds rows.
     pub fn push(&mut self, rows: &RecordBatch) {
         self.row_count += rows.rows() as u64;
-        let fields = rows.schema().fields();
-        for ((field, column), pane) in fields.iter().zip(rows.columns()).zip(&mut self.columns) {
-            let missing = column.null_count() as u64;
-            pane.missing_count += missing;
-            if field.required {
-                pane.invalid_count += missing;
+        let schema = rows.schema();
+        let id = schema.index_of_role(Role::Id).map(|place| &rows.columns()[place]);
+        for ((field, column), pane) in schema.fields().iter().zip(rows.columns()).zip(&mut self.columns) {
+            pane.push(field, column, rows.rows(), id);
+            if field.role == Role::Timestamp {
+                for time_ms in (0..rows.rows()).filter_map(|row| column.integer(row)) {
+                    self.newest_ms = self.newest_ms.max(Some(time_ms));
+                    self.times_ms.push(time_ms);
+                }
             }
-            match field.role {
-                Role::Timestamp => self.newest_ms = self.newest_ms.max(newest(column, rows.rows())),
-                Role::Id => push_ids(&mut self.ids, column, rows.rows()),
-                Role::Key => {}
-                _ => pane.push(field, column),
-            }
+        }
+        match id {
+            Some(id) => push_ids(&mut self.repeats, id, rows.rows()),
+            None => push_rows(&mut self.repeats, rows),
         }
     }
 
@@ -74,75 +95,84 @@ impl QualityPane {
     pub fn merge(&mut self, other: &Self) {
         self.row_count += other.row_count;
         self.newest_ms = self.newest_ms.max(other.newest_ms);
-        self.ids.merge(&other.ids);
+        self.times_ms.merge(&other.times_ms);
+        self.repeats.merge(&other.repeats);
         for (own, theirs) in self.columns.iter_mut().zip(&other.columns) {
-            own.missing_count += theirs.missing_count;
-            own.invalid_count += theirs.invalid_count;
-            own.not_finite_count += theirs.not_finite_count;
+            own.soundness.merge(&theirs.soundness);
             own.moments.merge(&theirs.moments);
             own.sketch.merge(&theirs.sketch);
+            let room = EXAMPLES_MAX.saturating_sub(own.examples.len());
+            own.examples.extend(theirs.examples.iter().take(room).cloned());
         }
+    }
+
+    /// First and last event time, of those that are kept; `None` without any.
+    #[must_use]
+    pub fn times(&self) -> Option<(i64, i64)> {
+        self.times_ms.sorted().first().copied().zip(self.newest_ms)
+    }
+
+    /// Whether rows that are the same are one row: they have ids, or numbers of so many values that others are not the same.
+    #[must_use]
+    pub fn tells_rows_apart(&self, schema: &Schema) -> bool {
+        schema.index_of_role(Role::Id).is_some()
+            || self.columns.iter().any(|column| tells_rows_apart(&column.soundness.runs, &column.sketch))
+    }
+
+    /// Whether what came back from outside is what pushing could have made of so many columns.
+    #[must_use]
+    pub fn is_sound(&self, columns: usize) -> bool {
+        let is_sound = |it: &ColumnPane| {
+            it.soundness.is_sound()
+                && it.sketch.is_sound()
+                && it.moments.is_sound()
+                && it.examples.len() <= EXAMPLES_MAX
+        };
+        self.columns.len() == columns && self.times_ms.is_sound() && self.columns.iter().all(is_sound)
     }
 }
 
 impl ColumnPane {
-    fn push(&mut self, field: &Field, column: &Column) {
-        if !can_be_checked(field) {
-            return;
-        }
-        let Some(numbers) = numbers(column) else { return };
-        self.invalid_count += numbers.not_finite_count as u64;
-        self.not_finite_count += numbers.not_finite_count as u64;
-        let (minimum, maximum) = range(field);
-        if minimum.is_some() || maximum.is_some() {
-            let (from, to) = (minimum.unwrap_or(f64::NEG_INFINITY), maximum.unwrap_or(f64::INFINITY));
-            let outside = numbers.finite.iter().filter(|&&value| value < from || value > to).count();
-            self.invalid_count += outside as u64;
+    fn push(&mut self, field: &Field, column: &Column, rows: usize, id: Option<&Column>) {
+        let before = self.soundness.cells.invalid();
+        self.soundness.push(field, column, rows);
+        if self.soundness.cells.invalid() > before && self.examples.len() < EXAMPLES_MAX {
+            self.keep_examples(field, column, rows, id);
         }
         if !is_numeric(field) {
             return;
         }
-        self.moments.push_slice(&numbers.finite);
-        self.sketch.push_slice(&numbers.finite);
+        if let Some(numbers) = numbers(column) {
+            self.moments.push_slice(&numbers.finite);
+            self.sketch.push_slice(&numbers.finite);
+        }
+    }
+
+    fn keep_examples(&mut self, field: &Field, column: &Column, rows: usize, id: Option<&Column>) {
+        let (minimum, maximum) = range(field);
+        let is_invalid = |row: &usize| {
+            column.number(*row).is_some_and(|number| {
+                !number.is_finite()
+                    || minimum.is_some_and(|minimum| number < minimum)
+                    || maximum.is_some_and(|maximum| number > maximum)
+            })
+        };
+        for row in (0..rows).filter(is_invalid).take(EXAMPLES_MAX - self.examples.len()) {
+            let name = id.map_or(Cell::Null, |id| id.cell(row));
+            let row_name = if name == Cell::Null { row.to_string() } else { short(name) };
+            self.examples.push(Example { row: row_name, value: short(column.cell(row)) });
+        }
     }
 }
 
-/// Whether the field's values are numbers that have a range, names among them.
-fn can_be_checked(field: &Field) -> bool {
-    matches!(field.kind, Kind::Double | Kind::Int64)
-        && !matches!(field.role, Role::Id | Role::Key | Role::Timestamp)
-}
-
-/// Whether the field's values are measured, not only counted.
-#[must_use]
-pub fn is_numeric(field: &Field) -> bool {
-    can_be_checked(field) && field.scale != Some(Scale::Nominal)
-}
-
-/// The valid range: what the schema says; a score is a probability, to rounding, whatever the schema says.
-#[must_use]
-pub fn range(field: &Field) -> (Option<f64>, Option<f64>) {
-    if field.role == Role::Score {
-        return (field.minimum.or(Some(-ROUNDING)), field.maximum.or(Some(1.0 + ROUNDING)));
-    }
-    (field.minimum, field.maximum)
-}
-
-fn newest(column: &Column, rows: usize) -> Option<i64> {
-    (0..rows).filter_map(|row| column.integer(row)).max()
-}
-
-fn push_ids(ids: &mut Repeats, column: &Column, rows: usize) {
-    match &column.values {
-        Values::Integer(values) if column.validity.is_none() => {
-            values.iter().for_each(|&value| ids.push(mix(value as u64)));
-        }
-        Values::Integer(_) => {
-            (0..rows).filter_map(|row| column.integer(row)).for_each(|value| ids.push(mix(value as u64)));
-        }
-        Values::Text { .. } => {
-            (0..rows).filter_map(|row| column.text(row)).for_each(|text| ids.push(hash_text(text)));
-        }
-        Values::Double(_) | Values::Boolean(_) => {}
-    }
+/// A cell as text, not too long.
+fn short(cell: Cell<'_>) -> String {
+    let text = match cell {
+        Cell::Null => String::new(),
+        Cell::Number(number) => number.to_string(),
+        Cell::Integer(number) => number.to_string(),
+        Cell::Boolean(value) => value.to_string(),
+        Cell::Text(text) => text.to_owned(),
+    };
+    text.chars().take(EXAMPLE_CHARS_MAX).collect()
 }

@@ -1,13 +1,15 @@
 //! `QualityService` over the domain. The only place of this room that names contracts and tonic, with its
 //! parts; it converts and no more.
 
+mod cells;
+
 pub mod judge;
 
 pub mod monitor;
 
 mod report_message;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use acgs_columns::Schema;
 use acgs_contracts::quality::v1 as proto;
@@ -28,9 +30,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     config::Config,
+    findings, measure,
     pane::QualityPane,
     record::{AssessmentRecord, Violation},
-    report::{self, Freshness},
+    report::{Freshness, Report},
 };
 
 /// Answers `QualityService`.
@@ -91,6 +94,8 @@ impl QualityService {
             target: request.target_column.as_deref(),
             timestamp: request.timestamp_column.as_deref(),
         };
+        let mut data = request.data;
+        let mut misfits = BTreeMap::new();
         let (schema, batches) = match (request.batch, &request.schema) {
             (Some(_), None) => return Err(Problem::field("schema", "MISSING", "is needed with `batch`")),
             (Some(message), Some(fields)) => {
@@ -100,10 +105,17 @@ impl QualityService {
             }
             (None, fields) => {
                 let schema = match fields {
-                    Some(fields) => schema::schema(fields).map_err(|problem| problem.within("schema"))?,
-                    None => rows::infer(&request.data, named, "data")?,
+                    Some(fields) => {
+                        let schema = schema::schema(fields).map_err(|problem| problem.within("schema"))?;
+                        misfits = cells::take_misfits(&mut data, &schema);
+                        schema
+                    }
+                    None => {
+                        misfits = cells::take_odd(&mut data, named.timestamp);
+                        rows::infer(&data, named, "data")?
+                    }
                 };
-                let batches = rows::batches(&request.data, &schema, "data")?;
+                let batches = rows::batches(&data, &schema, "data")?;
                 (schema, batches)
             }
         };
@@ -112,6 +124,7 @@ impl QualityService {
             pane.push(batch);
             monitor::gather(&self.monitors, &service_id, batch);
         }
+        cells::count(&misfits, &schema, &mut pane);
         let (report, findings, assessment_id) = self.conclude(&schema, &pane, service_id);
         Ok(proto::AssessResponse {
             assessment_id,
@@ -133,11 +146,12 @@ impl QualityService {
         schema: &Schema,
         pane: &QualityPane,
         service_id: String,
-    ) -> (report::Report, Vec<Finding>, String) {
+    ) -> (Report, Vec<Finding>, String) {
         let now_ms = self.clock.now_ms();
-        let freshness = Freshness { until_ms: now_ms, horizon_ms: self.config.freshness_horizon_ms };
-        let report = report::report(&self.config, schema, pane, freshness);
-        let findings = report::findings(&self.config, &report);
+        let horizon_ms = self.config.freshness_horizon_ms;
+        let freshness = Freshness { until_ms: now_ms, horizon_ms, counts: true };
+        let report = measure::report(&self.config, schema, pane, None, freshness);
+        let findings = findings::findings(&self.config, &report);
         let assessment_id = text::unique_id("qa-", now_ms);
         let assessed = QualityAssessed {
             overall_score: report.overall_score,
@@ -184,10 +198,16 @@ fn violation(violation: Violation) -> proto::Violation {
 fn recommendations(findings: &[Finding]) -> Vec<String> {
     let advice = findings.iter().filter_map(|finding| {
         Some(match finding.rule.as_str() {
-            "missing_values" => "Find where values get lost, or impute them before they reach the model.",
-            "invalid_values" => "Check the producer against the schema: values leave their kind or range.",
-            "outliers" => "Look at the far outliers: a unit or a sensor may have changed.",
+            "missing_values" | "field_missing_values" => {
+                "Find where values get lost, or impute them before they reach the model."
+            }
+            "invalid_values" | "field_invalid_values" => {
+                "Check the producer against the schema: values leave their kind or range."
+            }
+            "outliers" | "field_outliers" => "Look at the far outliers: a unit or a sensor may have changed.",
             "duplicates" => "Records arrive more than once: make the producer idempotent.",
+            "field_stuck" | "field_constant" => "A value does not change any more: check its source.",
+            "future_times" => "Times are ahead: check the clock and the time zone of the producer.",
             "freshness" => "The data is old: check that its pipeline still runs.",
             "overall_score" => "Hold back decisions on this data until its score recovers.",
             _ => return None,

@@ -15,6 +15,7 @@ use crate::{
     outcomes::Outcomes,
     pace::Pace,
     pairs::{FEATURES_MAX, PairCounts, Pairs},
+    rates_message,
     reference::{CATEGORIES_MAX, FeatureReference, Reference, SEEN_MAX, Shape, is_categorical},
     said_message,
     season::Season,
@@ -63,6 +64,7 @@ pub fn to_proto(reference: &Reference) -> proto::Reference {
         until_ms: reference.until_ms,
         pace: Some(pace_to_proto(reference.pace)),
         said_losses: reference.said_losses.as_ref().map(said_message::to_proto),
+        rates: (!reference.rates.fields.is_empty()).then(|| rates_message::to_proto(&reference.rates)),
         slices: slices_message::to_proto(&reference.slices),
         pairs: (!reference.pairs.is_empty()).then(|| pairs_to_proto(&reference.pairs)),
     }
@@ -293,6 +295,7 @@ pub fn decode(content: &[u8]) -> Result<Reference, Problem> {
         loss_phases: loss_phases(message.loss_phases.unwrap_or_default())?,
         said_losses,
         slices: slices_message::decode(message.slices)?,
+        rates: rates_message::decode(message.rates.unwrap_or_default())?,
         created_ms: message.created_ms,
         constitutional_hash: message.constitutional_hash,
         season,

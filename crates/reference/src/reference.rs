@@ -7,8 +7,8 @@ use acgs_columns::{Field, Kind, Role, Scale};
 use acgs_statistics::cells::Cells;
 
 use crate::{
-    baseline::LossBaseline, loss::LossPhases, pace::Pace, pairs::Pairs, said::SaidLosses, season::Season,
-    slices::SliceBaseline, variation::Variation,
+    baseline::LossBaseline, loss::LossPhases, pace::Pace, pairs::Pairs, rates::Rates, said::SaidLosses,
+    season::Season, slices::SliceBaseline, variation::Variation,
 };
 
 /// Most categories of a field that are told apart.
@@ -48,6 +48,8 @@ pub struct Reference {
     pub said_losses: Option<SaidLosses>,
     /// Losses by the values of fields, by name.
     pub slices: Vec<SliceBaseline>,
+    /// How sound its cells and rows were; without fields in references from before it was kept.
+    pub rates: Rates,
     /// When it was put.
     pub created_ms: i64,
     /// The constitution that it was frozen under; empty until it is stored.

@@ -109,6 +109,12 @@ impl LogHistogram {
         self.buckets().filter(|(value, _)| is_far(*value)).map(|(_, count)| count).sum()
     }
 
+    /// Different buckets that have values: magnitudes with their sign, to 1.6 %.
+    #[must_use]
+    pub fn magnitudes(&self) -> usize {
+        self.buckets().count()
+    }
+
     /// Bytes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

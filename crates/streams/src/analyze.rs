@@ -136,7 +136,7 @@ async fn ask(
 ) -> Result<Part, Problem> {
     let projection = Projection::new(judge, schema, None)
         .map_err(|error| Problem::field("schema", "BAD_SCHEMA", error))?;
-    let configs = configs_for(judge, reference);
+    let configs = configs_for(reference);
     let open = Open {
         stream_id: Arc::clone(&window.stream_id),
         slot: 0,

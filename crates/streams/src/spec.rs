@@ -40,20 +40,20 @@ pub struct StreamSpec {
     pub recorded: bool,
 }
 
-/// What a judge is told of a reference, if there is one: quality judges without.
+/// What judges are told of a reference, if there is one.
 #[must_use]
-pub(crate) fn configs_for(judge: JudgeKind, reference: Option<&StoredReference>) -> LaneConfigs {
-    match reference.filter(|_| judge != JudgeKind::Quality) {
+pub(crate) fn configs_for(reference: Option<&StoredReference>) -> LaneConfigs {
+    match reference {
         Some(reference) => LaneConfigs::default().with("reference", reference.content.clone()),
         None => LaneConfigs::default(),
     }
 }
 
 impl StreamSpec {
-    /// What a judge of the stream may ask for.
+    /// What judges of the stream may ask for.
     #[must_use]
-    pub fn configs_for(&self, judge: JudgeKind) -> LaneConfigs {
-        configs_for(judge, self.reference.as_ref())
+    pub fn configs(&self) -> LaneConfigs {
+        configs_for(self.reference.as_ref())
     }
 
     /// The column of event times.

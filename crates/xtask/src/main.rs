@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Some("deny") => deny::check(),
         Some("mesh") => tools::install().and_then(|tools| mesh::run(&tools, &asked[1..])),
         Some("buf") => tools::install().and_then(|tools| buf(&tools)),
-        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | before | power | rivals | speed | performance | join] [--long] | pace | timed PART COMMAND… | times".to_owned()),
+        _ => Err("say what: cargo xtask test | bench | soak | mesh | deny | buf | calibrate [still | before | power | rivals | speed | quality | performance | join] [--long] | pace | timed PART COMMAND… | times".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,7 +91,7 @@ fn test() -> Result<(), Failure> {
     Ok(())
 }
 
-/// How often drift and decay are called where there is none, and how soon where there is: docs/calibration.md, docs/performance.md.
+/// How often drift and decay are called where there is none, and how soon where there is: docs/calibration.md, docs/performance.md, docs/quality.md.
 fn calibrate(arguments: &[String]) -> Result<(), Failure> {
     let example = |package, name, arguments: &[String]| {
         let command = ["run", "--release", "--package", package, "--example", name, "--"];
@@ -101,11 +101,14 @@ fn calibrate(arguments: &[String]) -> Result<(), Failure> {
     if only == Some("join") {
         return example("acgs-windowing", "label_join", &[]);
     }
-    if only != Some("performance") {
+    if !matches!(only, Some("performance" | "quality")) {
         example("acgs-drift", "calibration", arguments)?;
     }
+    let options: Vec<String> = arguments.iter().filter(|word| word.starts_with("--")).cloned().collect();
+    if matches!(only, None | Some("quality")) {
+        example("acgs-quality", "false_findings", &options)?;
+    }
     if matches!(only, None | Some("performance")) {
-        let options: Vec<String> = arguments.iter().filter(|word| word.starts_with("--")).cloned().collect();
         example("acgs-performance", "coverage", &options)?;
     }
     Ok(())

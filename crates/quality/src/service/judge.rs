@@ -5,6 +5,7 @@ use std::sync::Arc;
 use acgs_columns::{RecordBatch, Schema};
 use acgs_judge_kit::monitoring::Monitors;
 use acgs_lane::{Assessment, Assessor, Carried, Epochs, PaneJudge, message::Open};
+use acgs_reference::message;
 use acgs_vocabulary::{
     Problem, VerdictStatus, Window,
     budget::{self, Use},
@@ -16,11 +17,7 @@ use super::{
     monitor::{self, Gathered},
     report_message,
 };
-use crate::{
-    config::Config,
-    pane::QualityPane,
-    report::{self, Freshness},
-};
+use crate::{config::Config, expected::Expected, findings, measure, pane::QualityPane, report::Freshness};
 
 /// Says what a pane holds and what a window comes to.
 #[derive(Clone, Debug)]
@@ -34,6 +31,8 @@ pub struct QualityAssessor {
 pub struct Plan {
     schema: Arc<Schema>,
     service_id: String,
+    /// What the reference leads to expect.
+    expected: Option<Expected>,
 }
 
 /// A judge for one lane.
@@ -55,8 +54,11 @@ impl Assessor for QualityAssessor {
     type Pane = QualityPane;
     type Carry = ();
 
-    fn plan(&self, open: &Open, _configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
-        Ok(Plan { schema: Arc::clone(&open.schema), service_id: open.service_id.clone() })
+    fn plan(&self, open: &Open, configs: &[(String, Bytes)]) -> Result<Self::Plan, Problem> {
+        let reference = configs.iter().find(|(kind, _)| kind == "reference");
+        let reference = reference.map(|(_, content)| message::decode(content)).transpose()?;
+        let expected = reference.and_then(|reference| Expected::of(&reference, &open.schema));
+        Ok(Plan { schema: Arc::clone(&open.schema), service_id: open.service_id.clone(), expected })
     }
 
     fn pane(&self, plan: &Self::Plan, _labels_only: bool) -> Self::Pane {
@@ -68,8 +70,7 @@ impl Assessor for QualityAssessor {
     }
 
     fn fits(&self, plan: &Self::Plan, pane: &Self::Pane) -> bool {
-        pane.columns.len() == plan.schema.fields().len()
-            && pane.columns.iter().all(|column| column.sketch.is_sound() && column.moments.is_sound())
+        pane.is_sound(plan.schema.fields().len())
     }
 
     fn push(&self, _plan: &Self::Plan, pane: &mut Self::Pane, rows: &RecordBatch, _partition: &str) {
@@ -93,13 +94,13 @@ impl Assessor for QualityAssessor {
         _carried: &Carried<()>,
         window: &Window,
     ) -> Assessment {
-        let freshness =
-            Freshness { until_ms: window.end_ms, horizon_ms: window.end_ms.saturating_sub(window.start_ms) };
-        let report = report::report(&self.config, &plan.schema, pane, freshness);
+        let horizon_ms = window.end_ms.saturating_sub(window.start_ms);
+        let freshness = Freshness { until_ms: window.end_ms, horizon_ms, counts: false };
+        let report = measure::report(&self.config, &plan.schema, pane, plan.expected.as_ref(), freshness);
         Assessment {
             status: VerdictStatus::Ok,
             reason: String::new(),
-            findings: report::findings(&self.config, &report),
+            findings: findings::findings(&self.config, &report),
             report: report_message::report(&report).encode_to_vec().into(),
         }
     }
@@ -108,3 +109,7 @@ impl Assessor for QualityAssessor {
 #[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "faults_tests.rs"]
+mod faults_tests;

@@ -18,11 +18,15 @@ pub(crate) fn config() -> Config {
         overall_score_min: 0.8,
         freshness_horizon_ms: 86_400_000,
         fence_ranges: 3.0,
-        completeness_weight: 0.3,
-        validity_weight: 0.3,
-        uniqueness_weight: 0.15,
-        freshness_weight: 0.1,
-        outlier_weight: 0.15,
+        stuck_rate_max: 0.2,
+        rate_tolerance: 0.01,
+        false_alarm_windows: 1_000.0,
+        completeness_weight: 1.0,
+        validity_weight: 1.0,
+        uniqueness_weight: 1.0,
+        freshness_weight: 0.3,
+        outlier_weight: 1.0,
+        consistency_weight: 1.0,
     }
 }
 
@@ -102,8 +106,10 @@ fn bad_data_is_named() {
         (30, 1, 1)
     );
     let rules: Vec<&str> = verdict.findings.iter().map(|finding| finding.rule.as_str()).collect();
-    assert!(rules.contains(&"invalid_values") && rules.contains(&"duplicates"), "{rules:?}");
-    assert!(report.overall_score < 1.0 && report.overall_score > 0.5);
+    assert!(rules.contains(&"field_invalid_values") && rules.contains(&"duplicates"), "{rules:?}");
+    let of_age = verdict.findings.iter().find(|finding| finding.subject == "age").unwrap();
+    assert!(of_age.description.contains("(such as 900 in row 0,"), "{}", of_age.description);
+    assert!(report.overall_score < 0.7 && report.overall_score > 0.4, "{}", report.overall_score);
 }
 
 #[test]
@@ -153,8 +159,10 @@ fn a_median_is_within_what_was_seen() {
 
 #[test]
 fn good_data_is_left_alone() {
-    let rows: Vec<Row> =
-        (0..1_000).map(|row| (row, row, Some((row % 97) as f64), Some(30), Some("a".into()))).collect();
+    let city = |row: i64| ["a", "b"][row as usize % 2].to_owned();
+    let rows: Vec<Row> = (0..1_000)
+        .map(|row| (row, row, Some((row % 97) as f64), Some(30 + row % 3), Some(city(row))))
+        .collect();
     let script = Script { configs: vec![], frames: vec![(batch(&rows), vec![1])], windows: vec![vec![1]] };
     let verdict = script.straight(&mut judge(config())).remove(0);
     assert_eq!(verdict.findings, vec![]);

@@ -16,8 +16,15 @@ pub(super) fn report(report: &Report) -> proto::QualityReport {
         outlier_score: report.outlier_score,
         missing_value_rate: report.missing_value_rate,
         outlier_rate: report.outlier_rate,
-        duplicate_count: report.duplicate_count,
+        duplicate_count: report.duplicates.events as u64,
         freshness_ms: report.freshness_ms,
+        column_score_mean: report.column_score_mean,
+        column_score_worst: report.column_score_worst.as_ref().map(|(_, score)| *score),
+        worst_column: report.column_score_worst.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+        consistency_score: report.consistency_score,
+        future_rate: report.future_rate,
+        age_median_ms: report.age_median_ms,
+        duplicates_by_row: report.uniqueness_score.is_some() && !report.by_id,
         columns: report.columns.iter().map(column).collect(),
     }
 }
@@ -35,5 +42,18 @@ fn column(column: &ColumnReport) -> proto::ColumnQuality {
         median: column.median,
         lower_fence: column.fences.map(|(lower, _)| lower),
         upper_fence: column.fences.map(|(_, upper)| upper),
+        blank_count: column.blank_count,
+        not_finite_count: column.not_finite_count,
+        stuck_count: column.stuck_count,
+        is_constant: column.is_constant,
+        score: column.score.score,
+        expected_missing_rate: column.expected.map(|it| it.absent.share()),
+        expected_invalid_rate: column.expected.map(|it| it.invalid.share()),
+        expected_outlier_rate: column.expected.map(|it| it.outliers.share()),
+        examples: column
+            .examples
+            .iter()
+            .map(|it| proto::CellExample { row: it.row.clone(), value: it.value.clone() })
+            .collect(),
     }
 }

@@ -218,9 +218,24 @@ fn findings(parts: &[Part], harm: Harm, summary: &Summary) -> Vec<(JudgeKind, Fi
 /// Links what drift says to what quality alerts on: missing cells are quality's to alert on; of nulls that may be numbers which are not finite, and of
 /// drift in fields with invalid values, there is more to say than that.
 fn link(all: &mut [(JudgeKind, Finding)], drifted_features: &[String]) {
-    let nulls = told_by_quality(all, "missing_values", MISSING);
-    let not_finite = told_by_quality(all, "invalid_values", "field_not_finite");
-    let invalid = told_by_quality(all, "invalid_values", INVALID);
+    let nulls = told_by_quality(all, "missing_values", MISSING, MISSING);
+    let not_finite = told_by_quality(all, "invalid_values", INVALID, "field_not_finite");
+    let invalid = told_by_quality(all, "invalid_values", INVALID, INVALID);
+    let alerts = |(judge, it): &(JudgeKind, Finding)| {
+        *judge == JudgeKind::Drift && it.rule == "drift" && it.severity > Severity::Low
+    };
+    if all.iter().any(alerts) {
+        let far = |(judge, it): &&mut (JudgeKind, Finding)| {
+            *judge == JudgeKind::Quality
+                && it.rule == "field_outliers"
+                && drifted_features.contains(&it.subject)
+        };
+        // Where a whole feature has moved, its values are where they are now.
+        for (_, finding) in all.iter_mut().filter(far) {
+            finding.severity = Severity::Low;
+            finding.description.push_str("; drift tells of it");
+        }
+    }
     for (_, finding) in all.iter_mut().filter(|(judge, _)| *judge == JudgeKind::Drift) {
         match finding.rule.as_str() {
             "null_drift" if nulls.contains(&finding.subject) => {
@@ -241,13 +256,18 @@ fn link(all: &mut [(JudgeKind, Finding)], drifted_features: &[String]) {
     }
 }
 
-/// Fields that quality alerts on: by a rule of all cells, those whose cells another rule says they are.
-fn told_by_quality(all: &[(JudgeKind, Finding)], of_cells: &str, of_field: &str) -> Vec<String> {
-    let by_rule = |rule: &str| {
-        let found = all.iter().filter(|(judge, it)| *judge == JudgeKind::Quality && it.rule == rule);
-        found.map(|(_, finding)| finding.subject.clone()).collect::<Vec<String>>()
+/// Fields that quality alerts on, as far as a note says so: by a rule of each field, or by one of all cells.
+fn told_by_quality(all: &[(JudgeKind, Finding)], of_cells: &str, of_field: &str, note: &str) -> Vec<String> {
+    let by = |rule: &str| -> Vec<&Finding> {
+        let is_it = |(judge, it): &&(JudgeKind, Finding)| *judge == JudgeKind::Quality && it.rule == rule;
+        all.iter().filter(is_it).map(|(_, finding)| finding).collect()
     };
-    if by_rule(of_cells).is_empty() { Vec::new() } else { by_rule(of_field) }
+    let (all_cells, fields) = (!by(of_cells).is_empty(), by(of_field));
+    let is_told = |finding: &&Finding| {
+        let alerts = |it: &&Finding| it.subject == finding.subject && it.severity > Severity::Low;
+        all_cells || fields.iter().any(alerts)
+    };
+    by(note).into_iter().filter(is_told).map(|finding| finding.subject.clone()).collect()
 }
 
 fn weigh(judge: JudgeKind, mut finding: Finding, harm: Harm) -> Finding {
@@ -295,6 +315,7 @@ mod tests {
         };
         assert!(told(&[&mostly_missing, &cells]));
         assert!(!told(&[&mostly_missing]), "a note is no alert");
+        assert!(told(&[&finding(JudgeKind::Quality, "field_missing_values", "x", Severity::Medium)]));
         let invalid = finding(JudgeKind::Quality, "invalid_values", "", Severity::High);
         let out_of_range = finding(JudgeKind::Quality, "field_invalid_values", "x", Severity::Low);
         let not_finite = finding(JudgeKind::Quality, "field_not_finite", "x", Severity::Low);

@@ -29,7 +29,7 @@ impl Core {
     #[must_use]
     pub fn opens(&self) -> Vec<(LaneId, Open, LaneConfigs)> {
         let open = |lane: &LaneId| {
-            let configs = self.spec.configs_for(lane.judge);
+            let configs = self.spec.configs();
             let open = Open {
                 stream_id: Arc::clone(&self.spec.stream_id),
                 slot: lane.slot,

@@ -1,0 +1,95 @@
+//! Scores: what of a column, and of all that came, can be used. It must not know findings.
+//!
+//! No fact counts twice. A column's score is the product of the shares of its cells that have a value, of values that can be, that are not far
+//! from all others, and that are not stuck, each beyond what is expected of it. The overall score is the middle between the mean and the lowest
+//! score of a column, so that a lost one shows among any number, times the share of rows that are no repetition, and what age takes.
+
+use acgs_columns::{Field, Role};
+use acgs_statistics::surely::Rate;
+
+use crate::{config::Config, expected::Worth, rates::ColumnRates};
+
+/// What a column that never changes scores where nobody knows that it ever did.
+const CONSTANT: f64 = 0.9;
+/// What a label scores that never changes any more: nothing can be learned from it, and it may be right.
+const CONSTANT_LABEL: f64 = 0.7;
+/// Values from which on a column that never changes is one.
+const CONSTANT_VALUES_MIN: f64 = 20.0;
+/// Chance of values all the same, by what they did before, below which that is none.
+const CONSTANT_CHANCE: f64 = 1e-6;
+
+/// What can be used of a column: shares in [0, 1].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ColumnScore {
+    /// Of cells that have a value.
+    pub completeness: f64,
+    /// Of values that can be.
+    pub validity: f64,
+    /// Of numbers that are not far from all others.
+    pub accuracy: f64,
+    /// Of values that are not stuck.
+    pub consistency: f64,
+    /// All of it.
+    pub score: f64,
+    /// Whether it used to change and does no more.
+    pub is_lost_constant: bool,
+    /// Whether it enters the overall score.
+    pub counts: bool,
+}
+
+/// The share that is left when what is expected is taken off; all of it where what came may be no more than that by chance.
+pub(crate) fn left(found: Rate, expected: Option<Rate>, worth: f64, alpha: f64) -> f64 {
+    let Some(then) = expected else { return 1.0 - found.share() };
+    if !found.worth(worth).is_surely_above(then, alpha) {
+        return 1.0;
+    }
+    ((1.0 - found.share()) / (1.0 - then.share())).clamp(0.0, 1.0)
+}
+
+impl ColumnScore {
+    /// Of a column's rates, beside those that are expected.
+    #[must_use]
+    pub fn of(
+        config: &Config,
+        field: &Field,
+        found: &ColumnRates,
+        (expected, worth, alpha): (Option<&ColumnRates>, &Worth, f64),
+        is_constant: bool,
+    ) -> Self {
+        let of = |rate: fn(&ColumnRates) -> Rate, worth| left(rate(found), expected.map(rate), worth, alpha);
+        let completeness = of(|rates| rates.absent, worth.absent);
+        let is_constant = is_constant && found.repeats.rows >= CONSTANT_VALUES_MIN;
+        let is_lost_constant =
+            is_constant && expected.is_some_and(|expected| used_to_change(expected, found.repeats.rows));
+        let consistency = match (is_constant, is_lost_constant, expected) {
+            (_, true, _) if field.role == Role::Label => CONSTANT_LABEL,
+            (_, true, _) => 0.0,
+            (true, false, None) => CONSTANT,
+            _ => of(|rates| rates.stuck, worth.runs),
+        };
+        let (validity, accuracy) =
+            (of(|rates| rates.invalid, worth.values), of(|rates| rates.outliers, worth.values));
+        // Where there is no value, the others are about none.
+        let has_values = found.absent.events < found.absent.rows;
+        let score = completeness.powf(config.completeness_weight)
+            * validity.powf(config.validity_weight)
+            * accuracy.powf(config.outlier_weight)
+            * consistency.powf(config.consistency_weight);
+        Self {
+            completeness,
+            validity,
+            accuracy,
+            consistency: if has_values { consistency } else { 1.0 },
+            score,
+            is_lost_constant,
+            // A label may be late.
+            counts: field.role != Role::Label || has_values,
+        }
+    }
+}
+
+/// Whether so many values that are all the same are surely unlike what came before.
+fn used_to_change(expected: &ColumnRates, values: f64) -> bool {
+    let chance = (expected.repeats.events + 1.0) / (expected.repeats.rows + 2.0);
+    (values - 1.0) * chance.min(1.0).ln() < CONSTANT_CHANCE.ln()
+}
