@@ -1,6 +1,6 @@
 //! What a pane of rows leaves behind: counts, moments, sketches and examples by column, times and repeated rows. It must not know thresholds.
 
-use acgs_columns::{Cell, Column, Field, RecordBatch, Role, Schema, numbers::numbers};
+use acgs_columns::{Cell, Column, Field, RecordBatch, Role, Schema, Values, numbers::numbers};
 use acgs_reference::{
     rates::tells_rows_apart,
     soundness::{Soundness, is_numeric, push_ids, push_rows, range},
@@ -78,17 +78,29 @@ impl QualityPane {
         let id = schema.index_of_role(Role::Id).map(|place| &rows.columns()[place]);
         for ((field, column), pane) in schema.fields().iter().zip(rows.columns()).zip(&mut self.columns) {
             pane.push(field, column, rows.rows(), id);
-            if field.role == Role::Timestamp {
-                for time_ms in (0..rows.rows()).filter_map(|row| column.integer(row)) {
-                    self.newest_ms = self.newest_ms.max(Some(time_ms));
-                    self.times_ms.push(time_ms);
-                }
-            }
+        }
+        if let Some(place) = schema.index_of_role(Role::Timestamp) {
+            self.push_times(&rows.columns()[place], rows.rows());
         }
         match id {
             Some(id) => push_ids(&mut self.repeats, id, rows.rows()),
             None => push_rows(&mut self.repeats, rows),
         }
+    }
+
+    fn push_times(&mut self, column: &Column, rows: usize) {
+        let mut newest_ms = self.newest_ms.unwrap_or(i64::MIN);
+        match &column.values {
+            Values::Integer(values) if column.null_count() == 0 => values.iter().for_each(|time_ms| {
+                newest_ms = newest_ms.max(*time_ms);
+                self.times_ms.push(*time_ms);
+            }),
+            _ => (0..rows).filter_map(|row| column.integer(row)).for_each(|time_ms| {
+                newest_ms = newest_ms.max(time_ms);
+                self.times_ms.push(time_ms);
+            }),
+        }
+        self.newest_ms = (self.times_ms.count() > 0).then_some(newest_ms);
     }
 
     /// Adds another's rows.

@@ -21,7 +21,7 @@ impl Sample {
     #[inline]
     pub fn push(&mut self, value: i64) {
         self.count += 1;
-        let hash = mix((value as u64) ^ mix(self.count));
+        let hash = mix((value as u64) ^ self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         if self.kept.len() < KEPT_MAX || self.kept.last().is_some_and(|(most, _)| hash < *most) {
             self.keep(hash, value);
         }
