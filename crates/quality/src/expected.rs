@@ -5,7 +5,7 @@ use acgs_reference::{
     Reference,
     pace::Pace,
     rates::FieldRates,
-    soundness::RUN_MIN,
+    runs::RUN_MIN,
     variation::{Variation, factor_among, factor_at},
 };
 use acgs_statistics::surely::Rate;
@@ -90,6 +90,14 @@ impl Expected {
     #[must_use]
     pub fn denser(&self, rows: u64, times_ms: Option<(i64, i64)>) -> f64 {
         self.pace.times_denser(rows, times_ms)
+    }
+
+    /// Rows that came in so many milliseconds; `None` where no times are known.
+    #[must_use]
+    pub fn rows(&self, span_ms: i64) -> Option<f64> {
+        let known_ms = self.pace.span_ms + self.pace.step_ms;
+        (self.pace.count > 1 && known_ms > 0 && span_ms > 0)
+            .then(|| self.pace.count as f64 * span_ms as f64 / known_ms as f64)
     }
 
     /// What rows are worth beside independent ones, at most 1.

@@ -1,9 +1,11 @@
 //! The judge of data quality: is what arrives complete, valid, unique, fresh and free of outliers?
 //! It must never know NATS, discovery, or the other judges.
 //!
-//! Reading order: [`config`], [`pane`], [`expected`], [`rates`], [`score`], [`report`], [`measure`], [`findings`], [`record`], [`service`].
+//! Reading order: [`config`], [`profile`], [`pane`], [`expected`], [`rates`], [`score`], [`report`], [`measure`], [`findings`], [`record`], [`service`].
 
 pub mod config;
+
+pub mod profile;
 
 pub mod pane;
 

@@ -78,6 +78,9 @@ pub fn report(
         future_rate: times.as_ref().map_or(0.0, |times| times.future_rate),
         columns,
         worth: expected.map_or(1.0, |expected| expected.worth(pane.row_count, denser)),
+        expected_row_count: expected
+            .filter(|_| !freshness.counts)
+            .and_then(|it| it.rows(freshness.horizon_ms)),
         expected_duplicates: expected.and_then(|expected| expected.repeated),
     };
     sum_up(config, &mut report, alpha, freshness.counts);
@@ -143,6 +146,7 @@ fn column_report(
         expected: expected_rates,
         worth,
         required: field.required,
+        profile: column.profile.told(&column.moments, &column.sketch),
         examples: column.examples.clone(),
     }
 }

@@ -5,8 +5,12 @@ use acgs_reference::{
     rates::tells_rows_apart,
     soundness::{Soundness, is_numeric, push_ids, push_rows, range},
 };
-use acgs_statistics::{distinct::Repeats, moments::Moments, sample::Sample, sketch::LogHistogram};
+use acgs_statistics::{
+    distinct::Repeats, moments::Moments, sample::Sample, shape::Times, sketch::LogHistogram,
+};
 use serde::{Deserialize, Serialize};
+
+use crate::profile::Profile;
 
 /// Examples of a column.
 pub const EXAMPLES_MAX: usize = 3;
@@ -37,6 +41,8 @@ pub struct ColumnPane {
     pub moments: Moments,
     /// Of finite numbers.
     pub sketch: LogHistogram,
+    /// What values are like.
+    pub profile: Profile,
     /// Cells that cannot be, the first ones.
     pub examples: Vec<Example>,
 }
@@ -56,7 +62,9 @@ impl QualityPane {
     pub fn heap_bytes(&self) -> usize {
         let text = |example: &Example| example.row.len() + example.value.len() + size_of::<Example>();
         let of = |column: &ColumnPane| {
-            column.sketch.heap_bytes() + column.examples.iter().map(text).sum::<usize>()
+            column.sketch.heap_bytes()
+                + column.profile.heap_bytes()
+                + column.examples.iter().map(text).sum::<usize>()
         };
         let columns: usize = self.columns.iter().map(of).sum();
         self.repeats.heap_bytes()
@@ -76,8 +84,14 @@ impl QualityPane {
         self.row_count += rows.rows() as u64;
         let schema = rows.schema();
         let id = schema.index_of_role(Role::Id).map(|place| &rows.columns()[place]);
+        let time = schema.index_of_role(Role::Timestamp).map(|place| &rows.columns()[place]);
+        let times_ms = time.and_then(|time| match &time.values {
+            Values::Integer(values) if time.null_count() == 0 => Some(&values[..]),
+            _ => None,
+        });
+        let times = times_ms.map(|times_ms| Times::of(times_ms.iter().copied()));
         for ((field, column), pane) in schema.fields().iter().zip(rows.columns()).zip(&mut self.columns) {
-            pane.push(field, column, rows.rows(), id);
+            pane.push(field, column, (rows.rows(), id), times_ms.zip(times.as_ref()));
         }
         if let Some(place) = schema.index_of_role(Role::Timestamp) {
             self.push_times(&rows.columns()[place], rows.rows());
@@ -113,6 +127,7 @@ impl QualityPane {
             own.soundness.merge(&theirs.soundness);
             own.moments.merge(&theirs.moments);
             own.sketch.merge(&theirs.sketch);
+            own.profile.merge(&theirs.profile);
             let room = EXAMPLES_MAX.saturating_sub(own.examples.len());
             own.examples.extend(theirs.examples.iter().take(room).cloned());
         }
@@ -137,6 +152,7 @@ impl QualityPane {
         let is_sound = |it: &ColumnPane| {
             it.soundness.is_sound()
                 && it.sketch.is_sound()
+                && it.profile.is_sound()
                 && it.moments.is_sound()
                 && it.examples.len() <= EXAMPLES_MAX
         };
@@ -145,18 +161,28 @@ impl QualityPane {
 }
 
 impl ColumnPane {
-    fn push(&mut self, field: &Field, column: &Column, rows: usize, id: Option<&Column>) {
+    fn push(
+        &mut self,
+        field: &Field,
+        column: &Column,
+        (rows, id): (usize, Option<&Column>),
+        times: Option<(&[i64], &Times)>,
+    ) {
         let before = self.soundness.cells.invalid();
         self.soundness.push(field, column, rows);
         if self.soundness.cells.invalid() > before && self.examples.len() < EXAMPLES_MAX {
             self.keep_examples(field, column, rows, id);
         }
-        if !is_numeric(field) {
-            return;
+        // Of names of rows there is nothing to tell.
+        if !matches!(field.role, Role::Id | Role::Timestamp) {
+            self.profile.push(field, column);
         }
-        if let Some(numbers) = numbers(column) {
-            self.moments.push_slice(&numbers.finite);
+        if let Some(numbers) = numbers(column).filter(|_| is_numeric(field)) {
+            let mut moments = Moments::default();
+            moments.push_slice(&numbers.finite);
+            self.moments.merge(&moments);
             self.sketch.push_slice(&numbers.finite);
+            self.profile.push_numbers(column, (&numbers.finite, &moments), times);
         }
     }
 

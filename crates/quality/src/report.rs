@@ -2,7 +2,7 @@
 
 use acgs_statistics::surely::Rate;
 
-use crate::{expected::Worth, pane::Example, rates::ColumnRates, score::ColumnScore};
+use crate::{expected::Worth, pane::Example, profile::ColumnProfile, rates::ColumnRates, score::ColumnScore};
 
 /// Everything that was measured. Rates and scores are in [0, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub struct Report {
     pub columns: Vec<ColumnReport>,
     /// What rows are worth beside independent ones.
     pub worth: f64,
+    /// Rows that the reference had in as long a time; `None` where it has no times.
+    pub expected_row_count: Option<f64>,
     /// Repetitions that are expected.
     pub expected_duplicates: Option<Rate>,
 }
@@ -92,6 +94,8 @@ pub struct ColumnReport {
     pub worth: Worth,
     /// Whether absent cells are invalid.
     pub required: bool,
+    /// What values are like.
+    pub profile: ColumnProfile,
     /// Cells that cannot be.
     pub examples: Vec<Example>,
 }

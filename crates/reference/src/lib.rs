@@ -2,7 +2,7 @@
 //! performance measures by its loss.
 //! It must never know services, or where references are kept.
 //!
-//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`baseline`], [`answers`], [`outputs`], [`slices`], [`soundness`], [`rates`], [`pace`], [`loss`],
+//! Reading order: [`reference`](mod@reference), [`categories`], [`places`], [`counts`], [`season`], [`variation`], [`expected`], [`outcomes`], [`pairs`], [`labels`], [`baseline`], [`answers`], [`outputs`], [`slices`], [`runs`], [`soundness`], [`rates`], [`pace`], [`loss`],
 //! [`effect`], [`freeze`](mod@freeze), [`message`].
 
 pub mod reference;
@@ -44,6 +44,8 @@ pub mod outputs;
 pub mod slices;
 
 mod slices_message;
+
+pub mod runs;
 
 pub mod soundness;
 

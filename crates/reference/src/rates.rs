@@ -4,7 +4,10 @@
 use acgs_columns::{Field, RecordBatch, Role, Schema, numbers::numbers};
 use acgs_statistics::{distinct::Repeats, sketch::LogHistogram};
 
-use crate::soundness::{Runs, Soundness, is_numeric, push_ids, push_rows};
+use crate::{
+    runs::Runs,
+    soundness::{Soundness, is_numeric, push_ids, push_rows},
+};
 
 /// Share of numbers at either end that fences are drawn from.
 const END_SHARE: f64 = 0.001;

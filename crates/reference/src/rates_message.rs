@@ -6,7 +6,8 @@ use acgs_vocabulary::Problem;
 use crate::{
     rates::{Fences, FieldRates, Rates},
     reference::ROWS_MAX,
-    soundness::{CellCounts, Runs, Soundness},
+    runs::Runs,
+    soundness::{CellCounts, Soundness},
 };
 
 /// The message.

@@ -1,7 +1,7 @@
 //! Estimators, sketches and tests: each pushes slices, merges with its like and evaluates.
 //! It must never know time, tokio, protobuf, or what a number stands for.
 //!
-//! Reading order: [`moments`], [`sketch`], [`distinct`], [`sample`], [`surely`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
+//! Reading order: [`moments`], [`sketch`], [`distinct`], [`sample`], [`shape`], [`frequent`], [`surely`], [`cells`], [`two_sample`], [`categorical`], [`multiple`],
 //! [`estimate`], [`area_cells`], [`score`], [`classification`], [`regression`], [`classes`], [`calibration`], [`expected_loss`], [`harm`], [`kinds`], [`evidence`], [`shares`], [`detector`], [`decline`], [`blocks`], [`draws`], [`paired`], [`buckets`]. Conventions: merging is associative and commutative up to rounding, counts exactly; values
 //! that are not finite never enter an estimator, callers count them.
 
@@ -12,6 +12,10 @@ pub mod sketch;
 pub mod distinct;
 
 pub mod sample;
+
+pub mod shape;
+
+pub mod frequent;
 
 pub mod surely;
 

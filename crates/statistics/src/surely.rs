@@ -2,7 +2,7 @@
 
 use statrs::{
     distribution::{Beta, ContinuousCDF},
-    function::beta::beta_reg,
+    function::beta::checked_beta_reg,
 };
 
 /// Events among rows; rows that hang together count for fewer.
@@ -41,7 +41,7 @@ impl Rate {
             return false;
         }
         let upper = Beta::new(then.events + 1.0, (then.rows - then.events).max(f64::MIN_POSITIVE))
-            .map_or(1.0, |law| law.inverse_cdf(1.0 - alpha / 2.0));
+            .map_or(1.0, |law| law.inverse_cdf((1.0 - alpha / 2.0).clamp(0.0, 1.0)));
         self.is_surely_beyond(upper, alpha / 2.0)
     }
 
@@ -52,7 +52,8 @@ impl Rate {
             return false;
         }
         // The chance of at least so many is an incomplete beta function, which part rows have a value of, too.
-        share <= 0.0 || beta_reg(self.events, (self.rows - self.events) + 1.0, share) <= alpha
+        let others = (self.rows - self.events).max(0.0) + 1.0;
+        share <= 0.0 || checked_beta_reg(self.events, others, share).is_ok_and(|tail| tail <= alpha)
     }
 }
 

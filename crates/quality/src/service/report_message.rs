@@ -2,7 +2,10 @@
 
 use acgs_contracts::quality::v1 as proto;
 
-use crate::report::{ColumnReport, Report};
+use crate::{
+    profile::{ColumnProfile, QUANTILES},
+    report::{ColumnReport, Report},
+};
 
 /// The message of a report.
 pub(super) fn report(report: &Report) -> proto::QualityReport {
@@ -24,9 +27,20 @@ pub(super) fn report(report: &Report) -> proto::QualityReport {
         consistency_score: report.consistency_score,
         future_rate: report.future_rate,
         age_median_ms: report.age_median_ms,
+        expected_row_count: report.expected_row_count,
         duplicates_by_row: report.uniqueness_score.is_some() && !report.by_id,
         columns: report.columns.iter().map(column).collect(),
     }
+}
+
+fn top_values(profile: &ColumnProfile) -> Vec<proto::TopValue> {
+    let (values, off) = &profile.frequent;
+    let top = |(value, count): &(String, u64)| proto::TopValue {
+        value: value.clone(),
+        count: *count,
+        count_error: *off,
+    };
+    values.iter().map(top).collect()
 }
 
 fn column(column: &ColumnReport) -> proto::ColumnQuality {
@@ -50,6 +64,18 @@ fn column(column: &ColumnReport) -> proto::ColumnQuality {
         expected_missing_rate: column.expected.map(|it| it.absent.share()),
         expected_invalid_rate: column.expected.map(|it| it.invalid.share()),
         expected_outlier_rate: column.expected.map(|it| it.outliers.share()),
+        skewness: column.profile.skewness,
+        excess_kurtosis: column.profile.excess_kurtosis,
+        quantiles: QUANTILES
+            .iter()
+            .zip(&column.profile.quantiles)
+            .map(|(share, value)| proto::Quantile { share: *share, value: *value })
+            .collect(),
+        distinct_count: column.profile.distinct.0,
+        distinct_is_estimated: !column.profile.distinct.1,
+        top_values: top_values(&column.profile),
+        trend_per_hour: column.profile.trend.map(|line| line.slope_per_hour),
+        trend_p_value: column.profile.trend.map(|line| line.p_value),
         examples: column
             .examples
             .iter()
