@@ -77,6 +77,12 @@ impl PerformancePane {
         self.retracted.get_or_insert_default().push(roles, rows, said_by);
     }
 
+    /// Its labels alone.
+    #[must_use]
+    pub fn labels(&self) -> Self {
+        Self { retracted: self.retracted.clone(), ..Self::of_labels(self.labelled.clone()) }
+    }
+
     /// Rows whose labels stand; `None` where some are taken back that are not here.
     #[must_use]
     pub fn standing(&self) -> Option<Cow<'_, Labelled>> {

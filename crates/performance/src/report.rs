@@ -315,6 +315,11 @@ fn state(
     if count < config.labelled_min {
         return unknown(format!("{count} labels, at least {}", config.labelled_min));
     }
+    if !(loss.standard_error.is_finite() && loss.lower.is_finite()) {
+        return unknown(
+            "the loss has no interval: labels far beyond all others are, or were, among these".to_owned(),
+        );
+    }
     if kind == ModelKind::Binary {
         let too_few = too_few(config, measured.scores.class_counts(), "").or_else(|| {
             let labels = baseline.labelled_count as f64;

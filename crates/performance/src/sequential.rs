@@ -3,7 +3,7 @@
 //!
 //! What is expected is taken at the upper end of its own error, so that a reference of few rows is not taken for the truth.
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use acgs_judge_kit::alarm::Budget;
 use acgs_reference::{
@@ -61,6 +61,9 @@ pub struct Expected {
 pub struct Monitor {
     looks: u64,
     decline: Decline,
+    /// What was fed since the last look, and of that the panes without corrections.
+    fed: Option<PerformancePane>,
+    fed_plain: Labelled,
     /// Rows that are too few for a look by themselves.
     waiting: Option<Labelled>,
     ln_evidence: f64,
@@ -147,15 +150,21 @@ impl Expected {
 }
 
 impl Monitor {
-    /// Keeps rows whose labels are settled for the next look. Labels are taken back of rows that wait; of a row that was looked at already, or is in
-    /// no pane, what it was taken for stays.
+    /// Keeps rows whose labels are settled for the next look.
     pub fn wait(&mut self, pane: &PerformancePane) {
-        let mut waiting = PerformancePane::of_labels(self.waiting.take().unwrap_or_default());
-        waiting.merge(pane);
-        self.waiting = Some(match waiting.standing() {
-            Some(standing) => standing.into_owned(),
-            None => waiting.labelled,
-        });
+        self.fed.get_or_insert_default().merge(&pane.labels());
+        if pane.retracted.is_none() {
+            self.fed_plain.merge(&pane.labelled);
+        }
+    }
+
+    /// Takes what was fed since the last look together: labels are taken back of what came with them. Those of rows that were looked at already stay
+    /// as they were taken, and so does what else came in their panes.
+    fn gather(&mut self) {
+        let Some(fed) = self.fed.take() else { return };
+        let plain = std::mem::take(&mut self.fed_plain);
+        let labelled = fed.standing().map_or(plain, Cow::into_owned);
+        self.waiting.get_or_insert_default().merge(&labelled);
     }
 
     /// Looks, when enough rows of either kind have come.
@@ -166,6 +175,7 @@ impl Monitor {
         said: Option<&SaidLosses>,
         budget: Budget,
     ) {
+        self.gather();
         let look = match self.waiting.as_ref().map(|pane| Look::of(config, expected, pane)) {
             None | Some(Seen::TooFew) => return,
             Some(Seen::Unusable) => {
@@ -263,7 +273,11 @@ impl Monitor {
     #[must_use]
     pub fn fits(&self, cells: usize, is_sound: impl Fn(&Labelled) -> bool) -> bool {
         self.decline.fits(self.looks)
-            && self.waiting.iter().chain(&self.recent).all(is_sound)
+            && self.waiting.iter().chain(&self.recent).chain([&self.fed_plain]).all(&is_sound)
+            && self
+                .fed
+                .iter()
+                .all(|fed| is_sound(&fed.labelled) && fed.retracted.iter().all(|it| is_sound(it)))
             && self.recent.len() <= RECENT_LOOKS
             && self.settled.len() <= SETTLED_LOOKS
             && self.settled.iter().all(|look| look.said.fits(cells) && look.loss.is_finite())

@@ -3,7 +3,7 @@
 use acgs_reference::{
     LossBaseline, ModelKind,
     labels::Coding,
-    slices::{SliceBaseline, SliceFields, SliceLosses},
+    slices::{SliceBaseline, SliceFields, SliceLosses, VALUES_MAX},
 };
 use acgs_statistics::{multiple::z_of_one_in, score::Estimate};
 
@@ -56,6 +56,17 @@ pub fn slices(
     let mut all = Vec::new();
     for (field, slices) in fields.names().zip(labelled.slices.fields()) {
         for (value, losses) in slices.all() {
+            // Which values the others are differs from that of the reference's.
+            if value.is_none() && (slices.is_full() || of_field(reference, field) >= VALUES_MAX) {
+                all.extend(compared(
+                    config,
+                    (field, value),
+                    (losses, kind, coding),
+                    beside.design_effect,
+                    None,
+                ));
+                continue;
+            }
             let is_it = |it: &&SliceBaseline| it.field == field && it.value.as_deref() == value;
             let known = baseline.and_then(|baseline| Some((baseline, reference.iter().find(is_it)?)));
             let name = (field, value);
@@ -79,6 +90,11 @@ pub fn slices(
         other.0.cmp(&one.0).then(other.1.total_cmp(&one.1))
     });
     found
+}
+
+/// Values of a field that the reference has by name.
+fn of_field(reference: &[SliceBaseline], field: &str) -> usize {
+    reference.iter().filter(|it| it.field == field && it.value.is_some()).count()
 }
 
 fn compared(

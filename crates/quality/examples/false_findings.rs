@@ -162,7 +162,7 @@ impl Source {
 fn found(config: &Config, expected: Option<&Expected>, rows: &RecordBatch, until_ms: i64) -> usize {
     let mut pane = QualityPane::new(rows.schema());
     pane.push(rows);
-    let freshness = Freshness { until_ms, horizon_ms: HOUR_MS, counts: false };
+    let freshness = Freshness { until_ms, horizon_ms: HOUR_MS, counts: false, keyed: false };
     let report = measure::report(config, rows.schema(), &pane, expected, freshness);
     findings(config, &report).iter().filter(|finding| finding.severity > Severity::Low).count()
 }

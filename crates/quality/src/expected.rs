@@ -10,6 +10,8 @@ use acgs_reference::{
 };
 use acgs_statistics::surely::Rate;
 
+use crate::rates::{Counted, ExpectedRates, Then};
+
 /// What is expected of the rows of a schema.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expected {
@@ -17,6 +19,8 @@ pub struct Expected {
     pub columns: Vec<Option<ExpectedColumn>>,
     /// Repeated ids or rows.
     pub repeated: Option<Rate>,
+    /// Whether runs of its values are runs in time.
+    pub in_order: bool,
     /// How rows hang together, for what is of no feature: as those of the feature that do most.
     variation: Vec<Variation>,
     pace: Pace,
@@ -52,6 +56,18 @@ pub struct Worth {
     pub runs: f64,
 }
 
+impl Worth {
+    /// As far as one rate tells.
+    #[must_use]
+    pub fn of(&self, counted: Counted) -> f64 {
+        match counted {
+            Counted::Absent => self.absent,
+            Counted::Invalid | Counted::Outliers => self.values,
+            Counted::Stuck => self.runs,
+        }
+    }
+}
+
 impl Default for Worth {
     fn default() -> Self {
         Self { values: 1.0, absent: 1.0, runs: 1.0 }
@@ -80,7 +96,11 @@ impl Expected {
                 .iter()
                 .map(|field| reference.rates.get(&field.name).map(column))
                 .collect(),
-            repeated: reference.rates.repeated.map(|(repeated, all)| Rate::of(repeated, all)),
+            repeated: reference
+                .rates
+                .repeated
+                .map(|(repeated, all)| Rate::of(repeated, all).worth(1.0 / factor_at(&most, all as f64))),
+            in_order: reference.rates.in_order,
             variation: most,
             pace: reference.pace,
         })
@@ -95,7 +115,7 @@ impl Expected {
     /// Rows that came in so many milliseconds; `None` where no times are known.
     #[must_use]
     pub fn rows(&self, span_ms: i64) -> Option<f64> {
-        let known_ms = self.pace.span_ms + self.pace.step_ms;
+        let known_ms = self.pace.span_ms.saturating_add(self.pace.step_ms);
         (self.pace.count > 1 && known_ms > 0 && span_ms > 0)
             .then(|| self.pace.count as f64 * span_ms as f64 / known_ms as f64)
     }
@@ -127,6 +147,28 @@ impl ExpectedColumn {
             variation,
             run_rows,
         }
+    }
+
+    /// As rates: of a window of one key or of all rows, of a field whose cells must have a value or not; what repeats only where rows come as those of the
+    /// reference did.
+    #[must_use]
+    pub fn rates(&self, keyed: bool, required: bool, comes_alike: bool) -> ExpectedRates {
+        let of = |rate: Rate| Then::of(rate, keyed);
+        ExpectedRates {
+            absent: if required { Then::Never } else { of(self.absent) },
+            invalid: of(self.invalid),
+            outliers: self.outliers.map_or(Then::Unknown, |(.., rate)| of(rate)),
+            stuck: if comes_alike { of(self.long_runs) } else { Then::Unknown },
+            repeats: Some(self.repeats).filter(|rate| comes_alike && rate.rows > 0.0),
+        }
+    }
+
+    /// Whether a run of so many rows among so many is no chance, of values that had no long run at all.
+    #[must_use]
+    pub fn is_sure_run(&self, longest: u64, values: u64, alpha: f64) -> bool {
+        let chance = (self.repeats.events + 1.0) / (self.repeats.rows + 2.0);
+        let ln_expected = (values.max(1) as f64).ln() + (longest as f64 - 1.0) * chance.min(1.0).ln();
+        self.long_runs.events <= 0.0 && self.long_runs.rows > 0.0 && ln_expected < alpha.ln()
     }
 
     /// What rows are worth, where so many more come in their time than in the reference's.

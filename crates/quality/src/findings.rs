@@ -5,8 +5,7 @@ use acgs_vocabulary::{Finding, Severity, finding::gravest, text::apart};
 
 use crate::{
     config::Config,
-    expected::Worth,
-    rates::ColumnRates,
+    rates::{Counted, Then},
     report::{ColumnReport, Report},
 };
 
@@ -21,40 +20,30 @@ const NAMED_MAX: usize = 5;
 struct Rule {
     name: &'static str,
     what: &'static str,
-    rate: fn(&ColumnRates) -> Rate,
-    worth: fn(&Worth) -> f64,
+    counted: Counted,
     /// Above which it is wrong where nobody knows what to expect; `None` where only a person can tell.
     alone: Option<f64>,
 }
 
 fn rules(config: &Config) -> [Rule; 4] {
     [
-        Rule {
-            name: "field_missing_values",
-            what: "is missing",
-            rate: |it| it.absent,
-            worth: |it| it.absent,
-            alone: None,
-        },
+        Rule { name: "field_missing_values", what: "is missing", counted: Counted::Absent, alone: None },
         Rule {
             name: "field_invalid_values",
             what: "is invalid",
-            rate: |it| it.invalid,
-            worth: |it| it.values,
+            counted: Counted::Invalid,
             alone: Some(config.invalid_rate_max),
         },
         Rule {
             name: "field_outliers",
             what: "is far from all other values",
-            rate: |it| it.outliers,
-            worth: |it| it.values,
+            counted: Counted::Outliers,
             alone: Some(config.outlier_rate_max),
         },
         Rule {
             name: "field_stuck",
             what: "is the same value in a row",
-            rate: |it| it.stuck,
-            worth: |it| it.runs,
+            counted: Counted::Stuck,
             alone: Some(config.stuck_rate_max),
         },
     ]
@@ -62,30 +51,29 @@ fn rules(config: &Config) -> [Rule; 4] {
 
 /// What is wrong with one column by one rule.
 fn of_column(config: &Config, alpha: f64, column: &ColumnReport, rule: &Rule) -> Option<Finding> {
-    let found = (rule.rate)(&column.found);
-    let expected = column.expected.as_ref().map(rule.rate);
+    if rule.counted == Counted::Absent && column.is_label {
+        // A label that has not come yet is late, not missing.
+        return None;
+    }
+    let found = column.found.of(rule.counted);
+    let then = column.expected.map_or(Then::Unknown, |expected| expected.of(rule.counted));
     let share = found.share();
-    let worth = found.worth((rule.worth)(&column.worth));
-    let (severity, threshold, then) = match expected {
-        Some(expected) => {
-            let threshold = expected.share() + config.rate_tolerance;
-            let surely = share > threshold && worth.is_surely_above(expected, alpha);
-            let lost = share - expected.share() > LOST;
-            (
-                surely.then_some(if lost { Severity::High } else { Severity::Medium })?,
-                threshold,
-                Some(expected),
-            )
+    let worth = found.worth(column.worth.of(rule.counted));
+    let (severity, threshold) = match (then, then.share()) {
+        (Then::ByKey, _) => return None,
+        (_, Some(expected)) => {
+            let threshold = expected + config.rate_tolerance;
+            let surely = share > threshold && then.is_surely_below(worth, alpha) == Some(true);
+            let lost = share - expected > LOST;
+            (surely.then_some(if lost { Severity::High } else { Severity::Medium })?, threshold)
         }
-        None => {
-            let (severity, threshold) = alone(config, column, rule, found)?;
-            (severity, threshold, None)
-        }
+        (_, None) => alone(config, column, rule, found)?,
     };
     let (now, bound) = apart(share * 100.0, threshold * 100.0, 1);
     let then = match then {
-        Some(then) => format!("the reference had {:.1} %", then.share() * 100.0),
-        None => format!("above {bound} %"),
+        Then::Known(then) => format!("the reference had {:.1} %", then.share() * 100.0),
+        Then::Never => "and must not be".to_owned(),
+        Then::Unknown | Then::ByKey => format!("above {bound} %"),
     };
     let described = format!("{now} % of {} {}, {then}{}", column.name, rule.what, examples(column, rule));
     Some(Finding {
@@ -214,8 +202,8 @@ fn table(rule: &str, severity: Severity, (value, threshold): (f64, f64), descrip
 
 /// A column that used to change and does no more.
 fn constant(column: &ColumnReport) -> Option<Finding> {
-    let then = column.expected.filter(|_| column.score.is_lost_constant)?;
-    let changed = 1.0 - then.repeats.share();
+    let repeats = column.expected.filter(|_| column.score.is_lost_constant)?.repeats?;
+    let changed = 1.0 - repeats.share();
     Some(Finding {
         rule: "field_constant".into(),
         subject: column.name.clone(),
@@ -252,7 +240,7 @@ fn duplicates(config: &Config, alpha: f64, report: &Report) -> Option<Finding> {
     let (is_wrong, threshold, then) = match report.expected_duplicates {
         Some(expected) => {
             let threshold = expected.share() + config.rate_tolerance;
-            let surely = found.worth(report.worth).is_surely_above(expected.worth(report.worth), alpha);
+            let surely = found.worth(report.worth).is_surely_above(expected, alpha);
             (
                 share > threshold && surely,
                 threshold,

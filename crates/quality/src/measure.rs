@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     expected::{Expected, ExpectedColumn, Worth},
     pane::{ColumnPane, QualityPane},
-    rates::ColumnRates,
+    rates::{ColumnRates, Then},
     report::{ColumnReport, Freshness, Report},
     score::{ColumnScore, left},
 };
@@ -19,6 +19,8 @@ const FENCE_VALUES_MIN: u64 = 20;
 const TAIL: f64 = 0.1;
 /// How many times as far from the median as those they are.
 const TAIL_REACH: f64 = 5.0;
+/// How many times as often rows may come as those of the reference for values to repeat as often.
+const DENSER_MAX: f64 = 1.5;
 /// How far clocks may be ahead, in milliseconds.
 const AHEAD_MS: i64 = 300_000;
 
@@ -33,6 +35,8 @@ pub fn report(
 ) -> Report {
     let denser = expected.map_or(1.0, |expected| expected.denser(pane.row_count, pane.times()));
     let alpha = config.alpha(schema.fields().len());
+    let comes_alike = denser <= DENSER_MAX && expected.is_some_and(|it| it.in_order) && !freshness.keyed;
+    let come = Come { denser, keyed: freshness.keyed, comes_alike };
     let mut columns = Vec::new();
     let (mut cells, mut missing, mut invalid, mut present, mut numbers, mut outliers) = (0, 0, 0, 0, 0, 0);
     for (place, (field, column)) in schema.fields().iter().zip(&pane.columns).enumerate() {
@@ -40,7 +44,7 @@ pub fn report(
             continue;
         }
         let of_reference = expected.and_then(|expected| expected.columns.get(place)?.as_ref());
-        let found = column_report(config, field, column, (of_reference, denser, alpha));
+        let found = column_report(config, field, column, (of_reference, alpha), &come);
         // A label that has not come yet is late, not missing.
         if field.role != Role::Label {
             cells += pane.row_count;
@@ -91,7 +95,8 @@ fn column_report(
     config: &Config,
     field: &Field,
     column: &ColumnPane,
-    (expected, denser, alpha): (Option<&ExpectedColumn>, f64, f64),
+    (expected, alpha): (Option<&ExpectedColumn>, f64),
+    come: &Come,
 ) -> ColumnReport {
     let (cells, runs) = (column.soundness.cells, column.soundness.runs);
     let own_fences = || if is_numeric(field) { fences(config, column) } else { None };
@@ -102,11 +107,12 @@ fn column_report(
     let far_count = if is_numeric(field) { far_count(field, column) } else { 0 };
     let number_count = column.moments.count();
     let present = cells.rows.saturating_sub(cells.absent());
-    let stuck = match expected {
+    let expected_rates = expected.map(|it| it.rates(come.keyed, field.required, come.comes_alike));
+    let stuck = match expected_rates.map(|it| it.stuck) {
         // That it never changes is told as that.
         _ if runs.is_constant() => 0,
-        Some(_) => runs.long().0,
-        None => runs.stuck(),
+        Some(Then::Known(_)) => runs.long().0,
+        _ => runs.stuck(),
     };
     let found = ColumnRates {
         absent: Rate::of(cells.absent(), cells.rows),
@@ -115,14 +121,10 @@ fn column_report(
         stuck: Rate::of(stuck, runs.values()),
         repeats: Rate::of(runs.repeats(), runs.values()),
     };
-    let expected_rates = expected.map(|it| ColumnRates {
-        absent: if field.required { Rate::default() } else { it.absent },
-        invalid: it.invalid,
-        outliers: it.outliers.map_or_else(Rate::default, |(.., rate)| rate),
-        stuck: it.long_runs,
-        repeats: it.repeats,
-    });
-    let worth = expected.map_or_else(Worth::default, |it| it.worth(cells.rows, denser));
+    let mut worth = expected.map_or_else(Worth::default, |it| it.worth(cells.rows, come.denser));
+    if expected.is_some_and(|it| it.is_sure_run(runs.longest(), runs.values(), alpha)) {
+        worth.runs = 1.0;
+    }
     let is_constant = runs.is_constant();
     ColumnReport {
         name: field.name.clone(),
@@ -145,10 +147,21 @@ fn column_report(
         found,
         expected: expected_rates,
         worth,
+        is_label: field.role == Role::Label,
         required: field.required,
         profile: column.profile.told(&column.moments, &column.sketch),
         examples: column.examples.clone(),
     }
+}
+
+/// How rows come, beside those of the reference.
+struct Come {
+    /// How many times as often.
+    denser: f64,
+    /// Whether they are of one key.
+    keyed: bool,
+    /// Whether so that runs of equal values are as long.
+    comes_alike: bool,
 }
 
 /// How old rows are.
@@ -221,21 +234,20 @@ fn fences(config: &Config, column: &ColumnPane) -> Option<(f64, f64)> {
 
 /// The scores of all columns together.
 fn sum_up(config: &Config, report: &mut Report, alpha: f64, freshness_counts: bool) {
-    let expected_duplicates = report.expected_duplicates.map(|expected| expected.worth(report.worth));
     let counted: Vec<_> = report.columns.iter().filter(|column| column.score.counts).collect();
     let many = counted.len().max(1) as f64;
     let mean = |of: &dyn Fn(&ColumnScore) -> f64| {
         if counted.is_empty() { 1.0 } else { counted.iter().map(|it| of(&it.score)).sum::<f64>() / many }
     };
     let column_mean = mean(&|it| it.score);
-    let worst = counted.iter().min_by(|one, other| one.score.score.total_cmp(&other.score.score));
-    let worst = worst.map(|column| (column.name.clone(), column.score.score));
+    let worst = counted.iter().min_by(|one, other| one.score.sure_score.total_cmp(&other.score.sure_score));
+    let worst = worst.map(|column| (column.name.clone(), column.score.sure_score));
     let lowest = worst.as_ref().map_or(1.0, |(_, score)| *score);
     report.consistency_score = mean(&|it| it.consistency);
     report.column_score_mean = column_mean;
     report.column_score_worst = worst;
-    let unique =
-        left(report.duplicates, expected_duplicates, report.worth, alpha).powf(config.uniqueness_weight);
+    let duplicates = report.expected_duplicates.map_or(Then::Unknown, Then::Known);
+    let unique = left(report.duplicates, duplicates, report.worth, alpha).powf(config.uniqueness_weight);
     let fresh = if freshness_counts { report.freshness_score.unwrap_or(1.0) } else { 1.0 };
     // Times that are ahead are times that cannot be.
     let sound_times = (1.0 - report.future_rate).powf(config.validity_weight);

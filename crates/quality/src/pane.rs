@@ -139,11 +139,11 @@ impl QualityPane {
         self.times_ms.sorted().first().copied().zip(self.newest_ms)
     }
 
-    /// Whether rows that are the same are one row: they have ids, or numbers of so many values that others are not the same.
+    /// Whether rows that are the same are one row: they have ids, or so many different values that others are not the same by chance.
     #[must_use]
     pub fn tells_rows_apart(&self, schema: &Schema) -> bool {
-        schema.index_of_role(Role::Id).is_some()
-            || self.columns.iter().any(|column| tells_rows_apart(&column.soundness.runs, &column.sketch))
+        let distinct: Vec<u64> = self.columns.iter().map(|column| column.profile.distinct_count()).collect();
+        schema.index_of_role(Role::Id).is_some() || tells_rows_apart(&distinct, self.row_count)
     }
 
     /// Whether what came back from outside is what pushing could have made of so many columns.

@@ -1,8 +1,10 @@
 //! What the values of a column are like: shape, trend, different and frequent values, numbers by quantile. It must not know what is sound.
 
+use std::collections::HashMap;
+
 use acgs_columns::{Column, Field, Role, Values};
+use acgs_reference::soundness::push_distinct;
 use acgs_statistics::{
-    distinct::{hash_text, mix},
     frequent::{Distinct, Frequent},
     moments::Moments,
     shape::{Line, Shape, Times, Trend},
@@ -42,26 +44,19 @@ pub struct ColumnProfile {
 }
 
 impl Profile {
-    /// Adds the values of a column, for how many different ones there are.
+    /// Adds the values of a column, for how many different ones there are, and which are frequent.
     pub fn push(&mut self, field: &Field, column: &Column) {
-        let all = column.null_count() == 0;
-        match &column.values {
-            Values::Double(values) => {
-                for (row, value) in values.iter().enumerate() {
-                    if value.is_finite() && (all || column.is_valid(row)) {
-                        self.distinct.push(mix((value + 0.0).to_bits()));
-                    }
-                }
-            }
-            Values::Integer(values) => {
-                for (row, value) in values.iter().enumerate() {
-                    if all || column.is_valid(row) {
-                        self.distinct.push(mix(*value as u64));
-                    }
-                }
-            }
-            Values::Text { .. } | Values::Boolean(_) => self.push_names(field, column),
+        push_distinct(&mut self.distinct, column);
+        // Keys are told by their windows.
+        if field.role != Role::Key {
+            self.push_frequent(column);
         }
+    }
+
+    /// Different values, about.
+    #[must_use]
+    pub fn distinct_count(&self) -> u64 {
+        self.distinct.count().0
     }
 
     /// Adds the finite numbers of a column and their moments, with the times of its rows where those are all known.
@@ -84,29 +79,23 @@ impl Profile {
         }
     }
 
-    fn push_names(&mut self, field: &Field, column: &Column) {
+    fn push_frequent(&mut self, column: &Column) {
         match &column.values {
             Values::Text { codes, dictionary } => {
-                let mut counts = vec![0_u64; dictionary.len()];
-                for (_, code) in codes.iter().enumerate().filter(|(row, _)| column.is_valid(*row)) {
-                    counts[*code as usize] += 1;
-                }
-                for (text, count) in dictionary.iter().zip(counts).filter(|(_, count)| *count > 0) {
-                    self.distinct.push(hash_text(text));
-                    // Keys are told by their windows.
-                    if field.role != Role::Key {
-                        self.frequent.add(text, count);
-                    }
-                }
+                let present = codes.iter().enumerate().filter(|(row, _)| column.is_valid(*row));
+                // A dictionary may be shared by many more rows.
+                let mut counts: HashMap<u32, u64> = HashMap::new();
+                present.for_each(|(_, code)| *counts.entry(*code).or_default() += 1);
+                let mut counts: Vec<(u32, u64)> = counts.into_iter().collect();
+                counts.sort_unstable();
+                counts
+                    .iter()
+                    .for_each(|(code, count)| self.frequent.add(&dictionary[*code as usize], *count));
             }
             Values::Boolean(bits) => {
                 for (wanted, name) in [(false, "false"), (true, "true")] {
                     let is_it = |row: &usize| column.is_valid(*row) && bits.get(*row) == wanted;
-                    let count = (0..bits.len()).filter(is_it).count() as u64;
-                    if count > 0 {
-                        self.distinct.push(mix(u64::from(wanted)));
-                        self.frequent.add(name, count);
-                    }
+                    self.frequent.add(name, (0..bits.len()).filter(is_it).count() as u64);
                 }
             }
             Values::Double(_) | Values::Integer(_) => {}

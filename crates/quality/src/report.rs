@@ -2,7 +2,13 @@
 
 use acgs_statistics::surely::Rate;
 
-use crate::{expected::Worth, pane::Example, profile::ColumnProfile, rates::ColumnRates, score::ColumnScore};
+use crate::{
+    expected::Worth,
+    pane::Example,
+    profile::ColumnProfile,
+    rates::{ColumnRates, ExpectedRates},
+    score::ColumnScore,
+};
 
 /// Everything that was measured. Rates and scores are in [0, 1].
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +33,7 @@ pub struct Report {
     pub freshness_score: Option<f64>,
     /// 1 - outlier rate.
     pub outlier_score: f64,
-    /// How even the classes of the label are; `None` without a label of a few values.
+    /// Share of cells that are null.
     pub missing_value_rate: f64,
     /// Share of numbers beyond the fences.
     pub outlier_rate: f64,
@@ -89,9 +95,11 @@ pub struct ColumnReport {
     /// What came, as rates.
     pub found: ColumnRates,
     /// What is expected; `None` without a reference of it.
-    pub expected: Option<ColumnRates>,
+    pub expected: Option<ExpectedRates>,
     /// What its rows are worth beside independent ones.
     pub worth: Worth,
+    /// Whether it is the label.
+    pub is_label: bool,
     /// Whether absent cells are invalid.
     pub required: bool,
     /// What values are like.
@@ -109,4 +117,6 @@ pub struct Freshness {
     pub horizon_ms: i64,
     /// Whether it enters the overall score: rows of a window are as old as it is.
     pub counts: bool,
+    /// Whether all rows are of one key.
+    pub keyed: bool,
 }

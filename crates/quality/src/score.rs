@@ -7,7 +7,11 @@
 use acgs_columns::{Field, Role};
 use acgs_statistics::surely::Rate;
 
-use crate::{config::Config, expected::Worth, rates::ColumnRates};
+use crate::{
+    config::Config,
+    expected::Worth,
+    rates::{ColumnRates, Counted, ExpectedRates, Then},
+};
 
 /// What a column that never changes scores where nobody knows that it ever did.
 const CONSTANT: f64 = 0.9;
@@ -31,6 +35,8 @@ pub struct ColumnScore {
     pub consistency: f64,
     /// All of it.
     pub score: f64,
+    /// All of it but what may be empty by nature, where nobody knows.
+    pub sure_score: f64,
     /// Whether it used to change and does no more.
     pub is_lost_constant: bool,
     /// Whether it enters the overall score.
@@ -38,12 +44,12 @@ pub struct ColumnScore {
 }
 
 /// The share that is left when what is expected is taken off; all of it where what came may be no more than that by chance.
-pub(crate) fn left(found: Rate, expected: Option<Rate>, worth: f64, alpha: f64) -> f64 {
-    let Some(then) = expected else { return 1.0 - found.share() };
-    if !found.worth(worth).is_surely_above(then, alpha) {
-        return 1.0;
+pub(crate) fn left(found: Rate, then: Then, worth: f64, alpha: f64) -> f64 {
+    match (then, then.is_surely_below(found.worth(worth), alpha)) {
+        (Then::Unknown, _) => 1.0 - found.share(),
+        (_, Some(true)) => ((1.0 - found.share()) / (1.0 - then.share().unwrap_or(0.0))).clamp(0.0, 1.0),
+        _ => 1.0,
     }
-    ((1.0 - found.share()) / (1.0 - then.share())).clamp(0.0, 1.0)
 }
 
 impl ColumnScore {
@@ -53,43 +59,47 @@ impl ColumnScore {
         config: &Config,
         field: &Field,
         found: &ColumnRates,
-        (expected, worth, alpha): (Option<&ColumnRates>, &Worth, f64),
+        (expected, worth, alpha): (Option<&ExpectedRates>, &Worth, f64),
         is_constant: bool,
     ) -> Self {
-        let of = |rate: fn(&ColumnRates) -> Rate, worth| left(rate(found), expected.map(rate), worth, alpha);
-        let completeness = of(|rates| rates.absent, worth.absent);
+        let then = |counted| expected.map_or(Then::Unknown, |expected| expected.of(counted));
+        let of = |counted| left(found.of(counted), then(counted), worth.of(counted), alpha);
+        let is_label = field.role == Role::Label;
+        // A label that has not come yet is late, not missing.
+        let completeness = if is_label { 1.0 } else { of(Counted::Absent) };
         let is_constant = is_constant && found.repeats.rows >= CONSTANT_VALUES_MIN;
+        let repeats = expected.and_then(|expected| expected.repeats);
         let is_lost_constant =
-            is_constant && expected.is_some_and(|expected| used_to_change(expected, found.repeats.rows));
-        let consistency = match (is_constant, is_lost_constant, expected) {
-            (_, true, _) if field.role == Role::Label => CONSTANT_LABEL,
-            (_, true, _) => 0.0,
-            (true, false, None) => CONSTANT,
-            _ => of(|rates| rates.stuck, worth.runs),
+            is_constant && repeats.is_some_and(|repeats| used_to_change(repeats, found.repeats.rows));
+        let consistency = match (is_constant, is_lost_constant) {
+            (true, true) if is_label => CONSTANT_LABEL,
+            (true, true) => 0.0,
+            (true, false) if expected.is_none() => CONSTANT,
+            _ => of(Counted::Stuck),
         };
-        let (validity, accuracy) =
-            (of(|rates| rates.invalid, worth.values), of(|rates| rates.outliers, worth.values));
-        // Where there is no value, the others are about none.
+        let (validity, accuracy) = (of(Counted::Invalid), of(Counted::Outliers));
         let has_values = found.absent.events < found.absent.rows;
-        let score = completeness.powf(config.completeness_weight)
-            * validity.powf(config.validity_weight)
+        let others = validity.powf(config.validity_weight)
             * accuracy.powf(config.outlier_weight)
             * consistency.powf(config.consistency_weight);
+        let complete = completeness.powf(config.completeness_weight);
+        // Where nobody knows what to expect, cells may be empty by nature, but not all of them.
+        let may_be_empty = then(Counted::Absent) == Then::Unknown && !field.required && has_values;
         Self {
             completeness,
             validity,
             accuracy,
             consistency: if has_values { consistency } else { 1.0 },
-            score,
+            score: complete * others,
+            sure_score: if may_be_empty { others } else { complete * others },
             is_lost_constant,
-            // A label may be late.
-            counts: field.role != Role::Label || has_values,
+            counts: !is_label || has_values,
         }
     }
 }
 
 /// Whether so many values that are all the same are surely unlike what came before.
-fn used_to_change(expected: &ColumnRates, values: f64) -> bool {
-    let chance = (expected.repeats.events + 1.0) / (expected.repeats.rows + 2.0);
+fn used_to_change(repeats: Rate, values: f64) -> bool {
+    let chance = (repeats.events + 1.0) / (repeats.rows + 2.0);
     (values - 1.0) * chance.min(1.0).ln() < CONSTANT_CHANCE.ln()
 }

@@ -149,7 +149,7 @@ impl QualityService {
     ) -> (Report, Vec<Finding>, String) {
         let now_ms = self.clock.now_ms();
         let horizon_ms = self.config.freshness_horizon_ms;
-        let freshness = Freshness { until_ms: now_ms, horizon_ms, counts: true };
+        let freshness = Freshness { until_ms: now_ms, horizon_ms, counts: true, keyed: false };
         let report = measure::report(&self.config, schema, pane, None, freshness);
         let findings = findings::findings(&self.config, &report);
         let assessment_id = text::unique_id("qa-", now_ms);

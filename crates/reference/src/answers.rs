@@ -211,7 +211,13 @@ impl Answers {
         fractions.is_some()
             && self.right.take_back(&other.right, true)
             && self.errors.take_back(&other.errors)
-            && self.classes.take_back(&other.classes)
+            && {
+                // Classes beyond those that are counted apart may be in one part by name and in another not.
+                if !self.classes.take_back(&other.classes) {
+                    self.classes = ClassCounts::default();
+                }
+                true
+            }
     }
 
     /// Predictions with labels.

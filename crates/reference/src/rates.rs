@@ -2,12 +2,9 @@
 //! know thresholds.
 
 use acgs_columns::{Field, RecordBatch, Role, Schema, numbers::numbers};
-use acgs_statistics::{distinct::Repeats, sketch::LogHistogram};
+use acgs_statistics::{distinct::Repeats, frequent::Distinct};
 
-use crate::{
-    runs::Runs,
-    soundness::{Soundness, is_numeric, push_ids, push_rows},
-};
+use crate::soundness::{Soundness, is_numeric, push_distinct, push_ids, push_rows};
 
 /// Share of numbers at either end that fences are drawn from.
 const END_SHARE: f64 = 0.001;
@@ -17,8 +14,8 @@ const FEW: usize = 100;
 const BEYOND: f64 = 2.0;
 /// What a sketch may be off by, with room.
 const SKETCH_ERROR: f64 = 0.01;
-/// Different magnitudes of numbers from which on whole rows are not the same by chance.
-const MAGNITUDES_MIN: usize = 64;
+/// Share of rows that may be the same by chance.
+const CHANCE_REPEATS: f64 = 0.001;
 
 /// Where numbers are beyond nearly all, and how many are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +46,8 @@ pub struct FieldRates {
 pub struct Rates {
     /// In the schema's order.
     pub fields: Vec<FieldRates>,
+    /// Whether rows were in order of event time, so that runs are runs in time.
+    pub in_order: bool,
     /// Rows whose id repeats, or without ids rows that are the same, of how many; `None` where rows may be the same by nature.
     pub repeated: Option<(u64, u64)>,
 }
@@ -64,31 +63,43 @@ impl Rates {
     pub(crate) fn measure(schema: &Schema, batches: &[RecordBatch]) -> Self {
         let judged = |(_, field): &(usize, &Field)| field.role != Role::Timestamp;
         let mut fields = Vec::new();
-        let mut tell_apart = false;
+        let row_count: u64 = batches.iter().map(|batch| batch.rows() as u64).sum();
+        let mut distinct = Vec::new();
         for (place, field) in schema.fields().iter().enumerate().filter(judged) {
-            let (mut soundness, mut sketch, mut values) =
-                (Soundness::default(), LogHistogram::default(), Vec::new());
+            let (mut soundness, mut of_column, mut values) =
+                (Soundness::default(), Distinct::default(), Vec::new());
             for batch in batches {
                 let column = &batch.columns()[place];
                 soundness.push(field, column, batch.rows());
+                push_distinct(&mut of_column, column);
                 if is_numeric(field)
                     && let Some(found) = numbers(column)
                 {
-                    sketch.push_slice(&found.finite);
                     values.extend_from_slice(&found.finite);
                 }
             }
-            tell_apart |= tells_rows_apart(&soundness.runs, &sketch);
+            distinct.push(of_column.count().0);
             fields.push(FieldRates { name: field.name.clone(), soundness, fences: fences(values) });
         }
-        Self { fields, repeated: repeated(schema, batches, tell_apart) }
+        let tell_apart = tells_rows_apart(&distinct, row_count);
+        Self { fields, in_order: in_order(schema, batches), repeated: repeated(schema, batches, tell_apart) }
     }
 }
 
-/// Whether numbers are so many different ones that rows with all cells the same are the same row.
+/// Whether columns have so many different values each that so many rows are not the same by chance: of as many kinds of rows as there could be,
+/// fewer than one in a thousand would come twice.
 #[must_use]
-pub fn tells_rows_apart(runs: &Runs, sketch: &LogHistogram) -> bool {
-    runs.is_fractional() && sketch.magnitudes() > MAGNITUDES_MIN
+pub fn tells_rows_apart(distinct: &[u64], rows: u64) -> bool {
+    let ln_kinds: f64 = distinct.iter().map(|count| (*count).max(1) as f64).map(f64::ln).sum();
+    ln_kinds > (rows.max(1) as f64 / (2.0 * CHANCE_REPEATS)).ln()
+}
+
+fn in_order(schema: &Schema, batches: &[RecordBatch]) -> bool {
+    let Some(place) = schema.index_of_role(Role::Timestamp) else { return false };
+    let times = batches
+        .iter()
+        .flat_map(|batch| (0..batch.rows()).filter_map(move |row| batch.columns()[place].integer(row)));
+    times.is_sorted()
 }
 
 fn repeated(schema: &Schema, batches: &[RecordBatch], tell_apart: bool) -> Option<(u64, u64)> {
@@ -135,6 +146,8 @@ mod tests {
         let zeros: Vec<f64> = (0..1_000).map(|row| if row % 3 == 0 { f64::from(row) } else { 0.0 }).collect();
         let found = fences(zeros).unwrap();
         assert!(found.lower.abs() < 1e-12 && found.beyond == 0 && found.upper > 1_400.0, "{found:?}");
+        assert!(tells_rows_apart(&[1_000, 600], 1_000) && !tells_rows_apart(&[5_000], 1_000));
+        assert!(tells_rows_apart(&[100, 100, 100, 3, 2], 1_000) && !tells_rows_apart(&[], 1));
         assert_eq!(fences(vec![2.0; 10]).map(|it| it.beyond), Some(0));
         let mut absurd: Vec<f64> = (0..200).map(f64::from).collect();
         absurd[77] = 1e25;

@@ -1,5 +1,6 @@
 //! How sound a reference was, from and to its message. It must not know what is judged by it.
 
+use acgs_columns::schema::FIELDS_MAX;
 use acgs_contracts::drift::v1 as proto;
 use acgs_vocabulary::Problem;
 
@@ -34,6 +35,7 @@ pub(crate) fn to_proto(rates: &Rates) -> proto::Rates {
     };
     proto::Rates {
         fields: rates.fields.iter().map(field).collect(),
+        in_order: rates.in_order,
         repeated_count: rates.repeated.map(|(repeated, _)| repeated),
         repeatable_count: rates.repeated.map_or(0, |(_, all)| all),
     }
@@ -45,6 +47,9 @@ pub(crate) fn to_proto(rates: &Rates) -> proto::Rates {
 /// `BAD_REFERENCE`.
 pub(crate) fn decode(message: proto::Rates) -> Result<Rates, Problem> {
     let bad = |what: &str| Problem::field("reference.rates", "BAD_REFERENCE", what);
+    if message.fields.len() > FIELDS_MAX {
+        return Err(bad("has more fields than a schema"));
+    }
     let field = |it: proto::FieldRates| {
         let cells = CellCounts {
             rows: it.row_count,
@@ -73,5 +78,10 @@ pub(crate) fn decode(message: proto::Rates) -> Result<Rates, Problem> {
     if repeated.is_some_and(|(repeated, all)| repeated > all || all > ROWS_MAX) {
         return Err(bad("has more repeated rows than rows"));
     }
-    Ok(Rates { fields: fields.ok_or_else(|| bad("has a field with counts that cannot be"))?, repeated })
+    let in_order = message.in_order;
+    Ok(Rates {
+        in_order,
+        fields: fields.ok_or_else(|| bad("has a field with counts that cannot be"))?,
+        repeated,
+    })
 }

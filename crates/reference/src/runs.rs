@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 pub const RUN_MIN: u64 = 20;
 /// Chance of a run by chance below which it is none: it is stuck.
 const RUN_CHANCE: f64 = 1e-6;
-/// One of so many numbers is looked at for whether it is a whole one.
-const FRACTION_STEP: usize = 8;
 
 /// How often a value is the one before it. Panes are merged as if nothing came between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,8 +25,6 @@ pub struct Runs {
     long_runs: u64,
     /// Of those, values other than zero: nothing happens more often than one thing.
     long_rows_not_zero: u64,
-    /// Numbers that are no whole ones, about.
-    pub(crate) fractions: u64,
     /// Whether values have changed at all.
     varied: bool,
 }
@@ -38,7 +34,7 @@ impl Runs {
     #[must_use]
     pub fn of_reference(values: u64, repeats: u64, long_rows: u64, long_runs: u64) -> Self {
         // Values have changed unless each but the first is the one before.
-        let varied = repeats + 1 < values;
+        let varied = repeats.saturating_add(1) < values;
         Self { values, repeats, long_rows, long_runs, varied, ..Self::default() }
     }
 
@@ -66,9 +62,6 @@ impl Runs {
     pub(crate) fn push_numbers(&mut self, values: &[f64]) {
         let bits = |value: &f64| value.to_bits();
         let Some((first, last)) = values.first().map(bits).zip(values.last().map(bits)) else { return };
-        // Some of them tell what most are.
-        let of_some = values.iter().step_by(FRACTION_STEP).filter(|value| is_fraction(**value)).count();
-        self.fractions += ((of_some * FRACTION_STEP) as u64).min(values.len() as u64);
         let repeats: u64 = values.windows(2).map(|pair| u64::from(bits(&pair[0]) == bits(&pair[1]))).sum();
         if repeats > 0 || self.last == Some(first) {
             values.iter().for_each(|value| self.push(value.to_bits(), *value == 0.0));
@@ -92,7 +85,6 @@ impl Runs {
         self.long_rows += other.long_rows;
         self.long_runs += other.long_runs;
         self.long_rows_not_zero += other.long_rows_not_zero;
-        self.fractions += other.fractions;
     }
 
     /// Present values.
@@ -113,10 +105,10 @@ impl Runs {
         (self.long_rows, self.long_runs)
     }
 
-    /// Whether most numbers are no whole ones.
+    /// Rows of the longest run.
     #[must_use]
-    pub fn is_fractional(&self) -> bool {
-        self.fractions * 2 > self.values
+    pub fn longest(&self) -> u64 {
+        self.longest
     }
 
     /// Whether there are values, and all are the same.
@@ -139,15 +131,10 @@ impl Runs {
     }
 
     pub(crate) fn is_sound(&self) -> bool {
-        let parts = [self.repeats, self.longest, self.long_rows, self.fractions];
+        let parts = [self.repeats, self.longest, self.long_rows];
         parts.iter().all(|part| *part <= self.values)
             && self.long_rows_not_zero <= self.long_rows
             && self.long_runs.saturating_mul(RUN_MIN) <= self.long_rows
             && self.length <= self.values
     }
-}
-
-/// Whether a number is no whole one; those beyond 2^63 are.
-pub(crate) fn is_fraction(value: f64) -> bool {
-    (value as i64) as f64 != value && value.abs() < 9.2e18
 }

@@ -223,6 +223,12 @@ impl FieldSlices {
         }
     }
 
+    /// Whether further values are counted together.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.values.len() >= VALUES_MAX
+    }
+
     /// By value, and of all further values, which have none.
     pub fn all(&self) -> impl Iterator<Item = (Option<&str>, &SliceLosses)> {
         self.values.iter().map(|(value, losses)| (Some(value.as_str()), losses)).chain([(None, &self.others)])

@@ -1,15 +1,20 @@
 //! What is wrong with the cells of columns, and with rows, as far as cells and rows themselves tell: absent, blank, not finite, out of range, stuck,
 //! repeated. Judges count it of what comes, references keep it of what was. It must not know thresholds.
 
+use std::{collections::HashMap, sync::Arc};
+
 use acgs_columns::{Column, Field, Kind, RecordBatch, Role, Scale, Values};
 use acgs_statistics::{
     distinct::{Repeats, hash_text, mix},
+    frequent::Distinct,
     score::ROUNDING,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::runs::{Runs, is_fraction};
+use crate::runs::Runs;
 
+/// Most rows of one column.
+const ROWS_MAX: u64 = 1 << 48;
 /// Stands for an absent cell in the hash of a row.
 const ABSENT: u64 = 0x6a09_e667_f3bc_c908;
 
@@ -68,7 +73,8 @@ impl Soundness {
         let nulls = column.null_count();
         self.cells.rows += rows as u64;
         self.cells.missing += nulls as u64;
-        let of_each = matches!(field.role, Role::Id | Role::Timestamp);
+        // A key is the same in all rows of its windows.
+        let of_each = matches!(field.role, Role::Id | Role::Timestamp | Role::Key);
         match &column.values {
             Values::Double(values) => {
                 let (from, to) = ends(field);
@@ -84,7 +90,6 @@ impl Soundness {
                     }
                     if value.is_finite() {
                         self.cells.out_of_range += u64::from(*value < from || *value > to);
-                        self.runs.fractions += u64::from(is_fraction(*value));
                         self.runs.push(value.to_bits(), *value == 0.0);
                     } else {
                         self.cells.not_finite += 1;
@@ -101,16 +106,16 @@ impl Soundness {
                     }
                 }
             }
-            Values::Text { codes, dictionary } if !of_each => {
-                let blank: Vec<bool> = dictionary.iter().map(|text| text.trim().is_empty()).collect();
-                let hashes: Vec<u64> = dictionary.iter().map(|text| hash_text(text)).collect();
+            Values::Text { codes, dictionary } if !of_each || field.role == Role::Key => {
+                let words = Words::of(codes, dictionary);
                 for (row, code) in codes.iter().enumerate() {
                     if nulls == 0 || column.is_valid(row) {
-                        if blank[*code as usize] {
+                        let (hash, is_blank) = words.get(*code);
+                        if is_blank {
                             self.cells.blank += 1;
-                        } else {
+                        } else if field.role != Role::Key {
                             // Words repeat as they like.
-                            self.runs.push(hashes[*code as usize], true);
+                            self.runs.push(hash, true);
                         }
                     }
                 }
@@ -139,8 +144,9 @@ impl Soundness {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let CellCounts { rows, missing, blank, not_finite, out_of_range, misfits } = self.cells;
-        let parts = [missing, blank, not_finite, out_of_range, misfits, self.runs.values()];
-        parts.iter().all(|part| *part <= rows) && self.runs.is_sound()
+        let parts = [missing, blank, not_finite, out_of_range, misfits];
+        let sum = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(*part));
+        rows <= ROWS_MAX && sum <= rows && self.runs.values() <= rows && self.runs.is_sound()
     }
 }
 
@@ -169,26 +175,77 @@ fn ends(field: &Field) -> (f64, f64) {
     (minimum.unwrap_or(f64::NEG_INFINITY), maximum.unwrap_or(f64::INFINITY))
 }
 
-/// Adds the hashes of whole rows that have any number with a fraction: others may be the same by nature.
+/// Adds the hashes of whole rows.
 pub fn push_rows(into: &mut Repeats, rows: &RecordBatch) {
     let mut hashes = vec![0_u64; rows.rows()];
-    let mut tells = vec![false; rows.rows()];
     for column in rows.columns() {
         match &column.values {
-            Values::Double(values) => {
-                add(&mut hashes, column, |row| values[row].to_bits());
-                let is_told = |row: usize| is_fraction(values[row]) && column.is_valid(row);
-                tells.iter_mut().enumerate().for_each(|(row, tells)| *tells |= is_told(row));
-            }
+            Values::Double(values) => add(&mut hashes, column, |row| values[row].to_bits()),
             Values::Integer(values) => add(&mut hashes, column, |row| values[row] as u64),
             Values::Boolean(bits) => add(&mut hashes, column, |row| u64::from(bits.get(row))),
             Values::Text { codes, dictionary } => {
-                let of: Vec<u64> = dictionary.iter().map(|text| hash_text(text)).collect();
-                add(&mut hashes, column, |row| of[codes[row] as usize]);
+                let words = Words::of(codes, dictionary);
+                add(&mut hashes, column, |row| words.get(codes[row]).0);
             }
         }
     }
-    hashes.iter().zip(tells).filter(|(_, tells)| *tells).for_each(|(hash, _)| into.push(*hash));
+    hashes.iter().for_each(|hash| into.push(*hash));
+}
+
+/// Adds the different values of a column.
+pub fn push_distinct(into: &mut Distinct, column: &Column) {
+    let all = column.null_count() == 0;
+    let is_there = |row: usize| all || column.is_valid(row);
+    match &column.values {
+        Values::Double(values) => {
+            for (row, value) in values.iter().enumerate() {
+                if value.is_finite() && is_there(row) {
+                    into.push(mix((value + 0.0).to_bits()));
+                }
+            }
+        }
+        Values::Integer(values) => {
+            for (row, value) in values.iter().enumerate() {
+                if is_there(row) {
+                    into.push(mix(*value as u64));
+                }
+            }
+        }
+        Values::Boolean(bits) => (0..bits.len()).filter(|row| is_there(*row)).for_each(|row| {
+            into.push(mix(u64::from(bits.get(row))));
+        }),
+        Values::Text { codes, dictionary } => {
+            let words = Words::of(codes, dictionary);
+            for (row, code) in codes.iter().enumerate() {
+                if is_there(row) {
+                    into.push(words.get(*code).0);
+                }
+            }
+        }
+    }
+}
+
+/// Hashes of the words of a dictionary, and whether they are blank: of those that rows have, where a dictionary is shared by many more.
+enum Words {
+    All(Vec<(u64, bool)>),
+    Used(HashMap<u32, (u64, bool)>),
+}
+
+impl Words {
+    fn of(codes: &[u32], dictionary: &[Arc<str>]) -> Self {
+        let word = |text: &Arc<str>| (hash_text(text), text.trim().is_empty());
+        if dictionary.len() <= codes.len() {
+            return Self::All(dictionary.iter().map(word).collect());
+        }
+        Self::Used(codes.iter().map(|code| (*code, word(&dictionary[*code as usize]))).collect())
+    }
+
+    fn get(&self, code: u32) -> (u64, bool) {
+        match self {
+            Self::All(words) => words[code as usize],
+            Self::Used(words) => words.get(&code).copied().unwrap_or_default(),
+        }
+    }
 }
 
 fn add(hashes: &mut [u64], column: &Column, value: impl Fn(usize) -> u64) {
@@ -214,8 +271,6 @@ pub fn push_ids(into: &mut Repeats, column: &Column, rows: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use acgs_columns::{Cell, Schema, builder::BatchBuilder};
 
     use super::*;
@@ -235,7 +290,7 @@ mod tests {
     fn a_stuck_sensor_is_told_from_what_repeats_by_nature() {
         let noise = |row: u64| (mix(row) % 10_007) as f64 / 7.0;
         let stuck = of((0..1_000).map(|row| if row < 200 { noise(row) } else { 3.25 })).runs;
-        assert_eq!((stuck.stuck(), stuck.is_constant(), stuck.is_fractional()), (800, false, true));
+        assert_eq!((stuck.stuck(), stuck.is_constant(), stuck.longest()), (800, false, 800));
         let zeros = of((0..1_000).map(|row| if mix(row).is_multiple_of(5) { noise(row) } else { 0.0 })).runs;
         assert_eq!(zeros.stuck(), 0, "nothing happens by nature");
         let few = of((0..1_000).map(|row| if mix(row).is_multiple_of(5) { 2.0 } else { 1.0 })).runs;

@@ -124,6 +124,10 @@ impl Moments {
             let mean = self.mean + (self.mean - other.mean) * (theirs / own);
             let delta = other.mean - mean;
             let m2 = self.m2 - other.m2 - delta * delta * own * theirs / all;
+            if m2 < -LOST.sqrt() * self.m2.max(f64::MIN_POSITIVE) {
+                // What is taken varies more than all did.
+                return false;
+            }
             let is_lost = !bounded && (!m2.is_finite() || m2 < self.m2 * LOST);
             self.m2 = if is_lost { f64::INFINITY } else { m2.max(0.0) };
             self.mean = mean.max(self.minimum).min(self.maximum);

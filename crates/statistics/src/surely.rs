@@ -18,7 +18,7 @@ impl Rate {
     /// Of counts.
     #[must_use]
     pub fn of(events: u64, rows: u64) -> Self {
-        Self { events: events as f64, rows: rows as f64 }
+        Self { events: events.min(rows) as f64, rows: rows as f64 }
     }
 
     /// The share of rows; 0 without any.

@@ -82,7 +82,7 @@ fn measured(rows: &[Row], reference: bool) -> (Report, Vec<acgs_vocabulary::Find
     let mut pane = QualityPane::new(batch.schema());
     pane.push(&batch);
     let config = super::tests::config();
-    let freshness = Freshness { until_ms: NOW_MS, horizon_ms: DAY_MS, counts: true };
+    let freshness = Freshness { until_ms: NOW_MS, horizon_ms: DAY_MS, counts: true, keyed: false };
     let report = measure::report(&config, batch.schema(), &pane, expected.as_ref(), freshness);
     let findings = findings(&config, &report);
     (report, findings)
@@ -160,6 +160,128 @@ fn said(findings: &[acgs_vocabulary::Finding]) -> String {
     };
     let names: Vec<String> = grave.map(name).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// The findings graver than a note, and the score, of a window of these rows beside a frozen reference.
+fn judged(reference: Option<&RecordBatch>, rows: &RecordBatch, keyed: bool) -> (Vec<String>, f64) {
+    let expected = reference.and_then(|reference| {
+        Expected::of(&freeze(reference.schema(), std::slice::from_ref(reference), 0), rows.schema())
+    });
+    let mut pane = QualityPane::new(rows.schema());
+    pane.push(rows);
+    let config = super::tests::config();
+    let freshness = Freshness { until_ms: NOW_MS, horizon_ms: DAY_MS, counts: false, keyed };
+    let report = measure::report(&config, rows.schema(), &pane, expected.as_ref(), freshness);
+    let grave = findings(&config, &report).into_iter().filter(|finding| finding.severity > Severity::Low);
+    (grave.map(|finding| format!("{} {}", finding.rule, finding.subject)).collect(), report.overall_score)
+}
+
+fn table(fields: Vec<Field>, rows: impl Iterator<Item = Vec<Cell<'static>>>) -> RecordBatch {
+    let mut builder = BatchBuilder::new(Arc::new(Schema::new(fields).unwrap()));
+    rows.for_each(|row| builder.push(&row).unwrap());
+    builder.finish().unwrap()
+}
+
+#[test]
+fn what_is_by_nature_is_no_fault() {
+    let number = |row: i64| Cell::Number(row as f64 * 0.618_034 % 1.0);
+    let field = |name: &str, kind, role| Field::new(name, kind, role);
+    let ts = || field("ts", Kind::Timestamp, Role::Timestamp);
+    let x = || field("x", Kind::Double, Role::Feature);
+    // A key is the same in each of its windows, and so may be what is of it; a reference has all keys.
+    let of_keys = |keys: i64, rows: i64| {
+        let fields =
+            vec![ts(), field("shop", Kind::Int64, Role::Key), field("city", Kind::Int64, Role::Feature), x()];
+        let cell = |row: i64| if row % keys == 0 { Cell::Null } else { number(row) };
+        table(
+            fields,
+            (0..rows).map(move |row| {
+                vec![
+                    Cell::Integer(row * 1_000),
+                    Cell::Integer(row % keys),
+                    Cell::Integer(row % keys / 2),
+                    cell(row),
+                ]
+            }),
+        )
+    };
+    let (said, score) = judged(Some(&of_keys(10, 5_000)), &of_keys(1, 500), true);
+    assert!(said.is_empty() && score > 0.99, "{said:?} {score}: nulls, too, may be of a key");
+    // A shuffled training set repeats no hour; a window of an hour has one.
+    let hours = |shuffled: bool, rows: i64| {
+        let fields = vec![ts(), field("hour", Kind::Int64, Role::Feature), x()];
+        table(
+            fields,
+            (0..rows).map(move |row| {
+                let row = if shuffled { row * 7_919 % rows } else { row };
+                vec![Cell::Integer(row * 3_600), Cell::Integer(row / 1_000 % 24), number(row)]
+            }),
+        )
+    };
+    let (said, score) = judged(Some(&hours(true, 24_000)), &hours(false, 1_000), false);
+    assert!(said.is_empty() && score > 0.9, "{said:?} {score}");
+    // Nobody knows that most of a column may be empty; labels may be late.
+    let with_note = |role, empty: bool| {
+        let mut fields: Vec<Field> =
+            (0..12).map(|column| field(&format!("x{column}"), Kind::Double, Role::Feature)).collect();
+        fields.push(field("note", Kind::Double, role));
+        let row = move |row: i64| {
+            let mut cells: Vec<Cell<'static>> = (0..12).map(|column| number(row * 13 + column)).collect();
+            cells.push(if empty && row % 10 > 0 { Cell::Null } else { number(row * 7) });
+            cells
+        };
+        table(fields, (0..1_000).map(row))
+    };
+    for (role, reference) in [(Role::Feature, None), (Role::Label, None), (Role::Label, Some(()))] {
+        let reference = reference.map(|()| with_note(role, false));
+        let (said, score) = judged(reference.as_ref(), &with_note(role, true), false);
+        assert!(said.is_empty() && score > 0.9, "{role:?}: {said:?} {score}");
+    }
+    // Prices of two decimals are the same by chance.
+    let prices = |rows: i64| {
+        table(
+            vec![field("price", Kind::Double, Role::Feature)],
+            (0..rows).map(|row| {
+                vec![Cell::Number(1.0 + (row * 7_919 % 4_999 * (row % 7 + 1) % 4_900) as f64 / 100.0)]
+            }),
+        )
+    };
+    for rows in [1_000, 20_000] {
+        let (said, score) = judged(None, &prices(rows), false);
+        assert!(said.is_empty() && score > 0.9, "{rows}: {said:?} {score}");
+    }
+}
+
+#[test]
+fn what_must_be_there_is_missed() {
+    let fields = |required: bool| {
+        let age = Field { required, ..Field::new("age", Kind::Double, Role::Feature) };
+        vec![Field::new("x", Kind::Double, Role::Feature), age]
+    };
+    let rows = |required: bool, empty_of_ten: i64| {
+        table(
+            fields(required),
+            (0..500).map(move |row| {
+                let value = Cell::Number(row as f64 * 0.618_034 % 1.0);
+                vec![value, if row % 10 < empty_of_ten { Cell::Null } else { value }]
+            }),
+        )
+    };
+    for required in [true, false] {
+        for reference in [Some(rows(required, 0)), None] {
+            let (said, score) = judged(reference.as_ref(), &rows(required, 10), false);
+            assert!(said.contains(&"field_missing_values age".to_owned()) && score < 0.6, "{said:?} {score}");
+        }
+    }
+    let (said, score) = judged(Some(&rows(true, 0)), &rows(true, 3), false);
+    assert!(said.contains(&"field_missing_values age".to_owned()) && score < 0.8, "{said:?} {score}");
+    // Of a column without any value the reference knows nothing: garbage in it is garbage.
+    let garbage = table(
+        fields(false),
+        (0..500).map(|row| vec![Cell::Number(row as f64 / 7.0), Cell::Number(f64::NAN)]),
+    );
+    let (said, score) = judged(Some(&rows(false, 10)), &garbage, false);
+    assert!(said.contains(&"field_invalid_values age".to_owned()) && score < 0.6, "{said:?} {score}");
 }
 
 #[test]

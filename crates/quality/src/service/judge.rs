@@ -95,7 +95,8 @@ impl Assessor for QualityAssessor {
         window: &Window,
     ) -> Assessment {
         let horizon_ms = window.end_ms.saturating_sub(window.start_ms);
-        let freshness = Freshness { until_ms: window.end_ms, horizon_ms, counts: false };
+        let keyed = !window.key.is_empty();
+        let freshness = Freshness { until_ms: window.end_ms, horizon_ms, counts: false, keyed };
         let report = measure::report(&self.config, &plan.schema, pane, plan.expected.as_ref(), freshness);
         Assessment {
             status: VerdictStatus::Ok,

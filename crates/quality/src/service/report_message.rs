@@ -61,9 +61,9 @@ fn column(column: &ColumnReport) -> proto::ColumnQuality {
         stuck_count: column.stuck_count,
         is_constant: column.is_constant,
         score: column.score.score,
-        expected_missing_rate: column.expected.map(|it| it.absent.share()),
-        expected_invalid_rate: column.expected.map(|it| it.invalid.share()),
-        expected_outlier_rate: column.expected.map(|it| it.outliers.share()),
+        expected_missing_rate: column.expected.and_then(|it| it.absent.share()),
+        expected_invalid_rate: column.expected.and_then(|it| it.invalid.share()),
+        expected_outlier_rate: column.expected.and_then(|it| it.outliers.share()),
         skewness: column.profile.skewness,
         excess_kurtosis: column.profile.excess_kurtosis,
         quantiles: QUANTILES

@@ -7,6 +7,9 @@ use acgs_columns::{
     labels::{Coding, class},
 };
 
+/// Longest value by which losses are told, in bytes.
+const SLICE_BYTES_MAX: usize = 64;
+
 /// A label with what it labels; `None` where the sender left it out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
@@ -116,7 +119,16 @@ impl Carried {
             let cell = |place: Option<usize>| place.map_or(OwnedCell::Null, of);
             return Self::Usual { score: cell(places.score), prediction: cell(places.prediction) };
         }
-        Self::Many(places.many.iter().map(|place| of(*place)).collect())
+        // Longer values are counted with the others anyway.
+        let short = |cell: OwnedCell| match &cell {
+            OwnedCell::Text(text) if text.len() > SLICE_BYTES_MAX => OwnedCell::Null,
+            _ => cell,
+        };
+        let cell = |place: &usize| {
+            let is_output = [places.score, places.prediction].contains(&Some(*place));
+            if is_output { of(*place) } else { short(of(*place)) }
+        };
+        Self::Many(places.many.iter().map(cell).collect())
     }
 
     /// The cell of a field that is carried, the `number`th of them.
@@ -132,7 +144,10 @@ impl Carried {
 impl Waiting {
     /// Bytes that a row of such a stream holds beside itself, about.
     pub(super) fn heap_bytes(schema: &Schema) -> usize {
-        CarriedPlaces::of(schema).many.len() * size_of::<OwnedCell>()
+        let texts = schema.fields().iter().filter(|field| is_carried(field) && field.kind == Kind::Text);
+        // A dictionary is shared by the rows of a frame, which may be one.
+        let text_bytes = texts.count() * SLICE_BYTES_MAX;
+        CarriedPlaces::of(schema).many.len() * size_of::<OwnedCell>() + text_bytes
     }
 }
 

@@ -72,6 +72,8 @@ impl Windows {
             |piece: &&Piece| piece.of_labels && !piece.sealed && piece.first_start_ms == first_start_ms;
         let pane = match slice.pieces.iter().rev().find(open) {
             Some(piece) => piece.id,
+            // Labels that correct others open panes without rows of their own.
+            None if self.panes >= self.limits.panes_max => return None,
             None => {
                 let id = self.next_pane;
                 slice.pieces.push(Piece { id, first_start_ms, sealed: false, of_labels: true });
