@@ -79,6 +79,7 @@ impl Rates {
                 }
             }
             distinct.push(of_column.count().0);
+            soundness.runs = soundness.runs.kept();
             fields.push(FieldRates { name: field.name.clone(), soundness, fences: fences(values) });
         }
         let tell_apart = tells_rows_apart(&distinct, row_count);

@@ -38,6 +38,12 @@ impl Runs {
         Self { values, repeats, long_rows, long_runs, varied, ..Self::default() }
     }
 
+    /// What of them a reference keeps.
+    #[must_use]
+    pub(crate) fn kept(&self) -> Self {
+        Self::of_reference(self.values, self.repeats, self.long_rows, self.long_runs)
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, bits: u64, is_zero: bool) {
         self.values += 1;
