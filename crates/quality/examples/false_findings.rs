@@ -42,6 +42,8 @@ enum Law {
     MissingTogether,
     /// Each is near the one before, and stays the same in one of three.
     Dependent,
+    /// Nothing at night: half of the hours are all 0.
+    Quiet,
 }
 
 /// What has become of the first column.
@@ -92,6 +94,8 @@ impl Source {
         let unit = self.draws.unit();
         match self.law {
             Law::Normal => Some(self.normal()),
+            Law::Quiet if self.time_ms.div_euclid(HOUR_MS).rem_euclid(24) >= 12 => Some(0.0),
+            Law::Quiet => Some(self.normal()),
             Law::Lognormal(deviation) => Some((deviation * self.normal()).exp()),
             Law::Student => Some(self.normal() / (-self.draws.unit().max(1e-300).ln()).sqrt()),
             Law::Pareto => Some(1.0 / unit.max(1e-12)),
@@ -195,7 +199,13 @@ fn still(
     let most = bound + 3.0 * (bound / all).sqrt();
     let share = beside as f64 / all;
     // A thousand rows have missing cells in two or three stretches: how those come together they cannot show.
-    let is_shown = law != Law::MissingTogether || reference >= 10_000;
+    // Nor has one of ten hours a night.
+    let has_a_day = reference / each >= 24;
+    let is_shown = match law {
+        Law::MissingTogether => reference >= 10_000,
+        Law::Quiet => has_a_day,
+        _ => true,
+    };
     let holds = share <= most || !is_shown;
     println!(
         "| {law:?} | {reference} | {each} | {all} | {:.3} | {:.3} | {} |",
@@ -250,6 +260,7 @@ fn main() -> ExitCode {
         Law::Missing,
         Law::MissingTogether,
         Law::Dependent,
+        Law::Quiet,
     ] {
         for sizes in [(1_000, 50), (10_000, 50), (10_000, 1_000)] {
             // A long table of long windows is a matter of hours.

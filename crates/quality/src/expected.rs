@@ -10,7 +10,21 @@ use acgs_reference::{
 };
 use acgs_statistics::surely::Rate;
 
-use crate::rates::{Counted, ExpectedRates, Then};
+use crate::rates::{Changes, Counted, ExpectedRates, Then};
+
+/// How many times as often rows may come as those of the reference for runs of one value to be as long.
+const DENSER_MAX: f64 = 1.5;
+
+/// How rows come, beside those of the reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Come {
+    /// How many times as often.
+    pub denser: f64,
+    /// Whether they are of one key.
+    pub keyed: bool,
+    /// Whether those were in order of event time.
+    pub in_order: bool,
+}
 
 /// What is expected of the rows of a schema.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +57,8 @@ pub struct ExpectedColumn {
     variation: [Vec<Variation>; 2],
     /// Rows of a long run of one value, and of how many runs the variance is as large as the mean.
     run_rows: f64,
+    /// Cells: absent, invalid, beyond the fences, in long runs.
+    cells: [u64; 4],
 }
 
 /// What rows of a column are worth beside independent ones, at most 1.
@@ -146,20 +162,30 @@ impl ExpectedColumn {
                 .map(|it| (it.lower, it.upper, Rate::of(it.beyond, it.count).worth(of_values))),
             variation,
             run_rows,
+            cells: [cells.absent(), cells.invalid(), rates.fences.map_or(0, |it| it.beyond), long_rows],
         }
     }
 
-    /// As rates: of a window of one key or of all rows, of a field whose cells must have a value or not; what repeats only where rows come as those of the
-    /// reference did.
+    /// As rates of rows that come so, of a field whose cells must have a value or not; what repeats in time only where that is known.
     #[must_use]
-    pub fn rates(&self, keyed: bool, required: bool, comes_alike: bool) -> ExpectedRates {
-        let of = |rate: Rate| Then::of(rate, keyed);
+    pub fn rates(&self, come: &Come, required: bool) -> ExpectedRates {
+        let of = |rate: Rate, cells: u64| Then::of(rate, cells, come.keyed);
+        let [absent, invalid, outliers, long_rows] = self.cells;
+        let in_time = come.in_order && !come.keyed;
+        let share = self.long_runs.share();
+        let changes =
+            Changes { repeats: self.repeats, long: (share, self.run_rows / 2.0), denser: come.denser };
         ExpectedRates {
-            absent: if required { Then::Never } else { of(self.absent) },
-            invalid: of(self.invalid),
-            outliers: self.outliers.map_or(Then::Unknown, |(.., rate)| of(rate)),
-            stuck: if comes_alike { of(self.long_runs) } else { Then::Unknown },
-            repeats: Some(self.repeats).filter(|rate| comes_alike && rate.rows > 0.0),
+            absent: if required { Then::Never } else { of(self.absent, absent) },
+            invalid: of(self.invalid, invalid),
+            outliers: self.outliers.map_or(Then::Unknown, |(.., rate)| of(rate, outliers)),
+            stuck: if in_time && come.denser <= DENSER_MAX {
+                of(self.long_runs, long_rows)
+            } else {
+                Then::Unknown
+            },
+            changes: (in_time && self.repeats.rows > 0.0).then_some(changes),
+            keyed: come.keyed,
         }
     }
 

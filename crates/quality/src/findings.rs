@@ -42,7 +42,7 @@ fn rules(config: &Config) -> [Rule; 4] {
         },
         Rule {
             name: "field_stuck",
-            what: "is the same value in a row",
+            what: "is in long runs of one value",
             counted: Counted::Stuck,
             alone: Some(config.stuck_rate_max),
         },
@@ -56,11 +56,11 @@ fn of_column(config: &Config, alpha: f64, column: &ColumnReport, rule: &Rule) ->
         return None;
     }
     let found = column.found.of(rule.counted);
-    let then = column.expected.map_or(Then::Unknown, |expected| expected.of(rule.counted));
+    let then = column.expected.map_or(Then::Unknown, |expected| expected.of(rule.counted).beside(found));
     let share = found.share();
     let worth = found.worth(column.worth.of(rule.counted));
     let (severity, threshold) = match (then, then.share()) {
-        (Then::ByKey, _) => return None,
+        (Then::ByKey(_), _) => return None,
         (_, Some(expected)) => {
             let threshold = expected + config.rate_tolerance;
             let surely = share > threshold && then.is_surely_below(worth, alpha) == Some(true);
@@ -72,8 +72,8 @@ fn of_column(config: &Config, alpha: f64, column: &ColumnReport, rule: &Rule) ->
     let (now, bound) = apart(share * 100.0, threshold * 100.0, 1);
     let then = match then {
         Then::Known(then) => format!("the reference had {:.1} %", then.share() * 100.0),
-        Then::Never => "and must not be".to_owned(),
-        Then::Unknown | Then::ByKey => format!("above {bound} %"),
+        Then::Never => "though it is required".to_owned(),
+        Then::Unknown | Then::ByKey(_) => format!("the bound is {bound} %"),
     };
     let described = format!("{now} % of {} {}, {then}{}", column.name, rule.what, examples(column, rule));
     Some(Finding {
@@ -145,39 +145,31 @@ pub fn findings(config: &Config, report: &Report) -> Vec<Finding> {
         |rule: &str| found.iter().any(|finding| finding.rule == rule && finding.severity > Severity::Low);
     let is_beside = report.columns.iter().any(|column| column.expected.is_some());
     let mut of_all = Vec::new();
-    let mut above = |rule: &str, of_column: &str, value: f64, threshold: f64, what: &str| {
-        if value > threshold && !is_beside && !of_columns(of_column) {
+    let sum = |counted: Counted| {
+        let counts = |column: &&ColumnReport| counted != Counted::Absent || !column.is_label;
+        let rates = report.columns.iter().filter(counts).map(|column| column.found.of(counted));
+        rates.fold(Rate::default(), |sum, rate| Rate {
+            events: sum.events + rate.events,
+            rows: sum.rows + rate.rows,
+        })
+    };
+    let mut above = |rule: &str, of_column: &str, counted: Counted, threshold: f64, what: &str| {
+        let rate = sum(counted);
+        let is_sure = rate.is_surely_beyond(threshold, config.alpha_alone());
+        if is_sure && !is_beside && !of_columns(of_column) {
+            let value = rate.share();
             let severity = if value > 2.0 * threshold { Severity::High } else { Severity::Medium };
             let (found_value, bound) = apart(value * 100.0, threshold * 100.0, 1);
-            of_all.push(table(
-                rule,
-                severity,
-                (value, threshold),
-                format!("{found_value} % {what}, above {bound} %"),
-            ));
+            let words = format!("{found_value} % {what}; the bound is {bound} %");
+            of_all.push(table(rule, severity, (value, threshold), words));
         }
     };
-    above(
-        "missing_values",
-        "field_missing_values",
-        report.missing_value_rate,
-        config.missing_rate_max,
-        "of cells are missing",
-    );
-    above(
-        "invalid_values",
-        "field_invalid_values",
-        1.0 - report.validity_score,
-        config.invalid_rate_max,
-        &format!("of present cells are invalid ({})", worst_invalid(report)),
-    );
-    above(
-        "outliers",
-        "field_outliers",
-        report.outlier_rate,
-        config.outlier_rate_max,
-        "of numbers are far outliers",
-    );
+    let (absent, invalid, outliers) = (Counted::Absent, Counted::Invalid, Counted::Outliers);
+    let (missing_max, invalid_max) = (config.missing_rate_max, config.invalid_rate_max);
+    above("missing_values", "field_missing_values", absent, missing_max, "of cells are missing");
+    let of_invalid = format!("of present cells are invalid ({})", worst_invalid(report));
+    above("invalid_values", "field_invalid_values", invalid, invalid_max, &of_invalid);
+    above("outliers", "field_outliers", outliers, config.outlier_rate_max, "of numbers are far outliers");
     found.extend(of_all);
     found.extend(duplicates(config, alpha, report));
     found.extend(times(config, report));
@@ -202,8 +194,8 @@ fn table(rule: &str, severity: Severity, (value, threshold): (f64, f64), descrip
 
 /// A column that used to change and does no more.
 fn constant(column: &ColumnReport) -> Option<Finding> {
-    let repeats = column.expected.filter(|_| column.score.is_lost_constant)?.repeats?;
-    let changed = 1.0 - repeats.share();
+    let changes = column.expected.filter(|_| column.score.is_lost_constant)?.changes?;
+    let changed = 1.0 - changes.repeats.share();
     Some(Finding {
         rule: "field_constant".into(),
         subject: column.name.clone(),
@@ -249,7 +241,8 @@ fn duplicates(config: &Config, alpha: f64, report: &Report) -> Option<Finding> {
         }
         None => {
             let threshold = config.duplicate_rate_max;
-            (share > threshold, threshold, format!("above {:.1} %", threshold * 100.0))
+            let surely = found.is_surely_beyond(threshold, config.alpha_alone());
+            (surely, threshold, format!("the bound is {:.1} %", threshold * 100.0))
         }
     };
     let severity = if share > 2.0 * threshold { Severity::High } else { Severity::Medium };
@@ -266,6 +259,12 @@ fn times(config: &Config, report: &Report) -> Vec<Finding> {
         let severity = if ahead > LOST { Severity::High } else { Severity::Medium };
         let words = format!("{:.1} % of event times are ahead of the clock", ahead * 100.0);
         found.push(table("future_times", severity, (ahead, bound), words));
+    }
+    let untimed = report.untimed_rate;
+    if untimed > bound {
+        let severity = if untimed > LOST { Severity::High } else { Severity::Medium };
+        let words = format!("{:.1} % of rows have no event time", untimed * 100.0);
+        found.push(table("missing_times", severity, (untimed, bound), words));
     }
     if let Some(score) = report.freshness_score.filter(|score| *score < config.freshness_score_min) {
         let (found_value, bound) = apart(score, config.freshness_score_min, 2);

@@ -6,7 +6,7 @@ use acgs_statistics::surely::Rate;
 
 use crate::{
     config::Config,
-    expected::{Expected, ExpectedColumn, Worth},
+    expected::{Come, Expected, ExpectedColumn, Worth},
     pane::{ColumnPane, QualityPane},
     rates::{ColumnRates, Then},
     report::{ColumnReport, Freshness, Report},
@@ -19,8 +19,6 @@ const FENCE_VALUES_MIN: u64 = 20;
 const TAIL: f64 = 0.1;
 /// How many times as far from the median as those they are.
 const TAIL_REACH: f64 = 5.0;
-/// How many times as often rows may come as those of the reference for values to repeat as often.
-const DENSER_MAX: f64 = 1.5;
 /// How far clocks may be ahead, in milliseconds.
 const AHEAD_MS: i64 = 300_000;
 
@@ -35,8 +33,8 @@ pub fn report(
 ) -> Report {
     let denser = expected.map_or(1.0, |expected| expected.denser(pane.row_count, pane.times()));
     let alpha = config.alpha(schema.fields().len());
-    let comes_alike = denser <= DENSER_MAX && expected.is_some_and(|it| it.in_order) && !freshness.keyed;
-    let come = Come { denser, keyed: freshness.keyed, comes_alike };
+    let in_order = expected.is_some_and(|it| it.in_order);
+    let come = Come { denser, keyed: freshness.keyed, in_order };
     let mut columns = Vec::new();
     let (mut cells, mut missing, mut invalid, mut present, mut numbers, mut outliers) = (0, 0, 0, 0, 0, 0);
     for (place, (field, column)) in schema.fields().iter().zip(&pane.columns).enumerate() {
@@ -80,6 +78,7 @@ pub fn report(
         freshness_ms: pane.newest_ms.map(|newest_ms| freshness.until_ms.saturating_sub(newest_ms).max(0)),
         age_median_ms: times.as_ref().and_then(|times| times.median_ms),
         future_rate: times.as_ref().map_or(0.0, |times| times.future_rate),
+        untimed_rate: untimed(schema, pane),
         columns,
         worth: expected.map_or(1.0, |expected| expected.worth(pane.row_count, denser)),
         expected_row_count: expected
@@ -102,12 +101,13 @@ fn column_report(
     let own_fences = || if is_numeric(field) { fences(config, column) } else { None };
     let fences =
         expected.and_then(|it| it.outliers).map(|(lower, upper, _)| (lower, upper)).or_else(own_fences);
-    let outlier_count = fences.map_or(0, |fences| outliers(field, column, fences));
     // A finite number may still be none that can be meant: it is told, and has no part in quantiles but its rank.
     let far_count = if is_numeric(field) { far_count(field, column) } else { 0 };
+    // One that cannot be meant is invalid, and no outlier beside.
+    let outlier_count = fences.map_or(0, |fences| outliers(field, column, fences)).saturating_sub(far_count);
     let number_count = column.moments.count();
     let present = cells.rows.saturating_sub(cells.absent());
-    let expected_rates = expected.map(|it| it.rates(come.keyed, field.required, come.comes_alike));
+    let expected_rates = expected.map(|it| it.rates(come, field.required));
     let stuck = match expected_rates.map(|it| it.stuck) {
         // That it never changes is told as that.
         _ if runs.is_constant() => 0,
@@ -154,14 +154,11 @@ fn column_report(
     }
 }
 
-/// How rows come, beside those of the reference.
-struct Come {
-    /// How many times as often.
-    denser: f64,
-    /// Whether they are of one key.
-    keyed: bool,
-    /// Whether so that runs of equal values are as long.
-    comes_alike: bool,
+/// Share of rows whose event time is missing, or no time.
+fn untimed(schema: &Schema, pane: &QualityPane) -> f64 {
+    let place = schema.index_of_role(Role::Timestamp);
+    let cells = place.and_then(|place| pane.columns.get(place)).map(|column| column.soundness.cells);
+    cells.map_or(0.0, |cells| share(cells.missing + cells.misfits, cells.rows))
 }
 
 /// How old rows are.
@@ -250,7 +247,7 @@ fn sum_up(config: &Config, report: &mut Report, alpha: f64, freshness_counts: bo
     let unique = left(report.duplicates, duplicates, report.worth, alpha).powf(config.uniqueness_weight);
     let fresh = if freshness_counts { report.freshness_score.unwrap_or(1.0) } else { 1.0 };
     // Times that are ahead are times that cannot be.
-    let sound_times = (1.0 - report.future_rate).powf(config.validity_weight);
+    let sound_times = ((1.0 - report.future_rate) * (1.0 - report.untimed_rate)).powf(config.validity_weight);
     let lowest = lowest.min(sound_times);
     report.overall_score =
         (column_mean + lowest) / 2.0 * unique * (1.0 - config.freshness_weight * (1.0 - fresh));

@@ -2,7 +2,7 @@
 
 use acgs_columns::{Cell, Column, Field, RecordBatch, Role, Schema, Values, numbers::numbers};
 use acgs_reference::{
-    rates::tells_rows_apart,
+    rates::{kinds, tells_rows_apart},
     soundness::{Soundness, is_numeric, push_ids, push_rows, range},
 };
 use acgs_statistics::{
@@ -142,7 +142,11 @@ impl QualityPane {
     /// Whether rows that are the same are one row: they have ids, or so many different values that others are not the same by chance.
     #[must_use]
     pub fn tells_rows_apart(&self, schema: &Schema) -> bool {
-        let distinct: Vec<u64> = self.columns.iter().map(|column| column.profile.distinct_count()).collect();
+        let distinct: Vec<u64> = self
+            .columns
+            .iter()
+            .map(|column| kinds(column.profile.distinct_count(), &column.soundness.runs))
+            .collect();
         schema.index_of_role(Role::Id).is_some() || tells_rows_apart(&distinct, self.row_count)
     }
 
@@ -203,11 +207,17 @@ impl ColumnPane {
     }
 }
 
+/// A number as text, of any size.
+pub(crate) fn written(number: f64) -> String {
+    let text = number.to_string();
+    if text.len() > EXAMPLE_CHARS_MAX { format!("{number:e}") } else { text }
+}
+
 /// A cell as text, not too long.
 fn short(cell: Cell<'_>) -> String {
     let text = match cell {
         Cell::Null => String::new(),
-        Cell::Number(number) => number.to_string(),
+        Cell::Number(number) => written(number),
         Cell::Integer(number) => number.to_string(),
         Cell::Boolean(value) => value.to_string(),
         Cell::Text(text) => text.to_owned(),

@@ -49,8 +49,8 @@ pub enum Then {
     /// Nobody knows.
     #[default]
     Unknown,
-    /// The reference has such cells, and which keys they are of is not known.
-    ByKey,
+    /// The reference has so many such cells, and which keys they are of is not known.
+    ByKey(u64),
     /// What the reference had.
     Known(Rate),
     /// None at all.
@@ -58,13 +58,22 @@ pub enum Then {
 }
 
 impl Then {
-    /// What the reference had of it, of a window of one key or of all rows.
+    /// What the reference had of it, so many cells of all rows; of a window of one key or of all.
     #[must_use]
-    pub fn of(rate: Rate, keyed: bool) -> Self {
-        match (rate.rows > 0.0, keyed && rate.events > 0.0) {
+    pub fn of(rate: Rate, cells: u64, keyed: bool) -> Self {
+        match (rate.rows > 0.0, keyed && cells > 0) {
             (false, _) => Self::Unknown,
-            (true, true) => Self::ByKey,
+            (true, true) => Self::ByKey(cells),
             (true, false) => Self::Known(rate),
+        }
+    }
+
+    /// The same beside what came: of one key there may be no more than twice what all of them had.
+    #[must_use]
+    pub fn beside(self, found: Rate) -> Self {
+        match self {
+            Self::ByKey(cells) if found.events > 2.0 * cells as f64 => Self::Unknown,
+            other => other,
         }
     }
 
@@ -72,7 +81,7 @@ impl Then {
     #[must_use]
     pub fn share(self) -> Option<f64> {
         match self {
-            Self::Unknown | Self::ByKey => None,
+            Self::Unknown | Self::ByKey(_) => None,
             Self::Known(rate) => Some(rate.share()),
             Self::Never => Some(0.0),
         }
@@ -82,10 +91,34 @@ impl Then {
     #[must_use]
     pub fn is_surely_below(self, found: Rate, alpha: f64) -> Option<bool> {
         match self {
-            Self::Unknown | Self::ByKey => None,
+            Self::Unknown | Self::ByKey(_) => None,
             Self::Known(then) => Some(found.is_surely_above(then, alpha)),
             Self::Never => Some(found.is_surely_beyond(0.0, alpha)),
         }
+    }
+}
+
+/// How values of a column change in the reference.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Changes {
+    /// Values that are the one before.
+    pub repeats: Rate,
+    /// Share of values in long runs, and rows of such a run.
+    pub long: (f64, f64),
+    /// How many times as often rows come now.
+    pub denser: f64,
+}
+
+impl Changes {
+    /// The logarithm of the chance of so many values that are all the same: by how often values repeat, or within a run as long as those that there were.
+    #[must_use]
+    pub fn ln_chance_of_constant(&self, values: f64) -> f64 {
+        let times = (values - 1.0).max(0.0) / self.denser.max(1.0);
+        let chance = ((self.repeats.events + 1.0) / (self.repeats.rows + 2.0)).min(1.0);
+        let (share, rows) = self.long;
+        let of_run =
+            if share > 0.0 { share.ln() + times * (-1.0 / rows.max(2.0)).ln_1p() } else { f64::NEG_INFINITY };
+        (times * chance.ln()).max(of_run)
     }
 }
 
@@ -100,8 +133,10 @@ pub struct ExpectedRates {
     pub outliers: Then,
     /// Values in long runs.
     pub stuck: Then,
-    /// Values that are the one before; `None` where rows of the reference do not come as these do.
-    pub repeats: Option<Rate>,
+    /// How values change; `None` where that is not known of rows such as these.
+    pub changes: Option<Changes>,
+    /// Whether it is of one key.
+    pub keyed: bool,
 }
 
 impl ExpectedRates {

@@ -47,6 +47,8 @@ pub struct Report {
     pub age_median_ms: Option<i64>,
     /// Share of rows whose time is ahead.
     pub future_rate: f64,
+    /// Share of rows without an event time.
+    pub untimed_rate: f64,
     /// All fields but the timestamp.
     pub columns: Vec<ColumnReport>,
     /// What rows are worth beside independent ones.

@@ -10,7 +10,7 @@ use acgs_statistics::surely::Rate;
 use crate::{
     config::Config,
     expected::Worth,
-    rates::{ColumnRates, Counted, ExpectedRates, Then},
+    rates::{Changes, ColumnRates, Counted, ExpectedRates, Then},
 };
 
 /// What a column that never changes scores where nobody knows that it ever did.
@@ -45,6 +45,7 @@ pub struct ColumnScore {
 
 /// The share that is left when what is expected is taken off; all of it where what came may be no more than that by chance.
 pub(crate) fn left(found: Rate, then: Then, worth: f64, alpha: f64) -> f64 {
+    let then = then.beside(found);
     match (then, then.is_surely_below(found.worth(worth), alpha)) {
         (Then::Unknown, _) => 1.0 - found.share(),
         (_, Some(true)) => ((1.0 - found.share()) / (1.0 - then.share().unwrap_or(0.0))).clamp(0.0, 1.0),
@@ -68,13 +69,14 @@ impl ColumnScore {
         // A label that has not come yet is late, not missing.
         let completeness = if is_label { 1.0 } else { of(Counted::Absent) };
         let is_constant = is_constant && found.repeats.rows >= CONSTANT_VALUES_MIN;
-        let repeats = expected.and_then(|expected| expected.repeats);
-        let is_lost_constant =
-            is_constant && repeats.is_some_and(|repeats| used_to_change(repeats, found.repeats.rows));
+        let changes = expected.and_then(|expected| expected.changes);
+        let is_keyed = expected.is_some_and(|expected| expected.keyed);
+        let is_no_chance = |it: Changes| it.ln_chance_of_constant(found.repeats.rows) < CONSTANT_CHANCE.ln();
+        let is_lost_constant = is_constant && changes.is_some_and(is_no_chance);
         let consistency = match (is_constant, is_lost_constant) {
             (true, true) if is_label => CONSTANT_LABEL,
             (true, true) => 0.0,
-            (true, false) if expected.is_none() => CONSTANT,
+            (true, false) if changes.is_none() && !is_keyed => CONSTANT,
             _ => of(Counted::Stuck),
         };
         let (validity, accuracy) = (of(Counted::Invalid), of(Counted::Outliers));
@@ -96,10 +98,4 @@ impl ColumnScore {
             counts: !is_label || has_values,
         }
     }
-}
-
-/// Whether so many values that are all the same are surely unlike what came before.
-fn used_to_change(repeats: Rate, values: f64) -> bool {
-    let chance = (repeats.events + 1.0) / (repeats.rows + 2.0);
-    (values - 1.0) * chance.min(1.0).ln() < CONSTANT_CHANCE.ln()
 }

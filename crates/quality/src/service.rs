@@ -125,6 +125,7 @@ impl QualityService {
             monitor::gather(&self.monitors, &service_id, batch);
         }
         cells::count(&misfits, &schema, &mut pane);
+        monitor::note_misfits(&self.monitors, &service_id, &schema, &misfits);
         let (report, findings, assessment_id) = self.conclude(&schema, &pane, service_id);
         Ok(proto::AssessResponse {
             assessment_id,
@@ -207,6 +208,7 @@ fn recommendations(findings: &[Finding]) -> Vec<String> {
             "outliers" | "field_outliers" => "Look at the far outliers: a unit or a sensor may have changed.",
             "duplicates" => "Records arrive more than once: make the producer idempotent.",
             "field_stuck" | "field_constant" => "A value does not change any more: check its source.",
+            "missing_times" => "Rows come without a time: check the producer and the format of its times.",
             "future_times" => "Times are ahead: check the clock and the time zone of the producer.",
             "freshness" => "The data is old: check that its pipeline still runs.",
             "overall_score" => "Hold back decisions on this data until its score recovers.",

@@ -2,9 +2,12 @@
 //! know thresholds.
 
 use acgs_columns::{Field, RecordBatch, Role, Schema, numbers::numbers};
-use acgs_statistics::{distinct::Repeats, frequent::Distinct};
+use acgs_statistics::{distinct::Repeats, frequent::Distinct, sketch::LogHistogram};
 
-use crate::soundness::{Soundness, is_numeric, push_distinct, push_ids, push_rows};
+use crate::{
+    runs::Runs,
+    soundness::{Soundness, is_numeric, push_distinct, push_ids, push_rows, range},
+};
 
 /// Share of numbers at either end that fences are drawn from.
 const END_SHARE: f64 = 0.001;
@@ -14,6 +17,8 @@ const FEW: usize = 100;
 const BEYOND: f64 = 2.0;
 /// What a sketch may be off by, with room.
 const SKETCH_ERROR: f64 = 0.01;
+/// Share of rows that may come before the one before them.
+const BACK_MAX: f64 = 0.01;
 /// Share of rows that may be the same by chance.
 const CHANCE_REPEATS: f64 = 0.001;
 
@@ -66,8 +71,8 @@ impl Rates {
         let row_count: u64 = batches.iter().map(|batch| batch.rows() as u64).sum();
         let mut distinct = Vec::new();
         for (place, field) in schema.fields().iter().enumerate().filter(judged) {
-            let (mut soundness, mut of_column, mut values) =
-                (Soundness::default(), Distinct::default(), Vec::new());
+            let (mut soundness, mut of_column) = (Soundness::default(), Distinct::default());
+            let (mut sketch, mut values) = (LogHistogram::default(), Vec::new());
             for batch in batches {
                 let column = &batch.columns()[place];
                 soundness.push(field, column, batch.rows());
@@ -75,10 +80,15 @@ impl Rates {
                 if is_numeric(field)
                     && let Some(found) = numbers(column)
                 {
+                    sketch.push_slice(&found.finite);
                     values.extend_from_slice(&found.finite);
                 }
             }
-            distinct.push(of_column.count().0);
+            distinct.push(kinds(of_column.count().0, &soundness.runs));
+            // What cannot be meant beside the others is none of the values.
+            let (minimum, maximum) = range(field);
+            soundness.cells.out_of_range +=
+                sketch.far_count(minimum.unwrap_or(f64::NEG_INFINITY), maximum.unwrap_or(f64::INFINITY));
             soundness.runs = soundness.runs.kept();
             fields.push(FieldRates { name: field.name.clone(), soundness, fences: fences(values) });
         }
@@ -95,12 +105,24 @@ pub fn tells_rows_apart(distinct: &[u64], rows: u64) -> bool {
     ln_kinds > (rows.max(1) as f64 / (2.0 * CHANCE_REPEATS)).ln()
 }
 
+/// How many values a column has, counted as if all were as frequent: two rows in a row have the same with the chance that any two have.
+#[must_use]
+pub fn kinds(distinct: u64, runs: &Runs) -> u64 {
+    distinct.min((runs.values() + 1) / (runs.repeats() + 1)).max(1)
+}
+
 fn in_order(schema: &Schema, batches: &[RecordBatch]) -> bool {
     let Some(place) = schema.index_of_role(Role::Timestamp) else { return false };
     let times = batches
         .iter()
         .flat_map(|batch| (0..batch.rows()).filter_map(move |row| batch.columns()[place].integer(row)));
-    times.is_sorted()
+    let (mut rows, mut back, mut before) = (0_u64, 0_u64, i64::MIN);
+    for time_ms in times {
+        rows += 1;
+        back += u64::from(time_ms < before);
+        before = time_ms;
+    }
+    back as f64 <= BACK_MAX * rows as f64
 }
 
 fn repeated(schema: &Schema, batches: &[RecordBatch], tell_apart: bool) -> Option<(u64, u64)> {

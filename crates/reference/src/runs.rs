@@ -4,13 +4,19 @@ use serde::{Deserialize, Serialize};
 
 /// Equal values in a row from which on they may be stuck.
 pub const RUN_MIN: u64 = 20;
+/// Values outside of long runs from which on a column varies otherwise.
+const OTHERS_MIN: u64 = 3;
 /// Chance of a run by chance below which it is none: it is stuck.
 const RUN_CHANCE: f64 = 1e-6;
 
-/// How often a value is the one before it. Panes are merged as if nothing came between them.
+/// How often a value is the one before it. Parts are merged as if one came right after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
+    /// The first value, and rows of the first run.
+    first: Option<(u64, u64)>,
     last: Option<u64>,
+    /// Whether the last value is one that is none of what is stuck.
+    last_is_zero: bool,
     /// Rows of the run that goes on.
     length: u64,
     /// Present values.
@@ -47,10 +53,15 @@ impl Runs {
     #[inline]
     pub(crate) fn push(&mut self, bits: u64, is_zero: bool) {
         self.values += 1;
+        self.last_is_zero = is_zero;
         if self.last == Some(bits) {
             self.length += 1;
             self.repeats += 1;
+            if let Some((_, rows)) = self.first.as_mut().filter(|_| !self.varied) {
+                *rows += 1;
+            }
         } else {
+            self.first.get_or_insert((bits, 1));
             self.varied |= self.last.is_some();
             self.last = Some(bits);
             self.length = 1;
@@ -73,6 +84,8 @@ impl Runs {
             values.iter().for_each(|value| self.push(value.to_bits(), *value == 0.0));
             return;
         }
+        self.first.get_or_insert((first, 1));
+        self.last_is_zero = values.last().is_some_and(|value| *value == 0.0);
         self.values += values.len() as u64;
         self.varied |= self.last.is_some() || values.len() > 1;
         self.last = Some(last);
@@ -81,16 +94,45 @@ impl Runs {
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
-        self.varied |=
-            other.varied || (self.last.is_some() && other.last.is_some() && self.last != other.last);
-        self.last = other.last.or(self.last);
-        self.length = if other.values > 0 { other.length } else { self.length };
+        let Some((first, first_rows)) = other.first else { return };
+        if self.first.is_none() {
+            *self = *other;
+            return;
+        }
+        let goes_on = self.last == Some(first);
+        if goes_on {
+            self.join(first_rows);
+        }
+        let is_one_run = !other.varied;
+        if let Some((_, rows)) = self.first.as_mut().filter(|_| goes_on && !self.varied) {
+            *rows += first_rows;
+        }
+        self.varied |= other.varied || !goes_on;
+        self.length = if goes_on && is_one_run { self.length + other.length } else { other.length };
+        self.last = other.last;
+        self.last_is_zero = other.last_is_zero;
         self.values += other.values;
         self.repeats += other.repeats;
         self.longest = self.longest.max(other.longest);
         self.long_rows += other.long_rows;
         self.long_runs += other.long_runs;
         self.long_rows_not_zero += other.long_rows_not_zero;
+    }
+
+    /// The run that goes on goes on for so many rows of another part.
+    fn join(&mut self, rows: u64) {
+        let all = self.length + rows;
+        self.repeats += 1;
+        self.longest = self.longest.max(all);
+        if all >= RUN_MIN {
+            let parts = [self.length, rows];
+            let new: u64 = parts.iter().filter(|part| **part < RUN_MIN).sum();
+            let known = parts.iter().filter(|part| **part >= RUN_MIN).count() as u64;
+            self.long_rows += new;
+            self.long_rows_not_zero += if self.last_is_zero { 0 } else { new };
+            // What were two runs are one; the other part's are added after this.
+            self.long_runs = (self.long_runs + 1).saturating_sub(known);
+        }
     }
 
     /// Present values.
@@ -132,7 +174,7 @@ impl Runs {
         let chance = (repeats as f64 + 1.0) / (others as f64 + 2.0);
         let ln_expected =
             (self.values.max(1) as f64).ln() + (self.longest as f64 - 1.0) * chance.min(1.0).ln();
-        let is_stuck = self.varied && others >= RUN_MIN && ln_expected < RUN_CHANCE.ln();
+        let is_stuck = self.varied && others >= OTHERS_MIN && ln_expected < RUN_CHANCE.ln();
         if is_stuck { self.long_rows_not_zero } else { 0 }
     }
 
@@ -142,5 +184,38 @@ impl Runs {
             && self.long_rows_not_zero <= self.long_rows
             && self.long_runs.saturating_mul(RUN_MIN) <= self.long_rows
             && self.length <= self.values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(values: &[u64]) -> Runs {
+        let mut runs = Runs::default();
+        values.iter().for_each(|value| runs.push(*value, *value == 0));
+        assert!(runs.is_sound());
+        runs
+    }
+
+    proptest! {
+        #[test]
+        fn parts_merge_to_the_whole(runs in prop::collection::vec((0..3_u64, 1..30_usize), 0..8), cuts in prop::collection::vec(0..200_usize, 0..5)) {
+            let values: Vec<u64> =
+                runs.iter().flat_map(|(value, length)| std::iter::repeat_n(*value, *length)).collect();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(values.len())).collect();
+            cuts.extend([0, values.len()]);
+            cuts.sort_unstable();
+            let mut merged = Runs::default();
+            cuts.windows(2).for_each(|cut| merged.merge(&of(&values[cut[0]..cut[1]])));
+            prop_assert_eq!(merged, of(&values));
+            let numbers: Vec<f64> = values.iter().map(|value| *value as f64).collect();
+            let (mut bulk, mut each) = (Runs::default(), Runs::default());
+            bulk.push_numbers(&numbers);
+            numbers.iter().for_each(|value| each.push(value.to_bits(), *value == 0.0));
+            prop_assert_eq!(bulk, each);
+        }
     }
 }

@@ -9,7 +9,7 @@ use acgs_vocabulary::{
 };
 use prost_types::{Struct, Value, value};
 
-use crate::pane::{EXAMPLES_MAX, Example, QualityPane};
+use crate::pane::{EXAMPLES_MAX, Example, QualityPane, written};
 
 /// Largest whole number that a JSON number holds.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
@@ -115,7 +115,7 @@ fn take(data: &mut [Struct], fits: &dyn Fn(&str, &Value) -> bool) -> BTreeMap<St
 fn shown(value: &Value) -> String {
     let text = match &value.kind {
         None | Some(value::Kind::NullValue(_)) => String::new(),
-        Some(value::Kind::NumberValue(number)) => number.to_string(),
+        Some(value::Kind::NumberValue(number)) => written(*number),
         Some(value::Kind::StringValue(text)) => format!("{text:?}"),
         Some(value::Kind::BoolValue(value)) => value.to_string(),
         Some(value::Kind::StructValue(_)) => "an object".to_owned(),

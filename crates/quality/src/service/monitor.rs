@@ -1,13 +1,17 @@
 //! Monitors and the last assessments: what arrives for a service, judged together. The service's other half.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use acgs_columns::{RecordBatch, Schema};
 use acgs_contracts::quality::v1 as proto;
 use acgs_judge_kit::{history, monitoring::Monitors};
 use acgs_vocabulary::{Problem, names, text};
 
-use super::{QualityService, violation};
+use super::{
+    QualityService,
+    cells::{self, Misfits},
+    violation,
+};
 use crate::{pane::QualityPane, record::AssessmentRecord};
 
 /// Between two judgements, when nothing is said.
@@ -32,6 +36,23 @@ pub(super) fn gather(monitors: &Monitors<Gathered>, service_id: &str, rows: &Rec
             |(held, _)| held == schema,
             || (Arc::clone(schema), QualityPane::new(schema)),
             |(_, pane)| pane.push(rows),
+        );
+    }
+}
+
+/// Counts cells of another kind in what is kept of rows of that schema.
+pub(super) fn note_misfits(
+    monitors: &Monitors<Gathered>,
+    service_id: &str,
+    schema: &Arc<Schema>,
+    misfits: &BTreeMap<String, Misfits>,
+) {
+    if monitors.watches(service_id) && !misfits.is_empty() {
+        monitors.gather(
+            service_id,
+            |(held, _)| held == schema,
+            || (Arc::clone(schema), QualityPane::new(schema)),
+            |(_, pane)| cells::count(misfits, schema, pane),
         );
     }
 }
