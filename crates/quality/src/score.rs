@@ -5,6 +5,7 @@
 //! score of a column, so that a lost one shows among any number, times the share of rows that are no repetition, and what age takes.
 
 use acgs_columns::{Field, Role};
+use acgs_reference::soundness::is_numeric;
 use acgs_statistics::surely::Rate;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     rates::{Changes, ColumnRates, Counted, ExpectedRates, Then},
 };
 
-/// What a column that never changes scores where nobody knows that it ever did.
+/// What numbers, or a label, that never change score where nobody knows that it ever did.
 const CONSTANT: f64 = 0.9;
 /// What a label scores that never changes any more: nothing can be learned from it, and it may be right.
 const CONSTANT_LABEL: f64 = 0.7;
@@ -76,7 +77,8 @@ impl ColumnScore {
         let consistency = match (is_constant, is_lost_constant) {
             (true, true) if is_label => CONSTANT_LABEL,
             (true, true) => 0.0,
-            (true, false) if changes.is_none() && !is_keyed => CONSTANT,
+            // Words may be the same by nature.
+            (true, false) if changes.is_none() && !is_keyed && (is_label || is_numeric(field)) => CONSTANT,
             _ => of(Counted::Stuck),
         };
         let (validity, accuracy) = (of(Counted::Invalid), of(Counted::Outliers));
