@@ -165,9 +165,8 @@ fn rows(kind: usize, numbers: impl Iterator<Item = usize>, mistaken: bool) -> Re
     batch(fields, &numbers.map(row).collect::<Vec<_>>())
 }
 
-/// Everything that a report says of labels; sums in another order differ in the last digits.
+/// Everything that a report says of labels.
 fn figures(report: &PerformanceReport) -> Vec<Option<f64>> {
-    let round = |number: f64| (number * 1e6).round() / 1e6;
     let all = [
         report.loss,
         report.brier,
@@ -179,10 +178,17 @@ fn figures(report: &PerformanceReport) -> Vec<Option<f64>> {
     let of_estimates = all.into_iter().flat_map(|found| [found.map(|it| it.value), found.map(|it| it.upper)]);
     let binary = report.binary.as_ref().map(|it| it.true_positives as f64);
     let classes = report.classes.as_ref().map(|it| it.macro_f1);
-    of_estimates
-        .chain([report.positive_rate, binary, classes, Some(report.labelled_count as f64)])
-        .map(|it| it.map(round))
-        .collect()
+    let counts = [report.positive_rate, binary, classes, Some(report.labelled_count as f64)];
+    of_estimates.chain(counts).collect()
+}
+
+/// Whether two reports say the same; sums in another order differ in the last digits, and what was taken back takes some.
+fn say_the_same(one: &PerformanceReport, other: &PerformanceReport) -> bool {
+    let is_near = |(one, other): (&Option<f64>, &Option<f64>)| match (one, other) {
+        (Some(one), Some(other)) => one == other || (one - other).abs() <= 1e-4 * (1.0 + other.abs()),
+        (one, other) => one == other,
+    };
+    figures(one).iter().zip(&figures(other)).all(is_near)
 }
 
 #[test]
@@ -193,14 +199,14 @@ fn a_corrected_label_stands_for_the_one_before() {
         let corrected = rows(kind, 500..560, false);
         let wanted = judged(Some(&reference), &[(&right, false), (&corrected, false)], false, true);
         let mistaken = judged(Some(&reference), &[(&right, false), (&wrong, false)], false, true);
-        assert_ne!(figures(&mistaken), figures(&wanted), "{kind}");
+        assert!(!say_the_same(&mistaken, &wanted), "{kind}");
         for apart in [false, true] {
             let given = [(&right, false), (&wrong, false), (&corrected, false), (&wrong, true)];
             let found = judged(Some(&reference), &given, apart, true);
-            assert_eq!(figures(&found), figures(&wanted), "{kind} {apart}");
+            assert!(say_the_same(&found, &wanted), "{kind} {apart}: {found:?} {wanted:?}");
             assert_eq!((found.model_kind(), found.state()), (wanted.model_kind(), wanted.state()), "{kind}");
             let looked = |report: &PerformanceReport| {
-                report.monitor.as_ref().map(|it| (it.looks, (it.ln_evidence * 1e6).round()))
+                report.monitor.as_ref().map(|it| (it.looks, (it.ln_evidence * 1e3).round()))
             };
             assert_eq!(looked(&found), looked(&wanted), "{kind}: what is settled is the label that stands");
             assert_eq!(looked(&found).unwrap().0, 1, "{kind}");
@@ -282,6 +288,7 @@ proptest! {
         let (wrong, corrected) = (rows(kind, split..split + mistaken, true), rows(kind, split..split + mistaken, false));
         let wanted = judged(None, &[(&right, false), (&corrected, false)], false, false);
         let given = [(&right, false), (&wrong, false), (&wrong, true), (&corrected, false)];
-        prop_assert_eq!(figures(&judged(None, &given, true, false)), figures(&wanted));
+        let found = judged(None, &given, true, false);
+        prop_assert!(say_the_same(&found, &wanted), "{:?} {:?}", figures(&found), figures(&wanted));
     }
 }
