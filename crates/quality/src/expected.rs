@@ -192,7 +192,8 @@ impl ExpectedColumn {
     /// Whether a run of so many rows among so many is no chance, of values that had no long run at all.
     #[must_use]
     pub fn is_sure_run(&self, longest: u64, values: u64, alpha: f64) -> bool {
-        let chance = (self.repeats.events + 1.0) / (self.repeats.rows + 2.0);
+        // The most frequent value is so frequent at most: see `Changes`.
+        let chance = ((self.repeats.events + 1.0) / (self.repeats.rows + 2.0)).sqrt();
         let ln_expected = (values.max(1) as f64).ln() + (longest as f64 - 1.0) * chance.min(1.0).ln();
         self.long_runs.events <= 0.0 && self.long_runs.rows > 0.0 && ln_expected < alpha.ln()
     }

@@ -114,7 +114,8 @@ impl Changes {
     #[must_use]
     pub fn ln_chance_of_constant(&self, values: f64) -> f64 {
         let times = (values - 1.0).max(0.0) / self.denser.max(1.0);
-        let chance = ((self.repeats.events + 1.0) / (self.repeats.rows + 2.0)).min(1.0);
+        // Two values are the same with the sum of squares of all shares, of which the largest share is at most the root.
+        let chance = ((self.repeats.events + 1.0) / (self.repeats.rows + 2.0)).min(1.0).sqrt();
         let (share, rows) = self.long;
         let of_run =
             if share > 0.0 { share.ln() + times * (-1.0 / rows.max(2.0)).ln_1p() } else { f64::NEG_INFINITY };

@@ -171,7 +171,8 @@ impl Runs {
     pub fn stuck(&self) -> u64 {
         let others = self.values.saturating_sub(self.long_rows);
         let repeats = self.repeats.saturating_sub(self.long_rows.saturating_sub(self.long_runs));
-        let chance = (repeats as f64 + 1.0) / (others as f64 + 2.0);
+        // The share of the most frequent value is at most the root of how often two are the same.
+        let chance = ((repeats as f64 + 1.0) / (others as f64 + 2.0)).sqrt();
         let ln_expected =
             (self.values.max(1) as f64).ln() + (self.longest as f64 - 1.0) * chance.min(1.0).ln();
         let is_stuck = self.varied && others >= OTHERS_MIN && ln_expected < RUN_CHANCE.ln();
