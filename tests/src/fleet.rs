@@ -29,8 +29,21 @@ pub fn constitution() -> Constitution {
 }
 
 impl Process {
-    /// Starts a role on a free port, or on this one.
+    /// Starts a role on a free port, or on this one: while nobody listened there another test's connection may have been given it, and is waited for.
     pub async fn start(role: &str, port: u16, flags: &[String]) -> Self {
+        let since = std::time::Instant::now();
+        loop {
+            match Self::try_start(role, port, flags).await {
+                Some(process) => return process,
+                None if port > 0 && since.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                None => panic!("{role} ended at once"),
+            }
+        }
+    }
+
+    async fn try_start(role: &str, port: u16, flags: &[String]) -> Option<Self> {
         let mut command = Command::new(binary());
         command.args(["serve", role, "--json", "--set", &format!("listen.{role}={port}")]);
         for flag in flags {
@@ -42,12 +55,12 @@ impl Process {
         let mut child = command.spawn().expect("starts");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("says where it listens");
-        let line = line.expect("its output").unwrap_or_else(|| panic!("{role} ended at once"));
+        let line = line.expect("its output")?;
         let said: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let address = said[role].as_str().and_then(|text| text.parse().ok()).expect("an address");
         // What it prints later must not fill the pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { role: role.into(), address, child }
+        Some(Self { role: role.into(), address, child })
     }
 
     /// All services on free ports, with at most so many files open; its address is the orchestrator's, and all of them are told.
